@@ -1,0 +1,1 @@
+"""Recurrent networks for PyTorch: write a cell as its equations and train it on real text."""

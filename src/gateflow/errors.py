@@ -1,0 +1,45 @@
+"""Every error and warning that gateflow raises on purpose.
+
+A message says what was asked, what was found, where, and the remedy. Each class also derives from the built-in that
+code written for ``torch.nn`` would catch.
+"""
+
+
+class GateflowError(Exception):
+    """Root of the tree: ``except GateflowError`` catches whatever the library refuses."""
+
+
+class CellError(GateflowError, TypeError):
+    """A cell's definition does not hold together: its names, its step, or what its step returns."""
+
+
+class UnknownCellError(GateflowError, LookupError):
+    """No cell has the name that was asked for."""
+
+
+class ConfigError(GateflowError, ValueError):
+    """An option has a value that cannot work, alone or together with another."""
+
+
+class ShapeError(GateflowError, ValueError, RuntimeError):
+    """A tensor's shape does not fit. ``torch.nn`` raises ``ValueError`` or ``RuntimeError`` here; this is both."""
+
+
+class PathError(GateflowError, RuntimeError):
+    """The path that was demanded (``strict=True`` or ``force_path``) cannot run this layer on this input."""
+
+
+class DataError(GateflowError, ValueError):
+    """A file of text or pairs is missing, empty, not text, or too small for what was asked."""
+
+
+class RunError(GateflowError, RuntimeError):
+    """A run folder exists already, is incomplete or damaged, or was written by a newer version."""
+
+
+class NonFiniteError(GateflowError, ArithmeticError):
+    """Gradients or weights hold NaN or infinity, and the policy says stop."""
+
+
+class ReferencePathWarning(UserWarning):
+    """A layer runs on the reference loop, which is right but slow; the message says why."""
