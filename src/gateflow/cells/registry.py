@@ -1,0 +1,80 @@
+"""The one registry of cells: by name on the command line, in config files and in `Recurrent`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from gateflow.cells.cell import Cell
+from gateflow.errors import UnknownCellError
+
+__all__ = ["get", "name_of", "names", "register"]
+
+C = TypeVar("C", bound=type[Cell])
+_CELLS: dict[str, type[Cell]] = {}
+
+
+def register(name: str):
+    """Class decorator that enters a cell under a name.
+
+    Raises:
+        ValueError: the name is taken by another cell.
+    """
+
+    def enter(cls: C) -> C:
+        if name in _CELLS and _CELLS[name].__qualname__ != cls.__qualname__:
+            raise ValueError(f"cell name {name!r} is taken by {_CELLS[name].__qualname__}; choose another")
+        _CELLS[name] = cls
+        return cls
+
+    return enter
+
+
+def names() -> list[str]:
+    """Names of all registered cells, in the order in which they were entered.
+
+    Example:
+        >>> "full_gru" in names()
+        True
+    """
+    return list(_CELLS)
+
+
+def get(name: str) -> type[Cell]:
+    """The cell class of a registered name, or of `package.module:Class` (a module beside the user's script too).
+
+    Raises:
+        UnknownCellError: no such name, with the closest ones; or the module has no such cell.
+
+    Example:
+        >>> get("lstm").states
+        ('h', 'c')
+    """
+    if name in _CELLS:
+        return _CELLS[name]
+    if ":" in name:
+        return _imported(*name.split(":", 1))
+    close = difflib.get_close_matches(name, _CELLS, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UnknownCellError(f"no cell is called {name!r}; {hint}`gateflow cells` lists them: {', '.join(_CELLS)}")
+
+
+def name_of(cls: type[Cell]) -> str:
+    """The registered name of a cell class, or `package.module:Class`, such that `get` finds it again."""
+    return next((name for name, cell in _CELLS.items() if cell is cls), f"{cls.__module__}:{cls.__qualname__}")
+
+
+def _imported(module: str, attribute: str) -> type[Cell]:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UnknownCellError(f"cannot load the cell {module}:{attribute}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Cell)):
+        raise UnknownCellError(f"{module}:{attribute} is {found!r}, not a subclass of gateflow.cells.Cell")
+    return found

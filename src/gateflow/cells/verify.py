@@ -1,0 +1,153 @@
+"""What is refused when a cell is made or built, with the file and line of the user's code."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from gateflow.errors import CellError
+
+if TYPE_CHECKING:
+    from gateflow.cells.cell import Cell
+
+__all__ = ["built_cell", "made_class"]
+
+DECLARATIONS = ("states", "gates", "inputs", "matrices", "diagonals", "norms")
+_LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+
+
+def made_class(cls: type[Cell], base: type[Cell]) -> None:
+    """Refuses a class whose names or step signature do not hold together. Runs when the class statement runs."""
+    where = _class_place(cls)
+    for kind in DECLARATIONS:
+        names = getattr(cls, kind)
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise CellError(f'{where}: `{kind}` must be a tuple of names such as ("h",), found {names!r}')
+        setattr(cls, kind, tuple(names))
+    if not cls.states:
+        raise CellError(f'{where}: no states; name at least one, for example `states = ("h",)`')
+    _refuse_names(cls, base, where)
+    _refuse_signature(cls, where)
+    for gate in cls.keeps:
+        if gate not in cls.gates:
+            raise CellError(f"{where}: `keeps` names {gate!r}, which is not among the gates {cls.gates}")
+
+
+def built_cell(cell: Cell) -> None:
+    """Tries one step of a new cell and refuses what is wrong with it. Draws nothing from the caller's generator."""
+    if list(cell.children()) or list(cell.buffers()):
+        raise CellError(
+            f"{_class_place(type(cell))}: a cell holds no modules and no buffers of its own; declare gates, matrices, "
+            "norms or diagonals, or register an nn.Parameter"
+        )
+    weights = {name: p.detach().requires_grad_() for name, p in cell.named_parameters()}
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        trial = cell.over(weights).bind()
+        new = _try_step(trial)
+        _refuse_result(cell, new)
+        _refuse_unused(trial, weights, new)
+
+
+def _refuse_names(cls: type[Cell], base: type[Cell], where: str) -> None:
+    taken: dict[str, str] = {}
+    for kind in DECLARATIONS:
+        for name in getattr(cls, kind):
+            if not name.isidentifier() or keyword.iskeyword(name):
+                raise CellError(f"{where}: {name!r} in `{kind}` is not a usable Python name")
+            if hasattr(base, name) or hasattr(nn.Module, name) or name in ("x", "bias", "input_size", "hidden_size"):
+                raise CellError(f"{where}: {name!r} in `{kind}` is a name that every cell has already; choose another")
+            if name in taken and kind != "states":
+                raise CellError(f"{where}: two parts are called {name!r}, in `{taken[name]}` and in `{kind}`")
+            taken[name] = kind
+    if len(set(cls.states)) < len(cls.states):
+        raise CellError(f"{where}: `states` names one state twice: {cls.states}")
+
+
+def _refuse_signature(cls: type[Cell], where: str) -> None:
+    step = getattr(cls, "step", None)
+    wanted = f"def step(self, x, {', '.join(cls.states)})"
+    if step is None:
+        raise CellError(f"{where}: no step; write `{wanted}`")
+    found = list(inspect.signature(step).parameters)
+    if found != ["self", "x", *cls.states]:
+        raise CellError(f"{_place(step)}: step takes ({', '.join(found)}); with states {cls.states} write `{wanted}`")
+
+
+def _try_step(trial: Cell) -> Any:
+    reference = next(iter(trial._parameters.values()))
+    assert reference is not None
+    x = torch.zeros(2, trial.input_size, device=reference.device, dtype=reference.dtype)
+    try:
+        return trial.step(x, *trial.initial_state(x))
+    except CellError:
+        raise
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARIES)]
+        frame = frames[-1] if frames else traceback.extract_tb(error.__traceback__)[-1]
+        shapes = f"x [2, {trial.input_size}], " + ", ".join(f"{n} [2, {s}]" for n, s in trial.state_sizes.items())
+        raise CellError(
+            f"{frame.filename}:{frame.lineno}: one step of {type(trial).__name__} with {shapes} failed at "
+            f"`{frame.line}`: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _refuse_result(cell: Cell, new: Any) -> None:
+    where, parts = _place(type(cell).step), new if isinstance(new, tuple) else (new,)
+    if len(parts) != len(cell.states) or not all(isinstance(part, Tensor) for part in parts):
+        found = f"{len(parts)} of {[type(part).__name__ for part in parts]}"
+        raise CellError(
+            f"{where}: step must return one tensor per state, {', '.join(cell.states)} in this order; "
+            f"it returned {found}"
+        )
+    for part, (name, size) in zip(parts, cell.state_sizes.items(), strict=True):
+        if part.shape != (2, size):
+            raise CellError(
+                f"{where}: step returns state {name!r} with shape {list(part.shape)} where [B, {size}] = [2, {size}] "
+                "is needed; check its broadcasting and its sizes"
+            )
+
+
+def _refuse_unused(trial: Cell, weights: dict[str, Tensor], new: Any) -> None:
+    """A part that no returned state depends on could never learn, so it is a slip of the pen."""
+    total = sum((part.sum() for part in (new if isinstance(new, tuple) else (new,))), start=torch.zeros(()))
+    parts: dict[str, list[Tensor]] = {}
+    for name, gate in trial.__dict__.items():
+        if name in type(trial).gates:
+            parts[f"gate {name!r}"] = [gate.weight_ih, gate.weight_hh]
+        elif name in type(trial).inputs:
+            parts[f"input {name!r}"] = [gate.weight]
+    parts |= {
+        f"weight {name!r}": [tensor]
+        for name, tensor in weights.items()
+        if name not in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    }
+    for name, tensors in parts.items():
+        for tensor in tensors:
+            if (
+                not total.requires_grad
+                or torch.autograd.grad(total, tensor, retain_graph=True, allow_unused=True)[0] is None
+            ):
+                raise CellError(
+                    f"{_place(type(trial).step)}: {name} of {type(trial).__name__} is declared but no returned state "
+                    "depends on all of it; use it in step, or declare it as what is used (`inputs`, `matrices`)"
+                )
+
+
+def _class_place(cls: type) -> str:
+    try:
+        return f"{inspect.getsourcefile(cls)}:{inspect.getsourcelines(cls)[1]}: {cls.__name__}"
+    except (OSError, TypeError):
+        # Not readable yet while a class statement runs in some shells: the caller's line is the next best place.
+        frame = next((f for f in reversed(traceback.extract_stack()) if not f.filename.startswith(_LIBRARIES)), None)
+        return f"{frame.filename}:{frame.lineno}: {cls.__name__}" if frame else cls.__name__
+
+
+def _place(function: Any) -> str:
+    code = function.__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"

@@ -1,0 +1,239 @@
+"""`RNN`, `GRU` and `LSTM` with the constructor, call, shapes and `state_dict` of `torch.nn`'s: change the import."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from gateflow import cells
+from gateflow.errors import ConfigError, ShapeError
+from gateflow.layers.sequences import Padded, from_packed, from_padded
+from gateflow.layers.stack import CellFactory, Options, Stack
+
+__all__ = ["GRU", "LSTM", "RNN"]
+
+
+class _DropIn(Stack):
+    """What the three share: torch's arguments, torch's state layout `[L·D, B, H]`, input without a batch."""
+
+    def __init__(
+        self,
+        factory: CellFactory,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        **placement: Any,
+    ):
+        if not isinstance(num_layers, int) or num_layers < 1:
+            raise ConfigError(f"num_layers must be a positive integer, got {num_layers!r}")
+        options = Options(bias=bias, dropout=dropout, bidirectional=bidirectional)
+        super().__init__([factory] * num_layers, input_size, [hidden_size] * num_layers, options, **placement)
+        self.hidden_size, self.bias, self.batch_first, self.dropout = hidden_size, bias, batch_first, dropout
+        self.proj_size = 0
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The weights of each layer and direction, in torch's order."""
+        return [[w for w in cell._parameters.values() if w is not None] for cell in self.cells]
+
+    def flatten_parameters(self) -> None:
+        """Does nothing: there is no flat copy of the weights to keep compact."""
+
+    def extra_repr(self) -> str:
+        """The arguments, as `torch.nn` prints them."""
+        shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        changed = [f"{n}={getattr(self, n)}" for n, default in shown.items() if getattr(self, n) != default]
+        return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
+
+    def _forward(self, x: Tensor | PackedSequence, hx: tuple[Tensor, ...] | None) -> tuple[Any, tuple[Tensor, ...]]:
+        sequences, batched = self._opened(x)
+        if hx is None:
+            start = self.initial_state(sequences.data)
+        else:
+            hx = hx if batched else tuple(part.unsqueeze(1) for part in hx)
+            self._check_state(hx, sequences.data.shape[1])
+            start = list(zip(*(part.unbind(0) for part in hx), strict=True))
+        (y,), final = self.run(sequences.data, start, sequences.lengths)
+        stacked = tuple(torch.stack(parts) for parts in zip(*final, strict=True))
+        if batched:
+            return sequences.restore(y), stacked
+        return y.squeeze(1), tuple(part.squeeze(1) for part in stacked)
+
+    def _opened(self, x: Tensor | PackedSequence) -> tuple[Padded, bool]:
+        data, kind = x.data if isinstance(x, PackedSequence) else x, type(self).__name__
+        if not isinstance(x, PackedSequence) and x.dim() not in (2, 3):
+            raise ShapeError(f"{kind}: Expected input to be 2D or 3D, got {x.dim()}D instead")
+        if data.shape[-1] != self.input_size:
+            raise ShapeError(
+                f"{kind}: input.size(-1) must be equal to input_size. Expected {self.input_size}, got {data.shape[-1]}"
+            )
+        weight = self.weight_ih_l0
+        if not torch.is_autocast_enabled(data.device.type) and data.dtype != weight.dtype:
+            raise ShapeError(
+                f"{kind}: input must have the type {weight.dtype}, got type {data.dtype}; convert one of them"
+            )
+        if isinstance(x, PackedSequence):
+            return from_packed(x), True
+        return from_padded(x if x.dim() == 3 else x.unsqueeze(1), None, self.batch_first and x.dim() == 3), x.dim() == 3
+
+    def _check_state(self, hx: tuple[Tensor, ...], batch: int) -> None:
+        names, sizes = zip(*self._equations[0].state_sizes.items(), strict=True)
+        if len(hx) != len(names):
+            raise ShapeError(f"{type(self).__name__}: hx must hold {len(names)} tensors, {names}; found {len(hx)}")
+        for name, size, part in zip(names, sizes, hx, strict=True):
+            wanted = (self.num_layers * self.num_directions, batch, size)
+            if tuple(part.shape) != wanted:
+                raise ShapeError(f"Expected hidden state {name} of size {wanted}, got {list(part.shape)}")
+
+
+class RNN(_DropIn):
+    """Elman network with tanh or ReLU, as `torch.nn.RNN`.
+
+    Args:
+        input_size, hidden_size: sizes `I` and `H`.
+        num_layers, nonlinearity ("tanh" or "relu"), bias, batch_first, dropout, bidirectional, device, dtype: as there.
+
+    Shape: input `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` without a batch, or packed; `hx [L·D, B, H]`.
+
+    Raises:
+        ConfigError: an unknown nonlinearity or a size that is not positive.
+        ShapeError: input or state do not fit.
+
+    Example:
+        >>> y, h = RNN(3, 4, num_layers=2)(torch.zeros(5, 2, 3))
+        >>> y.shape, h.shape
+        (torch.Size([5, 2, 4]), torch.Size([2, 2, 4]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        kinds = {"tanh": cells.Elman, "relu": cells.ElmanReLU}
+        if nonlinearity not in kinds:
+            raise ConfigError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
+        placement: dict[str, Any] = {"device": device, "dtype": dtype}
+        factory = kinds[nonlinearity]
+        super().__init__(
+            factory, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **placement
+        )
+        self.nonlinearity, self.mode = nonlinearity, f"RNN_{nonlinearity.upper()}"
+
+    def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        """Output and final state; see the class for shapes."""
+        y, (h,) = self._forward(input, None if hx is None else (hx,))
+        return y, h
+
+
+class GRU(_DropIn):
+    """GRU with the reset after the product, as `torch.nn.GRU`. For the original one: `Recurrent("full_gru", …)`.
+
+    Args:
+        input_size, hidden_size: sizes `I` and `H`.
+        num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as there.
+
+    Shape: input `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` without a batch, or packed; `hx [L·D, B, H]`.
+
+    Raises:
+        ConfigError: a size that is not positive.
+        ShapeError: input or state do not fit.
+
+    Example:
+        >>> y, h = GRU(3, 4, bidirectional=True)(torch.zeros(5, 2, 3))
+        >>> y.shape, h.shape
+        (torch.Size([5, 2, 8]), torch.Size([2, 2, 4]))
+    """
+
+    mode = "GRU"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        placement: dict[str, Any] = {"device": device, "dtype": dtype}
+        super().__init__(
+            cells.GRU, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **placement
+        )
+
+    def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        """Output and final state; see the class for shapes."""
+        y, (h,) = self._forward(input, None if hx is None else (hx,))
+        return y, h
+
+
+class LSTM(_DropIn):
+    """LSTM as `torch.nn.LSTM`, with `proj_size`.
+
+    Args:
+        input_size, hidden_size: sizes `I` and `H`.
+        proj_size: if positive, the output is a product `W_hr` of the memory's reading, of this size.
+        num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as there.
+
+    Shape: input `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` without a batch, or packed; `hx` is
+        `(h [L·D, B, P or H], c [L·D, B, H])`.
+
+    Raises:
+        ConfigError: a size that is not positive, or `proj_size` not below `hidden_size`.
+        ShapeError: input or state do not fit.
+
+    Example:
+        >>> y, (h, c) = LSTM(3, 4, proj_size=2)(torch.zeros(5, 2, 3))
+        >>> y.shape, h.shape, c.shape
+        (torch.Size([5, 2, 2]), torch.Size([1, 2, 2]), torch.Size([1, 2, 4]))
+    """
+
+    mode = "LSTM"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        factory: CellFactory = cells.LSTM
+        if proj_size:
+            factory = functools.partial(cells.ProjectedLSTM, proj_size=proj_size)
+        placement: dict[str, Any] = {"device": device, "dtype": dtype}
+        super().__init__(
+            factory, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **placement
+        )
+        self.proj_size = proj_size
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Any, tuple[Tensor, Tensor]]:
+        """Output and final state; see the class for shapes."""
+        y, (h, c) = self._forward(input, hx)
+        return y, (h, c)

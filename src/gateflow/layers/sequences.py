@@ -1,0 +1,94 @@
+"""The forms in which sequences come (padded, packed, batch first) and the one in which layers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from gateflow.errors import ShapeError
+
+__all__ = ["Padded", "from_packed", "from_padded"]
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Sequences as layers see them.
+
+    Attributes:
+        data: `[T, B, F]`, zero where a row has ended.
+        lengths: `[B]` on the device of `data`; none if every row is `T` long.
+        packed: the packed sequence that this was, whose order `restore` follows.
+        batch_first: whether `restore` puts the batch first.
+    """
+
+    data: Tensor
+    lengths: Tensor | None
+    packed: PackedSequence | None = None
+    batch_first: bool = False
+
+    def restore(self, y: Tensor) -> Tensor | PackedSequence:
+        """An output `[T, B, F]` in the form in which the input came, zero where a row has ended."""
+        if self.packed is not None:
+            return self._repack(y)
+        y = _blank_padding(y, self.lengths)
+        return y.transpose(0, 1) if self.batch_first else y
+
+    def _repack(self, y: Tensor) -> PackedSequence:
+        assert self.packed is not None
+        order, lengths = self.packed.sorted_indices, _lengths_of(self.packed)
+        y = y if order is None else y.index_select(1, order)
+        return self.packed._replace(data=pack_padded_sequence(y, lengths).data)
+
+
+def from_padded(x: Tensor, lengths: Tensor | Sequence[int] | None, batch_first: bool) -> Padded:
+    """Takes `[T, B, F]` (or `[B, T, F]`) and lengths on any device, in any order, zero allowed.
+
+    Raises:
+        ShapeError: `lengths` is not one integer from 0 to `T` per row (values are checked on the CPU only, so that
+            lengths on a GPU cost no synchronisation).
+    """
+    data = x.transpose(0, 1) if batch_first else x
+    if data.shape[0] < 1:
+        raise ShapeError(f"sequences must have at least one step, found an input of shape {list(x.shape)}")
+    if lengths is None:
+        return Padded(data, None, batch_first=batch_first)
+    rows = _checked_lengths(lengths, data)
+    return Padded(_blank_padding(data, rows), rows, batch_first=batch_first)
+
+
+def from_packed(packed: PackedSequence) -> Padded:
+    """Takes a packed sequence, sorted or not."""
+    data, lengths = pad_packed_sequence(packed)
+    ragged = bool((lengths != data.shape[0]).any())
+    return Padded(data, lengths.to(data.device) if ragged else None, packed=packed)
+
+
+def _checked_lengths(lengths: Tensor | Sequence[int], data: Tensor) -> Tensor | None:
+    T, B = data.shape[:2]
+    rows = torch.as_tensor(lengths)
+    if rows.shape != (B,) or rows.is_floating_point() or rows.dtype == torch.bool:
+        raise ShapeError(f"lengths must be {B} integers, one per row, found shape {list(rows.shape)} of {rows.dtype}")
+    if rows.device.type == "cpu":
+        if B and not (int(rows.min()) >= 0 and int(rows.max()) <= T):
+            raise ShapeError(f"lengths must lie between 0 and T = {T}, found {int(rows.min())} to {int(rows.max())}")
+        if bool((rows == T).all()):
+            return None
+    return rows.to(data.device, torch.int64)
+
+
+def _blank_padding(data: Tensor, lengths: Tensor | None) -> Tensor:
+    """Zeros where a row has ended, whatever stood there: NaN in the padding must not reach a gradient."""
+    if lengths is None:
+        return data
+    valid = torch.arange(data.shape[0], device=data.device)[:, None] < lengths
+    return torch.where(valid[:, :, None], data, 0.0)
+
+
+def _lengths_of(packed: PackedSequence) -> Tensor:
+    """Lengths in the packed (descending) order: row `b` lasts as many steps as have more than `b` rows."""
+    rows = torch.arange(int(packed.batch_sizes[0]))
+    return (packed.batch_sizes[:, None] > rows).sum(0)

@@ -1,0 +1,201 @@
+"""A stack of recurrent layers: it owns the weights under torch's names; its cells own the equations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gateflow.cells import Cell
+from gateflow.errors import ConfigError
+from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
+from gateflow.layers.skip import Highway, Residual
+from gateflow.recurrence import Choice, choose, run_layer
+
+__all__ = ["MERGES", "CellFactory", "Options", "Stack", "State"]
+
+State = tuple[Tensor, ...]
+CellFactory = Callable[..., Cell]
+
+MERGES: dict[str | None, Callable[[Tensor, Tensor], Tensor]] = {
+    "concat": lambda forward, backward: torch.cat((forward, backward), dim=-1),
+    "sum": torch.add,
+    "mean": lambda forward, backward: (forward + backward) / 2,
+    "mul": torch.mul,
+}
+SKIPS: dict[str, Callable[..., nn.Module]] = {"residual": Residual, "highway": Highway}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a stack does around its cells; `Recurrent` documents each."""
+
+    bias: bool = True
+    bidirectional: bool = False
+    merge: str | None = "concat"
+    skip: str | None = None
+    dropout: float = 0.0
+    variational_dropout: float = 0.0
+    weight_dropout: float = 0.0
+    zoneout: float | Sequence[float] = 0.0
+    learn_initial_state: bool = False
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        rates = [(n, getattr(self, n)) for n in ("dropout", "variational_dropout", "weight_dropout")]
+        rates += [("zoneout", z) for z in (self.zoneout if isinstance(self.zoneout, Sequence) else [self.zoneout])]
+        for name, rate in rates:
+            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+                raise ConfigError(f"{name} must be a number between 0 and 1, a probability; found {rate!r}")
+        if self.merge not in (*MERGES, None):
+            raise ConfigError(f"merge must be one of {', '.join(map(repr, MERGES))} or None; found {self.merge!r}")
+        if self.skip not in (*SKIPS, None):
+            raise ConfigError(f"skip must be one of {', '.join(map(repr, SKIPS))} or None; found {self.skip!r}")
+
+
+class Stack(nn.Module):
+    """Layers of cells on top of each other, each with weights of its own. `Recurrent` and the drop-ins call it.
+
+    The weights are registered here as `weight_ih_l0`, `weight_hh_l0_reverse` and so on. The cells, which hold no
+    weights, are bound to them at each pass, so whatever `torch` does to a module's weights is seen by the cells.
+    """
+
+    def __init__(
+        self,
+        factories: Sequence[CellFactory],
+        input_size: int,
+        hidden_sizes: Sequence[int],
+        options: Options,
+        **placement: Any,
+    ):
+        super().__init__()
+        self.input_size, self.num_layers, self.options = input_size, len(factories), options
+        self.bidirectional, self.num_directions = options.bidirectional, 1 + options.bidirectional
+        self._equations: list[Cell] = []
+        skips, size = [], input_size
+        for k, (factory, hidden_size) in enumerate(zip(factories, hidden_sizes, strict=True)):
+            for suffix in self._suffixes(k):
+                self._adopt(factory(size, hidden_size, bias=options.bias, **placement), suffix)
+            given, size = size, self._merged_size(self._equations[-1], last=k == len(factories) - 1)
+            skips += [SKIPS[options.skip](given, size, **placement)] if options.skip else []
+        self.output_size, self.skips = size, nn.ModuleList(skips)
+        self._refuse_what_cannot_work()
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells over their weights, layer by layer, forward before reverse; what is done to them is done to the stack."""
+        return [cell for k in range(self.num_layers) for cell in self.layer_cells(k)]
+
+    def layer_cells(self, k: int) -> tuple[Cell, ...]:
+        """The cells of layer `k`, one per direction, over their weights as they are now."""
+        return tuple(
+            cell.over({name: getattr(self, name + suffix) for name in cell._parameters})
+            for cell, suffix in zip(self._layer_equations(k), self._suffixes(k), strict=True)
+        )
+
+    def choices(self) -> list[tuple[str, Choice]]:
+        """The cell and the path of each layer; `recurrence.explain` prints them."""
+        firsts = (self._layer_equations(k)[0] for k in range(self.num_layers))
+        return [(type(cell).__name__, choose(cell, zoneout=self._zones_out(cell))) for cell in firsts]
+
+    def initial_state(self, x: Tensor) -> list[State]:
+        """The state to start from for `x [T, B, I]`: zeros, or what was learned."""
+        zeros = [cell.initial_state(x) for cell in self._equations]
+        if not self.options.learn_initial_state:
+            return zeros
+        suffixes = [suffix for k in range(self.num_layers) for suffix in self._suffixes(k)]
+        return [
+            tuple(getattr(self, f"initial_{n}{suffix}").expand_as(z) for n, z in zip(cell.states, zero, strict=True))
+            for cell, suffix, zero in zip(self._equations, suffixes, zeros, strict=True)
+        ]
+
+    def run(self, x: Tensor, state: Sequence[State], lengths: Tensor | None) -> tuple[list[Tensor], list[State]]:
+        """Runs all layers over time.
+
+        Args:
+            x: input `[T, B, I]`, zero where a row has ended.
+            state: per layer and direction, layer by layer, one `[B, size]` per part of the state.
+            lengths: `[B]` or none.
+
+        Returns:
+            The output of the last layer, `[T, B, output_size]` (one per direction if `merge` is None), and the state
+            after the last step of each row, in the order of `state`.
+        """
+        outputs, finals, D = [x], [], self.num_directions
+        for k in range(self.num_layers):
+            if k > 0:
+                x = self._between_layers(x)
+            ys, final = self._run_layer(k, x, tuple(state[k * D : (k + 1) * D]), lengths)
+            outputs = self._merge(ys, last=k == self.num_layers - 1)
+            if self.options.skip:
+                outputs = [self.skips[k](x, outputs[0])]
+            x, finals = outputs[0], finals + final
+        return outputs, finals
+
+    def _run_layer(self, k: int, x: Tensor, states: tuple[State, ...], lengths: Tensor | None) -> Any:
+        cells, options, zoneout = self.layer_cells(k), self.options, None
+        if self.training and options.weight_dropout:
+            cells = tuple(drop_recurrent_weights(cell, options.weight_dropout) for cell in cells)
+        if self._zones_out(cells[0]):
+            zoneout = tuple(zoneout_masks(cell, x, self._zoneout_rates(cell), self.training) for cell in cells)
+        return run_layer(cells, x, states, lengths, zoneout=zoneout, strict=options.strict)
+
+    def _between_layers(self, x: Tensor) -> Tensor:
+        x = F.dropout(x, self.options.dropout, self.training)
+        if self.training and self.options.variational_dropout:
+            return LockedDropout(self.options.variational_dropout)(x)
+        return x
+
+    def _merge(self, ys: list[Tensor], last: bool) -> list[Tensor]:
+        if len(ys) == 1 or (last and self.options.merge is None):
+            return ys
+        return [MERGES[self.options.merge or "concat"](*ys)]
+
+    def _merged_size(self, cell: Cell, last: bool) -> int:
+        doubled = self.bidirectional and (self.options.merge == "concat" or (self.options.merge is None and not last))
+        return cell.output_size * (1 + doubled)
+
+    def _adopt(self, cell: Cell, suffix: str) -> None:
+        """Takes over a cell's weights under torch's names; what stays with the cell is their names alone."""
+        for name, weight in list(cell._parameters.items()):
+            self.register_parameter(name + suffix, weight)
+            cell._parameters[name] = None
+        if self.options.learn_initial_state:
+            like = getattr(self, "weight_ih" + suffix)
+            for name, size in cell.state_sizes.items():
+                self.register_parameter(f"initial_{name}{suffix}", nn.Parameter(like.new_zeros(size)))
+        self._equations.append(cell)
+
+    def _layer_equations(self, k: int) -> list[Cell]:
+        return self._equations[k * self.num_directions : (k + 1) * self.num_directions]
+
+    def _suffixes(self, k: int) -> list[str]:
+        return [f"_l{k}", f"_l{k}_reverse"][: self.num_directions]
+
+    def _zoneout_rates(self, cell: Cell) -> tuple[float, ...]:
+        z = self.options.zoneout
+        return tuple(z) if isinstance(z, Sequence) else (z,) * len(cell.states)
+
+    def _zones_out(self, cell: Cell) -> bool:
+        return any(self._zoneout_rates(cell))
+
+    def _refuse_what_cannot_work(self) -> None:
+        if self.options.merge is None and self.options.skip and self.bidirectional:
+            raise ConfigError(
+                f"skip={self.options.skip!r} needs one output per layer, merge=None gives two; choose a merge"
+            )
+        for cell in self._equations:
+            if len(self._zoneout_rates(cell)) != len(cell.states):
+                raise ConfigError(
+                    f"zoneout has {len(self._zoneout_rates(cell))} rates, the states of {type(cell).__name__} are "
+                    f"{cell.states}; give one rate, or one for each"
+                )
+
+    def reset_parameters(self) -> None:
+        """Draws all weights of the cells anew, as at construction."""
+        for cell in self.cells:
+            cell.reset_parameters()

@@ -1,0 +1,132 @@
+"""Which path runs a layer, and why; never a silent fallback."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gateflow.cells import Cell
+from gateflow.errors import PathError, ReferencePathWarning
+from gateflow.recurrence import reference, vendor
+
+__all__ = ["PATHS", "Choice", "choose", "force_path", "run_layer"]
+
+State = tuple[Tensor, ...]
+Zoneout = tuple[Tensor | float, ...]
+
+PATHS = ("vendor", "reference")
+_forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("forced_path", default=None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A path and the reason for it."""
+
+    path: str
+    reason: str
+
+
+@contextlib.contextmanager
+def force_path(path: str) -> Iterator[None]:
+    """Within the block every layer runs on this path, or raises `PathError`; no warning for the reference.
+
+    Use `force_path("reference")` for what torch's kernels lack, such as `create_graph=True` and `torch.func`.
+
+    Args:
+        path: "vendor" or "reference".
+
+    Example:
+        >>> import torch, gateflow
+        >>> layer = gateflow.LSTM(3, 4)
+        >>> with force_path("reference"):
+        ...     y, _ = layer(torch.zeros(5, 2, 3))
+    """
+    if path not in PATHS:
+        raise PathError(f"no path is called {path!r}; there are {' and '.join(PATHS)}")
+    token = _forced.set(path)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def choose(cell: Cell, *, zoneout: bool = False) -> Choice:
+    """The path for a cell under the options that matter to it."""
+    obstacle = _vendor_obstacle(cell, zoneout=zoneout)
+    forced = _forced.get()
+    if forced == "reference":
+        return Choice("reference", "force_path")
+    if obstacle is None:
+        kernel = vendor.kernel_of(cell)
+        return Choice("vendor", f"torch.{getattr(kernel, '__name__', kernel)} computes the same equations")
+    if forced is not None:
+        raise PathError(f"{type(cell).__name__} cannot run on the {forced} path: {obstacle}")
+    return Choice("reference", obstacle)
+
+
+def run_layer(
+    cells: tuple[Cell, ...],
+    x: Tensor,
+    states: tuple[State, ...],
+    lengths: Tensor | None = None,
+    *,
+    zoneout: tuple[Zoneout, ...] | None = None,
+    strict: bool = False,
+) -> tuple[list[Tensor], list[State]]:
+    """Runs one layer, one cell per direction, over time.
+
+    Args:
+        cells: the forward cell, and for a bidirectional layer the reverse cell.
+        x: input `[T, B, I]`, zero where a row has ended.
+        states: for each direction the state before its first step.
+        lengths: `[B]` on the device of `x`, each from 0 to `T`; none if all rows are `T` long.
+        zoneout: for each direction what `reference.unroll` takes.
+        strict: whether falling back to the reference is an error.
+
+    Returns:
+        For each direction the output `[T, B, size]` and the final state.
+
+    Raises:
+        PathError: the reference loop is all there is and `strict` forbids it.
+    """
+    choice = choose(cells[0], zoneout=zoneout is not None)
+    if choice.path == "vendor":
+        return vendor.run(cells, x, states, lengths)
+    if _forced.get() is None:
+        _tell(type(cells[0]).__name__, choice.reason, strict)
+    return _reference(cells, x, states, lengths, zoneout)
+
+
+def _reference(
+    cells: tuple[Cell, ...],
+    x: Tensor,
+    states: tuple[State, ...],
+    lengths: Tensor | None,
+    zoneout: tuple[Zoneout, ...] | None,
+) -> tuple[list[Tensor], list[State]]:
+    valid = None if lengths is None else (torch.arange(x.shape[0], device=x.device)[:, None] < lengths)[:, :, None]
+    outputs, finals = [], []
+    for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
+        ordered = reference.reverse(x, lengths) if d else x
+        y, final = reference.unroll(cell, ordered, state, valid=valid, zoneout=zoneout[d] if zoneout else None)
+        outputs.append(reference.reverse(y, lengths) if d else y)
+        finals.append(final)
+    return outputs, finals
+
+
+def _vendor_obstacle(cell: Cell, *, zoneout: bool) -> str | None:
+    if vendor.kernel_of(cell) is None:
+        return f"torch has no kernel with the equations of {type(cell).__name__}"
+    return "torch's kernels have no zoneout" if zoneout else None
+
+
+def _tell(name: str, reason: str, strict: bool) -> None:
+    if strict:
+        raise PathError(f"{name} would run on the reference loop, which strict=True forbids: {reason}")
+    warnings.warn(f"{name} runs on the reference loop, right but slow: {reason}", ReferencePathWarning, stacklevel=2)

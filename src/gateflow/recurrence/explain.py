@@ -1,0 +1,52 @@
+"""Says which path runs each layer of a stack, and why, without running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from gateflow.recurrence.dispatch import Choice
+
+__all__ = ["Explanation", "explain"]
+
+
+class HasChoices(Protocol):
+    """A stack that can tell the cell and the path of each of its layers."""
+
+    def choices(self) -> list[tuple[str, Choice]]:
+        """Name of the cell and its path, per layer."""
+        ...
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Per layer: the cell, the path, the reason. Prints as a table."""
+
+    rows: tuple[tuple[str, Choice], ...]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The path of each layer, the lowest first."""
+        return tuple(choice.path for _, choice in self.rows)
+
+    def __str__(self) -> str:
+        return "\n".join(f"layer {k}  {name}: {c.path} ({c.reason})" for k, (name, c) in enumerate(self.rows))
+
+
+def explain(layer: HasChoices, x: Tensor | None = None) -> Explanation:
+    """Which path runs each layer of `layer` on an input such as `x`, and why.
+
+    Args:
+        layer: a `gateflow.Recurrent`, `RNN`, `GRU` or `LSTM`.
+        x: the input. No choice depends on it so far; kernels that do will look at its shape, type and device.
+
+    Example:
+        >>> import gateflow
+        >>> print(explain(gateflow.LSTM(3, 4)))
+        layer 0  LSTM: vendor (torch.lstm computes the same equations)
+        >>> print(explain(gateflow.Recurrent("full_gru", 3, 4)))
+        layer 0  FullGRU: reference (torch has no kernel with the equations of FullGRU)
+    """
+    return Explanation(tuple(layer.choices()))

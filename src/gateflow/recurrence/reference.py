@@ -1,0 +1,59 @@
+"""The reference: a cell's own `step` in a Python loop. It is the definition that every faster path is judged by."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gateflow.cells import Cell
+
+__all__ = ["reverse", "unroll"]
+
+State = tuple[Tensor, ...]
+
+
+def unroll(
+    cell: Cell,
+    x: Tensor,
+    state: State,
+    *,
+    valid: Tensor | None = None,
+    zoneout: tuple[Tensor | float, ...] | None = None,
+) -> tuple[Tensor, State]:
+    """Runs `cell.step` over time.
+
+    Args:
+        cell: the equations and their weights.
+        x: input `[T, B, I]`.
+        state: the state before the first step, one `[B, size]` per part.
+        valid: `[T, B, 1]`, false where a row has ended: there the state stands still and the output is zero.
+        zoneout: for each part of the state how much of the old value stays: masks `[T, B, size]`, or a number.
+
+    Returns:
+        The output `[T, B, size]` and the state after the last valid step of each row.
+    """
+    cell, outputs = cell.bind(), []
+    for t, x_t in enumerate(x.unbind(0)):
+        new = cell.advance(x_t, state)
+        if zoneout is not None:
+            new = tuple(n + _at(hold, t) * (old - n) for n, old, hold in zip(new, state, zoneout, strict=True))
+        if valid is None:
+            outputs.append(new[0])
+        else:
+            outputs.append(torch.where(valid[t], new[0], 0.0))
+            new = tuple(torch.where(valid[t], n, old) for n, old in zip(new, state, strict=True))
+        state = new
+    return torch.stack(outputs), state
+
+
+def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Turns `x [T, B, F]` around in time, each row inside its own length; its own inverse."""
+    if lengths is None:
+        return x.flip(0)
+    t = torch.arange(x.shape[0], device=x.device)[:, None]
+    source = torch.where(t < lengths, lengths - 1 - t, t)
+    return x.gather(0, source[:, :, None].expand_as(x))
+
+
+def _at(hold: Tensor | float, t: int) -> Tensor | float:
+    return hold[t] if isinstance(hold, Tensor) else hold

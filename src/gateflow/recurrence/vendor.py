@@ -1,0 +1,83 @@
+"""The vendor path: `torch`'s own kernels (oneDNN, cuDNN, ATen), for the cells whose equations are the same."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from gateflow.cells import GRU, LSTM, Cell, Elman, ElmanReLU, ProjectedLSTM
+
+__all__ = ["kernel_of", "run"]
+
+State = tuple[Tensor, ...]
+
+_KERNELS: dict[type[Cell], Callable[..., Any]] = {
+    Elman: torch.rnn_tanh,
+    ElmanReLU: torch.rnn_relu,
+    GRU: torch.gru,
+    LSTM: torch.lstm,
+    ProjectedLSTM: torch.lstm,
+}
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+
+def kernel_of(cell: Cell) -> Callable[..., Any] | None:
+    """The kernel of torch that computes this very cell; a subclass with a step of its own has none."""
+    return next((k for cls, k in _KERNELS.items() if isinstance(cell, cls) and type(cell).step is cls.step), None)
+
+
+def run(
+    cells: tuple[Cell, ...], x: Tensor, states: tuple[State, ...], lengths: Tensor | None
+) -> tuple[list[Tensor], list[State]]:
+    """Runs one layer, forward or in both directions, by torch's kernel.
+
+    Args:
+        cells: the forward cell, and for a bidirectional layer the reverse cell.
+        x: input `[T, B, I]`, zero where a row has ended.
+        states: for each direction the state before its first step.
+        lengths: `[B]`, each from 0 to `T`; none if all rows are `T` long.
+
+    Returns:
+        For each direction the output `[T, B, size]` and the final state.
+    """
+    start = [torch.stack(parts) for parts in zip(*states, strict=True)]
+    if lengths is None:
+        y, *final = _call(cells, (x,), start, batch_first=(False,))
+    else:
+        y, *final = _ragged(cells, x, start, lengths)
+    outputs = list(y.chunk(len(cells), dim=-1))
+    return outputs, [tuple(part[d] for part in final) for d in range(len(cells))]
+
+
+def _ragged(cells: tuple[Cell, ...], x: Tensor, start: list[Tensor], lengths: Tensor) -> list[Tensor]:
+    """torch wants packed rows of length 1 or more: empty rows run one step on zeros, which is then undone."""
+    packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), enforce_sorted=False)
+    assert packed.sorted_indices is not None
+    assert packed.unsorted_indices is not None
+    ordered = [part.index_select(1, packed.sorted_indices) for part in start]
+    y, *final = _call(cells, (packed.data, packed.batch_sizes), ordered, batch_first=())
+    y, _ = pad_packed_sequence(packed._replace(data=y), total_length=x.shape[0])
+    final = [part.index_select(1, packed.unsorted_indices) for part in final]
+    empty = (lengths == 0)[:, None]
+    return [torch.where(empty, 0.0, y), *(torch.where(empty, a, b) for a, b in zip(start, final, strict=True))]
+
+
+def _call(cells: tuple[Cell, ...], data: tuple[Tensor, ...], start: list[Tensor], batch_first: tuple[bool, ...]) -> Any:
+    """torch takes `(x, hx, …, batch_first)` for padded input and `(data, batch_sizes, hx, …)` for packed."""
+    kernel = kernel_of(cells[0])
+    assert kernel is not None
+    weights = [w for cell in cells for name in _WEIGHTS if (w := getattr(cell, name, None)) is not None]
+    hx = tuple(start) if kernel is torch.lstm else start[0]
+    # `train` is whether gradients are wanted: cuDNN would otherwise refuse a backward pass in eval mode.
+    options = (cells[0].bias, 1, 0.0, torch.is_grad_enabled(), len(cells) == 2, *batch_first)
+    if not data[0].is_cuda:
+        return kernel(*data, hx, weights, *options)
+    with warnings.catch_warnings():
+        # cuDNN compacts the weights at each call; a layer whose weights have torch's names cannot keep them compact.
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        return kernel(*data, hx, weights, *options)
