@@ -171,7 +171,7 @@ class Cell(nn.Module, metaclass=_Checked):
         return view
 
     def bind(self) -> Self:
-        """This cell with its gates cut out of the fused weights: a pass over time binds once, then calls `step` often."""
+        """This cell, its gates cut out of the fused weights: a pass over time binds once, then calls `step` often."""
         view = self.over({name: weight for name, weight in self._parameters.items() if weight is not None})
         vars(view).update(view._leaves())
         return view

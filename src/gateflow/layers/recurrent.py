@@ -60,7 +60,7 @@ class Recurrent(Stack):
 
     Example:
         >>> layer = Recurrent("peephole_lstm", 8, 16, num_layers=2, bidirectional=True, merge="sum", skip="residual")
-        >>> y, state = layer(torch.zeros(5, 3, 8), lengths=[5, 0, 2])  # doctest: +IGNORE_WARNINGS
+        >>> y, state = layer(torch.zeros(5, 3, 8), lengths=[5, 0, 2])
         >>> y.shape, len(state), [part.shape[-1] for part in state[0]]
         (torch.Size([5, 3, 16]), 4, [16, 16])
     """
@@ -160,7 +160,7 @@ def _per_layer(cell: Any, hidden_size: Any, num_layers: int | None) -> tuple[lis
         raise ConfigError(f"number of layers must be the same everywhere and at least 1, found {counts}")
     count = next(iter(counts.values()), 1)
     kinds: list[Any] = list(cell) if given["cell"] else [cell] * count
-    sizes: list[int] = list(hidden_size) if given["hidden_size"] else [hidden_size] * count
+    sizes: Any = list(hidden_size) if given["hidden_size"] else [hidden_size] * count
     return [cells.get(kind) if isinstance(kind, str) else _factory(kind) for kind in kinds], sizes
 
 

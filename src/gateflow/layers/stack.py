@@ -78,7 +78,7 @@ class Stack(nn.Module):
         self._equations: list[Cell] = []
         skips, size = [], input_size
         for k, (factory, hidden_size) in enumerate(zip(factories, hidden_sizes, strict=True)):
-            for suffix in self._suffixes(k):
+            for suffix in self.suffixes(k):
                 self._adopt(factory(size, hidden_size, bias=options.bias, **placement), suffix)
             given, size = size, self._merged_size(self._equations[-1], last=k == len(factories) - 1)
             skips += [SKIPS[options.skip](given, size, **placement)] if options.skip else []
@@ -87,14 +87,14 @@ class Stack(nn.Module):
 
     @property
     def cells(self) -> list[Cell]:
-        """The cells over their weights, layer by layer, forward before reverse; what is done to them is done to the stack."""
+        """The cells over their weights, lowest layer first, forward before reverse; changing them changes it."""
         return [cell for k in range(self.num_layers) for cell in self.layer_cells(k)]
 
     def layer_cells(self, k: int) -> tuple[Cell, ...]:
         """The cells of layer `k`, one per direction, over their weights as they are now."""
         return tuple(
             cell.over({name: getattr(self, name + suffix) for name in cell._parameters})
-            for cell, suffix in zip(self._layer_equations(k), self._suffixes(k), strict=True)
+            for cell, suffix in zip(self._layer_equations(k), self.suffixes(k), strict=True)
         )
 
     def choices(self) -> list[tuple[str, Choice]]:
@@ -107,7 +107,7 @@ class Stack(nn.Module):
         zeros = [cell.initial_state(x) for cell in self._equations]
         if not self.options.learn_initial_state:
             return zeros
-        suffixes = [suffix for k in range(self.num_layers) for suffix in self._suffixes(k)]
+        suffixes = [suffix for k in range(self.num_layers) for suffix in self.suffixes(k)]
         return [
             tuple(getattr(self, f"initial_{n}{suffix}").expand_as(z) for n, z in zip(cell.states, zero, strict=True))
             for cell, suffix, zero in zip(self._equations, suffixes, zeros, strict=True)
@@ -173,7 +173,8 @@ class Stack(nn.Module):
     def _layer_equations(self, k: int) -> list[Cell]:
         return self._equations[k * self.num_directions : (k + 1) * self.num_directions]
 
-    def _suffixes(self, k: int) -> list[str]:
+    def suffixes(self, k: int) -> list[str]:
+        """What the names of the weights of layer `k` end in, per direction, as in `weight_ih_l0_reverse`."""
         return [f"_l{k}", f"_l{k}_reverse"][: self.num_directions]
 
     def _zoneout_rates(self, cell: Cell) -> tuple[float, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -75,9 +76,14 @@ def _call(cells: tuple[Cell, ...], data: tuple[Tensor, ...], start: list[Tensor]
     hx = tuple(start) if kernel is torch.lstm else start[0]
     # `train` is whether gradients are wanted: cuDNN would otherwise refuse a backward pass in eval mode.
     options = (cells[0].bias, 1, 0.0, torch.is_grad_enabled(), len(cells) == 2, *batch_first)
-    if not data[0].is_cuda:
+    with _without_hints() if data[0].is_cuda or hasattr(cells[0], "weight_hr") else contextlib.nullcontext():
         return kernel(*data, hx, weights, *options)
+
+
+@contextlib.contextmanager
+def _without_hints() -> Iterator[None]:
+    """Hides two hints on speed that the user of a layer can do nothing about."""
     with warnings.catch_warnings():
-        # cuDNN compacts the weights at each call; a layer whose weights have torch's names cannot keep them compact.
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-        return kernel(*data, hx, weights, *options)
+        warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+        yield
