@@ -1,0 +1,143 @@
+"""From text to token numbers and back: words, characters, or byte-level BPE trained on the user's text."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from gateflow.data.text import read_lines
+from gateflow.errors import ConfigError
+
+UNKNOWN = "<unk>"
+END_OF_LINE = "<eos>"
+_DEFAULT_BPE_SIZE = 8192
+_BYTES = 256
+
+
+def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) -> Tokenizer:
+    r"""Build a tokenizer from a text file; the same file always gives the same numbers.
+
+    Every line ends in one token: ``<eos>`` for words and BPE, the newline itself for characters. Encoding a line adds
+    it, ``encode(text, add_special_tokens=False)`` does not.
+
+    Args:
+        kind: ``"word"``: what white space separates, spelled as in the file. ``"char"``: every Unicode character.
+            ``"bpe"``: byte-level byte-pair encoding (Sennrich et al. 2016), which knows no unknown token.
+        path: UTF-8 text, plain or gzip.
+        vocab_size: The most tokens to have, ``<unk>`` and the end of line included. The most frequent stay, equals in
+            code point order. Default: all words or characters of the file; 8192 for BPE.
+
+    Raises:
+        ConfigError: No such kind, or a vocabulary too small to hold what every tokenizer of the kind must have.
+        DataError: The file is no text (see :func:`gateflow.data.text.read_lines`).
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "text.txt")
+        ...     _ = file.write_text("the cat saw the dog\n", encoding="utf-8")
+        ...     words = build_tokenizer("word", file)
+        >>> words.encode("the bird saw").tokens
+        ['the', '<unk>', 'saw', '<eos>']
+    """
+    if kind not in _KINDS:
+        raise ConfigError(f"No tokenizer is called {kind!r}. Choose one of: {', '.join(_KINDS)}.")
+    build, least = _KINDS[kind]
+    if vocab_size is not None and vocab_size < least:
+        raise ConfigError(
+            f"A vocabulary of {vocab_size} is too small: a {kind} tokenizer needs at least {least} tokens."
+        )
+    return build(Path(path), vocab_size)
+
+
+def _word(path: Path, vocab_size: int | None) -> Tokenizer:
+    counts = Counter(chain.from_iterable(line.split() for line in read_lines(path)))
+    vocabulary = _number([UNKNOWN, END_OF_LINE], counts, vocab_size)
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    # str.split takes the four ASCII separators for white space, Unicode's own property does not.
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\x1c-\x1f]+"), "removed")
+    return _end_lines_with(tokenizer, END_OF_LINE)
+
+
+def _char(path: Path, vocab_size: int | None) -> Tokenizer:
+    counts = Counter(chain.from_iterable(read_lines(path)))
+    # BPE without merges is characters, four times as fast as splitting between every two of them.
+    tokenizer = Tokenizer(models.BPE(_number([UNKNOWN, "\n"], counts, vocab_size), [], unk_token=UNKNOWN))
+    tokenizer.decoder = decoders.Fuse()
+    return _end_lines_with(tokenizer, "\n")
+
+
+def _bpe(path: Path, vocab_size: int | None) -> Tokenizer:
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    size = (vocab_size or _DEFAULT_BPE_SIZE) - 1
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    trained.train_from_iterator(read_lines(path), trainer)
+    # <eos> joins as a plain entry: as a "special" token it would also match where a user's text spells it.
+    model = json.loads(trained.to_str())["model"]
+    vocabulary = model["vocab"] | {END_OF_LINE: len(model["vocab"])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [tuple(pair) for pair in model["merges"]]))
+    tokenizer.pre_tokenizer = trained.pre_tokenizer
+    tokenizer.decoder = decoders.ByteLevel()
+    return _end_lines_with(tokenizer, END_OF_LINE)
+
+
+def _number(reserved: list[str], counts: Counter[str], vocab_size: int | None) -> dict[str, int]:
+    found = sorted(counts.keys() - set(reserved), key=lambda token: (-counts[token], token))
+    return {token: number for number, token in enumerate((reserved + found)[:vocab_size])}
+
+
+def _end_lines_with(tokenizer: Tokenizer, token: str) -> Tokenizer:
+    special = [(token, tokenizer.token_to_id(token))]
+    tokenizer.post_processor = processors.TemplateProcessing(single=["$A", token], special_tokens=special)
+    return tokenizer
+
+
+_Builder = Callable[[Path, int | None], Tokenizer]
+_KINDS: dict[str, tuple[_Builder, int]] = {"word": (_word, 3), "char": (_char, 3), "bpe": (_bpe, _BYTES + 1)}
+
+
+def end_of_line(tokenizer: Tokenizer) -> int:
+    """Return the number of the token that ends a line, which is also where an empty prompt starts."""
+    return tokenizer.encode("").ids[0]
+
+
+def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
+    r"""Turn token numbers back into text, ends of line into ``\n``.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "text.txt")
+        ...     _ = file.write_text("나는 학교에 간다\n", encoding="utf-8")
+        ...     syllables = build_tokenizer("char", file)
+        >>> decode(syllables, syllables.encode("학교").ids)
+        '학교\n'
+    """
+    return "".join(decode_stream(tokenizer, ids))
+
+
+def decode_stream(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
+    """Yield the text of token numbers as they arrive, holding back the bytes of an unfinished character."""
+    end, line, held = end_of_line(tokenizer), decoders.DecodeStream(), list[int]()
+    for number in ids:
+        if number == end:
+            yield _decode(tokenizer, held) + "\n"
+            line, held = decoders.DecodeStream(), []
+        elif piece := line.step(tokenizer, number):
+            yield piece
+            held = []
+        else:
+            held.append(number)
+    if held:
+        yield _decode(tokenizer, held)
+
+
+def _decode(tokenizer: Tokenizer, ids: list[int]) -> str:
+    return tokenizer.decode(ids, skip_special_tokens=False)
