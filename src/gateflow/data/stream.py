@@ -45,7 +45,7 @@ class TokenStream:
     """
 
     def __init__(
-        self, path: str | Path, batch_size: int, window: int, *, rank: int = 0, world_size: int = 1, whole: bool = False
+        self, path: str | Path, batch_size: int, window: int, rank: int = 0, world_size: int = 1, *, whole: bool = False
     ) -> None:
         _check_sizes(batch_size, window, world_size)
         self.window = window

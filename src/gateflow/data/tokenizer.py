@@ -104,8 +104,15 @@ _KINDS: dict[str, tuple[_Builder, int]] = {"word": (_word, 3), "char": (_char, 3
 
 
 def end_of_line(tokenizer: Tokenizer) -> int:
-    """Return the number of the token that ends a line, which is also where an empty prompt starts."""
+    """Return the number of the token that ends a line."""
     return tokenizer.encode("").ids[0]
+
+
+def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Encode the beginning of a line, behind the end of the line before it; the text may be empty."""
+    end = end_of_line(tokenizer)
+    lines = [tokenizer.encode(line, add_special_tokens=False).ids for line in text.split("\n")]
+    return [number for line in lines for number in (end, *line)]
 
 
 def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
