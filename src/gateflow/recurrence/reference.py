@@ -36,7 +36,7 @@ def unroll(
     for t, x_t in enumerate(x.unbind(0)):
         new = cell.advance(x_t, state)
         if zoneout is not None:
-            new = tuple(n + _at(hold, t) * (old - n) for n, old, hold in zip(new, state, zoneout, strict=True))
+            new = tuple(_mix(n, old, _at(hold, t)) for n, old, hold in zip(new, state, zoneout, strict=True))
         if valid is None:
             outputs.append(new[0])
         else:
@@ -57,3 +57,8 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
 
 def _at(hold: Tensor | float, t: int) -> Tensor | float:
     return hold[t] if isinstance(hold, Tensor) else hold
+
+
+def _mix(new: Tensor, old: Tensor, hold: Tensor | float) -> Tensor:
+    """Exactly `old` where `hold` is 1, exactly `new` where it is 0."""
+    return hold * old + (1 - hold) * new
