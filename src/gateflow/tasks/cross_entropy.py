@@ -13,7 +13,8 @@ def cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor)
     """Mean of ``-log softmax(W h + b)[target]``, the scores made and used up some rows at a time.
 
     The memory needed beyond the gradients does not grow with rows times vocabulary: no more than four million scores
-    exist at once. Gradients are computed along with the loss, so the loss can be differentiated once.
+    exist at once. Gradients are computed along with the loss, so there are no second
+    derivatives. Half precision, under autocast too, is widened to fp32.
 
     Args:
         hidden: ``[N, H]``.
@@ -27,8 +28,10 @@ def cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor)
         5.0
     """
     rows = max(1, _SCORES_AT_ONCE // len(weight))
-    options = nn.LinearCrossEntropyOptions(batch_chunk_size=rows, chunking_method=None)
-    return F.linear_cross_entropy(hidden, weight, targets, linear_bias=bias, options=options)
+    options = nn.LinearCrossEntropyOptions(batch_chunk_size=rows, chunking_method=None, allow_retain_graph=True)
+    # Given bf16 it would return the loss in bf16, of two or three digits.
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    return F.linear_cross_entropy(hidden.to(wide), weight.to(wide), targets, linear_bias=bias.to(wide), options=options)
 
 
 def inclusion(frequencies: Tensor, candidates: int, power: float = 0.75) -> Tensor:
