@@ -1,0 +1,18 @@
+"""The command line: ``gateflow VERB``, one verb a file; torch is imported by the verbs that need it, not before."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code: 0 fine, 1 failed, 2 wrong use, 130 interrupted."""
+    from gateflow.cli.app import app
+    from gateflow.cli.failures import TwoLines, dim_note
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with warnings.catch_warnings(), TwoLines(debug="--debug" in words):
+        warnings.showwarning = dim_note
+        app(args=[word for word in words if word != "--debug"], prog_name="gateflow")

@@ -1,0 +1,39 @@
+"""The verbs of the command line, in the order in which a user meets them."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from gateflow.cli.cells import cells
+from gateflow.cli.compare import compare
+from gateflow.cli.doctor import doctor
+from gateflow.cli.evaluate import evaluate
+from gateflow.cli.generate import generate
+from gateflow.cli.resume import resume
+from gateflow.cli.train_lm import train_lm
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+train = typer.Typer(no_args_is_help=True, help="Train a model on your data.")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gateflow {version('gateflow')}")
+        raise typer.Exit
+
+
+@app.callback()
+def gateflow(
+    show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; works after any command too.")] = False,
+) -> None:
+    """Recurrent networks: train them on your text, and see what they remember."""
+
+
+train.command("lm")(train_lm)
+app.add_typer(train, name="train")
+for verb in (resume, evaluate, generate, cells, compare, doctor):
+    app.command()(verb)

@@ -1,0 +1,30 @@
+"""``gateflow doctor``: what this machine has, and what is amiss."""
+
+from __future__ import annotations
+
+import typer
+
+from gateflow.cli.failures import FAILED
+from gateflow.cli.output import AsJson, print_json
+
+
+def doctor(json: AsJson = False) -> None:
+    """What this machine has for training: versions, devices, compiler, and the path on which each cell runs.
+
+    Example: `gateflow doctor --json`
+
+    Leaves with code 1 if something does not work at all.
+    """
+    from gateflow.cli.machine import findings
+
+    found = findings()
+    if json:
+        print_json([finding._asdict() for finding in found])
+    else:
+        width = max(len(finding.what) for finding in found)
+        for finding in found:
+            typer.echo(f"{finding.what:<{width}}  {finding.found}")
+            if finding.remedy:
+                typer.secho(f"{'':<{width}}  {'broken' if finding.broken else 'note'}: {finding.remedy}", fg="yellow")
+    if any(finding.broken for finding in found):
+        raise typer.Exit(FAILED)

@@ -1,0 +1,33 @@
+"""``gateflow evaluate``: the perplexity of a run on a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateflow.cli.output import AsJson, print_json
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Text, plain or gz, UTF-8.", show_default=False)],
+    batch_size: Annotated[int, typer.Option(min=1, help="Stretches of the text read side by side.")] = 10,
+    json: AsJson = False,
+) -> None:
+    """Perplexity of a run on a text, per token and per word.
+
+    Example: `gateflow evaluate runs/mine --data test.txt`
+
+    Words are counted with one end per line, whatever the tokenizer, so that runs compare.
+    """
+    from gateflow.training.reading import measure
+    from gateflow.training.runs import Run
+
+    figures = measure(Run.open(run), data, batch_size)
+    if json:
+        print_json(figures._asdict())
+        return
+    typer.echo(f"perplexity per token  {figures.perplexity:,.2f}   ({figures.tokens:,} tokens)")
+    typer.echo(f"perplexity per word   {figures.word_perplexity:,.2f}   ({figures.words:,} words)")

@@ -1,0 +1,62 @@
+"""Errors as one or two lines on stderr, with the exit code that belongs to them."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+
+from gateflow.errors import CellError, ConfigError, GateflowError, UnknownCellError
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+
+class TwoLines:
+    """A context that turns what escapes it into a short message and an exit code; with `debug` into a traceback.
+
+    Example:
+        >>> with TwoLines(debug=False):
+        ...     raise ConfigError("--layers 0: input should be greater than or equal to 1.")
+        Traceback (most recent call last):
+            ...
+        SystemExit: 2
+    """
+
+    def __init__(self, debug: bool) -> None:
+        self.debug = debug
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None or isinstance(error, SystemExit) or self.debug:
+            return
+        Console(stderr=True).print(message(error), style="red", soft_wrap=True, markup=False, highlight=False)
+        raise SystemExit(exit_code(error)) from None
+
+
+def exit_code(error: BaseException) -> int:
+    """2 where other words on the command line are the remedy, 130 for Ctrl-C, 1 for all else."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return WRONG_USE if isinstance(error, ConfigError | UnknownCellError | CellError) else FAILED
+
+
+def message(error: BaseException) -> str:
+    """What the user reads."""
+    if isinstance(error, KeyboardInterrupt):
+        return "gateflow: stopped at once; a run goes on from its last checkpoint with `gateflow resume RUN`."
+    if isinstance(error, GateflowError):
+        return f"gateflow: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"gateflow: {error.strerror}: {error.filename or 'while reading or writing'}."
+    first_line = (str(error).strip() or "no further words").splitlines()[0]
+    return (
+        f"gateflow: unexpected {type(error).__name__}: {first_line}\nRun the command again with --debug to see where."
+    )
+
+
+def dim_note(text: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one dim line, in place of Python's two with a source line."""
+    Console(stderr=True).print(f"note: {text}", style="dim", soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,88 @@
+"""How the training goes: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from gateflow.training.checkpoint import Progress as TrainingProgress
+
+
+class TrainingDisplay:
+    """A listener of the training loop that shows loss, perplexity, tokens per second and time left on stderr."""
+
+    def __init__(self, *, enabled: bool = True, lines: bool = True) -> None:
+        self.lines = lines
+        self.console = Console(stderr=True, highlight=False, quiet=not enabled)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=self.console,
+            disable=not (enabled and self.console.is_terminal),
+        )
+        self.task = self.bar.add_task("starting")
+        self.left = 0.0
+        self._since: tuple[int, float] | None = None
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def step(self, progress: TrainingProgress, total: int) -> None:
+        """Move the bar."""
+        self.bar.update(self.task, completed=progress.step, total=total)
+        self._since = self._since or (progress.step, progress.seconds)
+        steps, seconds = progress.step - self._since[0], progress.seconds - self._since[1]
+        self.left = (total - progress.step) * seconds / steps if steps else 0.0
+
+    def record(self, record: dict[str, Any]) -> None:
+        """Show the figures: in the bar, or as a line of their own."""
+        text = describe(record)
+        if self.console.is_terminal:
+            self.bar.update(self.task, description=text)
+        if record["kind"] == "valid" and self.lines:
+            self.console.print(text, style="bold")
+        elif self.lines and not self.console.is_terminal:
+            self.console.print(f"{text}, {minutes(self.left)} left", soft_wrap=True)
+
+
+def describe(record: dict[str, Any]) -> str:
+    """A record in words.
+
+    Example:
+        >>> describe({"kind": "valid", "step": 120, "epoch": 1.0, "loss": 4.5, "perplexity": 90.02})
+        'epoch 1.00 validation loss 4.500 perplexity 90.0'
+    """
+    kind = "validation " if record["kind"] == "valid" else ""
+    text = f"epoch {record['epoch']:.2f} {kind}loss {_number(record['loss'], 3)}"
+    if "perplexity" in record:
+        text += f" perplexity {_number(record['perplexity'], 1)}"
+    if "tokens_per_second" in record:
+        text += f" {record['tokens_per_second']:,} tokens/s"
+    return text + (f" ({record['skipped']} updates skipped)" if record.get("skipped") else "")
+
+
+def minutes(seconds: float) -> str:
+    """A duration.
+
+    Example:
+        >>> minutes(75), minutes(4000)
+        ('1:15', '1:06:40')
+    """
+    hours, rest = divmod(round(seconds), 3600)
+    return (f"{hours}:{rest // 60:02}" if hours else f"{rest // 60}") + f":{rest % 60:02}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "not finite" if value is None else f"{value:,.{digits}f}"

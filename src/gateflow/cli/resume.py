@@ -1,0 +1,24 @@
+"""``gateflow resume``: go on where a run was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateflow.cli.output import AsJson
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)],
+    json: AsJson = False,
+) -> None:
+    """Go on with a run that was interrupted or killed; the losses are those of a run that never was.
+
+    gateflow resume runs/mine
+    """
+    from gateflow.cli.training import train_run
+    from gateflow.training.runs import Run
+
+    train_run(Run.open(run), json=json)

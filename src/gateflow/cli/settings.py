@@ -1,0 +1,75 @@
+"""Command-line options made from the fields of a run's configuration, so that each is described in one place."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from gateflow.training.complaints import flag
+from gateflow.training.config import RunConfig
+
+Settings = dict[str, dict[str, Any]]
+"""Section → option → value, only what was typed."""
+
+
+def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb one option per field of `RunConfig`; what was typed arrives as its argument `settings`.
+
+    Before: ``def verb(out, settings)``. After: ``def verb(out, data, valid, ..., hidden_size, layers, ...)``.
+    """
+    own = [p for p in inspect.signature(verb, eval_str=True).parameters.values() if p.name != "settings"]
+    fields = list(_fields())
+
+    @functools.wraps(verb)
+    def command(**words: Any) -> None:
+        settings: Settings = {section: {} for section, _, _ in fields}
+        for section, name, _ in fields:
+            if (value := words.pop(_word(name))) is not None:
+                settings[section][name] = value
+        verb(settings=settings, **words)
+
+    parameters = [*own, *(_parameter(section, name, field) for section, name, field in fields)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _fields() -> Iterator[tuple[str, str, FieldInfo]]:
+    for section, part in RunConfig.model_fields.items():
+        if isinstance(part.annotation, type) and issubclass(part.annotation, BaseModel):
+            yield from ((section, name, field) for name, field in part.annotation.model_fields.items())
+
+
+def _word(name: str) -> str:
+    return flag(name).removeprefix("--").replace("-", "_")
+
+
+def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
+    kind, metavar = _kind(field.annotation)
+    names = f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name)
+    default = False if field.default is None or field.is_required() else str(field.default)
+    panel = f"[{section}]"
+    option = typer.Option(names, help=field.description, show_default=default, metavar=metavar, rich_help_panel=panel)
+    return inspect.Parameter(
+        _word(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _kind(annotation: Any) -> tuple[type, str | None]:
+    """The type that typer parses, and what stands for its values in the help."""
+    if get_origin(annotation) is Literal:
+        return str, "|".join(get_args(annotation))
+    if isinstance(annotation, types.UnionType):
+        members = [member for member in get_args(annotation) if member is not types.NoneType]
+        return _kind(members[0]) if len(members) == 1 else (str, None)
+    if get_origin(annotation) is Annotated:
+        return _kind(get_args(annotation)[0])
+    return (annotation, None) if annotation in (bool, int, float, Path) else (str, None)

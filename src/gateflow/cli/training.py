@@ -1,0 +1,60 @@
+"""What ``train`` and ``resume`` share: the loop with a display, and what is said at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from accelerate import Accelerator
+
+from gateflow.cli.failures import INTERRUPTED
+from gateflow.cli.output import print_json, say
+from gateflow.cli.progress import TrainingDisplay, minutes
+from gateflow.tasks.language_model import perplexity
+from gateflow.training.config import RunConfig
+from gateflow.training.language_model import LanguageModelTask, set_up
+from gateflow.training.loop import Loop
+from gateflow.training.processes import join_processes
+from gateflow.training.runs import Run
+from gateflow.training.task import Listener, Outcome
+from gateflow.training.tensorboard import TensorBoardCurves
+
+
+def set_up_and_train(out: Path, config: RunConfig, *, force: bool, json: bool) -> None:
+    """Make the run, in the first process if there are several, and train it."""
+    accelerator = join_processes(config.training)
+    if accelerator.is_main_process:
+        set_up(out, config, force=force)
+    accelerator.wait_for_everyone()
+    train_run(Run.open(out), accelerator, json=json)
+
+
+def train_run(run: Run, accelerator: Accelerator | None = None, *, json: bool) -> None:
+    """Train a run to its end, or to Ctrl-C, and say where it stands; Ctrl-C leaves with code 130."""
+    config = run.config()
+    accelerator = accelerator or join_processes(config.training)
+    task = LanguageModelTask(run, config, accelerator.process_index, accelerator.num_processes)
+    with TrainingDisplay(enabled=accelerator.is_main_process) as display:
+        listeners: list[Listener] = [display]
+        if config.training.tensorboard and accelerator.is_main_process:
+            listeners.append(TensorBoardCurves(run.path / "tensorboard"))
+        outcome = Loop(task, config.training, run, accelerator, listeners).train()
+    if accelerator.is_main_process:
+        report(run, outcome, json=json)
+    accelerator.end_training()
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def report(run: Run, outcome: Outcome, *, json: bool) -> None:
+    """The end of a training, in words on stderr or as JSON on stdout."""
+    best = None if outcome.best is None else perplexity(outcome.best, 1)
+    if json:
+        place = {"run": str(run.path), "updates": outcome.step, "epochs": outcome.epoch, "seconds": outcome.seconds}
+        print_json({**place, "validation_perplexity": best, "interrupted": outcome.interrupted})
+    elif outcome.interrupted:
+        say(f"Stopped after update {outcome.step:,} and saved. Go on with: gateflow resume {run.path}")
+    else:
+        quality = "" if best is None else f", best validation perplexity {best:,.1f}"
+        say(f"Trained {outcome.step:,} updates in {minutes(outcome.seconds)}{quality}.")
+        say(f"Next: gateflow generate {run.path} --prompt '...'    gateflow evaluate {run.path} --data FILE")

@@ -1,0 +1,54 @@
+"""A pydantic error as one line that names the option as the user wrote it.
+
+Before: a page that begins ``1 validation error for RunConfig model.hidden_size``.
+After: ``--hidden-size 0: input should be greater than or equal to 1.``
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+Options = Mapping[str, Mapping[str, Any]]
+
+
+def first_complaint(error: ValidationError, model: type[BaseModel], options: Options, file: Path | None) -> str:
+    """The first thing wrong, and how many more there are; `options` are those of the command line."""
+    details = error.errors(include_url=False)
+    more = len(details) - 1
+    others = f" ({more} more {'option is' if more == 1 else 'options are'} wrong.)" if more else ""
+    return _complaint(details[0], model, options, file) + others
+
+
+def flag(name: str) -> str:
+    """The command-line option of a field.
+
+    Example:
+        >>> flag("hidden_size"), flag("train")
+        ('--hidden-size', '--data')
+    """
+    return "--data" if name == "train" else "--" + name.replace("_", "-")
+
+
+def _complaint(detail: ErrorDetails, model: type[BaseModel], options: Options, file: Path | None) -> str:
+    section, name = (*map(str, detail["loc"]), "")[:2]
+    if detail["type"] == "missing":
+        return f"{flag(name or 'train')} is missing: give it on the command line or in the file of --config."
+    if detail["type"] == "extra_forbidden":
+        return f"{name or section} in {file}: there is no such option; {_close_match(model, section, name)}."
+    typed = name in options.get(section, {})
+    where = flag(name) if typed else f"{f'[{section}] {name}' if name else section} in {file},"
+    reason = detail["msg"].removeprefix("Value error, ")
+    return f"{where} {detail['input']}: {reason[0].lower()}{reason[1:]}."
+
+
+def _close_match(model: type[BaseModel], section: str, name: str) -> str:
+    inner = model.model_fields[section].annotation if name else model
+    known = list(inner.model_fields) if isinstance(inner, type) and issubclass(inner, BaseModel) else []
+    close = difflib.get_close_matches(name or section, known, n=1)
+    return f"did you mean {close[0]}" if close else f"there are {', '.join(known)}"

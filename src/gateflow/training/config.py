@@ -1,0 +1,171 @@
+"""What a run is made of: three sections of options, read from TOML and from the command line."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gateflow.errors import ConfigError, RunError
+from gateflow.training.complaints import first_complaint
+from gateflow.training.initial import Initialiser
+
+FORMAT = 1
+"""Version of the run folder that this gateflow writes; it reads this one and the older ones."""
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False, frozen=True)
+
+
+class DataConfig(_Section):
+    """Where the text lies and how it becomes tokens."""
+
+    train: Path = Field(description="Text to learn from, plain or gz, UTF-8.")
+    valid: Path | None = Field(
+        default=None, description="Text to validate on; without it the last lines of the training text."
+    )
+    held_out: Share = Field(default=0.05, gt=0, description="Share of lines held out when there is no validation text.")
+    tokenizer: Literal["word", "char", "bpe"] = Field(default="word", description="What a token is.")
+    vocab_size: int | None = Field(
+        default=None, ge=2, description="Most tokens in the vocabulary; all of them if left out."
+    )
+
+
+class ModelConfig(_Section):
+    """The network: embedding, recurrent layers, output."""
+
+    cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
+    embedding_size: int = Field(default=200, ge=1, description="Components of a word vector.")
+    hidden_size: int = Field(default=200, ge=1, description="Units per layer.")
+    layers: int = Field(default=2, ge=1, description="Recurrent layers on top of each other.")
+    dropout: Share = Field(default=0.2, description="Share of activations dropped.")
+    weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
+    tied: bool = Field(default=True, description="One matrix for embedding and output.")
+    candidates: int | None = Field(default=None, ge=1, description="Words to normalise over in training; default all.")
+    skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
+    init: str | None = Field(default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60.")
+    bidirectional: bool = Field(default=False, description="Refused: a language model must not read the future.")
+
+    @field_validator("bidirectional")
+    @classmethod
+    def _reads_forward_only(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("a language model predicts the next token, which a backward layer has already read")
+        return value
+
+    @field_validator("init")
+    @classmethod
+    def _names_an_initialiser(cls, value: str | None) -> str | None:
+        if value is not None:
+            Initialiser.parse(value)
+        return value
+
+
+class TrainingConfig(_Section):
+    """The optimisation: batches, steps, rates, and when to look."""
+
+    batch_size: int = Field(default=20, ge=1, description="Sequences side by side.")
+    window: int = Field(default=35, ge=1, description="Time steps per truncated back-propagation.")
+    epochs: int = Field(default=10, ge=1, description="Passes over the training text.")
+    accumulate: int = Field(default=1, ge=1, description="Windows per update.")
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="Rule of the update.")
+    lr: float = Field(default=2e-3, gt=0, description="Peak learning rate.")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="Learning rate after warm-up."
+    )
+    warmup: int = Field(default=100, ge=0, description="Updates over which the learning rate rises.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled for AdamW, L2 for SGD.")
+    momentum: Share = Field(default=0.0, description="Momentum of SGD.")
+    clip: float | Literal["auto"] = Field(default=1.0, description="Largest gradient norm, or auto.")
+    non_finite_limit: int = Field(default=10, ge=1, description="Stop after so many non-finite gradients in a row.")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="Arithmetic of the products.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of initial weights and dropout.")
+    max_updates: int | None = Field(default=None, ge=1, description="Stop after so many updates.")
+    log_every: int = Field(default=50, ge=1, description="Updates per line of metrics.jsonl.")
+    validate_every: int | None = Field(
+        default=None, ge=1, description="Updates between validations; each epoch if left out."
+    )
+    checkpoint_every: int = Field(default=500, ge=1, description="Updates between checkpoints.")
+    tensorboard: bool = Field(default=False, description="Write TensorBoard events into the run as well.")
+
+    @field_validator("clip", mode="before")
+    @classmethod
+    def _clips_at_a_positive_norm(cls, value: Any) -> Any:
+        if value == "auto":
+            return value
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = 0.0
+        if not 0 < number < float("inf"):
+            raise ValueError("neither a number above 0 nor auto")
+        return number
+
+
+class RunConfig(_Section):
+    """Everything needed to train again: the content of a run's config.toml.
+
+    Example:
+        >>> config = RunConfig.build({"data": {"train": "corpus.txt"}, "model": {"hidden_size": 64}})
+        >>> config.model.hidden_size, config.training.optimizer
+        (64, 'adamw')
+        >>> RunConfig.build({"data": {"train": "corpus.txt"}, "model": {"hidden_size": 0}})
+        Traceback (most recent call last):
+            ...
+        gateflow.errors.ConfigError: --hidden-size 0: input should be greater than or equal to 1.
+    """
+
+    format: int = FORMAT
+    task: Literal["lm"] = "lm"
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @classmethod
+    def build(cls, options: Mapping[str, Mapping[str, Any]], file: Path | None = None) -> RunConfig:
+        """Options of a config file, if any, overridden by `options` (section → name → value).
+
+        Raises:
+            ConfigError: a value that cannot work, named as the user wrote it.
+        """
+        merged = read_toml(file) if file else {}
+        for section, values in options.items():
+            merged[section] = {**merged.get(section, {}), **values}
+        try:
+            return cls.model_validate(merged)
+        except ValidationError as error:
+            raise ConfigError(first_complaint(error, cls, options, file)) from None
+
+    @classmethod
+    def read(cls, file: Path) -> RunConfig:
+        """The configuration of an existing run; refuses one that a newer gateflow wrote."""
+        version = read_toml(file).get("format")
+        if not isinstance(version, int):
+            raise RunError(f"{file} has no `format`, so it is not the configuration of a run.")
+        if version > FORMAT:
+            raise RunError(
+                f"{file.parent} was written in run format {version}, and this gateflow reads up to {FORMAT}. "
+                "Upgrade it: pip install --upgrade gateflow."
+            )
+        return cls.build({}, file)
+
+    def to_toml(self) -> str:
+        """The text of config.toml; options that were left out stay out."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary, or a ConfigError that says what is wrong with it and where."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {file}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}.") from None

@@ -1,0 +1,223 @@
+"""The training loop: updates, records, validations and checkpoints, for any task.
+
+Every start is a resume: a new run has a checkpoint of step 0. What a task must offer is in `task`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from itertools import islice
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from gateflow.errors import ConfigError, RunError
+from gateflow.remedies.clip import NormClipper
+from gateflow.training.checkpoint import Checkpoint, Progress, State, random_state, set_random_state
+from gateflow.training.config import TrainingConfig
+from gateflow.training.interrupt import Interrupt
+from gateflow.training.metrics import MetricsLog
+from gateflow.training.optimizers import build_optimizer
+from gateflow.training.processes import every_process, own_rows, summed, whole_batch
+from gateflow.training.runs import Run
+from gateflow.training.schedule import rate
+from gateflow.training.task import Listener, Outcome, Task
+from gateflow.training.weights import unique_tensors, write_tensors
+
+
+class Loop:
+    """Train `task` in `run` until its settings say enough, from wherever its checkpoint stands.
+
+    Raises:
+        ConfigError: more windows per update than the data have.
+        RunError: the checkpoint is damaged, or another process trains this run.
+        NonFiniteError: gradients were not finite too many times in a row.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        settings: TrainingConfig,
+        run: Run,
+        accelerator: Accelerator,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.task, self.settings, self.run, self.accelerator = task, settings, run, accelerator
+        self.listeners = listeners if accelerator.is_main_process else ()
+        self.updates_per_epoch = _updates_per_epoch(task, settings)
+        self.total = min(settings.max_updates or 2**63, settings.epochs * self.updates_per_epoch)
+        self.model, self.optimizer = accelerator.prepare(task.model, build_optimizer(task.model, settings))
+        accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # only the loss runs under autocast, see backward
+        self.clipper = NormClipper(task.model, settings.clip, non_finite="skip", patience=settings.non_finite_limit)
+        self.metrics = MetricsLog(run.metrics_file)
+        self.progress = Progress()
+        self.carried: State = None
+
+    def train(self) -> Outcome:
+        """Go on to the end, or to the first Ctrl-C; both leave a checkpoint of the last update."""
+        with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
+            self.restore()
+            for windows in self.remaining_updates():
+                interrupted = self.update(windows, interrupt)
+                self.record_when_due()
+                self.validate_when_due()
+                self.save_when_due(interrupted)
+                if interrupted:
+                    return self.outcome(interrupted=True)
+        return self.outcome(interrupted=False)
+
+    def restore(self) -> None:
+        """Continue from the checkpoint."""
+        checkpoint = Checkpoint.read(self.run.checkpoint_file)
+        torch.manual_seed(self.settings.seed + self.accelerator.process_index)
+        self.progress = checkpoint.restore(self.task.model, self.optimizer.optimizer)
+        if self.accelerator.is_main_process:
+            self.metrics.cut_back(self.progress.step)
+        if self.progress.step == 0:
+            return
+        if (count := checkpoint.processes) != self.accelerator.num_processes:
+            go_on = f"torchrun --nproc-per-node {count} -m gateflow resume {self.run.path}"
+            raise RunError(f"{self.run.path} was trained by {count} processes; go on with as many: {go_on}")
+        set_random_state(checkpoint.random(self.accelerator.process_index))
+        self.carried = own_rows(self.accelerator, checkpoint.carried())
+        self.clipper.load_state_dict(self.progress.clipper)
+
+    def remaining_updates(self) -> Iterator[list[Any]]:
+        """The windows of each update still to come; `update` moves the progress in between."""
+        while self.progress.step < self.total:
+            windows = self.task.windows(self.progress.epoch, self.progress.window)
+            yield list(islice(windows, self.settings.accumulate))
+            while self.progress.window > 0 and self.progress.step < self.total:
+                yield list(islice(windows, self.settings.accumulate))
+
+    def update(self, windows: list[Any], interrupt: Interrupt) -> bool:
+        """One step of the optimizer; says whether any process was asked to stop."""
+        started = time.perf_counter()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        loss_sum, loss_count = self.backward(windows)
+        if self.clipper.step():
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        loss_sum, loss_count, asked = summed(self.accelerator, loss_sum, loss_count, interrupt.asked)
+        self.advance(loss_sum, int(loss_count), time.perf_counter() - started)
+        return asked > 0
+
+    def backward(self, windows: list[Any]) -> tuple[float, int]:
+        """Gradients of the mean over `windows`; returns the summed loss and its targets, if it is finite."""
+        loss_sum, loss_count = 0.0, 0
+        for window in windows:
+            with self.accelerator.accumulate(self.model):
+                with self.accelerator.autocast():
+                    loss, count, self.carried = self.task.loss(self.model, window, self.carried)
+                self.accelerator.backward(loss)
+            if math.isfinite(mean := loss.item()):
+                loss_sum, loss_count = loss_sum + mean * count, loss_count + count
+            else:
+                self.carried = None
+        return loss_sum, loss_count
+
+    def advance(self, loss_sum: float, loss_count: int, seconds: float) -> None:
+        """Count one update; a new epoch begins with an empty state."""
+        progress = self.progress
+        progress.step += 1
+        progress.window += self.settings.accumulate
+        progress.loss_sum += loss_sum
+        progress.loss_count += loss_count
+        progress.targets += loss_count
+        progress.seconds += seconds
+        progress.interval_seconds += seconds
+        if progress.window == self.updates_per_epoch * self.settings.accumulate:
+            progress.epoch, progress.window, self.carried = progress.epoch + 1, 0, None
+        for listener in self.listeners:
+            listener.step(progress, self.total)
+
+    def record_when_due(self) -> None:
+        """A line of metrics.jsonl every `log_every` updates and at the end: means since the last one."""
+        progress = self.progress
+        if progress.step % self.settings.log_every and progress.step < self.total:
+            return
+        loss = progress.loss_sum / progress.loss_count if progress.loss_count else math.nan
+        speed = round(progress.loss_count / max(1e-9, progress.interval_seconds))
+        norms = self.clipper.statistics()
+        self.record(
+            "train",
+            loss,
+            lr=self.optimizer.param_groups[0]["lr"],
+            gradient_norm=norms["norm_p50"],
+            clipped=norms["clipped_share"],
+            skipped=norms["skipped"],
+            tokens_per_second=speed,
+        )
+        progress.loss_sum, progress.loss_count, progress.interval_seconds = 0.0, 0, 0.0
+
+    def validate_when_due(self) -> None:
+        """The loss on the validation data after each epoch, at the end, and every `validate_every` updates."""
+        progress, every = self.progress, self.settings.validate_every
+        if not (progress.window == 0 or progress.step == self.total or (every and progress.step % every == 0)):
+            return
+        self.task.model.eval()
+        with torch.inference_mode():
+            loss_sum, count = summed(self.accelerator, *self.task.validate(self.task.model))
+        self.task.model.train()
+        self.record("valid", loss_sum / count)
+        if math.isfinite(loss_sum) and (progress.best is None or loss_sum / count < progress.best):
+            progress.best = loss_sum / count
+            self.keep_weights()
+
+    def record(self, kind: str, loss: float, **more: Any) -> None:
+        """Write one line of metrics.jsonl and tell the listeners."""
+        figures = {"loss": loss, **self.task.figures(loss), **more}
+        finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in figures.items()}
+        epoch = round(self.progress.step / self.updates_per_epoch, 4)
+        seconds = round(self.progress.seconds, 3)
+        record = {"kind": kind, "step": self.progress.step, "epoch": epoch, **finite, "seconds": seconds}
+        if self.accelerator.is_main_process:
+            self.metrics.append(record)
+        for listener in self.listeners:
+            listener.record(record)
+
+    def save_when_due(self, interrupted: bool) -> None:
+        """A checkpoint every `checkpoint_every` updates, at the end, and on Ctrl-C."""
+        if interrupted and not self.run.model_file.exists():
+            self.keep_weights()
+        if interrupted or self.progress.step == self.total or self.progress.step % self.settings.checkpoint_every == 0:
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint; all processes contribute, the first one writes."""
+        self.progress.clipper = self.clipper.state_dict()
+        carried = whole_batch(self.accelerator, self.carried)
+        random = every_process(self.accelerator, random_state())
+        checkpoint = Checkpoint.of(
+            self.task.model, self.optimizer.optimizer, self.progress, carried=carried, random=random
+        )
+        if self.accelerator.is_main_process:
+            self.metrics.flush()
+            checkpoint.write(self.run.checkpoint_file)
+
+    def keep_weights(self) -> None:
+        """Make these weights the run's model."""
+        if self.accelerator.is_main_process:
+            write_tensors(self.run.model_file, unique_tensors(self.task.model))
+
+    def rate(self) -> float:
+        """The learning rate of the update at hand."""
+        s = self.settings
+        return rate(self.progress.step, self.total, peak=s.lr, warmup=s.warmup, schedule=s.schedule)
+
+    def outcome(self, interrupted: bool) -> Outcome:
+        """What there is to say at the end."""
+        p = self.progress
+        return Outcome(p.step, p.epoch, p.best, p.seconds, p.targets, interrupted)
+
+
+def _updates_per_epoch(task: Task, settings: TrainingConfig) -> int:
+    windows = task.windows_per_epoch()
+    if windows < settings.accumulate:
+        raise ConfigError(f"--accumulate {settings.accumulate}: the training text has only {windows} windows.")
+    return windows // settings.accumulate

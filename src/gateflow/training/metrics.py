@@ -1,0 +1,61 @@
+"""metrics.jsonl: one JSON object a line, appended while training, cut back to the checkpoint on resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gateflow.errors import RunError
+from gateflow.training.files import appearing_whole, flush, refused
+
+Record = dict[str, Any]
+
+
+class MetricsLog:
+    """The file of a run's metrics.
+
+    Every record has `step`; those of the fields `seconds` and `tokens_per_second` are times and differ between two
+    runs of the same seed, all others are equal.
+
+    Example:
+        >>> import tempfile
+        >>> log = MetricsLog(Path(tempfile.mkdtemp()) / "metrics.jsonl")
+        >>> log.append({"step": 1, "loss": 2.5})
+        >>> log.append({"step": 2, "loss": 2.25})
+        >>> log.cut_back(to_step=1)
+        >>> log.read()
+        [{'step': 1, 'loss': 2.5}]
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, record: Record) -> None:
+        """Write one line; `flush` makes it outlive a power cut."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise refused(self.path, error) from error
+
+    def flush(self) -> None:
+        """Wait until the lines are on the disk, before a checkpoint that counts on them is written."""
+        if self.path.exists():
+            flush(self.path)
+
+    def read(self) -> list[Record]:
+        """All complete lines; one that was being written when the process was killed does not count."""
+        if not self.path.is_file():
+            return []
+        *lines, _torn = self.path.read_text(encoding="utf-8").split("\n")
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise RunError(f"{self.path} is damaged ({error}); move it away and resume again.") from None
+
+    def cut_back(self, to_step: int) -> None:
+        """Forget what was recorded after `to_step`, since it will be recorded again."""
+        kept = [record for record in self.read() if record["step"] <= to_step]
+        with appearing_whole(self.path) as draft:
+            draft.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -1,0 +1,63 @@
+"""Use of a finished language model: its perplexity on a text, and its own text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from gateflow.data.stream import TokenStream
+from gateflow.data.tokenizer import decode_stream, encode_prompt
+from gateflow.data.tokens import encode_file
+from gateflow.errors import DataError
+from gateflow.tasks.language_model import evaluate, generate, perplexity
+from gateflow.training.language_model import load_model, load_tokenizer
+from gateflow.training.runs import Run
+
+
+class Quality(NamedTuple):
+    """How well a text was expected: perplexities, and what was counted."""
+
+    perplexity: float
+    word_perplexity: float
+    loss: float
+    tokens: int
+    words: int
+
+
+def measure(run: Run, text: Path, columns: int = 1) -> Quality:
+    """The quality of a run on a text that is read in `columns` stretches side by side.
+
+    All tokens but the very first are predicted. The state carries on within a stretch and begins at zero, so one
+    column is the most exact and the slowest.
+
+    Raises:
+        DataError: the text is missing, is none, or is too short.
+        RunError, NonFiniteError: the run's model cannot be used.
+    """
+    model, config = load_model(run), run.config()
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "tokens.npy")
+        counts = encode_file(load_tokenizer(run), text, file)
+        if counts.tokens < 2:
+            raise DataError(f"{text} has {counts.tokens} token, so nothing is left to predict; give a longer text.")
+        stream = TokenStream(file, min(columns, counts.tokens - 1), config.training.window, whole=True)
+        loss, predicted = evaluate(model, stream)
+    words = max(1, counts.words - (counts.tokens - predicted))
+    return Quality(perplexity(loss, predicted), perplexity(loss, words), loss / predicted, predicted, words)
+
+
+def continue_text(run: Run, prompt: str, length: int, **options: Any) -> Iterator[str]:
+    """Pieces of text that go on from `prompt`, `length` tokens in all; `options` are those of `generate`.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+        ConfigError: an option out of its range.
+    """
+    tokenizer = load_tokenizer(run)
+    ids = encode_prompt(tokenizer, prompt)
+    pieces = decode_stream(tokenizer, chain(ids[-1:], generate(load_model(run), ids, length, **options)))
+    next(pieces)  # the last word of the prompt: with it before them, the pieces begin with a space where one belongs
+    return pieces

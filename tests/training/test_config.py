@@ -1,0 +1,91 @@
+"""Options from a file and from the command line, and what is said about those that cannot work."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateflow.errors import ConfigError, RunError
+from gateflow.training.config import FORMAT, RunConfig
+
+DATA = {"train": "corpus.txt"}
+
+
+def build(tmp_path, text=None, **options):
+    file = None
+    if text is not None:
+        file = tmp_path / "mine.toml"
+        file.write_text(text)
+    return RunConfig.build({"data": DATA, **options}, file)
+
+
+def test_options_typed_override_the_file(tmp_path):
+    config = build(tmp_path, "[model]\nhidden_size = 7\nlayers = 3\n", model={"layers": 1})
+    assert (config.model.hidden_size, config.model.layers) == (7, 1)
+
+
+@given(hidden=st.integers(1, 4000), lr=st.floats(1e-8, 10), valid=st.none() | st.just("v.txt"), clip=st.just("auto"))
+def test_what_is_written_is_read_back(hidden, lr, valid, clip, tmp_path_factory):
+    training = {"lr": lr, "clip": clip}
+    config = RunConfig.build({"data": {**DATA, "valid": valid}, "model": {"hidden_size": hidden}, "training": training})
+    file = tmp_path_factory.mktemp("run") / "config.toml"
+    file.write_text(config.to_toml(), encoding="utf-8")
+    assert RunConfig.read(file) == config
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": {"hidden_size": 0}}, r"--hidden-size 0: input should be greater than or equal to 1"),
+        ({"model": {"dropout": 1.0}}, r"--dropout 1.0: input should be less than 1"),
+        ({"model": {"bidirectional": True}}, r"--bidirectional True: a language model predicts the next token"),
+        ({"model": {"init": "chrono"}}, r"--init chrono: chrono takes a number, as chrono:60"),
+        ({"model": {"init": "chrono:long"}}, r"--init chrono:long: 'long' is no number"),
+        ({"model": {"init": "xavier"}}, r"--init xavier: no such initial weights; there are orthogonal"),
+        ({"model": {"skip": "dense"}}, r"--skip dense: input should be 'residual' or 'highway'"),
+        ({"data": {"train": "x", "tokenizer": "words"}}, r"--tokenizer words: input should be 'word', 'char' or 'bpe'"),
+        ({"training": {"clip": 0}}, r"--clip 0: neither a number above 0 nor auto"),
+        ({"training": {"clip": "hard"}}, r"--clip hard: neither a number above 0 nor auto"),
+        ({"training": {"lr": float("nan")}}, r"--lr nan: input should be"),
+        ({"training": {"epochs": -1}}, r"--epochs -1: input should be greater than or equal to 1"),
+        ({"data": {}}, r"--data is missing: give it on the command line or in the file of --config"),
+    ],
+)
+def test_a_bad_option_is_named_as_it_was_typed(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        build(tmp_path, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[model]\nhiden_size = 5\n", r"hiden_size in .*mine.toml: there is no such option; did you mean hidden_size"),
+        ("[modell]\nhidden_size = 5\n", r"modell in .*mine.toml: there is no such option; did you mean model"),
+        ("[model]\nhidden_size = 0\n", r"\[model\] hidden_size in .*mine.toml, 0: input should be greater"),
+        ("[model]\nbidirectional = true\n", r"\[model\] bidirectional in .*mine.toml, True: a language model"),
+        ("model = 3\n", r"model in .*mine.toml, 3: input should be a valid dictionary"),
+        ("[model\n", r"mine.toml is not TOML: .*line 1"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_place(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        build(tmp_path, text)
+
+
+def test_several_bad_options_are_counted(tmp_path):
+    with pytest.raises(ConfigError, match=r"--hidden-size 0: .* \(1 more option is wrong\.\)$"):
+        build(tmp_path, model={"hidden_size": 0, "layers": 0})
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ConfigError, match=r"there is no configuration file nowhere.toml"):
+        RunConfig.build({}, Path("nowhere.toml"))
+
+
+def test_a_newer_run_is_refused_before_its_unknown_options_are(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(f"format = {FORMAT + 1}\n[quantum]\nqubits = 3\n")
+    with pytest.raises(RunError, match=rf"run format {FORMAT + 1}, and this gateflow reads up to {FORMAT}.*Upgrade"):
+        RunConfig.read(file)

@@ -1,0 +1,119 @@
+"""A run appears whole, replaces only runs, and is trained by one process at a time."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from gateflow.errors import RunError
+from gateflow.training.config import RunConfig
+from gateflow.training.runs import Run, new_run
+
+CONFIG = RunConfig.build({"data": {"train": "corpus.txt"}})
+
+
+def make(path: Path, mark: str = "", **options) -> Run:
+    with new_run(path, CONFIG, **options) as run:
+        run.tokenizer_file.write_text(mark)
+    return Run.open(path)
+
+
+def make_and_fail(path: Path, error: Exception, **options):
+    with new_run(path, CONFIG, **options) as run:
+        run.tokenizer_file.write_text("half")
+        raise error
+
+
+def names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
+
+
+def test_a_run_appears_with_its_parents_and_without_traces(tmp_path):
+    run = make(tmp_path / "runs" / "one")
+    assert run.config() == CONFIG
+    assert names(tmp_path / "runs") == {"one"}
+
+
+def test_an_empty_folder_may_become_a_run(tmp_path):
+    (tmp_path / "one").mkdir()
+    assert make(tmp_path / "one").config() == CONFIG
+
+
+def test_an_existing_run_is_refused_and_force_replaces_it(tmp_path):
+    make(tmp_path / "one", "old")
+    with pytest.raises(RunError, match=r"--out .*one exists; go on with `gateflow resume .*one`, or .* --force"):
+        make(tmp_path / "one", "new")
+    assert Run.open(tmp_path / "one").tokenizer_file.read_text() == "old"
+    assert make(tmp_path / "one", "new", force=True).tokenizer_file.read_text() == "new"
+    assert names(tmp_path) == {"one"}
+
+
+def test_the_old_run_stays_if_the_new_one_fails(tmp_path):
+    make(tmp_path / "one", "old")
+    with pytest.raises(KeyError):
+        make_and_fail(tmp_path / "one", KeyError("no data"), force=True)
+    assert Run.open(tmp_path / "one").tokenizer_file.read_text() == "old"
+    assert names(tmp_path) == {"one"}
+
+
+def test_a_full_disk_during_set_up_leaves_nothing(tmp_path):
+    with pytest.raises(RunError, match=r"could not write .*one: No space left on device"):
+        make_and_fail(tmp_path / "one", OSError(errno.ENOSPC, "No space left on device"))
+    assert names(tmp_path) == set()
+
+
+def test_what_a_killed_set_up_left_is_cleared_away(tmp_path):
+    draft = tmp_path / ".one.new"
+    (draft / "tokens").mkdir(parents=True)
+    (draft / "tokenizer.json").write_text("half")
+    with new_run(tmp_path / "one", CONFIG):
+        pass
+    assert names(tmp_path / "one") == {"config.toml", "lock"}
+    assert names(tmp_path) == {"one"}
+
+
+def test_force_deletes_no_folder_that_is_not_a_run(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    with pytest.raises(RunError, match=r"--force replaces runs only, and .*thesis is none"):
+        make(tmp_path / "thesis", force=True)
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
+
+
+def test_force_deletes_no_run_with_a_file_of_the_user(tmp_path):
+    (make(tmp_path / "one").path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"--force would delete .*notes.txt, which is no part of a run"):
+        make(tmp_path / "one", force=True)
+    assert (tmp_path / "one" / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_in_the_place_of_a_run_stays(tmp_path):
+    (tmp_path / "one").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(RunError, match=r"--out .*one is a file"):
+            make(tmp_path / "one", force=force)
+    assert (tmp_path / "one").read_text() == "mine"
+
+
+def test_a_folder_that_is_no_run_is_not_opened(tmp_path):
+    with pytest.raises(RunError, match=r"there is no run at .*nowhere; `gateflow train lm"):
+        Run.open(tmp_path / "nowhere")
+    with pytest.raises(RunError, match=r"is not a run: it holds no config.toml"):
+        Run.open(tmp_path)
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path):
+    run = make(tmp_path / "one")
+    with run.lock():
+        with pytest.raises(RunError, match=r"one is being trained by another process"), Run.open(run.path).lock():
+            pass
+        with pytest.raises(RunError, match=r"is being trained"):
+            make(run.path, force=True)
+    with run.lock():
+        pass
+
+
+def test_a_missing_file_is_named_with_the_remedy(tmp_path):
+    run = make(tmp_path / "one")
+    with pytest.raises(RunError, match=r"one lacks model.safetensors; train first\."):
+        run.require(run.model_file, "train first")
