@@ -7,12 +7,12 @@ import re
 
 import pytest
 import torch
+from tests.oracle import assert_close, assert_gradients_close, gradients
 from torch import nn, sigmoid, tanh
 
 from gateflow import cells
 from gateflow.cells import Cell
 from gateflow.errors import CellError, ConfigError, UnknownCellError
-from tests.oracle import assert_close, assert_gradients_close, gradients
 
 TORCH_CELLS = {"elman": nn.RNNCell, "gru": nn.GRUCell, "lstm": nn.LSTMCell}
 
@@ -159,7 +159,9 @@ def test_a_class_statement_is_refused_with_its_file_and_line():
 
 
 def test_a_step_with_other_states_is_refused():
-    with pytest.raises(CellError, match=re.escape(r"step takes (self, x, c); with states ('h',) write `def step(self, x, h)`")):
+    with pytest.raises(
+        CellError, match=re.escape(r"step takes (self, x, c); with states ('h',) write `def step(self, x, h)`")
+    ):
         make(step=lambda self, x, c: c)
 
 
@@ -186,7 +188,9 @@ def test_an_error_in_the_step_is_told_with_its_line():
         return tanh(self.content(h, x)) + x  # sizes differ
 
     place = re.escape(f"{__file__}:{line_of('sizes differ')}")
-    with pytest.raises(CellError, match=place + r": one step of Wrong with x \[2, 3\], h \[2, 4\] failed at .*RuntimeError"):
+    with pytest.raises(
+        CellError, match=place + r": one step of Wrong with x \[2, 3\], h \[2, 4\] failed at .*RuntimeError"
+    ):
         build(step)
 
 

@@ -73,8 +73,10 @@ def random_cell(name):
     with torch.no_grad():
         for parameter in cell.parameters():
             parameter.normal_()
-    return cell, torch.randn(B, I, dtype=torch.float64), tuple(
-        torch.randn(B, size, dtype=torch.float64) for size in cell.state_sizes.values()
+    return (
+        cell,
+        torch.randn(B, I, dtype=torch.float64),
+        tuple(torch.randn(B, size, dtype=torch.float64) for size in cell.state_sizes.values()),
     )
 
 

@@ -88,7 +88,10 @@ def test_node_vector(name):
 
 
 def test_all_operators_and_both_resets_are_covered():
-    kinds = {(v[1].op_type, bool(next((a.i for a in v[1].attribute if a.name == "linear_before_reset"), 0))) for v in vectors()}
+    kinds = {
+        (v[1].op_type, bool(next((a.i for a in v[1].attribute if a.name == "linear_before_reset"), 0)))
+        for v in vectors()
+    }
     assert {("RNN", False), ("LSTM", False), ("GRU", False)} <= kinds
     assert any("P" in v[2] for v in vectors())
     assert cells.get("peephole_lstm").diagonals == ("peephole_input", "peephole_forget", "peephole_output")

@@ -20,7 +20,9 @@ def blocks(cell, name, order):
     rows = []
     for gate in order:
         gate, sign = gate if isinstance(gate, tuple) else (gate, 1)
-        rows.append(torch.zeros(cell.hidden_size, *value.shape[1:]) if gate is None else sign * value[cell.gate_rows(gate)])
+        rows.append(
+            torch.zeros(cell.hidden_size, *value.shape[1:]) if gate is None else sign * value[cell.gate_rows(gate)]
+        )
     return torch.cat(rows).numpy()
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.oracle import assert_close, assert_gradients_close, gradients
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import gateflow
 from gateflow.errors import ConfigError, ShapeError
 from gateflow.recurrence import force_path
-from tests.oracle import assert_close, assert_gradients_close, gradients
 
 T, B, I, H = 6, 4, 3, 5
 KINDS = {
@@ -60,7 +60,9 @@ def compare(ours, theirs, x, state, leaf):
         assert_close(a, b, part)
     names = ["input", *["h0", "c0"][: len(state)], *dict(ours.named_parameters())]
     assert_gradients_close(
-        gradients(found, [leaf, *state, *ours.parameters()]), gradients(wanted, [leaf, *state, *theirs.parameters()]), names
+        gradients(found, [leaf, *state, *ours.parameters()]),
+        gradients(wanted, [leaf, *state, *theirs.parameters()]),
+        names,
     )
 
 
@@ -93,7 +95,9 @@ def test_parity_for_any_shape(data):
     theirs.load_state_dict(ours.state_dict())
     leaf = torch.randn(max(lengths), batch, inputs, dtype=torch.float64, requires_grad=True)
     rows = options["num_layers"] * (1 + options["bidirectional"])
-    parts = [torch.randn(rows, batch, hidden, dtype=torch.float64, requires_grad=True) for _ in range(1 + (kind == "lstm"))]
+    parts = [
+        torch.randn(rows, batch, hidden, dtype=torch.float64, requires_grad=True) for _ in range(1 + (kind == "lstm"))
+    ]
     with force_path(data.draw(st.sampled_from(["vendor", "reference"]))):
         compare(ours, theirs, pack_padded_sequence(leaf, lengths, enforce_sorted=False), parts, leaf)
 
@@ -125,7 +129,9 @@ def test_a_packed_output_is_packed_as_the_input_was(enforce_sorted):
 def test_same_constructor_and_same_initial_weights_for_a_seed(kind):
     ours_type, theirs_type, extra = KINDS[kind]
     if kind != "tanh":
-        arguments = [p for p in inspect.signature(ours_type.__init__).parameters if p not in ("self", "device", "dtype")]
+        arguments = [
+            p for p in inspect.signature(ours_type.__init__).parameters if p not in ("self", "device", "dtype")
+        ]
         theirs = inspect.signature(theirs_type.__base__.__init__).parameters
         assert set(arguments) - {"nonlinearity"} <= set(theirs)
     torch.manual_seed(5)

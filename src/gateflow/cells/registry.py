@@ -18,10 +18,22 @@ _CELLS: dict[str, type[Cell]] = {}
 
 
 def register(name: str):
-    """Class decorator that enters a cell under a name.
+    """Class decorator that enters a cell under a name, for `get`, `Recurrent` and the command line.
 
     Raises:
         ValueError: the name is taken by another cell.
+
+    Example:
+        >>> import torch
+        >>> @register("slow")
+        ... class Slow(Cell):
+        ...     states = ("h",)
+        ...     gates = ("content",)
+        ...
+        ...     def step(self, x, h):
+        ...         return 0.9 * h + 0.1 * torch.tanh(self.content(h, x))
+        >>> get("slow") is Slow
+        True
     """
 
     def enter(cls: C) -> C:
@@ -63,7 +75,12 @@ def get(name: str) -> type[Cell]:
 
 
 def name_of(cls: type[Cell]) -> str:
-    """The registered name of a cell class, or `package.module:Class`, such that `get` finds it again."""
+    """The registered name of a cell class, or `package.module:Class`, such that `get` finds it again.
+
+    Example:
+        >>> name_of(get("lstm"))
+        'lstm'
+    """
     return next((name for name, cell in _CELLS.items() if cell is cls), f"{cls.__module__}:{cls.__qualname__}")
 
 

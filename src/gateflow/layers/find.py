@@ -44,8 +44,8 @@ def cells_in(model: nn.Module) -> dict[str, Cell]:
             found[".".join(part for part in (name, suffix) if part)] = cell
     if not found:
         raise ConfigError(
-            f"{type(model).__name__} has no recurrent layer; gateflow's layers and cells and torch.nn.RNN, GRU and LSTM "
-            "are looked for"
+            f"{type(model).__name__} has no recurrent layer; gateflow's layers and cells are looked for, and "
+            "torch.nn.RNN, GRU and LSTM"
         )
     return found
 
@@ -62,7 +62,7 @@ def _cells_of(module: nn.Module) -> Iterator[tuple[str, Cell]]:
 
 def _torch_cells(module: nn.RNNBase) -> Iterator[tuple[str, Cell]]:
     if module.proj_size:
-        raise ConfigError("torch.nn.LSTM with proj_size is not looked into; gateflow.LSTM is")
+        raise ConfigError("torch.nn.LSTM with proj_size is not looked into; use gateflow.LSTM")
     for k in range(module.num_layers):
         for direction in ["", "_reverse"][: 1 + module.bidirectional]:
             suffix = f"_l{k}{direction}"

@@ -13,8 +13,9 @@ from torch.nn.utils.rnn import PackedSequence
 from gateflow import cells
 from gateflow.cells import Cell
 from gateflow.errors import ConfigError, ShapeError
+from gateflow.layers.options import Options
 from gateflow.layers.sequences import Padded, from_packed, from_padded
-from gateflow.layers.stack import CellFactory, Options, Stack, State
+from gateflow.layers.stack import CellFactory, Stack, State
 
 __all__ = ["Recurrent"]
 

@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gateflow.cells import Cell
 from gateflow.errors import ConfigError
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
-from gateflow.layers.skip import Highway, Residual
+from gateflow.layers.options import MERGES, SKIPS, Options
 from gateflow.recurrence import Choice, choose, run_layer
 
-__all__ = ["MERGES", "CellFactory", "Options", "Stack", "State"]
+__all__ = ["CellFactory", "Stack", "State"]
 
 State = tuple[Tensor, ...]
 CellFactory = Callable[..., Cell]
-
-MERGES: dict[str | None, Callable[[Tensor, Tensor], Tensor]] = {
-    "concat": lambda forward, backward: torch.cat((forward, backward), dim=-1),
-    "sum": torch.add,
-    "mean": lambda forward, backward: (forward + backward) / 2,
-    "mul": torch.mul,
-}
-SKIPS: dict[str, Callable[..., nn.Module]] = {"residual": Residual, "highway": Highway}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a stack does around its cells; `Recurrent` documents each."""
-
-    bias: bool = True
-    bidirectional: bool = False
-    merge: str | None = "concat"
-    skip: str | None = None
-    dropout: float = 0.0
-    variational_dropout: float = 0.0
-    weight_dropout: float = 0.0
-    zoneout: float | Sequence[float] = 0.0
-    learn_initial_state: bool = False
-    strict: bool = False
-
-    def __post_init__(self) -> None:
-        rates = [(n, getattr(self, n)) for n in ("dropout", "variational_dropout", "weight_dropout")]
-        rates += [("zoneout", z) for z in (self.zoneout if isinstance(self.zoneout, Sequence) else [self.zoneout])]
-        for name, rate in rates:
-            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-                raise ConfigError(f"{name} must be a number between 0 and 1, a probability; found {rate!r}")
-        if self.merge not in (*MERGES, None):
-            raise ConfigError(f"merge must be one of {', '.join(map(repr, MERGES))} or None; found {self.merge!r}")
-        if self.skip not in (*SKIPS, None):
-            raise ConfigError(f"skip must be one of {', '.join(map(repr, SKIPS))} or None; found {self.skip!r}")
 
 
 class Stack(nn.Module):

@@ -1,0 +1,148 @@
+"""Rules of the house that no linter knows: which way imports point, what a public name owes its reader."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import gateflow
+from gateflow import cells
+
+SOURCE = Path(gateflow.__file__).parent
+ORDER = ["errors", "cells", "compiler", "recurrence", "layers", "data remedies flow", "tasks", "training", "cli"]
+RANK = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def module_name(path):
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path, for_types=True):
+    """Absolute names of the modules that a file imports, wherever in the file; those for the type checker if asked."""
+    known, tree = {module_name(p) for p in FILES}, ast.parse(path.read_text(encoding="utf-8"))
+    typing = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    left_out = [] if for_types else [inner for block in typing for inner in ast.walk(block)]
+    for node in (n for n in ast.walk(tree) if n not in left_out):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in known else node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def package(name):
+    return name.split(".")[1] if name.count(".") else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_point_one_way(path):
+    here = package(module_name(path))
+    for name in imports_of(path):
+        if name.split(".")[0] != "gateflow" or here in ("", "__main__"):
+            continue
+        there = package(name)
+        if there == "":  # the front page: only the last package may read it, for the version
+            assert here in ("cli", "training"), f"{path} imports the front page `gateflow`"
+        elif there != here:
+            assert RANK[there] < RANK[here], f"{path}: {here} may not import {there}"
+
+
+def test_every_package_has_its_place():
+    packages = {p.parent.name for p in SOURCE.glob("*/__init__.py")} | {p.stem for p in SOURCE.glob("[!_]*.py")}
+    assert packages <= set(RANK), f"give {packages - set(RANK)} a place in ORDER and in ARCHITECTURE.md"
+
+
+def test_no_cycles():
+    edges = {module_name(p): {n for n in imports_of(p, for_types=False) if n.startswith("gateflow")} for p in FILES}
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, f"import cycle: {' -> '.join([*path[path.index(name) :], name])}"
+        if name in done or name not in edges:
+            return
+        path.append(name)
+        for other in edges[name] - {name}:
+            visit(other)
+        done.add(path.pop())
+
+    for name in edges:
+        visit(name)
+
+
+def public_modules():
+    names = (m.name for m in pkgutil.walk_packages([str(SOURCE)], "gateflow."))
+    return [importlib.import_module(n) for n in names if "._" not in n and not n.startswith("gateflow.cli")]
+
+
+def public_things():
+    for module in public_modules():
+        for name in getattr(module, "__all__", ()):
+            thing = getattr(module, name)
+            if (inspect.isclass(thing) or inspect.isfunction(thing)) and thing.__module__ == module.__name__:
+                yield pytest.param(thing, id=f"{module.__name__}.{name}")
+
+
+LIBRARY = (gateflow.cells, gateflow.recurrence, gateflow.layers, gateflow.remedies.init, gateflow.remedies.clip)
+LIBRARY += (gateflow.remedies.penalties,)
+
+
+def front_page():
+    """What the packages of the library offer by name."""
+    for module in LIBRARY:
+        for name in module.__all__:
+            yield pytest.param(getattr(module, name), id=f"{module.__name__}.{name}")
+
+
+# What only makes sense to those who build a path or a layer; their docstrings give shapes, tests their examples.
+INSIDE = {"run_layer", "choose", "Choice", "Explanation", "reverse", "unroll", "Stack", "Gate"}
+
+
+@pytest.mark.parametrize("thing", list(front_page()))
+def test_public_names_have_an_example_that_runs(thing):
+    if thing.__name__ not in INSIDE:
+        assert ">>>" in (inspect.getdoc(thing) or ""), f"{thing.__name__} has no example (doctests run in `make check`)"
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_every_cell_has_an_equation_a_citation_and_an_example(name):
+    cell = cells.get(name)
+    assert "=" in cell.equation
+    assert any(year in cell.citation for year in map(str, range(1985, 2030)))
+    assert ">>>" in cell.__doc__
+    for state in cell.states:
+        assert f"{state}_t" in cell.equation, f"the equation of {name} does not say what {state} becomes"
+
+
+# Any error of a user's own code is told with the user's line, and any error at all is told without a traceback.
+CATCH_ALL = {"gateflow.cells.verify"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_no_broad_except(path):
+    broad = [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+    ]
+    assert not broad or module_name(path) in CATCH_ALL, f"{path}: broad except in lines {broad}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_no_file_is_called_by_what_it_is_not(path):
+    assert path.stem not in ("utils", "helpers", "common", "misc")
+
+
+def test_no_pickle_is_read():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert not any(call in text for call in ("torch.load(", "pickle.load", "torch.save(", "allow_pickle=True")), (
+            path
+        )
