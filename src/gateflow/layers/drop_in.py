@@ -11,8 +11,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gateflow import cells
 from gateflow.errors import ConfigError, ShapeError
+from gateflow.layers.options import Options
 from gateflow.layers.sequences import Padded, from_packed, from_padded
-from gateflow.layers.stack import CellFactory, Options, Stack
+from gateflow.layers.stack import CellFactory, Stack
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
