@@ -1,0 +1,1 @@
+"""Speed beside the peers, in one process, interleaved, as ratios: `make bench`."""
