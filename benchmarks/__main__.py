@@ -1,7 +1,9 @@
 """Each cell's layer beside `torch.nn`'s on the same input: ratios of medians, as a table and as JSON.
 
-`python -m benchmarks [--json FILE] [--rounds N]`. A ratio above 1 is the factor by which ours takes longer. Cells that
-torch lacks stand beside `torch.nn.LSTM`; they run on the reference loop until there is a compiler, and this is its cost.
+    python -m benchmarks [--json FILE] [--rounds N]
+
+A ratio above 1 is the factor by which ours takes longer. Cells that torch lacks stand beside `torch.nn.LSTM`; they run
+on the reference loop until there is a compiler, and this is its cost.
 """
 
 from __future__ import annotations
