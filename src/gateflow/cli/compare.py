@@ -24,8 +24,10 @@ def compare(
     Example: `gateflow compare --data corpus.txt --cells lstm,full_gru --minutes 2 --seeds 3`
     """
     from gateflow.cli.progress import TrainingDisplay
+    from gateflow.cli.training import flush_subnormals
     from gateflow.training.comparison import Budget, Comparison
 
+    flush_subnormals()
     with TrainingDisplay(lines=False) as display:
         comparison = Comparison(settings, Budget(updates, minutes), seeds, [display])
         results = list(comparison.results([name.strip() for name in cells.split(",")]))

@@ -74,7 +74,9 @@ class Checkpoint:
         """Collect the state; `carried` is that of the whole batch, `random` has one entry per process."""
         tensors, plain = _split_optimizer(optimizer)
         tensors |= {f"model.{name}": tensor for name, tensor in unique_tensors(model).items()}
-        tensors |= {f"carried.{i}.{j}": part for i, layer in enumerate(carried or []) for j, part in enumerate(layer)}
+        tensors |= {
+            f"carried.{i}.{j}": part.clone() for i, layer in enumerate(carried or []) for j, part in enumerate(layer)
+        }
         random = list(random)
         tensors |= {f"random.{i}.{name}": part for i, states in enumerate(random) for name, part in states.items()}
         return cls(tensors, progress, plain, max(1, len(random)))

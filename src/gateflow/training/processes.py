@@ -51,11 +51,11 @@ def join_processes(settings: TrainingConfig) -> Accelerator:
     Raises:
         ConfigError: this device has no bf16.
     """
-    torch.set_flush_denormal(True)  # a vanishing gradient is subnormal, which costs a CPU ten times the time of a zero
     precision = {"fp32": "no", "bf16": "bf16"}[settings.precision]
     no_broadcast = DistributedDataParallelKwargs(broadcast_buffers=False)  # a model's buffers never change in training
     try:
         return Accelerator(
+            cpu=not torch.accelerator.is_available(),  # otherwise torchrun without a GPU starts strangers, not a group
             mixed_precision=precision,
             gradient_accumulation_steps=settings.accumulate,
             kwargs_handlers=[no_broadcast],

@@ -1,0 +1,199 @@
+"""The loop: exact resume, validation, accumulation, clipping, Ctrl-C, disk full."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from tests.training import killed_again_and_again
+from tests.training.tiny import EchoTask, echo_run
+
+from gateflow.errors import ConfigError, NonFiniteError, RunError
+from gateflow.training.checkpoint import Checkpoint
+from gateflow.training.loop import Loop
+from gateflow.training.metrics import MetricsLog
+from gateflow.training.processes import join_processes
+from gateflow.training.weights import read_tensors
+
+TIMES = ("seconds", "tokens_per_second")
+
+
+def loop(run, config, task=None, listeners=()):
+    accelerator = join_processes(config.training)
+    return Loop(task or EchoTask(), config.training, run, accelerator, listeners)
+
+
+def metrics(run):
+    records = MetricsLog(run.metrics_file).read()
+    return [{name: value for name, value in record.items() if name not in TIMES} for record in records]
+
+
+class StopAfter:
+    """A listener that presses Ctrl-C after some updates."""
+
+    def __init__(self, step, number=signal.SIGINT):
+        self.at, self.number = step, number
+
+    def step(self, progress, total):
+        if progress.step == self.at:
+            signal.raise_signal(self.number)
+
+    def record(self, record):
+        pass
+
+
+def test_training_lowers_the_loss_and_keeps_the_best_weights(tmp_path):
+    run, config = echo_run(tmp_path / "run", epochs=20)
+    outcome = loop(run, config).train()
+    validations = [record["loss"] for record in metrics(run) if record["kind"] == "valid"]
+    assert outcome.best == min(validations) < 0.75 * validations[0]
+    assert (outcome.step, outcome.epoch, outcome.interrupted) == (120, 20, False)
+    assert outcome.targets == 120 * 5 * 4 * 3
+    task = EchoTask()
+    task.model.load_state_dict(read_tensors(run.model_file)[0])
+    loss_sum, count = task.validate(task.model.eval())
+    assert loss_sum / count == pytest.approx(outcome.best)
+
+
+def test_no_file_of_a_run_is_a_pickle(tmp_path):
+    run, config = echo_run(tmp_path / "run")
+    loop(run, config).train()
+    files = {entry.name: entry.read_bytes() for entry in run.path.rglob("*") if entry.is_file()}
+    assert set(files) == {"config.toml", "metrics.jsonl", "model.safetensors", "last.safetensors", "lock"}
+    assert not any(content.startswith((b"\x80", b"PK")) for content in files.values())
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"optimizer": "sgd", "momentum": 0.9}, {"clip": "auto"}])
+@pytest.mark.parametrize("stop", [1, 8])
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, options, stop):
+    whole, config = echo_run(tmp_path / "whole", 0.2, **options)
+    loop(whole, config, EchoTask(0.2)).train()
+    run, config = echo_run(tmp_path / "run", 0.2, **options)
+    torch.manual_seed(99)
+    first = loop(run, config, EchoTask(0.2), [StopAfter(stop)]).train()
+    assert first.interrupted
+    assert first.step == stop + 1  # the update at hand is finished first
+    assert not loop(run, config, EchoTask(0.2)).train().interrupted
+    assert metrics(run) == metrics(whole)
+    assert run.model_file.read_bytes() == whole.model_file.read_bytes()
+
+
+def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(tmp_path):
+    module = killed_again_and_again.__name__
+    command = [sys.executable, "-m", module, str(tmp_path / "run"), "0"]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == 0, killed.stderr
+    assert int(killed.stdout) >= 10
+    killed_again_and_again.train(tmp_path / "whole")
+    whole, run = (killed_again_and_again.Run.open(tmp_path / name) for name in ("whole", "run"))
+    assert metrics(run) == metrics(whole)
+    assert run.model_file.read_bytes() == whole.model_file.read_bytes()
+    left, right = (Checkpoint.read(r.checkpoint_file).tensors for r in (run, whole))
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_sigterm_saves_as_ctrl_c_does_and_leaves_a_model_even_before_the_first_validation(tmp_path):
+    run, config = echo_run(tmp_path / "run")
+    assert loop(run, config, listeners=[StopAfter(2, signal.SIGTERM)]).train().interrupted
+    assert Checkpoint.read(run.checkpoint_file).progress.step == 3
+    assert run.model_file.exists()
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path):
+    run, config = echo_run(tmp_path / "run")
+    outcome = loop(run, config).train()
+    before = run.metrics_file.read_text()
+    again = loop(run, config).train()
+    assert (again.step, again.best) == (outcome.step, outcome.best)
+    assert run.metrics_file.read_text() == before
+
+
+def test_accumulated_windows_are_one_larger_step(tmp_path):
+    run, config = echo_run(tmp_path / "run", accumulate=3, epochs=1, max_updates=1, optimizer="sgd", clip=1000)
+    loop(run, config).train()
+    task = EchoTask()
+    windows, carried = list(task.windows(0, 0))[:3], None
+    for window in windows:
+        loss, _, carried = task.loss(task.model, window, carried)
+        (loss / 3).backward()
+    trained = Checkpoint.read(run.checkpoint_file).named("model")
+    for name, weight in task.model.named_parameters():
+        assert torch.allclose(trained[name], weight - 0.01 * weight.grad, atol=1e-7)
+
+
+def test_more_windows_per_update_than_there_are_is_refused(tmp_path):
+    run, config = echo_run(tmp_path / "run", accumulate=7)
+    with pytest.raises(ConfigError, match=r"--accumulate 7: the training text has only 6 windows"):
+        loop(run, config)
+
+
+class BrokenTask(EchoTask):
+    """A loss that is NaN at some updates."""
+
+    def __init__(self, *bad):
+        super().__init__()
+        self.bad, self.calls = bad, 0
+
+    def loss(self, model, window, carried):
+        loss, count, carried = super().loss(model, window, carried)
+        self.calls += 1
+        return loss * (float("nan") if self.calls in self.bad else 1.0), count, carried
+
+
+def test_a_step_with_a_loss_that_is_not_finite_is_skipped_and_counted(tmp_path):
+    run, config = echo_run(tmp_path / "run", log_every=1, epochs=1)
+    outcome = loop(run, config, BrokenTask(2, 4)).train()
+    records = [record for record in metrics(run) if record["kind"] == "train"]
+    assert [record["skipped"] for record in records] == [0, 1, 1, 2, 2, 2]
+    assert [record["loss"] is None for record in records] == [False, True, False, True, False, False]
+    assert outcome.best is not None
+
+
+def test_too_many_in_a_row_stop_the_training_and_the_checkpoint_stays_good(tmp_path):
+    run, config = echo_run(tmp_path / "run", non_finite_limit=3)
+    with pytest.raises(NonFiniteError, match=r"3 times in a row .*recurrent\.weight_ih_l0"):
+        loop(run, config, BrokenTask(*range(6, 20))).train()
+    assert Checkpoint.read(run.checkpoint_file).progress.step == 4
+    assert not loop(run, config).train().interrupted
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    run, config = echo_run(tmp_path / "run")
+    real = os.replace
+
+    def full_after_two(source, target):
+        calls.append(target)
+        if len(calls) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    calls = []
+    monkeypatch.setattr(os, "replace", full_after_two)
+    with pytest.raises(RunError, match=r"could not write .*: No space left on device\. .* is untouched"):
+        loop(run, config).train()
+    monkeypatch.undo()
+    whole, config = echo_run(tmp_path / "whole")
+    loop(whole, config).train()
+    loop(run, config).train()
+    assert metrics(run) == metrics(whole)
+
+
+def test_a_second_trainer_of_a_run_is_refused(tmp_path):
+    run, config = echo_run(tmp_path / "run")
+    with run.lock(), pytest.raises(RunError, match="is being trained by another process"):
+        loop(run, config).train()
+
+
+def test_another_number_of_processes_is_refused(tmp_path):
+    run, config = echo_run(tmp_path / "run")
+    loop(run, config, listeners=[StopAfter(2)]).train()
+    checkpoint = Checkpoint.read(run.checkpoint_file)
+    state = checkpoint.random(0)
+    tensors = {**checkpoint.tensors, **{f"random.1.{name}": part.clone() for name, part in state.items()}}
+    Checkpoint(tensors, checkpoint.progress, checkpoint.optimizer, processes=2).write(run.checkpoint_file)
+    with pytest.raises(RunError, match=r"trained by 2 processes; .* torchrun --nproc-per-node 2 -m gateflow resume"):
+        loop(run, config).train()
