@@ -1,11 +1,30 @@
 """Recurrent networks for PyTorch: write a cell as its equations and train it on real text.
 
-The names below are the public ones; each has a docstring with its equation, shapes and an example.
+The names below are the public ones; each has a docstring with its equation, shapes and an example. They are imported
+when first used, so that the command line answers without waiting for torch.
 """
 
-from gateflow import cells, errors, layers, recurrence, remedies
-from gateflow.cells import Cell
-from gateflow.layers import GRU, LSTM, RNN, Recurrent
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateflow import cells, errors, layers, recurrence, remedies
+    from gateflow.cells import Cell
+    from gateflow.layers import GRU, LSTM, RNN, Recurrent
 
 __version__ = "0.1.0"
 __all__ = ["GRU", "LSTM", "RNN", "Cell", "Recurrent", "cells", "errors", "layers", "recurrence", "remedies"]
+
+_HOMES = {"Cell": "gateflow.cells", **dict.fromkeys(("GRU", "LSTM", "RNN", "Recurrent"), "gateflow.layers")}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'gateflow' has no attribute {name!r}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    return import_module(f"gateflow.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
