@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gateflow.cli.agreement import agreement
 from gateflow.cli.cells import cells
 from gateflow.cli.compare import compare
 from gateflow.cli.doctor import doctor
@@ -35,5 +36,5 @@ def gateflow(
 
 train.command("lm")(train_lm)
 app.add_typer(train, name="train")
-for verb in (resume, evaluate, generate, cells, compare, doctor):
+for verb in (resume, evaluate, generate, agreement, cells, compare, doctor):
     app.command()(verb)
