@@ -104,12 +104,30 @@ _KINDS: dict[str, tuple[_Builder, int]] = {"word": (_word, 3), "char": (_char, 3
 
 
 def end_of_line(tokenizer: Tokenizer) -> int:
-    """Return the number of the token that ends a line."""
+    r"""Return the number of the token that ends a line.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "text.txt").write_text("the cat\n", encoding="utf-8")
+        ...     words = build_tokenizer("word", Path(folder, "text.txt"))
+        >>> words.id_to_token(end_of_line(words))
+        '<eos>'
+    """
     return tokenizer.encode("").ids[0]
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Encode the beginning of a line, behind the end of the line before it; the text may be empty."""
+    r"""Encode the beginning of a line, behind the end of the line before it; the text may be empty.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "text.txt").write_text("the cat\n", encoding="utf-8")
+        ...     words = build_tokenizer("word", Path(folder, "text.txt"))
+        >>> [words.id_to_token(number) for number in encode_prompt(words, "the cat")]
+        ['<eos>', 'the', 'cat']
+    """
     end = end_of_line(tokenizer)
     lines = [tokenizer.encode(line, add_special_tokens=False).ids for line in text.split("\n")]
     return [number for line in lines for number in (end, *line)]
@@ -131,7 +149,16 @@ def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
 
 
 def decode_stream(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
-    """Yield the text of token numbers as they arrive, holding back the bytes of an unfinished character."""
+    r"""Yield the text of token numbers as they arrive, holding back the bytes of an unfinished character.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "text.txt").write_text("the cat\n", encoding="utf-8")
+        ...     words = build_tokenizer("word", Path(folder, "text.txt"))
+        >>> list(decode_stream(words, words.encode("the cat").ids))
+        ['the', ' cat', '\n']
+    """
     end, line, held = end_of_line(tokenizer), decoders.DecodeStream(), list[int]()
     for number in ids:
         if number == end:

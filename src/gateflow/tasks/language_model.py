@@ -144,6 +144,15 @@ def evaluate(model: LanguageModel, stream: TokenStream) -> tuple[float, int]:
 
     The softmax runs over the whole vocabulary, in fp32, and the state is carried through the whole text. To predict
     every token but the first, give a ``TokenStream(..., whole=True)``.
+
+    Example:
+        >>> import tempfile, numpy
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     numpy.save(f"{folder}/text.npy", numpy.arange(9, dtype=numpy.uint16))
+        ...     stream = TokenStream(f"{folder}/text.npy", batch_size=3, window=2, whole=True)
+        ...     nll, count = evaluate(LanguageModel(9, embedding_size=4, hidden_size=4), stream)
+        >>> count, 1 < perplexity(nll, count) < 20
+        (8, True)
     """
     device, was_training = model.bias.device, model.training
     model.eval()

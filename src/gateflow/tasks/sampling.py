@@ -76,7 +76,12 @@ def _generate(
 
 
 def draw(logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, generator: torch.Generator) -> int:
-    """Draw one token from scores ``[V]``: temperature first, then the likeliest ``top_k``, of these ``top_p``."""
+    """Draw one token from scores ``[V]``: temperature first, then the likeliest ``top_k``, of these ``top_p``.
+
+    Example:
+        >>> draw(torch.tensor([0.0, 9.0, 8.9]), 1.0, top_k=1, top_p=None, generator=torch.Generator())
+        1
+    """
     if not torch.isfinite(logits).all():
         raise NonFiniteError(
             "The model's scores hold NaN or infinity, so no token can be drawn: its weights are damaged."
