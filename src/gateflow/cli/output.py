@@ -28,7 +28,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
         table.add_column(column, justify="right" if all(_is_number(row[i]) for row in rows) else "left")
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 1000  # a file has no edge at which to wrap
+    console.print(table)
 
 
 def say(text: str, *, style: str | None = None) -> None:

@@ -16,7 +16,7 @@ def resume(
 ) -> None:
     """Go on with a run that was interrupted or killed; the losses are those of a run that never was.
 
-    gateflow resume runs/mine
+    Example: `gateflow resume runs/mine`
     """
     from gateflow.cli.training import train_run
     from gateflow.training.runs import Run

@@ -55,12 +55,17 @@ def _word(name: str) -> str:
 def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     kind, metavar = _kind(field.annotation)
     names = f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name)
-    default = False if field.default is None or field.is_required() else str(field.default)
-    panel = f"[{section}]"
-    option = typer.Option(names, help=field.description, show_default=default, metavar=metavar, rich_help_panel=panel)
+    words = field.description or ""
+    if not field.is_required() and field.default is not None:
+        words += f" Default: {_spoken(field.default)}."
+    option = typer.Option(names, help=words, show_default=False, metavar=metavar, rich_help_panel=f"[{section}]")
     return inspect.Parameter(
         _word(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
+
+
+def _spoken(default: object) -> str:
+    return {True: "yes", False: "no"}[default] if isinstance(default, bool) else str(default)
 
 
 def _kind(annotation: Any) -> tuple[type, str | None]:

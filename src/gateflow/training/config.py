@@ -42,13 +42,13 @@ class ModelConfig(_Section):
     """The network: embedding, recurrent layers, output."""
 
     cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
-    embedding_size: int = Field(default=200, ge=1, description="Components of a word vector.")
-    hidden_size: int = Field(default=200, ge=1, description="Units per layer.")
+    embedding_size: int = Field(default=256, ge=1, description="Components of a word vector.")
+    hidden_size: int = Field(default=256, ge=1, description="Units per layer.")
     layers: int = Field(default=2, ge=1, description="Recurrent layers on top of each other.")
-    dropout: Share = Field(default=0.2, description="Share of activations dropped.")
+    dropout: Share = Field(default=0.1, description="Share of activations dropped.")
     weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
     tied: bool = Field(default=True, description="One matrix for embedding and output.")
-    candidates: int | None = Field(default=None, ge=1, description="Words to normalise over in training; default all.")
+    candidates: int = Field(default=2048, ge=0, description="Words drawn to normalise over in training; 0: all.")
     skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
     init: str | None = Field(default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60.")
     bidirectional: bool = Field(default=False, description="Refused: a language model must not read the future.")
@@ -71,16 +71,18 @@ class ModelConfig(_Section):
 class TrainingConfig(_Section):
     """The optimisation: batches, steps, rates, and when to look."""
 
-    batch_size: int = Field(default=20, ge=1, description="Sequences side by side.")
+    batch_size: int = Field(default=32, ge=1, description="Sequences side by side.")
     window: int = Field(default=35, ge=1, description="Time steps per truncated back-propagation.")
-    epochs: int = Field(default=10, ge=1, description="Passes over the training text.")
+    epochs: int = Field(default=8, ge=1, description="Passes over the training text.")
     accumulate: int = Field(default=1, ge=1, description="Windows per update.")
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="Rule of the update.")
     lr: float = Field(default=2e-3, gt=0, description="Peak learning rate.")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine", description="Learning rate after warm-up."
     )
-    warmup: int = Field(default=100, ge=0, description="Updates over which the learning rate rises.")
+    warmup: int = Field(
+        default=100, ge=0, description="Updates over which the learning rate rises; at most a tenth of all."
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="Decoupled for AdamW, L2 for SGD.")
     momentum: Share = Field(default=0.0, description="Momentum of SGD.")
     clip: float | Literal["auto"] = Field(default=1.0, description="Largest gradient norm, or auto.")

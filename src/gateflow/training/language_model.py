@@ -72,7 +72,9 @@ def _copy_tokens(source: Run, run: Run) -> None:
 
 def _too_few(part: str, source: Path, count: int, columns: int) -> str:
     what = f"the {part} part of {source} has {count} tokens, too few for --batch-size {columns}"
-    return what + (f"; use {count - 1} or less, or more text." if count > 1 else "; nothing is left to predict in it.")
+    return what + (
+        f"; use --batch-size {count - 1} or less, or more text." if count > 1 else "; nothing is left to predict in it."
+    )
 
 
 def build_model(config: ModelConfig, vocab_size: int) -> LanguageModel:
@@ -85,7 +87,7 @@ def build_model(config: ModelConfig, vocab_size: int) -> LanguageModel:
         num_layers=config.layers,
         dropout=config.dropout,
         tied=config.tied,
-        candidates=config.candidates,
+        candidates=config.candidates or None,
         skip=config.skip,
         weight_dropout=config.weight_dropout,
     )

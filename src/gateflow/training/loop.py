@@ -15,18 +15,17 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from gateflow.errors import ConfigError, RunError
+from gateflow.errors import ConfigError
 from gateflow.remedies.clip import NormClipper
-from gateflow.training.checkpoint import Checkpoint, Progress, State, random_state, set_random_state
+from gateflow.training.checkpoint import Progress, State
 from gateflow.training.config import TrainingConfig
 from gateflow.training.interrupt import Interrupt
-from gateflow.training.metrics import MetricsLog
+from gateflow.training.keeper import Keeper
 from gateflow.training.optimizers import build_optimizer
-from gateflow.training.processes import every_process, own_rows, summed, whole_batch
+from gateflow.training.processes import summed
 from gateflow.training.runs import Run
 from gateflow.training.schedule import rate
 from gateflow.training.task import Listener, Outcome, Task
-from gateflow.training.weights import unique_tensors, write_tensors
 
 
 class Loop:
@@ -53,14 +52,15 @@ class Loop:
         self.model, self.optimizer = accelerator.prepare(task.model, build_optimizer(task.model, settings))
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # only the loss runs under autocast, see backward
         self.clipper = NormClipper(task.model, settings.clip, non_finite="skip", patience=settings.non_finite_limit)
-        self.metrics = MetricsLog(run.metrics_file)
+        self.keeper = Keeper(run, accelerator, task.model, self.optimizer.optimizer, self.clipper)
         self.progress = Progress()
         self.carried: State = None
 
     def train(self) -> Outcome:
         """Go on to the end, or to the first Ctrl-C; both leave a checkpoint of the last update."""
         with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
-            self.restore()
+            self.progress, self.carried = self.keeper.restore(self.settings.seed)
+            self.task.model.train()
             for windows in self.remaining_updates():
                 interrupted = self.update(windows, interrupt)
                 self.record_when_due()
@@ -69,22 +69,6 @@ class Loop:
                 if interrupted:
                     return self.outcome(interrupted=True)
         return self.outcome(interrupted=False)
-
-    def restore(self) -> None:
-        """Continue from the checkpoint."""
-        checkpoint = Checkpoint.read(self.run.checkpoint_file)
-        torch.manual_seed(self.settings.seed + self.accelerator.process_index)
-        self.progress = checkpoint.restore(self.task.model, self.optimizer.optimizer)
-        if self.accelerator.is_main_process:
-            self.metrics.cut_back(self.progress.step)
-        if self.progress.step == 0:
-            return
-        if (count := checkpoint.processes) != self.accelerator.num_processes:
-            go_on = f"torchrun --nproc-per-node {count} -m gateflow resume {self.run.path}"
-            raise RunError(f"{self.run.path} was trained by {count} processes; go on with as many: {go_on}")
-        set_random_state(checkpoint.random(self.accelerator.process_index))
-        self.carried = own_rows(self.accelerator, checkpoint.carried())
-        self.clipper.load_state_dict(self.progress.clipper)
 
     def remaining_updates(self) -> Iterator[list[Any]]:
         """The windows of each update still to come; `update` moves the progress in between."""
@@ -99,17 +83,20 @@ class Loop:
         started = time.perf_counter()
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
-        loss_sum, loss_count = self.backward(windows)
+        loss_sum, loss_count, broken = self.backward(windows)
         if self.clipper.step():
             self.optimizer.step()
         self.optimizer.zero_grad()
-        loss_sum, loss_count, asked = summed(self.accelerator, loss_sum, loss_count, interrupt.asked)
+        totals = summed(self.accelerator, loss_sum, loss_count, broken, interrupt.asked)
+        loss_sum, loss_count, broken, asked = totals
+        if broken:
+            self.carried = None
         self.advance(loss_sum, int(loss_count), time.perf_counter() - started)
         return asked > 0
 
-    def backward(self, windows: list[Any]) -> tuple[float, int]:
-        """Gradients of the mean over `windows`; returns the summed loss and its targets, if it is finite."""
-        loss_sum, loss_count = 0.0, 0
+    def backward(self, windows: list[Any]) -> tuple[float, int, int]:
+        """Gradients of the mean over `windows`; returns the summed loss, its targets, and how many were not finite."""
+        loss_sum, loss_count, broken = 0.0, 0, 0
         for window in windows:
             with self.accelerator.accumulate(self.model):
                 with self.accelerator.autocast():
@@ -118,8 +105,8 @@ class Loop:
             if math.isfinite(mean := loss.item()):
                 loss_sum, loss_count = loss_sum + mean * count, loss_count + count
             else:
-                self.carried = None
-        return loss_sum, loss_count
+                broken += 1
+        return loss_sum, loss_count, broken
 
     def advance(self, loss_sum: float, loss_count: int, seconds: float) -> None:
         """Count one update; a new epoch begins with an empty state."""
@@ -167,7 +154,7 @@ class Loop:
         self.record("valid", loss_sum / count)
         if math.isfinite(loss_sum) and (progress.best is None or loss_sum / count < progress.best):
             progress.best = loss_sum / count
-            self.keep_weights()
+            self.keeper.keep_weights()
 
     def record(self, kind: str, loss: float, **more: Any) -> None:
         """Write one line of metrics.jsonl and tell the listeners."""
@@ -176,39 +163,23 @@ class Loop:
         epoch = round(self.progress.step / self.updates_per_epoch, 4)
         seconds = round(self.progress.seconds, 3)
         record = {"kind": kind, "step": self.progress.step, "epoch": epoch, **finite, "seconds": seconds}
-        if self.accelerator.is_main_process:
-            self.metrics.append(record)
+        self.keeper.keep_record(record)
         for listener in self.listeners:
             listener.record(record)
 
     def save_when_due(self, interrupted: bool) -> None:
         """A checkpoint every `checkpoint_every` updates, at the end, and on Ctrl-C."""
         if interrupted and not self.run.model_file.exists():
-            self.keep_weights()
+            self.keeper.keep_weights()
         if interrupted or self.progress.step == self.total or self.progress.step % self.settings.checkpoint_every == 0:
-            self.save()
-
-    def save(self) -> None:
-        """Write the checkpoint; all processes contribute, the first one writes."""
-        self.progress.clipper = self.clipper.state_dict()
-        carried = whole_batch(self.accelerator, self.carried)
-        random = every_process(self.accelerator, random_state())
-        checkpoint = Checkpoint.of(
-            self.task.model, self.optimizer.optimizer, self.progress, carried=carried, random=random
-        )
-        if self.accelerator.is_main_process:
-            self.metrics.flush()
-            checkpoint.write(self.run.checkpoint_file)
-
-    def keep_weights(self) -> None:
-        """Make these weights the run's model."""
-        if self.accelerator.is_main_process:
-            write_tensors(self.run.model_file, unique_tensors(self.task.model))
+            self.keeper.save(self.progress, self.carried)
 
     def rate(self) -> float:
         """The learning rate of the update at hand."""
         s = self.settings
-        return rate(self.progress.step, self.total, peak=s.lr, warmup=s.warmup, schedule=s.schedule)
+        return rate(
+            self.progress.step, self.total, peak=s.lr, warmup=min(s.warmup, self.total // 10), schedule=s.schedule
+        )
 
     def outcome(self, interrupted: bool) -> Outcome:
         """What there is to say at the end."""

@@ -1,0 +1,64 @@
+"""Commands run in this process, on a run that is trained once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState
+
+from gateflow.cli import main
+
+SMALL = ("--hidden-size=8", "--embedding-size=8", "--layers=1", "--batch-size=2", "--window=5", "--epochs=2")
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_fresh_process():
+    yield
+    torch.set_flush_denormal(False)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.fixture
+def gateflow(capsys):
+    """Run a command: ``gateflow("cells", "lstm").out``."""
+
+    def run(*words) -> Result:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        return Result(int(left.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "corpus.txt"
+    path.write_text("the cat sat on the mat\nthe dogs sit on the mats\n" * 20, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory, corpus) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "trained"
+    with pytest.raises(SystemExit) as left:
+        main(["train", "lm", "--data", str(corpus), "--out", str(path), *SMALL])
+    assert not left.value.code
+    return path
+
+
+@pytest.fixture
+def trained(_trained, tmp_path) -> Path:
+    """A copy of the trained run, to be damaged at will."""
+    return Path(shutil.copytree(_trained, tmp_path / "trained"))
