@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gateflow.cli.agreement import agreement
-from gateflow.cli.agreement import agreement
 from gateflow.cli.cells import cells
 from gateflow.cli.compare import compare
 from gateflow.cli.doctor import doctor
