@@ -4,6 +4,7 @@ import copy
 import inspect
 import itertools
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -239,6 +240,19 @@ def test_backward_works_in_eval_mode():
     ours, _ = pair("lstm")
     ours.eval()
     ours(torch.randn(T, B, I))[0].sum().backward()
+    assert ours.weight_hh_l0.grad.abs().sum() > 0
+
+
+@pytest.mark.filterwarnings("ignore")  # several of the compiler's own
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_inside_a_compiled_model():
+    ours, _ = pair("lstm")
+    model = nn.Sequential(nn.Linear(I, I), ours)
+    x = torch.randn(T, B, I)
+    wanted = model(x)[0]
+    found = torch.compile(model)(x)[0]
+    assert_close(found, wanted, "compiled")
+    found.sum().backward()
     assert ours.weight_hh_l0.grad.abs().sum() > 0
 
 

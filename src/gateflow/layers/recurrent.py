@@ -118,6 +118,13 @@ class Recurrent(Stack):
         outputs, final = self.run(x[None], start, None)
         return self.dense(outputs[0])[0], final
 
+    def extra_repr(self) -> str:
+        """Cells, sizes, and the options that differ from their defaults."""
+        cells = ", ".join(f"{type(c).__name__}({c.extra_repr()})" for c in self._equations[:: self.num_directions])
+        fields = Options.__dataclass_fields__.items()
+        changed = [f"{n}={v!r}" for n, f in fields if (v := getattr(self.options, n)) != f.default]
+        return ", ".join([cells, *changed, *(["batch_first=True"] if self.batch_first else [])])
+
     def _opened(self, x: Tensor | PackedSequence, lengths: Tensor | Sequence[int] | None) -> Padded:
         data = x.data if isinstance(x, PackedSequence) else x
         if data.shape[-1] != self.input_size:

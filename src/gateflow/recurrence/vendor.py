@@ -68,7 +68,14 @@ def _ragged(cells: tuple[Cell, ...], x: Tensor, start: list[Tensor], lengths: Te
     return [torch.where(empty, 0.0, y), *(torch.where(empty, a, b) for a, b in zip(start, final, strict=True))]
 
 
-def _call(cells: tuple[Cell, ...], data: tuple[Tensor, ...], start: list[Tensor], batch_first: tuple[bool, ...]) -> Any:
+def _call(*arguments: Any, **options: Any) -> Any:
+    """Torch's compiler cannot lower torch's kernels: they stay outside the graph, as those of `torch.nn` do."""
+    if torch.compiler.is_compiling():
+        return torch.compiler.disable(_kernel_call)(*arguments, **options)
+    return _kernel_call(*arguments, **options)
+
+
+def _kernel_call(cells: tuple[Cell, ...], data: tuple[Tensor, ...], start: list[Tensor], batch_first: tuple[bool, ...]) -> Any:
     """torch takes `(x, hx, …, batch_first)` for padded input and `(data, batch_sizes, hx, …)` for packed."""
     kernel = kernel_of(cells[0])
     assert kernel is not None
