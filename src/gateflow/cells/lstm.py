@@ -50,7 +50,7 @@ h_t = o ∘ tanh(c_t)"""
 
 
 @register("projected_lstm")
-class ProjectedLSTM(Cell):
+class ProjectedLSTM(LSTM):
     """The LSTM whose output is a projection of the memory; equal to `torch.nn.LSTM(proj_size=P)`.
 
     Args:
@@ -67,10 +67,7 @@ class ProjectedLSTM(Cell):
         {'h': 2, 'c': 4}
     """
 
-    states = ("h", "c")
-    gates = _LSTM_GATES
     matrices = ("hr",)
-    keeps = _LSTM_KEEPS
     equation = """\
 i   = σ(W_i h_{t-1} + U_i x_t + b_i)
 f   = σ(W_f h_{t-1} + U_f x_t + b_f)
@@ -99,12 +96,8 @@ h_t = W_hr (o ∘ tanh(c_t))"""
         return super().parameter_shapes() | {"weight_hr": (self.proj_size, self.hidden_size)}
 
     def step(self, x, h, c):
-        i = sigmoid(self.input(h, x))
-        f = sigmoid(self.forget(h, x))
-        g = tanh(self.content(h, x))
-        o = sigmoid(self.output(h, x))
-        c = f * c + i * g
-        return self.hr(o * tanh(c)), c
+        h, c = super().step(x, h, c)
+        return self.hr(h), c
 
 
 @register("peephole_lstm")
