@@ -7,7 +7,8 @@ import pytest
 
 from gateflow.errors import RunError
 from gateflow.training.config import RunConfig
-from gateflow.training.runs import Run, new_run
+from gateflow.training.new_run import new_run
+from gateflow.training.runs import Run
 
 CONFIG = RunConfig.build({"data": {"train": "corpus.txt"}})
 

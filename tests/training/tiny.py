@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from gateflow.training.checkpoint import Checkpoint, Progress
 from gateflow.training.config import RunConfig
+from gateflow.training.new_run import new_run
 from gateflow.training.optimizers import build_optimizer
-from gateflow.training.runs import Run, new_run
+from gateflow.training.runs import Run
 
 
 class Echo(nn.Module):

@@ -13,16 +13,19 @@ from gateflow.cli.output import print_json, say
 from gateflow.cli.progress import TrainingDisplay, minutes
 from gateflow.tasks.language_model import perplexity
 from gateflow.training.config import RunConfig
-from gateflow.training.language_model import LanguageModelTask, set_up
+from gateflow.training.language_model import LanguageModelTask
 from gateflow.training.loop import Loop
 from gateflow.training.processes import join_processes
 from gateflow.training.runs import Run
+from gateflow.training.set_up import set_up
 from gateflow.training.task import Listener, Outcome
-from gateflow.training.tensorboard import TensorBoardCurves
+from gateflow.training.tensorboard import TensorBoardCurves, require_tensorboard
 
 
 def set_up_and_train(out: Path, config: RunConfig, *, force: bool, json: bool) -> None:
     """Make the run, in the first process if there are several, and train it."""
+    if config.training.tensorboard:
+        require_tensorboard()
     flush_subnormals()
     accelerator = join_processes(config.training)
     if accelerator.is_main_process:

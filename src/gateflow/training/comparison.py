@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from gateflow.errors import ConfigError
 from gateflow.tasks.language_model import perplexity
 from gateflow.training.config import RunConfig
-from gateflow.training.language_model import LanguageModelTask, build_model, set_up
+from gateflow.training.language_model import LanguageModelTask, build_model
 from gateflow.training.loop import Loop
 from gateflow.training.processes import join_processes
 from gateflow.training.runs import Run
+from gateflow.training.set_up import set_up
 from gateflow.training.task import Listener, Outcome
 
 TRIAL = 5

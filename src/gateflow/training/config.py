@@ -43,9 +43,9 @@ class ModelConfig(_Section):
 
     cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
     embedding_size: int = Field(default=256, ge=1, description="Components of a word vector.")
-    hidden_size: int = Field(default=256, ge=1, description="Units per layer.")
-    layers: int = Field(default=2, ge=1, description="Recurrent layers on top of each other.")
-    dropout: Share = Field(default=0.1, description="Share of activations dropped.")
+    hidden_size: int = Field(default=512, ge=1, description="Units per layer.")
+    layers: int = Field(default=1, ge=1, description="Recurrent layers on top of each other.")
+    dropout: Share = Field(default=0.25, description="Share of activations dropped.")
     weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
     tied: bool = Field(default=True, description="One matrix for embedding and output.")
     candidates: int = Field(default=2048, ge=0, description="Words drawn to normalise over in training; 0: all.")
@@ -76,12 +76,12 @@ class TrainingConfig(_Section):
     epochs: int = Field(default=8, ge=1, description="Passes over the training text.")
     accumulate: int = Field(default=1, ge=1, description="Windows per update.")
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="Rule of the update.")
-    lr: float = Field(default=2e-3, gt=0, description="Peak learning rate.")
+    lr: float = Field(default=5e-3, gt=0, description="Peak learning rate.")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine", description="Learning rate after warm-up."
     )
     warmup: int = Field(
-        default=100, ge=0, description="Updates over which the learning rate rises; at most a tenth of all."
+        default=200, ge=0, description="Updates over which the learning rate rises; at most a tenth of all."
     )
     weight_decay: float = Field(default=0.0, ge=0, description="Decoupled for AdamW, L2 for SGD.")
     momentum: Share = Field(default=0.0, description="Momentum of SGD.")

@@ -2,79 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 
-import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from gateflow.data.stream import TokenStream
-from gateflow.data.tokenizer import build_tokenizer
-from gateflow.data.tokens import encode_file
-from gateflow.errors import DataError, RunError
+from gateflow.errors import RunError
 from gateflow.tasks.language_model import LanguageModel, detach, evaluate, perplexity
-from gateflow.training.checkpoint import Checkpoint, Progress, State
-from gateflow.training.config import DataConfig, ModelConfig, RunConfig
-from gateflow.training.files import appearing_whole
-from gateflow.training.held_out import held_out
+from gateflow.training.checkpoint import State
+from gateflow.training.config import ModelConfig, RunConfig
 from gateflow.training.initial import Initialiser
-from gateflow.training.optimizers import build_optimizer
-from gateflow.training.runs import Run, new_run
+from gateflow.training.runs import Run
 from gateflow.training.weights import load_weights, read_tensors
-
-
-def set_up(path: Path, config: RunConfig, *, force: bool = False, tokens_of: Run | None = None) -> Run:
-    """A new run: its tokenizer, its tokens, and a checkpoint of step 0.
-
-    Tokenizer and tokens are those of the run `tokens_of`, if there is one.
-
-    Raises:
-        RunError: `path` is taken, or cannot be written.
-        DataError: a text is missing, is none, or is too small.
-    """
-    build_model(config.model, vocab_size=2)  # what the model refuses is refused before the text is read
-    with new_run(path, config, force=force) as run:
-        if tokens_of is None:
-            write_tokens(run, config.data, config.training.batch_size)
-        else:
-            _copy_tokens(tokens_of, run)
-        size = load_tokenizer(run).get_vocab_size()
-        torch.manual_seed(config.training.seed)
-        model = build_model(config.model, size)
-        model.fit_frequencies(TokenStream(run.tokens_file("train"), 1, 1).frequencies(size))
-        Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
-    return Run.open(path)
-
-
-def write_tokens(run: Run, data: DataConfig, columns: int) -> None:
-    """Build the tokenizer from the training text, and encode both texts into the run."""
-    tokens = run.tokens_file("train").parent
-    tokens.mkdir()
-    with nullcontext((data.train, data.valid)) if data.valid else held_out(data.train, data.held_out, tokens) as texts:
-        tokenizer = build_tokenizer(data.tokenizer, texts[0], data.vocab_size)
-        with appearing_whole(run.tokenizer_file) as draft:
-            tokenizer.save(str(draft))
-        for part, text in zip(("train", "valid"), texts, strict=True):
-            count = encode_file(tokenizer, text, run.tokens_file(part)).tokens
-            if count <= columns:
-                source = (data.valid if part == "valid" else None) or data.train
-                raise DataError(_too_few(part, source, count, columns))
-
-
-def _copy_tokens(source: Run, run: Run) -> None:
-    shutil.copytree(source.tokens_file("train").parent, run.tokens_file("train").parent)
-    shutil.copy(source.tokenizer_file, run.tokenizer_file)
-
-
-def _too_few(part: str, source: Path, count: int, columns: int) -> str:
-    what = f"the {part} part of {source} has {count} tokens, too few for --batch-size {columns}"
-    return what + (
-        f"; use --batch-size {count - 1} or less, or more text." if count > 1 else "; nothing is left to predict in it."
-    )
 
 
 def build_model(config: ModelConfig, vocab_size: int) -> LanguageModel:

@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import torch
+
 from gateflow.data.stream import TokenStream
 from gateflow.data.tokenizer import decode_stream, encode_prompt
 from gateflow.data.tokens import encode_file
@@ -44,7 +46,7 @@ def measure(run: Run, text: Path, columns: int = 1) -> Quality:
         if counts.tokens < 2:
             raise DataError(f"{text} has {counts.tokens} token, so nothing is left to predict; give a longer text.")
         stream = TokenStream(file, min(columns, counts.tokens - 1), config.training.window, whole=True)
-        loss, predicted = evaluate(model, stream)
+        loss, predicted = evaluate(model.to(torch.accelerator.current_accelerator(check_available=True)), stream)
     words = max(1, counts.words - (counts.tokens - predicted))
     return Quality(perplexity(loss, predicted), perplexity(loss, words), loss / predicted, predicted, words)
 

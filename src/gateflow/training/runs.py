@@ -1,4 +1,4 @@
-"""A run is a folder; this is what lies in it, and how it comes to be.
+"""A run is a folder; this is what lies in it. How it comes to be is in `new_run`.
 
 ::
 
@@ -15,7 +15,6 @@ Nothing in it is a pickle.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from filelock import FileLock, Timeout
 
 from gateflow.errors import RunError
 from gateflow.training.config import RunConfig
-from gateflow.training.files import appearing_whole, refused
 
 CONTENT = frozenset(
     {
@@ -113,67 +111,3 @@ class Run:
                 yield
         except Timeout:
             raise RunError(f"{self.path} is being trained by another process; wait for it or stop it first.") from None
-
-
-@contextmanager
-def new_run(path: Path, config: RunConfig, *, force: bool = False) -> Iterator[Run]:
-    """Set a run up in a hidden folder beside `path`; on leaving the block it appears there, whole.
-
-    If the block fails, nothing appears, and a run that `force` was to replace stays.
-
-    Raises:
-        RunError: `path` exists and is not empty (without `force`), is no run, or is being trained.
-    """
-    path = path.resolve()
-    _refuse_what_is_there(path, force)
-    draft = Run(path.with_name(f".{path.name}.new"))
-    try:
-        draft.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise refused(path, error) from error
-    with draft.lock():
-        try:
-            _clear(draft)
-            with appearing_whole(draft.config_file) as file:
-                file.write_text(config.to_toml(), encoding="utf-8")
-            yield draft
-            _refuse_what_is_there(path, force)
-            _take_place(draft.path, path)
-        except OSError as error:
-            raise refused(path, error) from error
-        finally:
-            shutil.rmtree(draft.path, ignore_errors=True)
-
-
-def _refuse_what_is_there(path: Path, force: bool) -> None:
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if not path.is_dir():
-        raise RunError(f"--out {path} is a file; choose another name.")
-    if not force:
-        raise RunError(f"--out {path} exists; go on with `gateflow resume {path}`, or replace it with --force.")
-    if not (path / "config.toml").is_file():
-        raise RunError(f"--force replaces runs only, and {path} is none (no config.toml); choose another --out.")
-    strangers = [entry.name for entry in path.iterdir() if entry.name.strip(".").removesuffix(".draft") not in CONTENT]
-    if strangers:
-        raise RunError(f"--force would delete {path / strangers[0]}, which is no part of a run; move it away first.")
-    with Run(path).lock():
-        pass
-
-
-def _clear(draft: Run) -> None:
-    """Remove what a set-up that was killed left behind; the lock is ours and stays."""
-    for entry in draft.path.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != "lock":
-            entry.unlink()
-
-
-def _take_place(draft: Path, path: Path) -> None:
-    replaced = path.with_name(f".{path.name}.old")
-    shutil.rmtree(replaced, ignore_errors=True)
-    if path.exists():
-        path.rename(replaced)
-    draft.rename(path)
-    shutil.rmtree(replaced, ignore_errors=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateflow.errors import ConfigError
 from gateflow.training.checkpoint import Progress
 from gateflow.training.metrics import Record
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 class TensorBoardCurves:
@@ -17,11 +21,7 @@ class TensorBoardCurves:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard.writer import SummaryWriter
-        except ImportError:
-            raise ConfigError("--tensorboard needs TensorBoard: pip install 'gateflow[tensorboard]'.") from None
-        self.writer = SummaryWriter(str(folder))
+        self.writer = _writer()(str(folder))
 
     def step(self, progress: Progress, total: int) -> None:
         """Curves have a point per record, not per update."""
@@ -32,3 +32,16 @@ class TensorBoardCurves:
             if isinstance(value, int | float) and name not in ("step", "epoch", "seconds"):
                 self.writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
         self.writer.flush()
+
+
+def require_tensorboard() -> None:
+    """Find out before anything is done whether TensorBoard is there."""
+    _writer()
+
+
+def _writer() -> type[SummaryWriter]:
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ImportError:
+        raise ConfigError("--tensorboard needs TensorBoard: pip install 'gateflow[tensorboard]'.") from None
+    return SummaryWriter
