@@ -23,7 +23,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md ARCHITECTURE.md docs
+	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md ARCHITECTURE.md
 
 bench: setup
 	$(BIN)/python -m benchmarks
