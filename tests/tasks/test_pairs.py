@@ -1,5 +1,7 @@
 """Probabilities of sentences, one by one and in a padded batch, and the judgements made from them."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -18,7 +20,7 @@ def test_a_sentence_has_the_probability_of_its_tokens_one_by_one(cell):
     model.eval()
     for nll, ids in zip(found, sentences, strict=True):
         state, wanted = None, 0.0
-        for before, after in zip(ids, ids[1:], strict=False):
+        for before, after in pairwise(ids):
             logits, state = model.next_logits(torch.tensor([before]), state)
             wanted -= logits.log_softmax(-1)[0, after].item()
         assert nll.item() == pytest.approx(wanted, rel=1e-4)

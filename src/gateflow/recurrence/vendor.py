@@ -75,7 +75,9 @@ def _call(*arguments: Any, **options: Any) -> Any:
     return _kernel_call(*arguments, **options)
 
 
-def _kernel_call(cells: tuple[Cell, ...], data: tuple[Tensor, ...], start: list[Tensor], batch_first: tuple[bool, ...]) -> Any:
+def _kernel_call(
+    cells: tuple[Cell, ...], data: tuple[Tensor, ...], start: list[Tensor], batch_first: tuple[bool, ...]
+) -> Any:
     """torch takes `(x, hx, …, batch_first)` for padded input and `(data, batch_sizes, hx, …)` for packed."""
     kernel = kernel_of(cells[0])
     assert kernel is not None
