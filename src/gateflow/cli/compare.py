@@ -1,46 +1,80 @@
-"""``gateflow compare``: cells side by side on one text and one budget."""
+"""``gateflow compare``: cells side by side on one task and one budget."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateflow.cli.output import AsJson, print_json, print_table
 from gateflow.cli.settings import Settings, with_settings
+from gateflow.errors import ConfigError
+from gateflow.training.complaints import flag
+
+if TYPE_CHECKING:
+    from gateflow.training.budget import Budget, Result
+    from gateflow.training.memory_comparison import MemoryComparison
+
+FOR_MEMORY = ("hidden_size", "batch_size", "lr", "clip")
+"""Settings that a task of long memory has; the others belong to a language model."""
 
 
 @with_settings
 def compare(
     settings: Settings,
     cells: Annotated[str, typer.Option(help="Names, separated by commas.")] = "elman,gru,full_gru,lstm",
+    task: Annotated[str, typer.Option(metavar="lm|adding|copy|order", help="A text, or a task of memory.")] = "lm",
+    length: Annotated[int, typer.Option(min=1, help="Time steps of a task of memory.")] = 100,
     updates: Annotated[int | None, typer.Option(min=1, help="Budget: updates per cell and seed.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.0, help="Budget: minutes per cell and seed.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings per cell.")] = 1,
     json: AsJson = False,
 ) -> None:
-    """Train several cells on one text and one budget: parameters, time and perplexity in one table.
+    """Train several cells on one task and one budget: parameters, time and quality in one table.
 
     Example: `gateflow compare --data corpus.txt --cells lstm,full_gru --minutes 2 --seeds 3`
+
+    Without a text: `gateflow compare --task adding --length 100 --updates 2000`
     """
     from gateflow.cli.progress import TrainingDisplay
     from gateflow.cli.training import flush_subnormals
-    from gateflow.training.comparison import Budget, Comparison
+    from gateflow.training.budget import Budget
+    from gateflow.training.comparison import Comparison
 
     flush_subnormals()
+    budget, measure = Budget(updates, minutes), "validation perplexity"
     with TrainingDisplay(lines=False) as display:
-        comparison = Comparison(settings, Budget(updates, minutes), seeds, [display])
+        if task == "lm":
+            comparison = Comparison(settings, budget, seeds, [display])
+        else:
+            comparison = _memory(task, length, budget, seeds, settings)
+            comparison.on_update, measure = display.move, comparison.task.metric
         results = list(comparison.results([name.strip() for name in cells.split(",")]))
     if json:
-        print_json([result._asdict() for result in results])
-        return
-    columns = ("cell", "parameters", "updates", "µs per token", "validation perplexity")
-    rows = [
-        [r.cell, f"{r.parameters:,}", f"{r.updates:,}", f"{r.microseconds_per_token:.1f}", _quality(*r.spread(), seeds)]
-        for r in results
-    ]
-    print_table(columns, rows, title="Parameters of the recurrent layers; time of training only.")
+        print_json([{**result._asdict(), "measure": measure} for result in results])
+    else:
+        columns = ("cell", "parameters", "updates", "µs per step", measure)
+        title = "Parameters of the recurrent layers; time of training only; the smaller the better."
+        print_table(columns, [_row(result) for result in results], title=title)
 
 
-def _quality(mean: float, deviation: float, seeds: int) -> str:
-    return f"{mean:,.1f} ± {deviation:.1f}" if seeds > 1 else f"{mean:,.1f}"
+def _memory(task: str, length: int, budget: Budget, seeds: int, settings: Settings) -> MemoryComparison:
+    from gateflow.training.config import RunConfig
+    from gateflow.training.memory_comparison import MEMORY_TASKS, MemoryComparison
+
+    if task not in MEMORY_TASKS:
+        raise ConfigError(f"--task {task}: there are lm, {', '.join(MEMORY_TASKS)}.")
+    typed = {name: section for section, values in settings.items() for name in values}
+    if strangers := [name for name in typed if name not in FOR_MEMORY]:
+        known = ", ".join(map(flag, FOR_MEMORY))
+        raise ConfigError(f"{flag(strangers[0])} belongs to --task lm; --task {task} has {known}.")
+    checked = RunConfig.build({**settings, "data": {"train": "none"}})
+    options = {name: getattr(getattr(checked, section), name) for name, section in typed.items()}
+    return MemoryComparison(MEMORY_TASKS[task](length), budget, seeds, **options)
+
+
+def _row(result: Result) -> list[str]:
+    mean, deviation = result.spread()
+    quality = f"{mean:,.4g} ± {deviation:.2g}" if len(result.qualities) > 1 else f"{mean:,.4g}"
+    speed = f"{result.microseconds_per_step:.1f}"
+    return [result.cell, f"{result.parameters:,}", f"{result.updates:,}", speed, quality]

@@ -31,6 +31,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 1000  # a file has no edge at which to wrap
+    if title:
+        console.print(title, style="dim")
     console.print(table)
 
 

@@ -41,10 +41,14 @@ class TrainingDisplay:
 
     def step(self, progress: TrainingProgress, total: int) -> None:
         """Move the bar."""
-        self.bar.update(self.task, completed=progress.step, total=total)
+        self.move(progress.step, total)
         self._since = self._since or (progress.step, progress.seconds)
         steps, seconds = progress.step - self._since[0], progress.seconds - self._since[1]
         self.left = (total - progress.step) * seconds / steps if steps else 0.0
+
+    def move(self, done: int, total: int) -> None:
+        """Show that so many updates are done."""
+        self.bar.update(self.task, completed=done, total=total)
 
     def record(self, record: dict[str, Any]) -> None:
         """Show the figures: in the bar, or as a line of their own."""

@@ -1,0 +1,52 @@
+"""What cells that are compared have in common: one budget, and the form of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from gateflow.errors import ConfigError
+
+TRIAL = 5
+"""Updates from which the speed is measured when the budget is time."""
+
+
+class Budget(NamedTuple):
+    """Updates, or minutes of training, per cell and seed."""
+
+    updates: int | None = None
+    minutes: float | None = None
+
+    def check(self) -> None:
+        """Raise a ConfigError unless one of the two is given, and one only."""
+        if (self.updates is None) == (self.minutes is None):
+            raise ConfigError("give the budget either as --updates or as --minutes.")
+
+    def in_updates(self, seconds_of_one: Callable[[], float]) -> int:
+        """The budget in updates; what one of them takes is measured if the budget is time.
+
+        Example:
+            >>> Budget(updates=70).in_updates(lambda: 0.5), Budget(minutes=2).in_updates(lambda: 0.5)
+            (70, 240)
+        """
+        return self.updates or max(1, round(60 * (self.minutes or 0) / seconds_of_one()))
+
+
+class Result(NamedTuple):
+    """One cell: its recurrent parameters, its speed, and how well each seed did (the smaller the better)."""
+
+    cell: str
+    parameters: int
+    updates: int
+    microseconds_per_step: float
+    qualities: list[float]
+
+    def spread(self) -> tuple[float, float]:
+        """Mean and standard deviation over the seeds; the deviation of one seed is 0.
+
+        Example:
+            >>> Result("gru", 9, 1, 0.5, [1.0, 3.0]).spread()
+            (2.0, 1.4142135623730951)
+        """
+        return fmean(self.qualities), stdev(self.qualities) if len(self.qualities) > 1 else 0.0

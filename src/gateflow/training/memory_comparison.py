@@ -1,0 +1,66 @@
+"""Several cells on a task of long memory (adding, copy, temporal order) and one budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from gateflow.layers import Recurrent
+from gateflow.tasks.memory import Adding, Copy, MemoryTask, Outcome, TemporalOrder, train_memory
+from gateflow.training.budget import TRIAL, Budget, Result
+
+MEMORY_TASKS: dict[str, type[MemoryTask]] = {"adding": Adding, "copy": Copy, "order": TemporalOrder}
+
+
+@dataclass
+class MemoryComparison:
+    """Cells trained on fresh sequences of `task`, all else equal; `on_update` is told the updates done and in all.
+
+    Example:
+        >>> comparison = MemoryComparison(Adding(10), Budget(updates=4), hidden_size=5)
+        >>> [(result.cell, result.updates, len(result.qualities)) for result in comparison.results(["elman", "gru"])]
+        [('elman', 4, 1), ('gru', 4, 1)]
+    """
+
+    task: MemoryTask
+    budget: Budget
+    seeds: int = 1
+    hidden_size: int = 100
+    batch_size: int = 50
+    lr: float = 1e-3
+    clip: float = 1.0
+    on_update: Callable[[int, int], None] = lambda done, total: None
+
+    def results(self, cells: Sequence[str]) -> Iterator[Result]:
+        """One result per cell, as soon as it is done."""
+        self.budget.check()
+        layers = [Recurrent(cell, self.task.input_size, self.hidden_size) for cell in cells]
+        for cell, layer in zip(cells, layers, strict=True):
+            yield self.result(cell, sum(weight.numel() for weight in layer.parameters()))
+
+    def result(self, cell: str, parameters: int) -> Result:
+        """Train one cell with every seed."""
+        updates = self.budget.in_updates(lambda: self.train(cell, 0, TRIAL)[1] / TRIAL)
+        trained = [self.train(cell, seed, updates) for seed in range(self.seeds)]
+        steps = [len(outcome.losses) * self.task.length * self.batch_size for outcome, _ in trained]
+        speed = 1e6 * fmean(seconds / n for (_, seconds), n in zip(trained, steps, strict=True))
+        return Result(cell, parameters, updates, speed, [outcome.checks[-1][1] for outcome, _ in trained])
+
+    def train(self, cell: str, seed: int, updates: int) -> tuple[Outcome, float]:
+        """One training and its seconds, checks included; it ends early if the task is solved."""
+        started = time.perf_counter()
+        outcome = train_memory(
+            self.task,
+            cell,
+            hidden_size=self.hidden_size,
+            updates=updates,
+            batch_size=self.batch_size,
+            learning_rate=self.lr,
+            clip_norm=self.clip,
+            check_every=min(100, updates),
+            seed=seed,
+            on_update=lambda done, _: self.on_update(done, updates),
+        )
+        return outcome, time.perf_counter() - started
