@@ -21,9 +21,7 @@ def print_json(result: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
     """A table on stdout; numbers stand to the right."""
-    table = Table(
-        title=title, title_justify="left", box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0)
-    )
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if all(_is_number(row[i]) for row in rows) else "left")
     for row in rows:
