@@ -53,12 +53,12 @@ class TrainingDisplay:
     def record(self, record: dict[str, Any]) -> None:
         """Show the figures: in the bar, or as a line of their own."""
         text = describe(record)
-        if self.console.is_terminal:
+        if record["kind"] == "train" and self.console.is_terminal:
             self.bar.update(self.task, description=text)
-        if record["kind"] == "valid" and self.lines:
-            self.console.print(text, style="bold")
-        elif self.lines and not self.console.is_terminal:
+        elif self.lines and record["kind"] == "train":
             self.console.print(f"{text}, {minutes(self.left)} left", soft_wrap=True)
+        elif self.lines:
+            self.console.print(text, style="bold")
 
 
 def describe(record: dict[str, Any]) -> str:

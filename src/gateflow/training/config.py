@@ -48,7 +48,7 @@ class ModelConfig(_Section):
     dropout: Share = Field(default=0.25, description="Share of activations dropped.")
     weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
     tied: bool = Field(default=True, description="One matrix for embedding and output.")
-    candidates: int = Field(default=2048, ge=0, description="Words drawn to normalise over in training; 0: all.")
+    candidates: int = Field(default=1024, ge=0, description="Words drawn to normalise over in training; 0: all.")
     skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
     init: str | None = Field(default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60.")
     bidirectional: bool = Field(default=False, description="Refused: a language model must not read the future.")
@@ -76,7 +76,7 @@ class TrainingConfig(_Section):
     epochs: int = Field(default=8, ge=1, description="Passes over the training text.")
     accumulate: int = Field(default=1, ge=1, description="Windows per update.")
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="Rule of the update.")
-    lr: float = Field(default=5e-3, gt=0, description="Peak learning rate.")
+    lr: float = Field(default=6e-3, gt=0, description="Peak learning rate.")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine", description="Learning rate after warm-up."
     )

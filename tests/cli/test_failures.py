@@ -1,0 +1,63 @@
+"""What the user reads when something fails, and the exit code."""
+
+import errno
+
+import pytest
+
+from gateflow.cli.failures import TwoLines, dim_note, exit_code, message
+from gateflow.errors import ConfigError, DataError, ReferencePathWarning, RunError, UnknownCellError
+
+AGAIN = "\nRun the command again with --debug to see where."
+GO_ON = "a run goes on from its last checkpoint with `gateflow resume RUN`"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError(""), 2),
+        (UnknownCellError(""), 2),
+        (RunError(""), 1),
+        (DataError(""), 1),
+        (ValueError(""), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(error, code):
+    assert exit_code(error) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (RunError("no run here."), "gateflow: no run here."),
+        (OSError(errno.EACCES, "Permission denied", "/etc/x"), "gateflow: Permission denied: /etc/x."),
+        (
+            ValueError("first\nsecond"),
+            "gateflow: unexpected ValueError: first" + AGAIN,
+        ),
+        (
+            KeyError(),
+            "gateflow: unexpected KeyError: no further words" + AGAIN,
+        ),
+        (
+            KeyboardInterrupt(),
+            "gateflow: stopped at once; a run goes on from its last checkpoint with `gateflow resume RUN`.",
+        ),
+    ],
+)
+def test_messages(error, text):
+    assert message(error) == text
+
+
+def test_an_exit_passes_through_and_debug_lets_the_error_out(capsys):
+    with pytest.raises(SystemExit) as left, TwoLines(debug=False):
+        raise SystemExit(7)
+    assert left.value.code == 7
+    with pytest.raises(RunError, match="as it is"), TwoLines(debug=True):
+        raise RunError("as it is")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_warning_is_one_line(capsys):
+    dim_note(ReferencePathWarning("a layer runs on the reference loop"), ReferencePathWarning, "file.py", 3)
+    assert capsys.readouterr().err == "note: a layer runs on the reference loop\n"
