@@ -13,6 +13,7 @@ from gateflow.cli.compare import compare
 from gateflow.cli.doctor import doctor
 from gateflow.cli.evaluate import evaluate
 from gateflow.cli.generate import generate
+from gateflow.cli.quickstart import quickstart
 from gateflow.cli.resume import resume
 from gateflow.cli.train_lm import train_lm
 
@@ -34,6 +35,7 @@ def gateflow(
     """Recurrent networks: train them on your text, and see what they remember."""
 
 
+app.command()(quickstart)
 train.command("lm")(train_lm)
 app.add_typer(train, name="train")
 for verb in (resume, evaluate, generate, agreement, cells, compare, doctor):
