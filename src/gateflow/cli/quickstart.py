@@ -79,5 +79,6 @@ def _report(names: list[str], results: list[Result], seed: int) -> None:
         title = f"Trained on distances of {buckets[0][0]} to {buckets[-1][-1]} words: accuracy, reach before training"
         print_table(["distance", *(c.label for c in found)], rows, title=title)
         typer.echo()
+    typer.echo("Reach: the part of the verb's gradient that arrives at the subject. Guessing is right in 50 %.")
     for line in verdict(names, results):
-        typer.echo(line)
+        typer.echo(f"- {line}")

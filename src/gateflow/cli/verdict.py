@@ -67,7 +67,7 @@ def verdict(names: Sequence[str], results: Sequence[Result]) -> list[str]:
         *attractors(every),
         f"Trained on far sentences only, {who_learned(far)}",
         *separation(far),
-        f"After training on every distance, {_spread(every, after=True)} of it comes through to the farthest subject.",
+        *after_training(every),
     ]
 
 
@@ -130,6 +130,21 @@ def separation(far: Sequence[Summary]) -> list[str]:
         figures,
         f"Reach before training {'tells' if apart else 'does not tell'} here who learns without near sentences.",
     ]
+
+
+def after_training(every: Sequence[Summary]) -> list[str]:
+    """Say what reach has become, for those that agree in the farthest sentences and for the others.
+
+    Example:
+        >>> after_training([Summary("LSTM", [1.0], [1e-11], [4e-6], [1.0])])
+        ['After training on every distance: 4e-06 in those that agree in the farthest sentences.']
+    """
+    groups = {
+        "those that agree in the farthest sentences": [s for s in every if s.learned],
+        "those that do not": [s for s in every if not s.learned],
+    }
+    parts = [f"{_spread(group, after=True)} in {who}" for who, group in groups.items() if group]
+    return [f"After training on every distance: {', '.join(parts)}."]
 
 
 def _spread(summaries: Iterable[Summary], after: bool = False) -> str:
