@@ -66,6 +66,7 @@ def test_a_full_disk_during_set_up_leaves_nothing(tmp_path):
 def test_what_a_killed_set_up_left_is_cleared_away(tmp_path):
     draft = tmp_path / ".one.new"
     (draft / "tokens").mkdir(parents=True)
+    (draft / "lock").touch()
     (draft / "tokenizer.json").write_text("half")
     with new_run(tmp_path / "one", CONFIG):
         pass
@@ -79,6 +80,28 @@ def test_force_deletes_no_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(RunError, match=r"--force replaces runs only, and .*thesis is none"):
         make(tmp_path / "thesis", force=True)
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
+
+
+def test_force_deletes_no_folder_with_some_other_config(tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "config.toml").write_text("title = 'my pages'\n")
+    with pytest.raises(RunError, match=r"--force replaces runs only, and .*site is none"):
+        make(tmp_path / "site", force=True)
+    assert (tmp_path / "site" / "config.toml").exists()
+
+
+def test_a_folder_of_the_name_of_a_set_up_is_not_cleared(tmp_path):
+    (tmp_path / ".one.new").mkdir()
+    (tmp_path / ".one.new" / "mine").write_text("mine")
+    with pytest.raises(RunError, match=r"\.one\.new is in the way .* move it away"):
+        make(tmp_path / "one")
+    assert (tmp_path / ".one.new" / "mine").read_text() == "mine"
+
+
+def test_killed_between_the_two_renamings_it_can_be_set_up_again(tmp_path):
+    make(tmp_path / "one", "old").path.rename(tmp_path / ".one.old")
+    assert make(tmp_path / "one", "new").tokenizer_file.read_text() == "new"
+    assert names(tmp_path) == {"one"}
 
 
 def test_force_deletes_no_run_with_a_file_of_the_user(tmp_path):

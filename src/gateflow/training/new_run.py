@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateflow.errors import RunError
+from gateflow.errors import GateflowError, RunError
 from gateflow.training.config import RunConfig
 from gateflow.training.files import appearing_whole, refused
 from gateflow.training.runs import CONTENT, Run
@@ -25,6 +25,8 @@ def new_run(path: Path, config: RunConfig, *, force: bool = False) -> Iterator[R
     path = path.resolve()
     _refuse_what_is_there(path, force)
     draft = Run(path.with_name(f".{path.name}.new"))
+    if draft.path.exists() and not (draft.path / "lock").exists():
+        raise RunError(f"{draft.path} is in the way of setting {path} up, and no run of gateflow; move it away.")
     try:
         draft.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -50,13 +52,20 @@ def _refuse_what_is_there(path: Path, force: bool) -> None:
         raise RunError(f"--out {path} is a file; choose another name.")
     if not force:
         raise RunError(f"--out {path} exists; go on with `gateflow resume {path}`, or replace it with --force.")
-    if not (path / "config.toml").is_file():
-        raise RunError(f"--force replaces runs only, and {path} is none (no config.toml); choose another --out.")
+    if not _is_run(path):
+        raise RunError(f"--force replaces runs only, and {path} is none; choose another --out, or delete it yourself.")
     strangers = [entry.name for entry in path.iterdir() if entry.name.strip(".").removesuffix(".draft") not in CONTENT]
     if strangers:
         raise RunError(f"--force would delete {path / strangers[0]}, which is no part of a run; move it away first.")
     with Run(path).lock():
         pass
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return bool(Run.open(path).config())
+    except GateflowError:
+        return False
 
 
 def _clear(draft: Run) -> None:
@@ -70,8 +79,11 @@ def _clear(draft: Run) -> None:
 
 def _take_place(draft: Path, path: Path) -> None:
     replaced = path.with_name(f".{path.name}.old")
-    shutil.rmtree(replaced, ignore_errors=True)
-    if path.exists():
-        path.rename(replaced)
+    if _is_run(replaced):  # a process was killed between the two renamings below
+        shutil.rmtree(replaced)
+    if not path.exists():
+        draft.rename(path)
+        return
+    path.rename(replaced)
     draft.rename(path)
     shutil.rmtree(replaced, ignore_errors=True)

@@ -52,7 +52,7 @@ def write_tokens(run: Run, data: DataConfig, columns: int) -> None:
     with nullcontext((data.train, data.valid)) if data.valid else held_out(data.train, data.held_out, tokens) as texts:
         tokenizer = build_tokenizer(data.tokenizer, texts[0], data.vocab_size)
         with appearing_whole(run.tokenizer_file) as draft:
-            tokenizer.save(str(draft))
+            draft.write_text(tokenizer.to_str(), encoding="utf-8")  # its own `save` raises a bare Exception
         for part, text in zip(("train", "valid"), texts, strict=True):
             count = encode_file(tokenizer, text, run.tokens_file(part)).tokens
             if count <= columns:
