@@ -57,8 +57,12 @@ def _run(entries: list[Entry], workers: int, quiet: bool) -> list[Result]:
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(f"{len(entries)} trainings of {entries[0].budget.updates} updates", total=total)
         slowest_first = sorted(entries, key=lambda entry: (entry.diet, "gru" in entry.cell), reverse=True)
-        workers = min(workers or len(os.sched_getaffinity(0)), len(entries))
+        workers = min(workers or _cores(), len(entries))
         return compete(slowest_first, workers, lambda done: bar.update(task, completed=done))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _report(names: list[str], results: list[Result], seed: int) -> None:
