@@ -45,7 +45,7 @@ class ModelConfig(_Section):
     embedding_size: int = Field(default=256, ge=1, description="Components of a word vector.")
     hidden_size: int = Field(default=512, ge=1, description="Units per layer.")
     layers: int = Field(default=1, ge=1, description="Recurrent layers on top of each other.")
-    dropout: Share = Field(default=0.25, description="Share of activations dropped.")
+    dropout: Share = Field(default=0.3, description="Share of activations dropped.")
     weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
     tied: bool = Field(default=True, description="One matrix for embedding and output.")
     candidates: int = Field(default=1024, ge=0, description="Words drawn to normalise over in training; 0: all.")
@@ -78,7 +78,7 @@ class TrainingConfig(_Section):
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="Rule of the update.")
     lr: float = Field(default=6e-3, gt=0, description="Peak learning rate.")
     schedule: Literal["cosine", "linear", "constant"] = Field(
-        default="cosine", description="Learning rate after warm-up."
+        default="linear", description="Learning rate after warm-up."
     )
     warmup: int = Field(
         default=200, ge=0, description="Updates over which the learning rate rises; at most a tenth of all."
