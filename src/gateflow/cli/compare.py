@@ -36,12 +36,12 @@ def compare(
 
     Without a text: `gateflow compare --task adding --length 100 --updates 2000`
     """
+    from gateflow.cli.process import prepare_process
     from gateflow.cli.progress import TrainingDisplay
-    from gateflow.cli.training import flush_subnormals
     from gateflow.training.budget import Budget
     from gateflow.training.comparison import Comparison
 
-    flush_subnormals()
+    prepare_process()
     budget, measure = Budget(updates, minutes), "validation perplexity"
     with TrainingDisplay(lines=False) as display:
         if task == "lm":

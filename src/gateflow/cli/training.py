@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 import typer
 from accelerate import Accelerator
 
 from gateflow.cli.failures import INTERRUPTED
 from gateflow.cli.output import print_json, say
+from gateflow.cli.process import prepare_process
 from gateflow.cli.progress import TrainingDisplay, minutes
 from gateflow.tasks.language_model import perplexity
 from gateflow.training.config import RunConfig
@@ -26,7 +26,7 @@ def set_up_and_train(out: Path, config: RunConfig, *, force: bool, json: bool) -
     """Make the run, in the first process if there are several, and train it."""
     if config.training.tensorboard:
         require_tensorboard()
-    flush_subnormals()
+    prepare_process()
     accelerator = join_processes(config.training)
     if accelerator.is_main_process:
         set_up(out, config, force=force)
@@ -36,7 +36,7 @@ def set_up_and_train(out: Path, config: RunConfig, *, force: bool, json: bool) -
 
 def train_run(run: Run, accelerator: Accelerator | None = None, *, json: bool) -> None:
     """Train a run to its end, or to Ctrl-C, and say where it stands; Ctrl-C leaves with code 130."""
-    flush_subnormals()
+    prepare_process()
     config = run.config()
     accelerator = accelerator or join_processes(config.training)
     task = LanguageModelTask(run, config, accelerator.process_index, accelerator.num_processes)
@@ -50,14 +50,6 @@ def train_run(run: Run, accelerator: Accelerator | None = None, *, json: bool) -
     accelerator.end_training()
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
-
-
-def flush_subnormals() -> None:
-    """Vanishing gradients become subnormal numbers, on which a processor takes ten times as long as on zeros.
-
-    Each thread of torch takes this over from the one that starts it, so it comes before all other work.
-    """
-    torch.set_flush_denormal(True)
 
 
 def report(run: Run, outcome: Outcome, *, json: bool) -> None:
