@@ -58,7 +58,7 @@ def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     words = field.description or ""
     if not field.is_required() and field.default is not None:
         words += f" Default: {_spoken(field.default)}."
-    option = typer.Option(names, help=words, show_default=False, metavar=metavar, rich_help_panel=f"[{section}]")
+    option = typer.Option(names, help=words, show_default=False, metavar=metavar, rich_help_panel=section.capitalize())
     return inspect.Parameter(
         _word(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
