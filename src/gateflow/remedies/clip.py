@@ -15,7 +15,7 @@ __all__ = ["NormClipper", "gradient_norm"]
 
 
 def gradient_norm(model: nn.Module) -> float:
-    """`‖∂E/∂θ‖` over all parameters that have a gradient, free of overflow: squares are summed in float64.
+    """`‖∂E/∂θ‖` over all parameters that have a gradient; squares that overflow or underflow are summed in float64.
 
     Example:
         >>> layer = nn.Linear(1, 1, bias=False)
@@ -23,8 +23,17 @@ def gradient_norm(model: nn.Module) -> float:
         >>> gradient_norm(layer)
         1.0000000150474662e+30
     """
-    norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in _gradients(model).values()]
-    return float(torch.linalg.vector_norm(torch.stack([n.cpu() for n in norms]))) if norms else 0.0
+    gradients = list(_gradients(model).values())
+    norm = _norm(gradients, None)
+    return norm if _SAFE[0] < norm < _SAFE[1] else _norm(gradients, torch.float64)
+
+
+_SAFE = (1e-15, 1e15)  # norms whose squares float32 holds without loss
+
+
+def _norm(gradients: list[Tensor], dtype: torch.dtype | None) -> float:
+    norms = [torch.linalg.vector_norm(g, dtype=dtype).double().cpu() for g in gradients]
+    return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
 
 
 class NormClipper:
