@@ -8,7 +8,8 @@ import torch
 from gateflow import Recurrent
 from gateflow.errors import ConfigError
 from gateflow.remedies import init
-from gateflow.tasks.memory import Adding, Copy, TemporalOrder, train_memory
+from gateflow.tasks.memory import Adding, Copy, TemporalOrder
+from gateflow.tasks.memory_training import train_memory
 
 
 def drawn(task, size=4000):

@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from gateflow.errors import ConfigError
-from gateflow.layers import Recurrent
-from gateflow.remedies import clip
 
 
 @dataclass(frozen=True)
@@ -182,110 +179,3 @@ class TemporalOrder(MemoryTask):
     def failure(self, outputs: Tensor, targets: Tensor) -> float:
         """Share of wrong answers."""
         return (outputs.argmax(dim=-1) != targets).double().mean().item()
-
-
-class Reader(nn.Module):
-    """A recurrent layer and a linear read-out of its last step, or of every step where the task asks for it."""
-
-    def __init__(self, task: MemoryTask, layer: Recurrent):
-        super().__init__()
-        self.layer, self.reads_every_step = layer, task.reads_every_step
-        self.readout = nn.Linear(layer.output_size, task.output_size)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """``[T, B, I]`` to ``[B, O]``, or ``[T, B, O]``."""
-        hidden, _ = self.layer(inputs)
-        return self.readout(hidden if self.reads_every_step else hidden[-1])
-
-
-@dataclass
-class Outcome:
-    """What came out: the loss of each update, ``(update, metric)`` at each check, and when it was solved, if ever."""
-
-    chance: float
-    losses: list[float] = field(default_factory=list)
-    checks: list[tuple[int, float]] = field(default_factory=list)
-    solved_at: int | None = None
-
-
-def train_memory(
-    task: MemoryTask,
-    layer: str | Recurrent = "lstm",
-    *,
-    init: Callable[[Recurrent], None] = lambda layer: None,
-    hidden_size: int = 100,
-    updates: int = 5000,
-    batch_size: int = 50,
-    learning_rate: float = 1e-3,
-    clip_norm: float = 1.0,
-    check_every: int = 100,
-    check_size: int = 1000,
-    seed: int = 0,
-    on_update: Callable[[int, float], None] = lambda update, loss: None,
-) -> Outcome:
-    """Train on fresh batches until a check on other sequences finds the task solved, or the updates are used up.
-
-    Args:
-        task: which task, how long.
-        layer: a cell's name, built here with ``hidden_size`` units, or a layer of your own.
-        init: changes the layer's initial weights, such as ``partial(init.chrono, max_lag=100)``.
-        hidden_size, updates, batch_size, learning_rate, clip_norm: the budget; Adam.
-        check_every, check_size: how often, in updates, and on how many sequences.
-        seed: of initial weights and sequences.
-        on_update: called with the number of the update and its loss.
-
-    Raises:
-        ConfigError: the layer does not take the task's inputs.
-
-    Example:
-        >>> outcome = train_memory(Adding(10), "gru", updates=20, check_every=10, check_size=50)
-        >>> len(outcome.losses), [update for update, _ in outcome.checks], outcome.solved_at
-        (20, [10, 20], None)
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = _build(task, layer, hidden_size)
-        init(model.layer)
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    clipper = clip.NormClipper(model, threshold=clip_norm)
-    training, checking = Generator().manual_seed(seed), Generator().manual_seed(seed + 1_000_003)
-    outcome = Outcome(task.chance)
-    for update in range(1, updates + 1):
-        inputs, targets = task.batch(batch_size, training)
-        optimizer.zero_grad()
-        loss = task.loss(model(inputs), targets)
-        loss.backward()
-        if clipper.step():
-            optimizer.step()
-        outcome.losses.append(loss.item())
-        on_update(update, outcome.losses[-1])
-        if update % check_every == 0:
-            outcome.checks.append((update, check(task, model, check_size, checking)))
-            if outcome.checks[-1][1] < task.solved_below:
-                outcome.solved_at = update
-                break
-    return outcome
-
-
-@torch.no_grad()
-def check(task: MemoryTask, model: nn.Module, size: int, generator: Generator) -> float:
-    """Return the task's metric on ``size`` fresh sequences.
-
-    Example:
-        >>> task, generator = TemporalOrder(20), torch.Generator().manual_seed(0)
-        >>> model = Reader(task, Recurrent("lstm", task.input_size, 8))
-        >>> 0.5 < check(task, model, 400, generator) < 1
-        True
-    """
-    inputs, targets = task.batch(size, generator)
-    return task.failure(model(inputs), targets)
-
-
-def _build(task: MemoryTask, layer: str | Recurrent, hidden_size: int) -> Reader:
-    built = Recurrent(layer, task.input_size, hidden_size) if isinstance(layer, str) else layer
-    if built.input_size != task.input_size or built.batch_first:
-        raise ConfigError(
-            f"{type(task).__name__} gives inputs [T, B, {task.input_size}]; the layer takes size {built.input_size}"
-            f"{' and batch_first' if built.batch_first else ''}. Build it as Recurrent(cell, {task.input_size}, H)."
-        )
-    return Reader(task, built)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from gateflow.layers import Recurrent
-from gateflow.tasks.memory import Adding, Copy, MemoryTask, Outcome, TemporalOrder, train_memory
+from gateflow.tasks.memory import Adding, Copy, MemoryTask, TemporalOrder
+from gateflow.tasks.memory_training import Outcome, train_memory
 from gateflow.training.budget import TRIAL, Budget, Result
 
 MEMORY_TASKS: dict[str, type[MemoryTask]] = {"adding": Adding, "copy": Copy, "order": TemporalOrder}
