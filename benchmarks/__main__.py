@@ -61,7 +61,7 @@ def measure(cell: str, shape: tuple[int, int, int, int], rounds: int) -> dict[st
     row: dict[str, object] = {
         "cell": cell,
         "path": explain(layer, x).paths[0],
-        "peer": f"torch.nn.{type(peer).__name__}",
+        "peer": f"nn.{type(peer).__name__}",
         "shape": dict(zip("TBIH", shape, strict=True)),
     }
     for name, mode in {"training": training, "inference": inference}.items():
@@ -72,7 +72,9 @@ def measure(cell: str, shape: tuple[int, int, int, int], rounds: int) -> dict[st
 
 def table(rows: list[dict]) -> Table:
     """The rows for people."""
-    out = Table("cell", "path", "T/B/I/H", "peer", "training: ours / peer", "inference: ours / peer")
+    out = Table(
+        "cell", "path", "T/B/I/H", "peer", "training", "inference", title="time of ours / time of the peer", box=None
+    )
     for row in rows:
         shape = "/".join(map(str, row["shape"].values()))
         ratios = [f"{row[mode]['ratio']:.2f} ×" for mode in ("training", "inference")]
