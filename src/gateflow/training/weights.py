@@ -50,7 +50,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError:
         raise RunError(f"{path} is missing.") from None
     except (SafetensorError, OSError) as error:
-        raise RunError(f"{path} is damaged ({error}).") from None
+        raise RunError(f"{path} is damaged ({error}); restore it from a copy, or train again.") from None
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
