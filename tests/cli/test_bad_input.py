@@ -36,7 +36,7 @@ def folder(path):
         (b"\x7fELF\x02\x01\x00\x00", ("bad.txt is not text", "NUL byte")),
         ("café\nété\n".encode("latin-1"), ("bad.txt is not UTF-8", "offset 3", "iconv")),
         ("the cat".encode("utf-16"), ("bad.txt is UTF-16", "iconv")),
-        (gzip.compress(b"the cat sat\n" * 99)[:-20], ("bad.txt ends before its gzip data does",)),
+        (gzip.compress(b"the cat sat\n" * 99, mtime=0)[:-20], ("bad.txt ends before its gzip data does",)),
         (b"hello\n", ("bad.txt is one line", "--valid")),
         (b"hello\nhello\n", ("the train part of", "bad.txt has 2 tokens", "--batch-size 1 or less")),
     ],
