@@ -95,7 +95,16 @@ class _DropIn(Stack):
                 raise ShapeError(f"Expected hidden state {name} of size {wanted}, got {list(part.shape)}")
 
 
-class RNN(_DropIn):
+class _OneState(_DropIn):
+    """Those whose state is one tensor."""
+
+    def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        """Output and final state; see the class for shapes."""
+        y, (h,) = self._forward(input, None if hx is None else (hx,))
+        return y, h
+
+
+class RNN(_OneState):
     """Elman network with tanh or ReLU, as `torch.nn.RNN`.
 
     Args:
@@ -137,13 +146,8 @@ class RNN(_DropIn):
         )
         self.nonlinearity, self.mode = nonlinearity, f"RNN_{nonlinearity.upper()}"
 
-    def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> tuple[Any, Tensor]:
-        """Output and final state; see the class for shapes."""
-        y, (h,) = self._forward(input, None if hx is None else (hx,))
-        return y, h
 
-
-class GRU(_DropIn):
+class GRU(_OneState):
     """GRU with the reset after the product, as `torch.nn.GRU`. For the original one: `Recurrent("full_gru", …)`.
 
     Args:
@@ -180,11 +184,6 @@ class GRU(_DropIn):
         super().__init__(
             cells.GRU, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **placement
         )
-
-    def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> tuple[Any, Tensor]:
-        """Output and final state; see the class for shapes."""
-        y, (h,) = self._forward(input, None if hx is None else (hx,))
-        return y, h
 
 
 class LSTM(_DropIn):
