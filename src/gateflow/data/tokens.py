@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -12,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
+from gateflow.data.files import appears_whole
 from gateflow.data.stream import IGNORED, TokenStream
 from gateflow.data.text import read_lines
 from gateflow.data.tokenizer import build_tokenizer
@@ -54,7 +53,7 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
     """
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
     tokens = words = 0
-    with _appears_whole(Path(out)) as file:
+    with appears_whole(Path(out)) as draft, draft.open("wb") as file:
         _write_header(file, dtype, tokens)
         for lines in _batches(read_lines(path)):
             for encoded in tokenizer.encode_batch_fast(lines):
@@ -76,16 +75,3 @@ def _write_header(file: BinaryIO, dtype: np.dtype, length: int) -> None:
     # NumPy pads the header so that the length can grow in place.
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-@contextmanager
-def _appears_whole(out: Path) -> Iterator[BinaryIO]:
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)

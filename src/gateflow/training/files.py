@@ -1,12 +1,12 @@
-"""Files that appear whole or not at all, whatever is killed and whenever the disk is full."""
+"""The files of a run: each appears whole or not at all, and a refusal of the file system is told with its remedy."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateflow.data.files import appears_whole
 from gateflow.errors import RunError
 
 
@@ -27,16 +27,11 @@ def appearing_whole(path: Path) -> Iterator[Path]:
         >>> target.read_text()
         'format = 1'
     """
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        yield draft
-        flush(draft)
-        os.replace(draft, path)
-        flush(path.parent)
+        with appears_whole(path) as draft:
+            yield draft
     except OSError as error:
         raise refused(path, error) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def refused(path: Path, error: OSError) -> RunError:
@@ -45,12 +40,3 @@ def refused(path: Path, error: OSError) -> RunError:
         f"could not write {path}: {error.strerror or error}. What was there before is untouched; "
         "make room or choose a folder you may write to, then go on."
     )
-
-
-def flush(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gateflow.data.files import flush
 from gateflow.errors import RunError
-from gateflow.training.files import appearing_whole, flush, refused
+from gateflow.training.files import appearing_whole, refused
 
 Record = dict[str, Any]
 
