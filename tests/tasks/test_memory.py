@@ -101,3 +101,9 @@ def test_training_takes_a_layer_and_does_not_touch_the_global_generator():
 def test_a_layer_of_another_size_is_refused():
     with pytest.raises(ConfigError, match=r"Adding gives inputs \[T, B, 2\]; the layer takes size 3"):
         train_memory(Adding(10), Recurrent("lstm", 3, 4))
+
+
+@pytest.mark.parametrize("task", [Adding(20), Copy(5), TemporalOrder(20)], ids=repr)
+def test_a_task_knows_its_steps(task):
+    inputs, _ = task.batch(2, torch.Generator().manual_seed(0))
+    assert len(inputs) == task.steps

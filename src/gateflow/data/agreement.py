@@ -85,6 +85,11 @@ class Sentence:
         return self.verb - self.subject
 
     @property
+    def bucket(self) -> int:
+        """Which of ``BUCKETS`` the distance lies in, from 0."""
+        return next(i for i, distances in enumerate(BUCKETS) if self.distance in distances)
+
+    @property
     def right_verb(self) -> str:
         """The verb that agrees with the subject, as it stands in ``tokens``."""
         return self.tokens[self.verb]
@@ -215,7 +220,7 @@ def write_pairs(sentences: Iterable[Sentence], path: Path) -> None:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(["construct", "condition", "grammatical", "ungrammatical"])
         for s in sentences:
-            bucket = next(b for b in BUCKETS if s.distance in b)
+            bucket = BUCKETS[s.bucket]
             condition = f"{'plur' if s.plural else 'sing'}_{s.attractors}"
             writer.writerow([f"distance_{bucket[0]}_{bucket[-1]}", condition, s.grammatical, s.ungrammatical])
 

@@ -32,7 +32,7 @@ def pairs_of(sentences: Iterable[Sentence]) -> Iterator[Pair]:
         'distance 11 to 20'
     """
     for s in sentences:
-        bucket = next(b for b in BUCKETS if s.distance in b)
+        bucket = BUCKETS[s.bucket]
         yield Pair(f"distance {bucket[0]} to {bucket[-1]}", s.grammatical, s.ungrammatical)
 
 

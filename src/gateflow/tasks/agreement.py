@@ -236,7 +236,7 @@ def bucket(sentence: Sentence) -> int:
         >>> bucket(draw(Random(0), distance=12))
         2
     """
-    return next(i for i, distances in enumerate(BUCKETS) if sentence.distance in distances)
+    return sentence.bucket
 
 
 def _grouped(sentences: Sequence[Sentence], group: Callable[[Sentence], int]) -> list[tuple[int, list[Sentence]]]:

@@ -46,6 +46,11 @@ class MemoryTask(ABC):
             raise ConfigError(f"{name}(length={self.length}): the task needs a length of {self.shortest} or more.")
 
     @property
+    def steps(self) -> int:
+        """Time steps ``T`` of a sequence."""
+        return self.length
+
+    @property
     @abstractmethod
     def chance(self) -> float:
         """The metric of an answer that remembers nothing but is otherwise the best there is."""
@@ -120,15 +125,20 @@ class Copy(MemoryTask):
     metric, solved_below = "nats a step", 0.001
 
     @property
+    def steps(self) -> int:
+        """``length + 20``: the symbols, the pause, and the symbols again."""
+        return self.length + 2 * self.memorised
+
+    @property
     def chance(self) -> float:
         """``10 ln 8 / (length + 20)``."""
-        return self.memorised * math.log(self.symbols) / (self.length + 2 * self.memorised)
+        return self.memorised * math.log(self.symbols) / self.steps
 
     def batch(self, size: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Draw ``[length + 20, B, 10]`` and ``[length + 20, B]``."""
-        steps, many = self.length + 2 * self.memorised, self.memorised
+        many = self.memorised
         symbols = torch.randint(0, self.symbols, (many, size), generator=generator)
-        inputs, targets = torch.full((2, steps, size), self.blank)
+        inputs, targets = torch.full((2, self.steps, size), self.blank)
         inputs[:many], inputs[-many - 1], targets[-many:] = symbols, self.signal, symbols
         return F.one_hot(inputs, self.input_size).float(), targets
 

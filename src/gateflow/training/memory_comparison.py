@@ -45,7 +45,7 @@ class MemoryComparison:
         """Train one cell with every seed."""
         updates = self.budget.in_updates(lambda: self.train(cell, 0, TRIAL)[1] / TRIAL)
         trained = [self.train(cell, seed, updates) for seed in range(self.seeds)]
-        steps = [len(outcome.losses) * self.task.length * self.batch_size for outcome, _ in trained]
+        steps = [len(outcome.losses) * self.task.steps * self.batch_size for outcome, _ in trained]
         speed = 1e6 * fmean(seconds / n for (_, seconds), n in zip(trained, steps, strict=True))
         return Result(cell, parameters, updates, speed, [outcome.checks[-1][1] for outcome, _ in trained])
 
