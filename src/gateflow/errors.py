@@ -41,5 +41,13 @@ class NonFiniteError(GateflowError, ArithmeticError):
     """Gradients or weights hold NaN or infinity, and the policy says stop."""
 
 
+class BuildError(GateflowError, RuntimeError):
+    """A kernel cannot be built: there is no C++ compiler, it refuses the source, or the result cannot be loaded."""
+
+
+class CacheWarning(UserWarning):
+    """Built kernels are not kept, because the cache directory cannot be used; the message says why."""
+
+
 class ReferencePathWarning(UserWarning):
     """A layer runs on the reference loop, which is right but slow; the message says why."""
