@@ -13,6 +13,10 @@ class CellError(GateflowError, TypeError):
     """A cell's definition does not hold together: its names, its step, or what its step returns."""
 
 
+class UnsupportedStepError(CellError):
+    """A step uses what the compiler does not know; the reference loop runs it all the same."""
+
+
 class UnknownCellError(GateflowError, LookupError):
     """No cell has the name that was asked for."""
 
@@ -47,6 +51,10 @@ class BuildError(GateflowError, RuntimeError):
 
 class CacheWarning(UserWarning):
     """Built kernels are not kept, because the cache directory cannot be used; the message says why."""
+
+
+class FlowError(GateflowError, ValueError):
+    """A model, batch or loss gives the instruments of `gateflow.flow` nothing to measure, or too much to hold."""
 
 
 class ReferencePathWarning(UserWarning):

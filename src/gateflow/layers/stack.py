@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,10 +16,25 @@ from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneo
 from gateflow.layers.options import MERGES, SKIPS, Options
 from gateflow.recurrence import Choice, choose, run_layer
 
-__all__ = ["CellFactory", "Stack", "State"]
+__all__ = ["CellFactory", "Stack", "State", "layers_run_by"]
 
 State = tuple[Tensor, ...]
 CellFactory = Callable[..., Cell]
+
+_observer: contextvars.ContextVar[Callable[..., Any] | None] = contextvars.ContextVar("layer_observer", default=None)
+
+
+@contextlib.contextmanager
+def layers_run_by(observer: Callable[..., Any]) -> Iterator[None]:
+    """Within the block each layer of each stack is run by `observer(stack, k, cells, x, states, lengths, zoneout)`.
+
+    The instruments of `gateflow.flow` look at layers this way. What the observer returns is what `run_layer` would.
+    """
+    token = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
 
 
 class Stack(nn.Module):
@@ -105,6 +122,9 @@ class Stack(nn.Module):
             cells = tuple(drop_recurrent_weights(cell, options.weight_dropout) for cell in cells)
         if self._zones_out(cells[0]):
             zoneout = tuple(zoneout_masks(cell, x, self._zoneout_rates(cell), self.training) for cell in cells)
+        observer = _observer.get()
+        if observer is not None:
+            return observer(self, k, cells, x, states, lengths, zoneout)
         return run_layer(cells, x, states, lengths, zoneout=zoneout, strict=options.strict)
 
     def _between_layers(self, x: Tensor) -> Tensor:
