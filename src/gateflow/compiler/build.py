@@ -36,9 +36,9 @@ SECONDS = 300
 LOOKED_FOR = ("c++", "g++", "clang++")
 
 # No -ffast-math: NaN and infinity keep their meaning.
-COMPILE = "-std=c++17 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fPIC".split()
+COMPILE = ["-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC"]
 # Vectors wider than the processor's are passed between inlined functions only, so their ABI does not matter.
-WARNINGS = "-Wall -Wextra -Werror -Wno-psabi".split()
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-psabi"]
 
 Threading = tuple[tuple[str, ...], tuple[str, ...]]
 # Flags to compile and to link with. A library linked without -fopenmp takes the OpenMP runtime that torch has loaded
