@@ -20,9 +20,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from gateflow.errors import CacheWarning
+from gateflow.errors import BuildError, CacheWarning
 
 __all__ = ["cache_directory", "cached", "check_owner"]
+
+PATIENCE = 600
+"""Seconds to wait for another process that builds the same kernel, before building it for this process alone."""
 
 REMEDY = "To keep kernels, set GATEFLOW_CACHE to a directory of your own that can be written."
 
@@ -56,8 +59,14 @@ def cached(key: str, source: str, make: Callable[[Path, Path], None]) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_owner(folder)
         return _found_or_made(folder, key, source, make)
-    except (OSError, NotImplementedError) as problem:
-        return _found_or_made(_private(str(folder), _in_words(problem)), key, source, make)
+    except (OSError, NotImplementedError) as problem:  # the latter: a file system without locks
+        private = _private(str(folder), _in_words(problem))
+    try:
+        return _found_or_made(private, key, source, make)
+    except OSError as problem:
+        raise BuildError(
+            f"a kernel can be built neither in {folder} nor in {private}: {_in_words(problem)}."
+        ) from problem
 
 
 def check_owner(path: Path) -> None:
@@ -78,7 +87,7 @@ def _found_or_made(folder: Path, key: str, source: str, make: Callable[[Path, Pa
     library = folder / f"{key}.so"
     if _whole(library):
         return library
-    with FileLock(folder / f"{key}.lock", mode=0o600):
+    with FileLock(folder / f"{key}.lock", timeout=PATIENCE, mode=0o600):
         if not _whole(library):  # else another process made it while we waited
             _make(library, source, make)
     return library
