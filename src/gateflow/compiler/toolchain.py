@@ -69,8 +69,9 @@ def run(command: Sequence[str], what: str) -> str:
         BuildError: It fails, hangs, or cannot be started; the message holds its first lines about errors.
         OSError: The disk is full.
     """
+    english = {**os.environ, "LC_ALL": "C"}  # for what is looked for below
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS, env=english)
     except subprocess.TimeoutExpired as problem:
         raise BuildError(f"{command[0]} took longer than {SECONDS} s to {what}.") from problem
     except OSError as problem:
@@ -79,7 +80,7 @@ def run(command: Sequence[str], what: str) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if done.returncode:
         said = done.stderr.splitlines()
-        first = "\n  ".join([line for line in said if "error" in line or "undefined" in line][:3] or said[:3])
+        first = "\n  ".join([line for line in said if "error:" in line or "undefined" in line][:3] or said[:3])
         raise BuildError(f"{command[0]} could not {what} (exit code {done.returncode}):\n  {first}")
     return done.stdout
 
