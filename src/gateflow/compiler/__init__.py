@@ -1,1 +1,1 @@
-"""The cell compiler: from a cell's equations to one kernel per direction of time."""
+"""From equations to one kernel per direction of time."""

@@ -1,0 +1,163 @@
+"""The graph of one step backwards: a table with one line per operation, applied from the new states to the old.
+
+Weight gradients leave the loop over time: for each product the gradient of its result (its delta) is kept, and one large
+matrix product per weight, delta.T @ operand, follows.
+
+A row of width 1 (a mean, a number per row) is worth all `n` units of the rows it is spread over. Its gradient is kept
+divided by `n`: then spreading and averaging are each other's transpose, `d_mean = row_mean(d_row)` and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from gateflow.compiler.graph import Graph, Node, Weight, in_order, listing, pointwise, product, row_mean, simplified
+
+__all__ = ["Backward", "Delta", "differentiate"]
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The gradient of one product's result. `weight` gets `delta.T @ operand`, its bias the sum of delta."""
+
+    weight: Weight
+    operand: Node
+    row: Node
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What one step backwards computes from the gradients of the new states."""
+
+    forward: Graph
+    states: tuple[Node, ...]
+    deltas: tuple[Delta, ...]
+    parameters: tuple[tuple[str, Node], ...]
+    x: Node | None
+
+    @property
+    def outputs(self) -> list[Node]:
+        """Every row that the step backwards produces."""
+        rows = [*self.states, *(d.row for d in self.deltas), *(node for _, node in self.parameters)]
+        return rows + ([self.x] if self.x is not None else [])
+
+    def __str__(self) -> str:
+        inputs = ", ".join(f"d_{s.name}" for s in self.forward.states)
+        return "\n".join([f"def backward({inputs}):  # {self.forward.cell}", *listing(self.outputs, "return")])
+
+
+def differentiate(graph: Graph) -> Backward:
+    """The step backwards of a step.
+
+    Example:
+        >>> from gateflow.cells import Elman
+        >>> from gateflow.compiler.capture import capture
+        >>> backward = differentiate(capture(Elman(3, 4)))
+        >>> [str(delta.weight) for delta in backward.deltas]
+        ['weight_hh[0]', 'weight_ih[0]']
+    """
+    gradients = _gradients(graph)
+    products = [n for n in graph.nodes if n.op == "product" and n in gradients]
+    parameters = [n for n in graph.nodes if n.op == "parameter" and n in gradients]
+    x = next((n for n in graph.nodes if n.op == "input" and n.name == "x"), None)
+    roots = [gradients.get(s, _zero(s)) for s in graph.states]
+    roots += [gradients[n] for n in products] + [gradients[n] for n in parameters]
+    roots += [gradients[x]] if x is not None and x in gradients else []
+    operands = [n.args[0] for n in products]
+    rows = simplified([*graph.new_states, *operands, *roots])
+    n, k, new = len(products), len(graph.states), rows[: len(graph.states)]
+    operands, rows = rows[k : k + n], iter(rows[k + n :])
+    carried = tuple(next(rows) for _ in graph.states)
+    deltas = [Delta(p.weights[0], operand, next(rows)) for p, operand in zip(products, operands, strict=True)]
+    return Backward(
+        replace(graph, new_states=tuple(new)),
+        carried,
+        tuple(sorted(deltas, key=_place)),
+        tuple((n.name, next(rows)) for n in parameters),
+        next(rows, None),
+    )
+
+
+def _place(delta: Delta) -> tuple[object, ...]:
+    """Weights of the state before those of the input, blocks in order: gates lie side by side as their weights do."""
+    return delta.weight.name == "weight_ih", delta.weight.name, delta.weight.block
+
+
+def _gradients(graph: Graph) -> dict[Node, Node]:
+    """The gradient of every node that the new states depend on smoothly."""
+    gradients: dict[Node, Node] = {}
+    for state, new in zip(graph.states, graph.new_states, strict=True):
+        _add(gradients, new, Node("gradient", width=state.width, name=state.name))
+    _add(gradients, graph.new_states[0], Node("gradient", width=graph.states[0].width, name="output"))
+    for node in reversed(in_order(graph.new_states)):
+        if node in gradients and node.args:
+            parts = _through(node, gradients[node])
+            for argument, part in zip(node.args, parts, strict=True):
+                if part is not None and argument.op != "constant":
+                    _add(gradients, argument, part)
+    return gradients
+
+
+def _through(node: Node, g: Node) -> Sequence[Node | None]:
+    """Gradients of a node's arguments from its own."""
+    if node.op == "row_mean":
+        return (g,)
+    if node.op == "product":
+        is_input = node.args[0].op == "input"
+        return (None if is_input else product(g, replace(node.weights[0], transposed=True, bias=None)),)
+    return RULES[node.op](g, node, *node.args)
+
+
+def _add(gradients: dict[Node, Node], node: Node, part: Node) -> None:
+    if node.width == "1" != part.width:
+        part = row_mean(part)
+    gradients[node] = gradients[node] + part if node in gradients else part
+
+
+def _where(condition: Node, a: Node | float, b: Node | float) -> Node:
+    return pointwise("where", condition, a, b)
+
+
+def _sign(a: Node, g: Node) -> Node:
+    return _where(pointwise("gt", a, 0.0), g, _where(pointwise("lt", a, 0.0), -g, 0.0))
+
+
+def _extremum(g: Node, a: Node, b: Node, wins: str) -> tuple[Node, Node]:
+    """All to the winner; half to each where both are equal, as torch does."""
+    tie = pointwise("eq", a, b)
+    shares = [_where(pointwise(wins, p, q), g, _where(tie, g * 0.5, 0.0)) for p, q in ((a, b), (b, a))]
+    return shares[0], shares[1]
+
+
+def _inside(a: Node, y: Node) -> Node:
+    return pointwise("mul", pointwise("ge", a, y.values[0]), pointwise("le", a, y.values[1]))
+
+
+# (gradient g of y, y, arguments) -> gradient of each argument
+RULES: dict[str, Callable[..., Sequence[Node | None]]] = {
+    "add": lambda g, y, a, b: (g, g),
+    "sub": lambda g, y, a, b: (g, -g),
+    "mul": lambda g, y, a, b: (g * b, g * a),
+    "div": lambda g, y, a, b: (g / b, -(g * y / b)),
+    "neg": lambda g, y, a: (-g,),
+    "sigmoid": lambda g, y, a: (g * y * pointwise("sub", 1.0, y),),
+    "tanh": lambda g, y, a: (g * pointwise("sub", 1.0, y * y),),
+    "relu": lambda g, y, a: (_where(pointwise("gt", y, 0.0), g, 0.0),),
+    "exp": lambda g, y, a: (g * y,),
+    "log": lambda g, y, a: (g / a,),
+    "softplus": lambda g, y, a: (g * pointwise("sigmoid", a),),
+    "sqrt": lambda g, y, a: (g * 0.5 / y,),
+    "rsqrt": lambda g, y, a: (g * y * y * y * -0.5,),
+    "abs": lambda g, y, a: (_sign(a, g),),
+    "minimum": lambda g, y, a, b: _extremum(g, a, b, "lt"),
+    "maximum": lambda g, y, a, b: _extremum(g, a, b, "gt"),
+    "clamp": lambda g, y, a: (_where(_inside(a, y), g, 0.0),),
+    "where": lambda g, y, c, a, b: (None, _where(c, g, 0.0), _where(c, 0.0, g)),
+    **{op: lambda g, y, a, b: (None, None) for op in ("lt", "le", "gt", "ge", "eq", "ne")},
+}
+
+
+def _zero(state: Node) -> Node:
+    """The gradient of a state that the new states do not depend on."""
+    return Node("constant", width=state.width, values=(0.0,))

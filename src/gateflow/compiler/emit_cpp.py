@@ -1,0 +1,200 @@
+"""Writes the part of a kernel that is particular to a cell: for each pass, the equations of one vector of units.
+
+    mul_3 = mul(sigmoid_1, c)     →     const V mul_3 = sigmoid_1 * c;
+
+Everything else, the loops over time, samples and units and the matrix products, is in `native/recurrence.h`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isinf
+
+from gateflow.compiler.graph import Node, in_order, names_of
+from gateflow.compiler.plan import Kind, Pass, Plan, Term
+from gateflow.compiler.programs import Programs
+
+__all__ = ["LOOPS", "WIDTHS", "emit"]
+
+LOOPS = ("infer", "train", "backward", "stream")
+WIDTHS = ("H", "P", "I", "1")
+
+_HEAD = """\
+// {cell}: generated from its step; the frame is recurrence.h.
+#include "recurrence.h"
+
+namespace {{
+using namespace gateflow;
+using T = GATEFLOW_REAL;
+using V = Vec<T>;
+"""
+
+_TAIL = """\
+}}  // namespace
+
+extern "C" {{
+{entries}
+void pack_weights(const Matrices<T>* weights, T* panels, int64_t threads) {{ pack(*weights, panels, threads); }}
+int64_t lanes_of_a_vector() {{ return lanes<T>; }}
+}}
+"""
+
+
+def emit(programs: Programs) -> str:
+    """The C++ text of a cell's loops.
+
+    Example:
+        >>> from gateflow.cells import Elman
+        >>> from gateflow.compiler.capture import capture
+        >>> print(emit(Programs(capture(Elman(3, 4)))).split("template")[1].split("};")[0].strip())
+        <class Units>
+            static GATEFLOW_INLINE void point(const R& rows, const Sums<T>& sums, int64_t m, int64_t j, Units n, const T* sum) {
+                const V product_3 = load(sum + 0 * lanes<T>) + rows.load(3, m, j, n);
+                const V product_1 = rows.load(0, m, j, n);
+                const V add_4 = product_1 + product_3;
+                const V tanh_5 = tanh(add_4);
+                rows.store(1, m, j, n, tanh_5);
+                (void)rows, (void)sums, (void)m, (void)j, (void)n, (void)sum;
+            }
+            static void numbers(const R&, const Sums<T>&, int64_t) {}
+    """
+    plans = {name: getattr(programs, name) for name in LOOPS}
+    text = [_HEAD.format(cell=programs.graph.cell)]
+    text += [_program(name, each) for name, each in plans.items()]
+    entries = [_entry(name, each) for name, each in plans.items()]
+    return "\n".join([*text, _TAIL.format(entries="\n".join(entries))])
+
+
+def _entry(name: str, plan: Plan) -> str:
+    passes = ", ".join(f"{name}::Pass{k}" for k in range(len(plan.passes)))
+    return f"void {name}(const Call<T>* call) {{ run<{name}::Program, T, {passes}>(*call); }}"
+
+
+def _program(name: str, plan: Plan) -> str:
+    kinds = ", ".join(f"Kind::{row.kind.value}" for row in plan.rows)
+    lines = [
+        f"namespace {name} {{",
+        *(f"// row {k}: {row}" for k, row in enumerate(plan.rows)),
+        "struct Program {",
+        f"    static constexpr int slots = {len(plan.rows)}, vectors = {len(plan.parameters)};",
+        f"    static constexpr Kind kinds[] = {{{kinds}}};",
+        "};",
+        f"using R = Rows<T, {len(plan.rows)}>;",
+    ]
+    terms, gathered = 0, 0
+    for k, each in enumerate(plan.passes):
+        lines += ["", *_pass(k, each, plan, terms, gathered)]
+        terms, gathered = terms + len(each.terms), gathered + len(each.gathers)
+    return "\n".join([*lines, f"}}  // namespace {name}", ""])
+
+
+def _pass(k: int, p: Pass, plan: Plan, terms: int, gathered: int) -> list[str]:
+    constants = f"width = {WIDTHS.index(p.width)}, sums = {len(p.products)}, means = {len(p.means)}"
+    head = [
+        f"struct Pass{k} {{",
+        f"    static constexpr int {constants}, number_of_terms = {len(p.terms)};",
+        f"    static constexpr bool has_numbers = {_bool(p.number_stores)}, overwrites = {_bool(_overwrites(p, plan))};",
+    ]
+    if p.terms:
+        listed = ", ".join(_term(term, plan, terms + i) for i, term in enumerate(p.terms))
+        head.append(f"    static constexpr Term terms[] = {{{listed}}};")
+    return [*head, *_point(p, plan, gathered), *_numbers(p, plan), "};"]
+
+
+def _term(term: Term, plan: Plan, index: int) -> str:
+    columns = ", ".join(str(term.columns.count(w)) for w in WIDTHS[:3])
+    return f"{{{plan.rows.index(term.operand)}, {term.first}, {term.count}, {index}, {{{columns}}}}}"
+
+
+def _overwrites(p: Pass, plan: Plan) -> bool:
+    """Whether the pass writes what a product of another pass reads as a whole, in the same place at every step."""
+    read = {term.operand for each in plan.passes for term in each.terms}
+    return any(row in read and row.kind is Kind.SAMPLE for _, row in p.stores)
+
+
+def _point(p: Pass, plan: Plan, gathered: int) -> list[str]:
+    slot = plan.rows.index
+    names = names_of(
+        in_order([*(n for n, _ in p.stores), *p.body, *p.products, *p.loads, *(m.args[0] for m in p.means)])
+    )
+    names |= {n: _literal(n) for n in names if n.op == "constant"}
+    biases = {n: f" + rows.load({slot(row)}, m, j, n)" for n, row in p.biases()}
+    lines = [f"const V {names[n]} = load(sum + {i} * lanes<T>){biases.get(n, '')};" for i, n in enumerate(p.products)]
+    used = {a for n in p.body for a in n.args} | {n for n, _ in (*p.stores, *p.gathers)} | {m.args[0] for m in p.means}
+    used |= {n for _, n in p.gathers}
+    lines += [f"const V {names[n]} = {_load(slot(row), row.width)};" for n, row in p.loads.items() if n in used]
+    lines += [f"const V {names[n]} = {_expression(n, names)};" for n in p.body]
+    lines += [f"rows.store({slot(row)}, m, j, n, {names[n]});" for n, row in p.stores]
+    lines += [f"sums.add_mean({i}, m, n, {names[mean.args[0]]});" for i, mean in enumerate(p.means)]
+    lines += [f"sums.gather({gathered + i}, m, j, n, {names[n]});" for i, (_, n) in enumerate(p.gathers)]
+    arguments = "const R& rows, const Sums<T>& sums, int64_t m, int64_t j, Units n, const T* sum"
+    return [
+        "    template <class Units>",
+        f"    static GATEFLOW_INLINE void point({arguments}) {{",
+        *(f"        {line}" for line in [*lines, "(void)rows, (void)sums, (void)m, (void)j, (void)n, (void)sum;"]),
+        "    }",
+    ]
+
+
+def _load(slot: int, width: str) -> str:
+    return f"rows.number({slot}, m)" if width == "1" else f"rows.load({slot}, m, j, n)"
+
+
+def _numbers(p: Pass, plan: Plan) -> list[str]:
+    """What is computed once per row, when its sums are complete."""
+    if not p.number_stores:
+        return ["    static void numbers(const R&, const Sums<T>&, int64_t) {}"]
+    names = names_of(in_order([n for n, _ in p.number_stores]))
+    names |= {n: _literal(n) for n in names if n.op == "constant"}
+    used = set(in_order(n for n, _ in p.number_stores))
+    lines = [f"const V {names[n]} = sums.mean_of({i}, m);" for i, n in enumerate(p.means)]
+    loads = {n: row for n, row in p.loads.items() if row.width == "1" and n in used and n in _needed(p)}
+    lines += [f"const V {names[n]} = rows.number({plan.rows.index(row)}, m);" for n, row in loads.items()]
+    lines += [f"const V {names[n]} = {_expression(n, names)};" for n in p.numbers]
+    lines += [f"rows.store_number({plan.rows.index(row)}, m, {names[n]});" for n, row in p.number_stores]
+    body = [f"        {line}" for line in [*lines, "(void)sums;"]]
+    return ["    static void numbers(const R& rows, const Sums<T>& sums, int64_t m) {", *body, "    }"]
+
+
+def _needed(p: Pass) -> set[Node]:
+    return {a for n in p.numbers for a in n.args} | {n for n, _ in p.number_stores}
+
+
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+_COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+_SPECIAL: dict[str, Callable[..., str]] = {
+    "neg": lambda a: f"-{a}",
+    "rsqrt": lambda a: f"splat<T>(1) / sqrt({a})",
+    "where": lambda c, a, b: f"select({c} != splat<T>(0), {a}, {b})",
+}
+
+
+def _expression(node: Node, names: Mapping[Node, str]) -> str:
+    args = [names[a] for a in node.args]
+    if node.op in _INFIX:
+        return f"{args[0]} {_INFIX[node.op]} {args[1]}"
+    if node.op in _COMPARISONS:
+        return f"select({args[0]} {_COMPARISONS[node.op]} {args[1]}, splat<T>(1), splat<T>(0))"
+    if node.op == "clamp":
+        return _clamped(args[0], *node.values)
+    if node.op in _SPECIAL:
+        return _SPECIAL[node.op](*args)
+    return f"{node.op}({', '.join(args)})"
+
+
+def _clamped(text: str, low: float, high: float) -> str:
+    text = text if isinf(low) else f"maximum({text}, splat(static_cast<T>({low!r})))"
+    return text if isinf(high) else f"minimum({text}, splat(static_cast<T>({high!r})))"
+
+
+def _literal(node: Node) -> str:
+    value = node.values[0]
+    return (
+        f"splat(static_cast<T>({value!r}))"
+        if not isinf(value)
+        else f"splat(static_cast<T>({'-' * (value < 0)}INFINITY))"
+    )
+
+
+def _bool(value: object) -> str:
+    return "true" if value else "false"

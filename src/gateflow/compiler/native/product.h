@@ -1,0 +1,116 @@
+// The matrix product of a few rows with packed weights, in registers.
+//
+// Weights are packed in panels, one for each block of units that fills a vector: panel[k][gate][unit]. The gates of one
+// unit so lie side by side, and their sums are there together for the equations of the cell:
+//
+//                     k = 0                    k = 1
+//     panel of h0…15  i i i i  f f f f  g … o  i i i i  f f f f …
+//
+// A tile is M rows × U blocks × C gates of sums, all in registers; each operand number is used U·C times, each weight M
+// times. Every sum runs over k in order, whatever the tile: a row's result does not depend on its neighbours.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "vector.h"
+
+namespace gateflow {
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int registers = 32;
+#else
+constexpr int registers = 16;
+#endif
+
+constexpr int most_rows = 8;
+constexpr int tile_sums = registers * 3 / 4;  // the rest holds weights and the operand
+
+// How many rows a tile of a pass with this many sums per unit has at most.
+constexpr int tile_rows(int sums) {
+    const int fitting = tile_sums / std::max(sums, 1);
+    return std::max(1, std::min(sums <= 2 ? tile_sums / 4 : most_rows, fitting));
+}
+
+// How many blocks of units a tile of M rows takes at once: 1, 2 or 4.
+constexpr int tile_blocks(int rows, int sums) {
+    return rows * sums * 4 <= tile_sums ? 4 : rows * sums * 2 <= tile_sums ? 2 : 1;
+}
+
+template <class T>
+struct Operand {
+    const T* rows;
+    int64_t stride;
+    int64_t depth;
+};
+
+// sum[m][u][first gate + c] += operand[m][k] · panel_u[k][c]; starts from zero if `fresh`.
+template <class T, int M, int U, int C>
+__attribute__((noinline)) void multiply(const Operand<T>& operand, const T* panels, T* sum, int64_t sums, bool fresh) {
+    constexpr int L = lanes<T>;
+    const int64_t panel = operand.depth * C * L;
+    Vec<T> total[M][U][C];
+    for (int m = 0; m < M; ++m)
+        for (int u = 0; u < U; ++u)
+            for (int c = 0; c < C; ++c) total[m][u][c] = fresh ? Vec<T>{} : load(sum + ((m * U + u) * sums + c) * L);
+    for (int64_t k = 0; k < operand.depth; ++k) {
+        Vec<T> weight[U][C];
+        for (int u = 0; u < U; ++u)
+            for (int c = 0; c < C; ++c) weight[u][c] = load(panels + u * panel + (k * C + c) * L);
+        for (int m = 0; m < M; ++m) {
+            const Vec<T> factor = splat(operand.rows[m * operand.stride + k]);
+            for (int u = 0; u < U; ++u)
+                for (int c = 0; c < C; ++c) total[m][u][c] += factor * weight[u][c];
+        }
+    }
+    for (int m = 0; m < M; ++m)
+        for (int u = 0; u < U; ++u)
+            for (int c = 0; c < C; ++c) store(sum + ((m * U + u) * sums + c) * L, total[m][u][c]);
+}
+
+template <class T>
+using Multiply = void (*)(const Operand<T>&, const T*, T*, int64_t, bool);
+
+template <class T, int M, int U, int C>
+constexpr Multiply<T> fitting() {
+    if constexpr (M * U * C <= tile_sums || U == 1)
+        return multiply<T, M, U, C>;
+    else
+        return nullptr;
+}
+
+template <class T, int C, int... M>
+constexpr std::array<std::array<Multiply<T>, 3>, sizeof...(M)> table(std::integer_sequence<int, M...>) {
+    return {{{fitting<T, M + 1, 1, C>(), fitting<T, M + 1, 2, C>(), fitting<T, M + 1, 4, C>()}...}};
+}
+
+// The kernel for a tile of `rows` × `blocks` with C gates.
+template <class T, int C, int most>
+Multiply<T> multiplication(int64_t rows, int64_t blocks) {
+    static constexpr auto kernels = table<T, C>(std::make_integer_sequence<int, most>());
+    return kernels[static_cast<size_t>(rows - 1)][blocks == 4 ? 2 : static_cast<size_t>(blocks - 1)];
+}
+
+// Weights of one product: for each block of operand columns, the matrices of the gates.
+template <class T>
+struct Matrices {
+    const T* const* from;       // [column blocks][gates]: the number of unit 0, column 0
+    const int64_t* depths;      // columns in each block
+    int64_t column_blocks, gates, units, unit_stride, column_stride;
+};
+
+// Packs panel number `block`: the units that fill a vector, zeros where there are no more.
+template <class T>
+void pack_panel(const Matrices<T>& w, int64_t block, T* panel) {
+    constexpr int L = lanes<T>;
+    const int64_t first = block * L, count = std::min<int64_t>(L, w.units - first);
+    for (int64_t b = 0; b < w.column_blocks; ++b)
+        for (int64_t k = 0; k < w.depths[b]; ++k)
+            for (int64_t c = 0; c < w.gates; ++c, panel += L) {
+                const T* from = w.from[b * w.gates + c] + first * w.unit_stride + k * w.column_stride;
+                for (int64_t l = 0; l < L; ++l) panel[l] = l < count ? from[l * w.unit_stride] : T(0);
+            }
+}
+
+}  // namespace gateflow

@@ -1,0 +1,238 @@
+// The loop over time that every cell shares. What differs between cells is generated: a list of passes per step.
+//
+//     for each step: for each pass: for each block of units, for each tile of rows:
+//         products into registers (product.h), then the equations of the cell on them (Pass::point)
+//
+// Samples are sorted by length, so the rows of a step are the first `rows(t)` samples, and those that go on from the
+// step before are a prefix of them. The threads share out the samples and need no barrier; when there are too few
+// samples they share out the units, and meet before each product that reads what others have written.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include "product.h"
+#include "threads.h"
+#include "vector_math.h"
+
+namespace gateflow {
+
+enum class Kind { step, previous, sample, fixed };
+
+// A row's place: `base` is its number 0 in line 0, and line `origin` is the first that is there.
+template <class T>
+struct Place {
+    T* base;
+    const T* start;  // of a previous state: the line of sample 0 before the first step
+    int64_t stride, origin;
+};
+
+// One run over steps `first`, …, `last` in either direction; filled in by the caller as 64-bit numbers, in this order.
+template <class T>
+struct Call {
+    int64_t steps, samples, first, last;
+    int64_t reverse;             // whether the cell goes from the last step to the first
+    int64_t threads;
+    const int64_t* bounds;       // threads + 1 samples where the threads' shares begin; none: they share out units
+    const int64_t* offsets;      // steps + 1 lines where the steps begin; none: every step has all samples
+    int64_t widths[4];           // H, P, I, 1
+    const Place<T>* places;
+    const T* const* weights;     // packed, one for each term
+    T* gathered;                 // [groups of samples][vectors][H], sums of gradients of vectors
+
+    int64_t rows(int64_t t) const {
+        if (t < 0 || t >= steps) return 0;
+        return offsets ? offsets[t + 1] - offsets[t] : samples;
+    }
+    int64_t line(int64_t t) const { return offsets ? offsets[t] : t * samples; }
+    int64_t before(int64_t t) const { return reverse ? t + 1 : t - 1; }
+};
+
+constexpr int64_t group = 4;  // samples whose gradients of a vector are summed together, whatever the threads
+
+struct All {};
+struct Some {
+    int count;
+};
+
+// The rows that some samples have at one step: number j of row `slot` of sample m.
+template <class T, int slots>
+struct Rows {
+    T* at[slots];
+    int64_t stride[slots];
+    int64_t sample;  // the first one
+
+    T* place(int slot, int64_t m, int64_t j) const { return at[slot] + m * stride[slot] + j; }
+    Vec<T> load(int slot, int64_t m, int64_t j, All) const { return gateflow::load<T>(place(slot, m, j)); }
+    Vec<T> load(int slot, int64_t m, int64_t j, Some some) const {
+        return gateflow::load<T>(place(slot, m, j), some.count);
+    }
+    Vec<T> number(int slot, int64_t m) const { return splat(*place(slot, m, 0)); }
+    void store(int slot, int64_t m, int64_t j, All, Vec<T> v) const { gateflow::store<T>(place(slot, m, j), v); }
+    void store(int slot, int64_t m, int64_t j, Some some, Vec<T> v) const {
+        gateflow::store<T>(place(slot, m, j), v, some.count);
+    }
+    void store_number(int slot, int64_t m, Vec<T> v) const { *place(slot, m, 0) = v[0]; }
+};
+
+// What is summed over the units of a row, or over samples, while a pass goes on.
+template <class T>
+struct Sums {
+    T* mean;       // [row][mean][lane]
+    T* gathered;   // [group][vector][H]
+    int64_t means, vectors, width, sample;
+
+    void add_mean(int k, int64_t m, All, Vec<T> v) const {
+        T* to = mean + (m * means + k) * lanes<T>;
+        gateflow::store<T>(to, gateflow::load<T>(to) + v);
+    }
+    void add_mean(int k, int64_t m, Some some, Vec<T> v) const {
+        T* to = mean + (m * means + k) * lanes<T>;
+        gateflow::store<T>(to, gateflow::load<T>(to, some.count) + v, some.count);
+    }
+    Vec<T> mean_of(int k, int64_t m) const {
+        return splat(sum(gateflow::load<T>(mean + (m * means + k) * lanes<T>)) / static_cast<T>(width));
+    }
+    T* vector(int k, int64_t m, int64_t j) const { return gathered + ((sample + m) / group * vectors + k) * width + j; }
+    void gather(int k, int64_t m, int64_t j, All, Vec<T> v) const {
+        gateflow::store<T>(vector(k, m, j), gateflow::load<T>(vector(k, m, j)) + v);
+    }
+    void gather(int k, int64_t m, int64_t j, Some some, Vec<T> v) const {
+        gateflow::store<T>(vector(k, m, j), gateflow::load<T>(vector(k, m, j), some.count) + v, some.count);
+    }
+};
+
+// A matrix product of a pass: the row it reads, the sums it adds to, its place in the call's weights, and its columns.
+struct Term {
+    int slot, first, count, weights;
+    int64_t columns[3];  // how many blocks of width H, P, I
+
+    int64_t depth(const int64_t* widths) const {
+        return columns[0] * widths[0] + columns[1] * widths[1] + columns[2] * widths[2];
+    }
+};
+
+struct Blocks {
+    int64_t begin, end;
+};
+
+template <class Pass, class T, int slots, int... k>
+void products(const Call<T>& call, const Rows<T, slots>& rows, int64_t m, int64_t height, int64_t block,
+              int64_t blocks, T* sum, std::integer_sequence<int, k...>) {
+    const auto one = [&](auto index) {
+        constexpr Term term = Pass::terms[index.value];
+        bool fresh = true;
+        for (int other = 0; other < index.value; ++other) fresh &= Pass::terms[other].first != term.first;
+        const Operand<T> operand{rows.place(term.slot, m, 0), rows.stride[term.slot], term.depth(call.widths)};
+        const T* panels = call.weights[term.weights] + block * operand.depth * term.count * lanes<T>;
+        constexpr int most = tile_rows(Pass::sums);
+        multiplication<T, term.count, most>(height, blocks)(operand, panels, sum + term.first * lanes<T>, Pass::sums,
+                                                            fresh);
+    };
+    (one(std::integral_constant<int, k>()), ...);
+}
+
+// One block of units, for some rows.
+template <class Pass, class T, int slots>
+void points(const Rows<T, slots>& rows, const Sums<T>& sums, int64_t m, int64_t height, int64_t unit, int64_t width,
+            const T* sum, int64_t sum_stride) {
+    const int64_t left = width - unit;
+    if (left >= lanes<T>)
+        for (int64_t i = 0; i < height; ++i) Pass::point(rows, sums, m + i, unit, All{}, sum + i * sum_stride);
+    else
+        for (int64_t i = 0; i < height; ++i)
+            Pass::point(rows, sums, m + i, unit, Some{static_cast<int>(left)}, sum + i * sum_stride);
+}
+
+template <class Pass, class T, int slots>
+void run_pass(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& shared, int64_t count, Blocks own) {
+    constexpr int L = lanes<T>, A = Pass::sums;
+    const int64_t width = call.widths[Pass::width];
+    if (count <= 0) return;
+    Sums<T> sums = shared;
+    sums.means = Pass::means, sums.width = width, sums.sample = rows.sample;
+    std::fill_n(sums.mean, count * Pass::means * L, T(0));
+    const int64_t tiles = A ? (count + tile_rows(A) - 1) / tile_rows(A) : 1;
+    const int64_t at_once = A ? tile_blocks(static_cast<int>((count + tiles - 1) / tiles), A) : 1;
+    alignas(GATEFLOW_VECTOR_BYTES) T sum[(A ? std::max(tile_sums, tile_rows(A) * A) : 1) * L];
+    for (int64_t block = own.begin, blocks; block < own.end; block += blocks) {
+        blocks = std::min(at_once, own.end - block) == 3 ? 2 : std::min(at_once, own.end - block);
+        for (int64_t tile = 0; tile < tiles; ++tile) {
+            const int64_t m = count * tile / tiles, height = count * (tile + 1) / tiles - m;
+            if constexpr (A > 0)
+                products<Pass>(call, rows, m, height, block, blocks, sum,
+                               std::make_integer_sequence<int, Pass::number_of_terms>());
+            for (int64_t u = 0; u < blocks; ++u)
+                points<Pass>(rows, sums, m, height, (block + u) * L, width, sum + u * A * L, blocks * A * L);
+        }
+    }
+    if constexpr (Pass::has_numbers)
+        for (int64_t m = 0; m < count; ++m) Pass::numbers(rows, sums, m);
+}
+
+// The rows of samples [sample, …) at step t; `going_on` tells whether they have a step before this one.
+template <class Program, class T>
+Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, bool going_on) {
+    Rows<T, Program::slots> rows;
+    rows.sample = sample;
+    for (int s = 0; s < Program::slots; ++s) {
+        const Place<T>& place = call.places[s];
+        const int64_t before = going_on ? call.line(call.before(t)) - place.origin : 0;
+        const T* previous = going_on ? place.base + before * place.stride : place.start;
+        switch (Program::kinds[s]) {
+            case Kind::step: rows.at[s] = place.base + (call.line(t) - place.origin + sample) * place.stride; break;
+            case Kind::previous: rows.at[s] = const_cast<T*>(previous) + sample * place.stride; break;
+            case Kind::sample: rows.at[s] = place.base + sample * place.stride; break;
+            case Kind::fixed: rows.at[s] = place.base; break;
+        }
+        rows.stride[s] = Program::kinds[s] == Kind::fixed ? 0 : place.stride;
+    }
+    return rows;
+}
+
+template <class Program, class T, class... Pass>
+void run_step(const Call<T>& call, int64_t t, int64_t low, int64_t high, int64_t id, const Sums<T>& sums,
+              Barrier& barrier) {
+    const int64_t now = std::clamp(call.rows(t), low, high), old = std::clamp(call.rows(call.before(t)), low, now);
+    const auto going_on = rows_at<Program>(call, t, low, true), fresh = rows_at<Program>(call, t, old, false);
+    const auto one = [&](auto pass) {
+        using P = decltype(pass);
+        const int64_t blocks = (call.widths[P::width] + lanes<T> - 1) / lanes<T>;
+        const Blocks own = call.bounds ? Blocks{0, blocks}
+                                       : Blocks{blocks * id / call.threads, blocks * (id + 1) / call.threads};
+        if (!call.bounds && (P::sums > 0 || P::overwrites)) barrier.wait();
+        run_pass<P>(call, going_on, sums, old - low, own);
+        run_pass<P>(call, fresh, sums, now - old, own);
+    };
+    (one(Pass{}), ...);
+}
+
+template <class Program, class T, class... Pass>
+void run(const Call<T>& call) {
+    Barrier barrier(call.threads);
+    in_parallel(call.threads, [&](int64_t id) {
+        const SubnormalsAreZero mode;
+        const int64_t low = call.bounds ? call.bounds[id] : 0, high = call.bounds ? call.bounds[id + 1] : call.samples;
+        const size_t numbers = static_cast<size_t>((high - low) * std::max({1, Pass::means...}) * lanes<T>);
+        const std::unique_ptr<T[]> means(new T[numbers + 1]);
+        const Sums<T> sums{means.get(), call.gathered, 0, Program::vectors, 0, 0};
+        const int64_t direction = call.first <= call.last ? 1 : -1;
+        for (int64_t t = call.first; t != call.last + direction; t += direction)
+            run_step<Program, T, Pass...>(call, t, low, high, id, sums, barrier);
+    });
+}
+
+// Packs weights for a term, the panels shared out among threads.
+template <class T>
+void pack(const Matrices<T>& weights, T* panels, int64_t threads) {
+    int64_t depth = 0;
+    for (int64_t b = 0; b < weights.column_blocks; ++b) depth += weights.depths[b];
+    const int64_t blocks = (weights.units + lanes<T> - 1) / lanes<T>, panel = depth * weights.gates * lanes<T>;
+    in_parallel(std::min(threads, blocks), [&](int64_t id) {
+        for (int64_t b = id; b < blocks; b += std::min(threads, blocks)) pack_panel(weights, b, panels + b * panel);
+    });
+}
+
+}  // namespace gateflow

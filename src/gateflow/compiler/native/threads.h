@@ -1,0 +1,92 @@
+// Threads that work on one recurrence: started together, meeting at barriers, with subnormals flushed to zero.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+namespace gateflow {
+
+// Runs work(0) … work(n - 1), each on a thread of its own.
+template <class Work>
+void in_parallel(int64_t n, const Work& work) {
+    if (n == 1) return work(0);
+#ifdef GATEFLOW_STD_THREADS
+    std::vector<std::thread> others;
+    for (int64_t id = 1; id < n; ++id) others.emplace_back([&work, id] { work(id); });
+    work(0);
+    for (auto& thread : others) thread.join();
+#else
+#pragma omp parallel for num_threads(static_cast<int>(n)) schedule(static, 1)
+    for (int64_t id = 0; id < n; ++id) work(id);
+#endif
+}
+
+// All threads wait for the last. Spins for about a microsecond, then gives its core to whoever wants it: a barrier that
+// only spins stands still for a time slice as soon as the machine has something else to do.
+class Barrier {
+  public:
+    explicit Barrier(int64_t threads) : threads_(threads) {}
+
+    void wait() {
+        if (threads_ == 1) return;
+        const int64_t round = round_.load(std::memory_order_relaxed);
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
+            arrived_.store(0, std::memory_order_relaxed);
+            round_.store(round + 1, std::memory_order_release);
+            return;
+        }
+        for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
+            if (spins < 200)
+                relax();
+            else
+                std::this_thread::yield();
+    }
+
+  private:
+    static void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+        _mm_pause();
+#elif defined(__aarch64__)
+        asm volatile("yield");
+#endif
+    }
+
+    const int64_t threads_;
+    alignas(64) std::atomic<int64_t> arrived_{0};
+    alignas(64) std::atomic<int64_t> round_{0};
+};
+
+// Treats subnormal numbers as zero while it lives; then the caller's mode is as it was. A vanishing gradient soon is
+// subnormal, and arithmetic on subnormals is up to a hundred times slower.
+class SubnormalsAreZero {
+  public:
+#if defined(__x86_64__) || defined(__i386__)
+    SubnormalsAreZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+    ~SubnormalsAreZero() { _mm_setcsr(before_); }
+
+  private:
+    const unsigned before_;
+#elif defined(__aarch64__)
+    SubnormalsAreZero() {
+        asm volatile("mrs %0, fpcr" : "=r"(before_));
+        asm volatile("msr fpcr, %0" ::"r"(before_ | (uint64_t{1} << 24)));
+    }
+    ~SubnormalsAreZero() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
+
+  private:
+    uint64_t before_ = 0;
+#else
+    SubnormalsAreZero() {}
+#endif
+  public:
+    SubnormalsAreZero(const SubnormalsAreZero&) = delete;
+    SubnormalsAreZero& operator=(const SubnormalsAreZero&) = delete;
+};
+
+}  // namespace gateflow

@@ -1,0 +1,110 @@
+"""What a step may call, and the node that each call becomes."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from gateflow.compiler.graph import Node, pointwise, row_mean
+
+__all__ = ["FUNCTIONS", "METHODS", "SUPPORTED"]
+
+SUPPORTED = (
+    "+ - * /, sigmoid, tanh, relu, exp, log, softplus, sqrt, abs, minimum, maximum, clamp, where, comparisons, mean over "
+    "a row, numbers, gates, matrices, diagonals, norms, and the input used directly"
+)
+
+
+def _op(name: str) -> Callable[..., Node]:
+    return lambda *args: pointwise(name, *args)
+
+
+def _scaled(name: str) -> Callable[..., Node]:
+    """`add` and `sub` of torch, which take `alpha=`."""
+    return lambda a, b, *, alpha=1.0: pointwise(name, a, b if _is_one(alpha) else pointwise("mul", b, alpha))
+
+
+def _is_one(number: Any) -> bool:
+    return number == 1.0 or (isinstance(number, Node) and number.values == (1.0,))
+
+
+def _square(a: Node) -> Node:
+    return pointwise("mul", a, a)
+
+
+def _power(a: Node, exponent: Any) -> Node | None:
+    """Squares and square roots; other powers are not known."""
+    match exponent.values[0] if isinstance(exponent, Node) and exponent.op == "constant" else None:
+        case 2.0:
+            return _square(a)
+        case 0.5:
+            return pointwise("sqrt", a)
+        case -1.0:
+            return pointwise("div", 1.0, a)
+        case _:
+            return None
+
+
+def _clamp(a: Node, min: Any = None, max: Any = None) -> Node | None:  # noqa: A002  (torch's names)
+    low, high = _number(min, -math.inf), _number(max, math.inf)
+    return None if low is None or high is None else pointwise("clamp", a, values=(low, high))
+
+
+def _number(bound: Any, absent: float) -> float | None:
+    if bound is None:
+        return absent
+    return bound.values[0] if isinstance(bound, Node) and bound.op == "constant" else None
+
+
+def _softplus(a: Node, beta: Any = None, threshold: Any = None) -> Node | None:
+    return pointwise("softplus", a) if beta is None and threshold is None else None
+
+
+def _relu(a: Node, inplace: bool = False) -> Node | None:
+    return None if inplace else pointwise("relu", a)
+
+
+def _mean(a: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
+    return row_mean(a) if isinstance(dim, Node) and dim.values == (-1.0,) and keepdim is True else None
+
+
+METHODS: dict[Any, Callable[..., Node | None]] = {
+    name: _op(name)
+    for name in "mul div neg sigmoid tanh exp log sqrt rsqrt abs minimum maximum lt le gt ge eq ne".split()
+} | {
+    "add": _scaled("add"),
+    "sub": _scaled("sub"),
+    "relu": _relu,
+    "clamp": _clamp,
+    "clip": _clamp,
+    "mean": _mean,
+    "square": _square,
+    "pow": _power,
+    "reciprocal": lambda a: pointwise("div", 1.0, a),
+    "where": lambda a, condition, b: pointwise("where", condition, a, b),
+}
+
+FUNCTIONS: dict[Any, Callable[..., Node | None]] = (
+    {getattr(torch, name): lower for name, lower in METHODS.items()}
+    | {getattr(operator, name): _op(name) for name in "add sub mul neg lt le gt ge eq ne".split()}
+    | {
+        torch.where: lambda condition, a, b: pointwise("where", condition, a, b),
+        operator.truediv: _op("div"),
+        operator.abs: _op("abs"),
+        operator.pow: _power,
+        operator.pos: lambda a: a,
+        torch.true_divide: _op("div"),
+        torch.subtract: _scaled("sub"),
+        torch.multiply: _op("mul"),
+        torch.rsub: lambda a, b: pointwise("sub", b, a),
+        F.sigmoid: _op("sigmoid"),
+        F.tanh: _op("tanh"),
+        F.relu: _relu,
+        F.softplus: _softplus,
+    }
+)
