@@ -1,0 +1,106 @@
+"""Which targets are looked at, how many at a time, and what does not fit is said before it is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gateflow.errors import FlowError
+from gateflow.flow.replay import Pass
+from gateflow.flow.trace import Trace
+
+__all__ = ["Sampling", "chosen", "portions"]
+
+_ALL_UP_TO, _SAMPLED = 512, 128
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many of the time steps at which some of the loss enters were looked at.
+
+    Attributes:
+        targets: those that were.
+        among: how many there are.
+    """
+
+    targets: tuple[int, ...]
+    among: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether all were looked at."""
+        return len(self.targets) == self.among
+
+    def __str__(self) -> str:
+        if self.exact:
+            return f"exact: all {self.among} steps at which loss enters"
+        return f"sampled: {len(self.targets)} of {self.among} steps at which loss enters"
+
+
+def chosen(run: Trace, targets: int | Sequence[int] | None, seed: int) -> Sampling:
+    """The targets asked for; without a wish all, or beyond 512 a sample of 128, one from each stretch of time."""
+    among = run.targets()
+    if targets is None:
+        targets = len(among) if len(among) <= _ALL_UP_TO else _SAMPLED
+    if not isinstance(targets, int):
+        missing = sorted(set(targets) - set(among))
+        if missing or not targets:
+            raise FlowError(f"targets {missing or 'are none'}: no loss enters there; it does at {_shortened(among)}")
+        return Sampling(tuple(sorted(set(targets))), len(among))
+    if targets < 1:
+        raise FlowError(f"targets must be at least 1, found {targets}")
+    if targets >= len(among):
+        return Sampling(tuple(among), len(among))
+    edges = torch.linspace(0, len(among), targets + 1, dtype=torch.float64)
+    where = torch.rand(targets, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    picked = (edges[:-1] + where * edges.diff()).long().unique().tolist()
+    return Sampling(tuple(among[k] for k in picked), len(among))
+
+
+def portions(run: Trace, targets: Sequence[int], limit: int | None) -> Iterator[Sequence[int]]:
+    """Cuts the targets into runs that fit into memory.
+
+    Raises:
+        FlowError: not even one target fits.
+    """
+    limit = _half_of_free(run.passes[0].x.device) if limit is None else limit
+    fixed, each = (sum(column) for column in zip(*map(_needs, run.passes), strict=True))
+    results = len(targets) * sum(16 * p.steps * p.rows for p in run.passes)
+    at_once = (limit - fixed - results) // each
+    if at_once < 1:
+        raise FlowError(
+            f"this needs about {_size(fixed + results + each)} of memory and {_size(limit)} are at hand; take fewer "
+            f"rows (the batch has {run.passes[0].rows}), shorter sequences, or a sample such as targets=32"
+        )
+    for k in range(0, len(targets), at_once):
+        yield targets[k : k + at_once]
+
+
+def _needs(done: Pass) -> tuple[int, int]:
+    """Bytes for a pass whatever the number of targets, and bytes for each target."""
+    item, rows, sizes = done.x.element_size(), done.rows, [part.shape[-1] for part in done.states]
+    gates = sum(w.shape[0] for name, w in done.cell._parameters.items() if w is not None and name == "weight_ih")
+    through = done.steps * rows * done.x.shape[-1] if done.x.requires_grad else 0
+    return done.steps * rows * (3 * gates + 4 * sum(sizes)) * item, (
+        rows * (2 * sum(sizes) + gates) + 2 * through
+    ) * item
+
+
+def _half_of_free(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    known = Path("/proc/meminfo")
+    lines = known.read_text(encoding="ascii").splitlines() if known.exists() else []
+    available = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    return next(available, 2**32) // 2
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(count, 0) / 2**20:.0f} MiB"
+
+
+def _shortened(steps: Sequence[int]) -> str:
+    return ", ".join(map(str, steps[:8])) + (" …" if len(steps) > 8 else "")

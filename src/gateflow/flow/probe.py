@@ -1,0 +1,171 @@
+"""Looks into a model while it runs: each recurrent layer is replayed step by step, checked, and kept."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from gateflow import cells, layers
+from gateflow.cells import Cell
+from gateflow.errors import FlowError
+from gateflow.flow.graph import leaves_behind
+from gateflow.flow.replay import Hold, Pass, State, replay
+from gateflow.layers.stack import Stack, layers_run_by
+from gateflow.recurrence import reverse, run_layer
+
+__all__ = ["probed", "tensors_in"]
+
+_TWINS = {nn.RNN: layers.RNN, nn.GRU: layers.GRU, nn.LSTM: layers.LSTM}
+_TORCH_CELLS: dict[type[nn.Module], type[Cell]] = {nn.LSTMCell: cells.LSTM, nn.GRUCell: cells.GRU}
+# How far a replay may be from the model's own run, relative to its largest value: other kernels, other rounding.
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+
+
+class _Probe:
+    """Replays what runs and hands its leaves on, so that the model's graph falls into pieces between the layers."""
+
+    def __init__(self, model: nn.Module):
+        self.names: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
+        self.passes: list[Pass] = []
+
+    def layer(
+        self, stack: Stack, k: int, cell: tuple[Cell, ...], x: Tensor, start: Any, lengths: Any, zoneout: Any
+    ) -> tuple[list[Tensor], list[State]]:
+        """Stands in for `run_layer`: one pass per direction."""
+        with torch.no_grad():
+            own, _ = run_layer(cell, x, start, lengths, zoneout=zoneout)
+        ys, finals = [], []
+        for d, suffix in enumerate(stack.suffixes(k)):
+            name = _dotted(self.names.get(stack, ""), suffix.lstrip("_"))
+            ordered = reverse(x, lengths) if d else x
+            done = self.keep(name, cell[d], ordered, start[d], lengths, zoneout[d] if zoneout else None, bool(d))
+            y = done.y if lengths is None else torch.where(done.valid()[..., None], done.y, 0.0)
+            ys.append(reverse(y, lengths) if d else y)
+            finals.append(done.final)
+            _compare(name, own[d], ys[d])
+        return ys, finals
+
+    def keep(self, name: str, cell: Cell, x: Tensor, start: State, lengths: Any, hold: Hold, reversed: bool) -> Pass:
+        """Replays one direction of one layer."""
+        done = replay(name, cell, x, start, lengths, hold, reversed=reversed)
+        _go_on(done, self.passes)
+        self.passes.append(done)
+        return done
+
+    def torch_layer(self, module: nn.RNNBase, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """Forward hook of `torch.nn.RNN`, `GRU` and `LSTM`: a twin of ours computes the output over their weights."""
+        twin = _twin(module)
+        self.names[twin] = self.names[module]
+        weights = {name: getattr(module, name) for name, _ in twin.named_parameters()}
+        replayed = torch.func.functional_call(twin, weights, args, kwargs)
+        _compare(self.names[module] or type(module).__name__, next(tensors_in(output)), next(tensors_in(replayed)))
+        return replayed
+
+    def torch_cell(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """Forward hook of `torch.nn.RNNCell`, `GRUCell` and `LSTMCell`, called in a loop of the user's own."""
+        x, hx = _arguments(args, kwargs, "input", "hx")
+        kind = _TORCH_CELLS.get(type(module)) or {"tanh": cells.Elman, "relu": cells.ElmanReLU}[module.nonlinearity]
+        cell = kind(module.input_size, module.hidden_size, bias=module.bias, device="meta")
+        cell = cell.over({name: getattr(module, name) for name in cell._parameters})
+        state = hx if isinstance(hx, tuple) else None if hx is None else (hx,)
+        final = self._one_step(module, cell, x, state, next(tensors_in(output)))
+        return final if len(final) > 1 else final[0]
+
+    def own_cell(self, cell: Cell, args: tuple[Any, ...], kwargs: dict[str, Any], output: State) -> State:
+        """Forward hook of a `gateflow` cell, called in a loop of the user's own."""
+        x, state = _arguments(args, kwargs, "x", "state")
+        return self._one_step(cell, cell, x, state, output[0])
+
+    def _one_step(self, module: nn.Module, cell: Cell, x: Tensor, state: State | None, own: Tensor) -> State:
+        batched = x.dim() == 2
+        rows = x if batched else x[None]
+        parts = cell.initial_state(rows) if state is None else tuple(s if batched else s[None] for s in state)
+        name = self.names[module] or type(module).__name__
+        done = self.keep(name, cell, rows[None], parts, None, None, reversed=False)
+        final = (done.y[0], *done.final[1:])
+        final = final if batched else tuple(part[0] for part in final)
+        _compare(name, own, final[0])
+        return final
+
+
+@contextlib.contextmanager
+def probed(model: nn.Module) -> Iterator[list[Pass]]:
+    """Within the block whatever recurrent layer of `model` runs is kept as passes, lowest first.
+
+    Raises:
+        FlowError: a replay differs from what the model computed itself.
+    """
+    probe, hooks = _Probe(model), contextlib.ExitStack()
+    with hooks, layers_run_by(probe.layer):
+        for module in model.modules():
+            hook = _hook_of(probe, module)
+            if hook is not None:
+                hooks.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        yield probe.passes
+
+
+def tensors_in(output: Any) -> Iterator[Tensor]:
+    """The floating tensors of whatever a model returns, in order: tuples, lists, mappings and packed sequences."""
+    if isinstance(output, PackedSequence):
+        yield output.data
+    elif isinstance(output, Tensor):
+        yield from [output] if output.is_floating_point() else []
+    elif isinstance(output, list | tuple | dict):
+        for part in output.values() if isinstance(output, dict) else output:
+            yield from tensors_in(part)
+
+
+def _hook_of(probe: _Probe, module: nn.Module) -> Any:
+    if isinstance(module, nn.RNNBase):
+        return probe.torch_layer
+    if isinstance(module, nn.RNNCellBase):
+        return probe.torch_cell
+    return probe.own_cell if isinstance(module, Cell) else None
+
+
+def _go_on(done: Pass, earlier: list[Pass]) -> None:
+    """A call whose state comes from an earlier call of the same cell continues its sequence."""
+    linked, same = leaves_behind(done.start), [p for p in earlier if p.name == done.name]
+    for before in reversed(same):
+        reached = any(leaf in linked for leaf in (before.y, *before.final))
+        ends = [part[-1] for part in before.states]
+        if reached or all(torch.equal(a, b) for a, b in zip(done.start, ends, strict=True)):
+            done.sequence, done.offset = before.sequence, before.offset + before.steps
+            done.cut = not reached
+            return
+    done.sequence = 1 + max((p.sequence for p in same), default=-1)
+
+
+def _twin(module: nn.RNNBase) -> Any:
+    kind = next(kind for kind in _TWINS if isinstance(module, kind))
+    names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional")
+    options = {name: getattr(module, name) for name in names} | {"device": "meta"}
+    options |= {"proj_size": module.proj_size} if kind is nn.LSTM else {}
+    options |= {"nonlinearity": module.nonlinearity} if kind is nn.RNN else {}
+    return _TWINS[kind](**options)
+
+
+def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> list[Any]:
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return [given.get(name) for name in names]
+
+
+@torch.no_grad()
+def _compare(name: str, own: Tensor, replayed: Tensor) -> None:
+    scale, tolerance = max(1.0, float(own.abs().max())), _TOLERANCE.get(own.dtype, 5e-2)
+    error = float((own - replayed).abs().max()) / scale
+    if not error <= tolerance:
+        raise FlowError(
+            f"{name}: the step-by-step replay differs from the model's own output by {error:.1e}, more than "
+            f"{tolerance:.0e}, so nothing it says could be trusted. Dropout inside torch's layer is the usual reason: "
+            "call model.eval(), or use gateflow's layers, whose dropout masks are replayed"
+        )
+
+
+def _dotted(*parts: str) -> str:
+    return ".".join(part for part in parts if part)

@@ -1,0 +1,54 @@
+"""How results look in a terminal: tables and sparklines."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["Printable", "columns", "sparkline"]
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+class Printable:
+    """A result that `rich` draws by its `__rich__`, and `print` as the same thing in plain text."""
+
+    def __rich__(self) -> Any:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), width=110, color_system=None)
+        console.print(self.__rich__())
+        written = console.file
+        assert isinstance(written, io.StringIO)
+        return "\n".join(line.rstrip() for line in written.getvalue().splitlines())
+
+
+def columns(title: str, caption: str, *names: str) -> Table:
+    """An empty table: the first column is words, the others are figures."""
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for k, name in enumerate(names):
+        table.add_column(name, justify="left" if k == 0 or name.endswith("→") else "right")
+    return table
+
+
+def sparkline(values: Sequence[float], low: float, high: float, width: int = 32) -> str:
+    """Values as bars from `low` to `high`, averaged to at most `width` of them; a gap where there is no value.
+
+    Example:
+        >>> sparkline([0.0, 0.5, 1.0], 0.0, 1.0)
+        '▁▄█'
+    """
+    step = max(1, math.ceil(len(values) / width))
+    groups = ([v for v in values[k : k + step] if not math.isnan(v)] for k in range(0, len(values), step))
+    means = [sum(group) / len(group) if group else math.nan for group in groups]
+    return "".join(" " if math.isnan(v) else _BARS[_level((v - low) / (high - low))] for v in means)
+
+
+def _level(share: float) -> int:
+    return min(int(max(share, 0.0) * len(_BARS)), len(_BARS) - 1)

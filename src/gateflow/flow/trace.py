@@ -1,0 +1,133 @@
+"""One run of a model on a batch: its recurrent passes, and where the loss enters them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from gateflow.errors import FlowError, NonFiniteError
+from gateflow.flow.probe import probed, tensors_in
+from gateflow.flow.replay import Pass, State
+
+__all__ = ["Loss", "Trace", "call", "evaluate", "trace"]
+
+Loss = Callable[[nn.Module, Any], Tensor]
+
+
+@dataclass(eq=False)
+class Trace:
+    """What one run left behind.
+
+    Attributes:
+        passes: each cell's run over consecutive steps, in the order in which they ran.
+        entries: for each pass, the gradient that enters its states after each step straight from the loss (not by way
+            of later steps or other recurrent layers), `[T, B, size]` per part.
+        loss: what was differentiated.
+    """
+
+    passes: list[Pass]
+    entries: list[State]
+    loss: float
+
+    @property
+    def times(self) -> int:
+        """Number of time steps of the longest sequence."""
+        return max(p.offset + p.steps for p in self.passes)
+
+    def targets(self) -> list[int]:
+        """The time steps at which some of the loss enters."""
+        found: set[int] = set()
+        for done, entry in zip(self.passes, self.entries, strict=True):
+            touched = torch.stack([part.abs().amax(-1) for part in entry]).amax(0) > 0
+            found.update(done.times()[touched & done.valid()].tolist())
+        return sorted(found)
+
+
+def trace(model: nn.Module, batch: Any, loss: Loss | None = None, seed: int = 0) -> Trace:
+    """Runs `model` on `batch` as it stands (train or eval mode), without touching weights, gradients or generators.
+
+    Raises:
+        FlowError: no recurrent layer ran, no row has a step, sequences of one step, or a loss that does not depend on
+            the recurrent layers.
+        NonFiniteError: weights or the loss are NaN or infinite.
+    """
+    _refuse_non_finite(model)
+    with torch.random.fork_rng(), torch.enable_grad(), probed(model) as passes:
+        total = evaluate(model, batch, loss, seed)
+    _refuse_nothing(model, passes)
+    if not bool(total.isfinite()):
+        raise NonFiniteError(f"the loss on this batch is {total.item()}: look for NaN or infinity in the batch")
+    leaves = [leaf for done in passes for leaf in (done.y, *done.final)]
+    grads = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True) if total.requires_grad else ()
+    if all(g is None for g in grads):
+        raise FlowError(
+            "the loss does not depend on any recurrent layer of the model: was an output detached, computed under "
+            "torch.no_grad(), or by cell.step() instead of cell()?"
+        )
+    found = iter(grads)
+    entries = [_entry(done, next(found), [next(found) for _ in done.final]) for done in passes]
+    return Trace(passes, entries, total.item())
+
+
+def evaluate(model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Tensor:
+    """The loss as one number: what `loss(model, batch)` returns, summed; or the output in random directions."""
+    if loss is not None:
+        value = loss(model, batch)
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            raise FlowError(f"loss(model, batch) must return a tensor of floats, found {value!r:.100}")
+        return value.sum()
+    output = next(tensors_in(call(model, batch)), None)
+    if output is None:
+        raise FlowError(f"{type(model).__name__} returned no tensor of floats; give loss=lambda model, batch: …")
+    direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (output * direction.to(output)).sum()
+
+
+def call(model: nn.Module, batch: Any) -> Any:
+    """`model(batch)`, `model(*batch)` or `model(**batch)`, as the batch is a tensor, a tuple or a dictionary."""
+    args = tuple(batch) if isinstance(batch, list | tuple) and not isinstance(batch, PackedSequence) else (batch,)
+    args, kwargs = ((), dict(batch)) if isinstance(batch, dict) else (args, {})
+    try:
+        inspect.signature(model.forward).bind(*args, **kwargs)
+    except TypeError as error:
+        raise FlowError(
+            f"{type(model).__name__} cannot be called with this batch ({error}); without a loss the batch is what the "
+            "model takes: leave the targets out, or give loss=lambda model, batch: …"
+        ) from error
+    return model(*args, **kwargs)
+
+
+def _entry(done: Pass, to_y: Tensor | None, to_final: list[Tensor | None]) -> State:
+    """Gradients of outputs and final state, by the step after which each enters; a row's final state is its last."""
+    entry = tuple(torch.zeros_like(part[1:]) for part in done.states)
+    if to_y is not None:
+        entry[0].add_(to_y)
+    last, rows = done.valid().sum(0) - 1, torch.arange(done.rows, device=done.x.device)
+    for part, g in zip(entry, to_final, strict=True):
+        if g is not None:
+            part[last, rows] += torch.where((last >= 0)[:, None], g, 0.0)
+    return entry
+
+
+def _refuse_nothing(model: nn.Module, passes: list[Pass]) -> None:
+    if not passes:
+        raise FlowError(
+            f"no recurrent layer of {type(model).__name__} ran on this batch; gateflow's layers and cells are looked "
+            "for, and torch.nn.RNN, GRU, LSTM and their cells (called as modules, not by their functions)"
+        )
+    if not any(bool(done.valid().any()) for done in passes):
+        raise FlowError("every row of the batch is padding: all lengths are 0")
+    if all(done.offset + done.steps == 1 for done in passes):
+        raise FlowError("the sequences have one step: there is no earlier step that a gradient could reach")
+
+
+def _refuse_non_finite(model: nn.Module) -> None:
+    bad = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+    if bad:
+        raise NonFiniteError(f"weights hold NaN or infinity: {', '.join(bad[:5])}; load a checkpoint from before")
