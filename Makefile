@@ -25,8 +25,12 @@ check: setup
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md ARCHITECTURE.md
 
-bench: setup
-	$(BIN)/python -m benchmarks
+bench: $(STAMP)-bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+$(STAMP)-bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	touch $@
 
 clean:
 	rm -rf $(VENV)

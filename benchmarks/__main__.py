@@ -1,9 +1,12 @@
-"""Each cell's layer beside `torch.nn`'s on the same input: ratios of medians, as a table and as JSON.
+"""gateflow beside its peers: `make bench`, or one row of it alone.
 
-    python -m benchmarks [--json FILE] [--rounds N]
+    python -m benchmarks                                              all figures, 20 minutes on two cores
+    python -m benchmarks --quick                                      a glance, about a minute
+    python -m benchmarks --cells lstm --shapes 64/100/512/512 --modes training --peers torch_nn --rounds 15
+    make bench ARGS="--json bench.json --plot bench.svg"
 
-A ratio above 1 is the factor by which ours takes longer. Cells that torch lacks stand beside `torch.nn.LSTM`; they run
-on the reference loop until there is a compiler, and this is its cost.
+Rivals take turns in one process; medians are compared. Nothing is left out silently: where a peer has no figure, the
+reason stands in its place.
 """
 
 from __future__ import annotations
@@ -11,95 +14,127 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from torch import nn
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-import gateflow
-from benchmarks.timing import interleaved
+from benchmarks import hardship, memory, plot
+from benchmarks.cases import planned
+from benchmarks.cells import CELLS
+from benchmarks.machine import machine
+from benchmarks.measure import Effort, measure
+from benchmarks.peers import PEERS
+from benchmarks.report import show
+from benchmarks.shapes import QUICK, parse
+from benchmarks.summary import Results, rows
 from gateflow.errors import ReferencePathWarning
-from gateflow.recurrence import explain
 
-SHAPES = [(100, 1, 128, 128), (100, 32, 128, 128), (35, 20, 200, 200), (50, 16, 256, 256)]  # T, B, I, H
-PEERS: dict[str, type[nn.RNNBase]] = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-CELLS = [*PEERS, "full_gru", "peephole_lstm", "layernorm_lstm"]
-
-
-def training(layer: nn.Module, x: torch.Tensor) -> Callable[[], None]:
-    """Forward and backward, as one step of training runs them."""
-
-    def call() -> None:
-        layer.zero_grad(set_to_none=True)
-        layer(x)[0].sum().backward()
-
-    return call
+TIMED = ("inference", "training", "step")
+ALONE: dict[str, Callable] = {
+    "memory": memory.peak_memory,
+    "subnormal": hardship.subnormal,
+    "load": hardship.load,
+}
+QUIET = 0.5
+"""Load average above which somebody else is at work."""
 
 
-def inference(layer: nn.Module, x: torch.Tensor) -> Callable[[], None]:
-    """Forward without a graph."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Measures, prints, saves."""
+    asked = arguments(words)
+    warnings.simplefilter("ignore", ReferencePathWarning)  # the tables say the path
+    console, before = Console(highlight=False), os.getloadavg()[0]
+    if not console.is_terminal:
+        console.width = 160  # a file has no edge at which to wrap
+    if before > QUIET:
+        console.print(f"The machine is not quiet: load average {before:.2f}. Ratios may mislead.", style="yellow")
+    results = run(asked, console)
+    show(results, console)
+    facts = {**machine(), "load_before": before, "load_after": os.getloadavg()[0]}
+    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), style="dim", markup=False)
+    if asked.json:
+        asked.json.write_text(json.dumps(document(facts, results), indent=1), encoding="utf-8")
+    if asked.plot:
+        plot.save(results.figures, asked.plot)
 
-    def call() -> None:
-        with torch.no_grad():
-            layer(x)
 
-    return call
+def run(asked: argparse.Namespace, console: Console) -> Results:
+    """All that was asked for; Ctrl-C ends it with what there is so far."""
+    results, effort = Results(), Effort(asked.rounds, asked.seconds)
+    cases = list(planned(asked.cells, asked.shapes, [m for m in asked.modes if m in TIMED], asked.precisions))
+    alone = [mode for mode in asked.modes if mode in ALONE]
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=len(cases) + len(alone))
+        try:
+            for case in cases:
+                bar.update(task, description=f"{case}")
+                results.figures.append(measure(case, asked.peers, effort))
+                bar.advance(task)
+            for mode in alone:
+                bar.update(task, description=mode)
+                setattr(results, mode, ALONE[mode]())
+                bar.advance(task)
+        except KeyboardInterrupt:
+            console.print("Stopped: what follows is what was measured until then.", style="yellow")
+    return results
 
 
-def measure(cell: str, shape: tuple[int, int, int, int], rounds: int) -> dict[str, object]:
-    """One row: the ratio to the peer, while training and at inference."""
-    steps, batch, inputs, hidden = shape
-    x = torch.randn(steps, batch, inputs)
-    peer = PEERS.get(cell, nn.LSTM)(inputs, hidden)
-    layer = gateflow.Recurrent(cell, inputs, hidden)
-    row: dict[str, object] = {
-        "cell": cell,
-        "path": explain(layer, x).paths[0],
-        "peer": f"nn.{type(peer).__name__}",
-        "shape": dict(zip("TBIH", shape, strict=True)),
+def document(facts: dict[str, object], results: Results) -> dict[str, object]:
+    """The JSON."""
+    return {
+        "machine": facts,
+        "summary": [{**row._asdict(), "met": row.met} for row in rows(results)],
+        "figures": [figure.to_dict() for figure in results.figures],
+        "memory": results.memory,
+        "subnormal": {name: timing._asdict() for name, timing in results.subnormal.items()},
+        "load": {name: timing._asdict() for name, timing in results.load.items()},
     }
-    for name, mode in {"training": training, "inference": inference}.items():
-        seconds = interleaved({"ours": mode(layer, x), "peer": mode(peer, x)}, rounds)
-        row[name] = {**seconds, "ratio": seconds["ours"] / seconds["peer"]}
-    return row
 
 
-def table(rows: list[dict]) -> Table:
-    """The rows for people."""
-    out = Table(
-        "cell", "path", "T/B/I/H", "peer", "training", "inference", title="time of ours / time of the peer", box=None
+def arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    """The options; `--quick` is a set of other defaults."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for row in rows:
-        shape = "/".join(map(str, row["shape"].values()))
-        ratios = [f"{row[mode]['ratio']:.2f} ×" for mode in ("training", "inference")]
-        out.add_row(row["cell"], row["path"], shape, row["peer"], *ratios)
-    return out
+    parser.add_argument("--quick", action="store_true", help="few shapes, few rounds, no torch.compile")
+    parser.add_argument("--cells", type=_some_of(CELLS), default=list(CELLS), help=", ".join(CELLS))
+    parser.add_argument("--shapes", type=lambda text: [parse(s) for s in text.split(",")], help="B/T/I/H,…; ragged")
+    parser.add_argument("--modes", type=_some_of([*TIMED, *ALONE]), help=", ".join([*TIMED, *ALONE]))
+    parser.add_argument("--precisions", type=_some_of(["fp32", "bf16"]), help="fp32, bf16")
+    parser.add_argument("--peers", type=_some_of(PEERS), help=", ".join(PEERS))
+    parser.add_argument("--rounds", type=int, help="samples of each rival per figure (7)")
+    parser.add_argument("--seconds", type=float, help="no round after the third begins later (1.5)")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser.add_argument("--plot", type=Path, help="draw them: .svg, .png, .pdf")
+    asked = parser.parse_args(words)
+    for name, (usual, quick) in DEFAULTS.items():
+        if getattr(asked, name) is None:
+            setattr(asked, name, quick if asked.quick else usual)
+    return asked
 
 
-def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--rounds", type=int, default=7, help="timed calls of each rival per figure (default 7)")
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore", ReferencePathWarning)
-    jobs = [(cell, shape) for cell in CELLS for shape in SHAPES]
-    rows = [measure(*job, arguments.rounds) for job in track(jobs, "measuring")]
-    console = Console()
-    console.print(table(rows))
-    load = os.getloadavg()[0]
-    console.print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, load {load:.1f}; medians, interleaved"
-    )
-    if arguments.json:
-        machine = {"python": platform.python_version(), "torch": torch.__version__, "load": load}
-        arguments.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2), encoding="utf-8")
+DEFAULTS = {
+    "shapes": (None, QUICK),
+    "modes": ([*TIMED, *ALONE], [*TIMED]),
+    "precisions": (["fp32", "bf16"], ["fp32"]),
+    "peers": (None, [name for name in PEERS if name != "compile"]),
+    "rounds": (7, 3),
+    "seconds": (1.5, 0.5),
+}
+
+
+def _some_of(known: Sequence[str] | dict) -> Callable[[str], list[str]]:
+    def parsed(text: str) -> list[str]:
+        names = text.split(",")
+        if strangers := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"{strangers[0]!r} is unknown; there are {', '.join(known)}")
+        return names
+
+    return parsed
 
 
 if __name__ == "__main__":

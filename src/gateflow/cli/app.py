@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gateflow.cli.agreement import agreement
+from gateflow.cli.bench import bench
 from gateflow.cli.cells import cells
 from gateflow.cli.compare import compare
 from gateflow.cli.doctor import doctor
@@ -38,5 +39,5 @@ def gateflow(
 app.command()(quickstart)
 train.command("lm")(train_lm)
 app.add_typer(train, name="train")
-for verb in (resume, evaluate, generate, agreement, cells, compare, doctor):
+for verb in (resume, evaluate, generate, agreement, cells, compare, bench, doctor):
     app.command()(verb)

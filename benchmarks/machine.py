@@ -1,0 +1,46 @@
+"""What the figures hold for: processor, threads, versions, and how busy the machine was."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+
+def machine() -> dict[str, object]:
+    """Facts that belong beside every figure."""
+    return {
+        "cpu": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in ("gateflow", "torch", "jax", "onnxruntime")},
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    words = ["git", "describe", "--always", "--dirty"]
+    here = Path(__file__).parent
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False, cwd=here).stdout.strip()
+    except FileNotFoundError:
+        return ""

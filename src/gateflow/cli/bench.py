@@ -1,0 +1,93 @@
+"""``gateflow bench``: how fast a cell is on this machine, beside the eager loop and torch's own layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateflow.cli.output import AsJson, print_json, print_table
+
+if TYPE_CHECKING:
+    from gateflow.cli.timing import Call, Timing
+    from gateflow.layers import Recurrent
+
+
+def bench(
+    cell: Annotated[str, typer.Option(help="A name, or package.module:Class for one of your own.")] = "lstm",
+    batch: Annotated[int, typer.Option(min=1, help="Rows B.")] = 32,
+    steps: Annotated[int, typer.Option(min=1, help="Time steps T.")] = 100,
+    input_size: Annotated[int, typer.Option("--input", min=1, help="Input size I.")] = 128,
+    hidden_size: Annotated[int, typer.Option("--hidden", min=1, help="Hidden size H.")] = 128,
+    rounds: Annotated[int, typer.Option(min=1, help="Samples of each rival; the medians are compared.")] = 7,
+    json: AsJson = False,
+) -> None:
+    """Time a cell on this machine: training and inference, beside the eager loop and torch.nn.
+
+    Example: `gateflow bench --cell peephole_lstm --batch 32 --steps 100 --hidden 256`
+
+    The rivals take turns in one process. Where torch lacks the cell, `torch.nn.LSTM` stands there as a yardstick.
+    """
+    import os
+    import warnings
+
+    import torch
+
+    from gateflow import Recurrent
+    from gateflow.errors import ReferencePathWarning
+    from gateflow.recurrence import explain
+
+    warnings.simplefilter("ignore", ReferencePathWarning)  # the title says it
+    layer = Recurrent(cell, input_size, hidden_size)
+    x = torch.randn(steps, batch, input_size)
+    path, reason = vars(explain(layer, x).rows[0][1]).values()
+    times = _measured(layer, x, rounds)
+    facts: dict[str, Any] = {"cell": cell, "path": path, "reason": reason, "threads": torch.get_num_threads()}
+    facts |= {"batch": batch, "steps": steps, "input": input_size, "hidden": hidden_size, "load": os.getloadavg()[0]}
+    if json:
+        print_json({**facts, "seconds": {mode: {n: t._asdict() for n, t in by.items()} for mode, by in times.items()}})
+        return
+    print_table(("", "training", "inference"), _rows(times), title=_title(facts))
+
+
+def _measured(layer: Recurrent, x: Any, rounds: int) -> dict[str, dict[str, Timing]]:
+    """Per mode the times of gateflow, of the eager loop and of torch.nn."""
+    import torch
+    from torch import nn
+
+    from gateflow.cli import rivals
+    from gateflow.cli.timing import interleaved
+
+    width, hidden = x.shape[-1], layer.output_size
+    twin = rivals.torch_twin(layer, width, hidden)
+    name = f"torch.nn.{type(twin).__name__}" if twin else "torch.nn.LSTM (another cell)"
+    other = twin or nn.LSTM(width, hidden)
+    cotangent = torch.randn(*x.shape[:2], hidden)
+    ours: dict[str, Call] = {
+        "training": rivals.training(layer, x, cotangent),
+        "inference": rivals.inference(layer, x),
+    }
+    theirs = {"training": rivals.training(other, x, cotangent), "inference": rivals.inference(other, x)}
+    return {
+        mode: interleaved(
+            {"gateflow": call, "eager loop": rivals.on_reference(call), name: theirs[mode]}, rounds=rounds, seconds=10
+        )
+        for mode, call in ours.items()
+    }
+
+
+def _rows(times: dict[str, dict[str, Timing]]) -> list[list[str]]:
+    return [[name, *(_cell(by[name], by["gateflow"]) for by in times.values())] for name in times["training"]]
+
+
+def _cell(theirs: Timing, ours: Timing) -> str:
+    """Milliseconds, and beside a rival how much faster ours is."""
+    text = f"{1e3 * theirs.median:,.3g} ms"
+    return text if theirs is ours else f"{text}  ({theirs.median / ours.median:.2f} ×)"
+
+
+def _title(facts: dict[str, Any]) -> str:
+    shape = f"B {facts['batch']}, T {facts['steps']}, I {facts['input']}, H {facts['hidden']}"
+    where = f"{facts['cell']} on the {facts['path']} path ({facts['reason']})"
+    how = f"{facts['threads']} threads, load {facts['load']:.1f}; (×): how many times as fast gateflow is"
+    return f"{where}\n{shape}; {how}"

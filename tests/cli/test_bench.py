@@ -1,0 +1,45 @@
+"""``gateflow bench``."""
+
+import json
+
+import pytest
+
+SMALL = ("--batch", 2, "--steps", 3, "--input", 4, "--hidden", 5, "--rounds", 2)
+
+
+def test_a_table_beside_the_eager_loop_and_torch(gateflow):
+    result = gateflow("bench", "--cell", "gru", *SMALL)
+    assert result.code == 0, result.err
+    assert "gru on the" in result.out
+    assert "B 2, T 3, I 4, H 5" in result.out
+    rows = result.out.splitlines()[-3:]
+    assert [row.split("  ")[0] for row in rows] == ["gateflow", "eager loop", "torch.nn.GRU"]
+    assert [row.count(" ms") for row in rows] == [2, 2, 2]
+    assert [row.count(" ×)") for row in rows] == [0, 2, 2]
+
+
+def test_a_cell_that_torch_lacks_stands_beside_a_yardstick_and_says_so(gateflow):
+    result = gateflow("bench", "--cell", "peephole_lstm", *SMALL)
+    assert "torch.nn.LSTM (another cell)" in result.out
+    assert result.err == ""
+
+
+@pytest.mark.parametrize("cell", ["projected_lstm", "indrnn"])
+def test_json_has_every_time(gateflow, cell):
+    found = json.loads(gateflow("bench", "--cell", cell, *SMALL, "--json").out)
+    assert (found["cell"], found["batch"], found["steps"], found["input"], found["hidden"]) == (cell, 2, 3, 4, 5)
+    assert found["path"] in ("native", "vendor", "reference")
+    for times in found["seconds"].values():
+        assert len(times) == 3
+        assert all(0 < t["fastest"] <= t["median"] <= t["slowest"] and t["rounds"] == 2 for t in times.values())
+
+
+def test_a_cell_of_ones_own(gateflow):
+    found = json.loads(gateflow("bench", "--cell", "benchmarks.cells:UserCell", *SMALL, "--json").out)
+    assert set(found["seconds"]) == {"training", "inference"}
+
+
+def test_an_unknown_cell_is_wrong_use(gateflow):
+    result = gateflow("bench", "--cell", "gruu", *SMALL)
+    assert (result.code, result.out) == (2, "")
+    assert "did you mean gru" in result.err
