@@ -1,0 +1,73 @@
+"""Build every driver of this folder in every variant, and run it: ``python -m tests.compiler.native.check [--full]``.
+
+Another driver is another ``.cpp`` file here: it exits with 0 if all is well, and takes ``full`` for a long look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from gateflow.compiler.build import NATIVE as HEADERS
+from gateflow.compiler.build import cpu_flags
+from gateflow.compiler.toolchain import NATIVE, NUMERICS, WARNINGS, candidates
+
+DRIVERS = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.cpp"))}
+
+FAST = ("-O3", *NUMERICS)
+SANITIZED = ("-O1", "-g", *NUMERICS, NATIVE, "-fno-sanitize-recover=all", "-DGATEFLOW_STD_THREADS", "-pthread")
+X86 = {"sse2": (*FAST, "-march=x86-64"), "avx2": (*FAST, "-march=x86-64-v3")}
+VARIANTS = {
+    "native": (*FAST, NATIVE),
+    "narrow": (*FAST, NATIVE, "-DGATEFLOW_VECTOR_BYTES=16"),
+    "wide": (*FAST, "-DGATEFLOW_VECTOR_BYTES=64"),
+    **(X86 if platform.machine() == "x86_64" else {}),
+    "address": (*SANITIZED, "-fsanitize=address,undefined"),
+    "thread": (*SANITIZED, "-fsanitize=thread"),
+}
+if "avx2" not in cpu_flags():
+    VARIANTS.pop("avx2", None)
+
+FULL = ("native", "avx2", "sse2")
+"""They round differently; the others repeat one of them."""
+
+
+def build(driver: str, variant: str, folder: Path) -> Path:
+    """The executable of a driver; raises CalledProcessError where the compiler has as much as a warning."""
+    compiler = next(candidates(os.environ.get("CXX", ""), os.environ["PATH"])).command
+    made = folder / f"{driver}-{variant}"
+    flags = ("-std=c++17", *WARNINGS, *VARIANTS[variant], f"-I{HEADERS}")
+    subprocess.run([*shlex.split(compiler), *flags, str(DRIVERS[driver]), "-o", str(made)], check=True)
+    return made
+
+
+def run(driver: str, variant: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Build and run a driver."""
+    return subprocess.run([build(driver, variant, folder), *words], capture_output=True, text=True)
+
+
+def main() -> int:
+    """Run all; the exit code says whether all is well."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="accuracy over all 2^32 floats: half an hour")
+    full = ("full",) if parser.parse_args().full else ()
+    jobs = [(driver, variant) for driver in DRIVERS for variant in VARIANTS]
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        words = [full if variant in FULL else () for _, variant in jobs]
+        found = pool.map(lambda job, word: run(*job, Path(folder), *word), jobs, words)
+        for (driver, variant), done in zip(jobs, found, strict=True):
+            print(f"== {driver}, {variant}: {'fine' if not done.returncode else 'FAILED'}\n{done.stdout}{done.stderr}")
+            failed += done.returncode != 0
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
