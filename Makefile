@@ -1,10 +1,10 @@
-# make demo · make test · make check · make bench: each sets itself up in .venv first.
+# make demo · make test · make check · make check-native · make bench: each sets itself up in .venv first.
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check check-native bench clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,10 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md ARCHITECTURE.md
+
+# The C++ of the kernels under sanitizers and at every vector width; accuracy over all floats takes half an hour.
+check-native: setup
+	$(BIN)/python -m tests.compiler.native.check --full
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks $(ARGS)

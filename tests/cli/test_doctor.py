@@ -2,11 +2,24 @@
 
 import importlib.metadata
 import json
+import re
 import shutil
 
+import pytest
 import torch
 
 from gateflow import cells
+from gateflow.compiler import toolchain
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, toolchain.LOOKED_FOR)), reason="no C++ compiler on the PATH"
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("GATEFLOW_CACHE", str(tmp_path / "kernels"))
+    return tmp_path / "kernels"
 
 
 def facts(result):
@@ -25,11 +38,35 @@ def test_it_finds_what_there_is(gateflow):
 
 
 def test_it_says_what_is_amiss(gateflow, monkeypatch, tmp_path):
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1000)
-    found = facts(gateflow("doctor", "--json"))
-    assert found["compiler"]["found"] == "no C++ compiler"
+    result = gateflow("doctor", "--json")
+    found = facts(result)
+    assert result.code == 0, "everything works without a compiler"
+    assert "no C++ compiler found: CXX names 'no-such-compiler'" in found["compiler"]["remedy"]
     assert "export OMP_NUM_THREADS=" in found["threads"]["remedy"]
+
+
+@needs_compiler
+def test_it_builds_a_kernel_and_leaves_no_trace(gateflow, cache):
+    found = facts(gateflow("doctor", "--json"))
+    assert "c++" in found["compiler"]["found"] or "g++" in found["compiler"]["found"]
+    assert "-std=c++17" in found["flags"]["found"]
+    assert re.fullmatch(r"built and loaded in \d+\.\d s", found["trial kernel"]["found"])
+    assert found["vectors"]["found"].split()[0] in ("16", "32", "64")
+    assert re.fullmatch(r"avx512_bf16 (yes|no), amx_bf16 (yes|no)", found["bf16 units"]["found"])
+    kept = len(list(cache.glob("*.so")))
+    assert kept <= 1, "the trial of the toolchain, once per process"
+    assert found["kernels"]["found"].startswith(f"{kept} kept, ")
+    assert found["kernels"]["found"].endswith(f" MiB, in {cache}")
+    assert not found["kernels"]["remedy"]
+
+
+@needs_compiler
+def test_it_says_why_kernels_are_not_kept(gateflow, cache):
+    cache.mkdir()
+    cache.chmod(0o777)
+    assert f"mend it by: chmod 700 {cache}" in facts(gateflow("doctor", "--json"))["kernels"]["remedy"]
 
 
 def test_a_missing_package_is_broken_and_code_1(gateflow, monkeypatch):

@@ -9,15 +9,16 @@ from gateflow.cli.output import AsJson, print_json
 
 
 def doctor(json: AsJson = False) -> None:
-    """What this machine has for training: versions, devices, compiler, and the path on which each cell runs.
+    """What this machine has for training: versions, devices, the path on which each cell runs, compiler, kernels.
 
     Example: `gateflow doctor --json`
 
     Leaves with code 1 if something does not work at all.
     """
+    from gateflow.cli.kernels import kernel_findings
     from gateflow.cli.machine import findings
 
-    found = findings()
+    found = [*findings(), *kernel_findings()]
     if json:
         print_json([finding._asdict() for finding in found])
     else:

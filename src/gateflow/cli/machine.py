@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from gateflow import Recurrent, cells
+from gateflow.compiler.build import cpu_flags
 from gateflow.recurrence import explain
 
 
@@ -36,7 +37,6 @@ def findings() -> list[Finding]:
         processor(),
         threads(),
         *devices(),
-        compiler(),
         *paths(),
         *writable(),
     ]
@@ -60,11 +60,9 @@ def dependencies() -> Iterator[Finding]:
 
 def processor() -> Finding:
     """The processor and the instructions that matter for matrix products."""
-    flags = _cpu_flags()
-    wanted = [name for name in ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "neon", "asimd") if name in flags]
+    wanted = [name for name in ("avx2", "fma", "avx512f", "neon", "asimd") if name in cpu_flags()]
     found = f"{platform.machine()}, torch uses {torch.backends.cpu.get_cpu_capability()}"
-    slow = "" if {"avx512_bf16", "amx_bf16"} & set(wanted) else "no bf16 instructions: --precision bf16 is slower here."
-    return Finding("processor", found + (f" ({', '.join(wanted)})" if wanted else ""), slow)
+    return Finding("processor", found + (f" ({', '.join(wanted)})" if wanted else ""))
 
 
 def threads() -> Finding:
@@ -92,14 +90,6 @@ def devices() -> Iterator[Finding]:
         yield Finding("device", "cpu only", remedy if hidden else "")
 
 
-def compiler() -> Finding:
-    """A C++ compiler, which fused kernels need."""
-    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
-        if name and (path := shutil.which(name)):
-            return Finding("compiler", path)
-    return Finding("compiler", "no C++ compiler", "not needed so far; fused kernels will want g++ or clang++.")
-
-
 def paths() -> Iterator[Finding]:
     """Which cells run on a vendor kernel, and which on the reference loop."""
     by_path: dict[str, list[str]] = {}
@@ -120,9 +110,3 @@ def writable() -> Iterator[Finding]:
             yield Finding(what, free)
         else:
             yield Finding(what, free, "cannot be written; set TMPDIR or XDG_CACHE_HOME, or work elsewhere.")
-
-
-def _cpu_flags() -> set[str]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split(":")[1].split()}

@@ -64,7 +64,8 @@ def main() -> int:
         words = [full if variant in FULL else () for _, variant in jobs]
         found = pool.map(lambda job, word: run(*job, Path(folder), *word), jobs, words)
         for (driver, variant), done in zip(jobs, found, strict=True):
-            print(f"== {driver}, {variant}: {'fine' if not done.returncode else 'FAILED'}\n{done.stdout}{done.stderr}")
+            verdict = "FAILED" if done.returncode else "fine"
+            sys.stdout.write(f"== {driver}, {variant}: {verdict}\n{done.stdout}{done.stderr}")
             failed += done.returncode != 0
     return 1 if failed else 0
 

@@ -1,0 +1,39 @@
+"""The kernels' vectors and elementary functions, judged by C++ drivers against plain C++ and double precision."""
+
+import os
+
+import pytest
+from tests.compiler.native.check import DRIVERS, VARIANTS, run
+
+from gateflow.compiler.toolchain import candidates
+from gateflow.errors import BuildError
+
+QUICK = [name for name in ("native", "avx2", "sse2", "wide") if name in VARIANTS]
+
+
+def has_compiler():
+    try:
+        return bool(next(candidates(os.environ.get("CXX", ""), os.environ["PATH"])))
+    except BuildError:
+        return False
+
+
+pytestmark = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler on the PATH")
+
+
+@pytest.mark.parametrize("variant", QUICK)
+def test_every_function_is_as_accurate_as_it_says(variant, tmp_path):
+    done = run("accuracy", variant, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("ulp") == 18, "nine functions, subnormals flushed and kept"
+
+
+@pytest.mark.parametrize("variant", [*QUICK, "address"])
+def test_lanes_do_what_plain_cpp_does(variant, tmp_path):
+    done = run("vectors", variant, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_check_native_runs_them():
+    assert {"accuracy", "vectors"} <= set(DRIVERS)
+    assert {"address", "thread", "narrow"} <= set(VARIANTS)
