@@ -7,7 +7,7 @@ Everything else, the loops over time, samples and units and the matrix products,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isinf
 
 from gateflow.compiler.graph import Node, in_order, names_of
@@ -16,7 +16,7 @@ from gateflow.compiler.programs import Programs
 
 __all__ = ["LOOPS", "WIDTHS", "emit"]
 
-LOOPS = ("infer", "train", "backward", "stream")
+LOOPS = ("infer", "train", "backward", "recompute", "stream")
 WIDTHS = ("H", "P", "I", "1")
 
 _HEAD = """\
@@ -40,7 +40,7 @@ int64_t lanes_of_a_vector() {{ return lanes<T>; }}
 """
 
 
-def emit(programs: Programs) -> str:
+def emit(programs: Programs, loops: Sequence[str] = LOOPS) -> str:
     """The C++ text of a cell's loops.
 
     Example:
@@ -58,7 +58,7 @@ def emit(programs: Programs) -> str:
             }
             static void numbers(const R&, const Sums<T>&, int64_t) {}
     """
-    plans = {name: getattr(programs, name) for name in LOOPS}
+    plans = {name: getattr(programs, name) for name in loops}
     text = [_HEAD.format(cell=programs.graph.cell)]
     text += [_program(name, each) for name, each in plans.items()]
     entries = [_entry(name, each) for name, each in plans.items()]

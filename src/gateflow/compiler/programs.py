@@ -63,6 +63,11 @@ class Programs:
         return plan([*self._new_states(), *self._saved().items()], self._leaves() | self._hoisted())
 
     @cached_property
+    def recompute(self) -> Plan:
+        """Forward over known states; computes again what `train` keeps."""
+        return plan(list(self._saved().items()), self._leaves() | self._hoisted())
+
+    @cached_property
     def stream(self) -> Plan:
         """One step; the products of the input are computed in it."""
         return plan(self._new_states(), self._leaves())
@@ -105,9 +110,15 @@ class Programs:
         """Where the gradient of a product lies."""
         return self.deltas[delta.row]
 
+    @cached_property
     def hoisted_weights(self) -> list[Weight]:
         """Weights of the hoisted products, in the order of their rows."""
         return [n.weights[0] for n in self.hoisted]
+
+    @cached_property
+    def weights(self) -> set[Weight]:
+        """Every block of weights that a product uses."""
+        return {w for n in self.graph.nodes for w in n.weights}
 
     def _new_states(self) -> list[tuple[Node, Row]]:
         back = self.backward_graph.forward

@@ -1,0 +1,141 @@
+"""Kernel: a cell's loops as functions over tensors, built when they are first needed."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gateflow.compiler.build import build, load
+from gateflow.compiler.emit_cpp import WIDTHS, emit
+from gateflow.compiler.plan import Kind, Plan, Row, Term
+from gateflow.compiler.programs import Programs
+
+__all__ = ["Kernel", "Lines", "Loop", "Span"]
+
+_REALS = {torch.float32: "float", torch.float64: "double"}
+_BUILT_TOGETHER = {"infer": ("infer",), "train": ("train", "backward"), "backward": ("train", "backward")}
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A tensor whose lines are the rows of samples at steps. `origin` is the number of its first line.
+
+    `start` are the lines before the first step, one per sample, where the tensor is a state.
+    """
+
+    tensor: Tensor
+    start: Tensor | None = None
+    origin: int = 0
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which steps to run, in which order, and how threads share the work."""
+
+    steps: int
+    samples: int
+    first: int
+    last: int
+    reverse: bool
+    offsets: Tensor | None
+    threads: int
+    bounds: Tensor | None
+
+
+class Kernel:
+    """The compiled loops of one graph, for any sizes, in fp32 and fp64."""
+
+    def __init__(self, programs: Programs):
+        self.programs = programs
+
+    def loop(self, name: str, dtype: torch.dtype) -> Loop:
+        """One loop, built at first use.
+
+        Raises:
+            BuildError: there is no compiler, or it fails.
+        """
+        return self._loops(name, dtype)
+
+    @functools.cache  # noqa: B019  (kernels live as long as the process)
+    def _loops(self, name: str, dtype: torch.dtype) -> Loop:
+        names = _BUILT_TOGETHER.get(name, (name,))
+        library = load(build(emit(self.programs, names), extra_flags=(f"-DGATEFLOW_REAL={_REALS[dtype]}",)))
+        return Loop(getattr(self.programs, name), library, name, dtype)
+
+
+class Loop:
+    """One loop over time as a function of tensors."""
+
+    def __init__(self, plan: Plan, library: ctypes.CDLL, name: str, dtype: torch.dtype):
+        self.plan, self.dtype = plan, dtype
+        self._run, self._pack = getattr(library, name), library.pack_weights
+        self._lanes = int(library.lanes_of_a_vector())
+        self._terms = [term for each in plan.passes for term in each.terms]
+
+    def pack(self, weights: Mapping[str, Tensor], sizes: Mapping[str, int], threads: int) -> list[Tensor]:
+        """The weights of the loop's products in the order in which the kernel reads them."""
+        return [self._packed(term, weights, sizes, threads) for term in self._terms]
+
+    def run(
+        self, span: Span, tensors: Mapping[str, Lines], packed: Sequence[Tensor], sizes: Mapping[str, int]
+    ) -> Tensor:
+        """Runs the loop over the steps of `span`. Returns the gradients of vectors, `[vectors, H]`."""
+        tensors = {**tensors, **self._own(span, sizes)}
+        groups = -(-span.samples // 4) if self.plan.parameters else 0
+        gathered = torch.zeros(groups, len(self.plan.parameters), sizes["H"], dtype=self.dtype)
+        places = array("q")
+        for row in self.plan.rows:
+            places.extend(self._place(row, tensors[row.tensor], sizes))
+        weights = array("q", [w.data_ptr() for w in packed])
+        call = array("q", [span.steps, span.samples, span.first, span.last, span.reverse, span.threads])
+        call.extend([_address(span.bounds), _address(span.offsets), *(sizes[w] for w in WIDTHS)])
+        call.extend([places.buffer_info()[0], weights.buffer_info()[0], gathered.data_ptr()])
+        self._run(ctypes.c_void_p(call.buffer_info()[0]))
+        return gathered.sum(0)
+
+    def columns(self, tensor: str, sizes: Mapping[str, int]) -> int:
+        """How many numbers a line of a tensor has."""
+        return sum(sizes[width] for width in self.plan.columns(tensor))
+
+    def _own(self, span: Span, sizes: Mapping[str, int]) -> dict[str, Lines]:
+        """Rows that only this loop uses, one line per sample."""
+        names = {row.tensor for row in self.plan.rows if row.tensor in ("scratch", "number")}
+        return {n: Lines(torch.empty(span.samples, self.columns(n, sizes), dtype=self.dtype)) for n in names}
+
+    def _place(self, row: Row, lines: Lines, sizes: Mapping[str, int]) -> tuple[int, int, int, int]:
+        offset = sum(sizes[width] for width in row.before) * self.dtype.itemsize
+        stride = 0 if row.kind is Kind.FIXED else lines.tensor.stride(0)
+        start = 0 if lines.start is None else lines.start.data_ptr()
+        return lines.tensor.data_ptr() + offset, start, stride, lines.origin
+
+    def _packed(self, term: Term, weights: Mapping[str, Tensor], sizes: Mapping[str, int], threads: int) -> Tensor:
+        first = term.weights[0][0]
+        units = sizes[first.columns if first.transposed else first.rows]
+        depths = [sizes[width] for width in term.columns]
+        width = weights[first.name].stride(0)
+        starts = [
+            weights[w.name].data_ptr() + w.block * sizes[w.rows] * width * self.dtype.itemsize
+            for block in term.weights
+            for w in block
+        ]
+        blocks = -(-units // self._lanes)
+        panels = torch.empty(blocks * sum(depths) * term.count * self._lanes, dtype=self.dtype)
+        strides = (1, width) if first.transposed else (width, 1)
+        from_, columns = array("q", starts), array("q", depths)
+        matrices = array(
+            "q", [from_.buffer_info()[0], columns.buffer_info()[0], len(depths), term.count, units, *strides]
+        )
+        self._pack(
+            ctypes.c_void_p(matrices.buffer_info()[0]), ctypes.c_void_p(panels.data_ptr()), ctypes.c_int64(threads)
+        )
+        return panels
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()

@@ -1,0 +1,360 @@
+"""The native path: a cell's compiled loops over sequences, forward and backward, on plain tensors without autograd.
+
+Everything that does not wait for the step before is taken out of the loop over time: the products of the input before
+it, the gradients of the weights after it. Both go by chunks of steps, so that what lies between two stages is still in
+the cache, and its memory does not grow with the length of the sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gateflow.compiler.graph import Weight
+from gateflow.compiler.kernel import Kernel, Lines, Loop, Span
+from gateflow.compiler.plan import Kind, Row
+from gateflow.recurrence.shares import shares
+
+__all__ = ["Gradients", "Sequences"]
+
+CHUNK = 1024
+"""Lines (samples × steps) between the stages: enough for the large products to run at full speed."""
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of everything that went in."""
+
+    x: Tensor | None
+    weights: dict[str, Tensor]
+    states: list[Tensor]
+
+
+@dataclass
+class Sequences:
+    """A cell's run over sequences.
+
+    Args:
+        kernel: the compiled cell.
+        x: input, one line per sample and step: `[lines, I]`, all samples of a step together.
+        weights: the cell's weights by name.
+        states: what each part of the state starts from, `[B, size]`.
+        holds: for each part of the state how much of the old value zoneout keeps, `[lines, size]` or one line for all.
+        offsets: where each step begins, `[T + 1]`, samples sorted by falling length; none if all are equally long.
+        reverse: whether the cell goes from the last step to the first.
+    """
+
+    kernel: Kernel
+    x: Tensor
+    weights: Mapping[str, Tensor]
+    states: Sequence[Tensor]
+    holds: Sequence[Tensor] = ()
+    offsets: Tensor | None = None
+    reverse: bool = False
+    hidden_size: int = 0
+    histories: list[Tensor] = field(default_factory=list)
+
+    @cached_property
+    def samples(self) -> int:
+        """How many sequences there are."""
+        return self.states[0].shape[0]
+
+    @cached_property
+    def begins(self) -> list[int]:
+        """The first line of each step, and the number of lines."""
+        if self.offsets is not None:
+            return self.offsets.tolist()
+        return list(range(0, self.x.shape[0] + 1, max(self.samples, 1)))
+
+    @property
+    def steps(self) -> int:
+        """Length of the longest sequence."""
+        return len(self.begins) - 1
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """What the widths of rows are here."""
+        sizes = {"P": 0, "H": self.hidden_size, "I": self.x.shape[1], "1": 1}
+        graph = self.kernel.programs.graph
+        return sizes | {n.width: s.shape[1] for n, s in zip(graph.states, self.states, strict=True)}
+
+    def forward(self, *, keep: bool) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+        """Runs the steps.
+
+        Returns:
+            The history of each part of the state `[lines, size]`, its value after each sample's last step, and what the
+            way back needs beside them, if `keep`.
+        """
+        loop = self._loop("train" if keep else "infer")
+        self.histories = [self.x.new_empty(self.x.shape[0], s.shape[1]) for s in self.states]
+        saved = self.x.new_empty(self.x.shape[0], loop.columns("saved", self.sizes)) if keep else None
+        tensors = self._known(loop) | ({} if saved is None else {"saved": Lines(saved)})
+        packed = self._pack(loop)
+        for first, last in self._chunks():
+            self._run(loop, first, last, tensors | self._hoisted(loop, first, last), packed)
+        return self.histories, self._finals(), saved
+
+    def backward(
+        self,
+        saved: Tensor | None,
+        d_output: Tensor | None,
+        d_finals: Sequence[Tensor | None],
+        wanted: frozenset[str],
+        *,
+        d_x: bool,
+    ) -> Gradients:
+        """Runs the steps backwards.
+
+        Args:
+            saved: what `forward` kept; none to compute it again chunk by chunk.
+            d_output: gradient of the first history, or none.
+            d_finals: gradients of the final states.
+            wanted: names of the weights whose gradients are asked for.
+            d_x: whether the gradient of the input is asked for.
+        """
+        return _WayBack(self, saved, d_output, d_finals, wanted, d_x).run()
+
+    def _loop(self, name: str) -> Loop:
+        return self.kernel.loop(name, self.x.dtype)
+
+    def _pack(self, loop: Loop) -> list[Tensor]:
+        return loop.pack(self.weights, self.sizes, torch.get_num_threads())
+
+    def _known(self, loop: Loop) -> dict[str, Lines]:
+        """The tensors that a loop reads or writes in all chunks alike."""
+        graph = self.kernel.programs.graph
+        tensors = {"x": Lines(self.x)} | {n: Lines(w[None]) for n, w in self.weights.items() if w.dim() == 1}
+        for node, history, start in zip(graph.states, self.histories, self.states, strict=True):
+            tensors[f"state.{node.name}"] = Lines(history, start)
+        for node, hold in zip(graph.states, self.holds, strict=False):
+            tensors[f"hold_{node.name}"] = Lines(hold)
+        return tensors
+
+    def _hoisted(self, loop: Loop, first: int, last: int) -> dict[str, Lines]:
+        """The products of the input for some steps."""
+        begin, end = self._lines(first, last)
+        pieces = list(self._input_rows())
+        if not pieces or not any(row.tensor == "hoisted" for row in loop.plan.rows):
+            return {}
+        weight, bias = self._rows("weight_ih", pieces), self._rows("bias_ih", pieces)
+        x = self.x[begin:end]
+        product = x @ weight.T if bias is None else torch.addmm(bias, x, weight.T)
+        return {"hoisted": Lines(product, origin=begin)}
+
+    def _input_rows(self) -> Iterator[tuple[int, int]]:
+        """Ranges of rows of `weight_ih` whose products are taken out of the loop."""
+        H = self.sizes["H"]
+        for first, last in _runs([w.block for w in self.kernel.programs.hoisted_weights]):
+            yield first * H, (last + 1) * H
+
+    def _rows(self, name: str, pieces: Sequence[tuple[int, int]]) -> Tensor | None:
+        weight = self.weights.get(name)
+        if weight is None:
+            return None
+        return weight[slice(*pieces[0])] if len(pieces) == 1 else torch.cat([weight[a:b] for a, b in pieces])
+
+    def _run(self, loop: Loop, first: int, last: int, tensors: Mapping[str, Lines], packed: Sequence[Tensor]) -> Tensor:
+        threads, bounds = shares(self.begins, self.samples, self.sizes, loop.plan)
+        span = Span(self.steps, self.samples, first, last, self.reverse, self.offsets, threads, bounds)
+        return loop.run(span, tensors, packed, self.sizes)
+
+    def _lines(self, first: int, last: int) -> tuple[int, int]:
+        low, high = min(first, last), max(first, last)
+        return self.begins[low], self.begins[high + 1]
+
+    def _chunks(self, *, back: bool = False) -> Iterator[tuple[int, int]]:
+        """First and last step of each chunk, in the order in which the cell, or the way back, goes through them."""
+        ranges, start = [], 0
+        for t in range(self.steps):
+            if t == self.steps - 1 or self.begins[t + 2] - self.begins[start] > CHUNK:
+                ranges.append((start, t))
+                start = t + 1
+        return iter([(b, a) for a, b in reversed(ranges)] if self.reverse != back else ranges)
+
+    def _finals(self) -> list[Tensor]:
+        if self.offsets is None:
+            lines = slice(0, self.samples) if self.reverse else slice(self.x.shape[0] - self.samples, None)
+            full = self.steps > 0
+            return [(h[lines] if full else s).clone() for h, s in zip(self.histories, self.states, strict=True)]
+        return [torch.cat([h, s])[self._last_lines] for h, s in zip(self.histories, self.states, strict=True)]
+
+    @cached_property
+    def _counts(self) -> Tensor:
+        """How many samples each step has."""
+        return torch.tensor(self.begins[1:]) - torch.tensor(self.begins[:-1])
+
+    @cached_property
+    def _last_lines(self) -> Tensor:
+        """The line after which each sample ends; those without a step keep their start, which follows the history."""
+        sample = torch.arange(self.samples)
+        length = (self._counts[None] > sample[:, None]).sum(1)
+        last = torch.zeros_like(length) if self.reverse else (length - 1).clamp(min=0)
+        return torch.where(length > 0, torch.tensor(self.begins)[last] + sample, self.x.shape[0] + sample)
+
+    @cached_property
+    def _lines_before(self) -> Tensor:
+        """For each line that of the step before; the start, which follows the history, where there is none."""
+        begins, counts = torch.tensor(self.begins), self._counts
+        step = torch.repeat_interleave(torch.arange(self.steps), counts)
+        sample = torch.arange(self.x.shape[0]) - begins[step]
+        before = step + 1 if self.reverse else step - 1
+        inside = (before >= 0) & (before < self.steps)
+        before = before.clamp(0, max(self.steps - 1, 0))
+        return torch.where(inside & (sample < counts[before]), begins[before] + sample, self.x.shape[0] + sample)
+
+    def previous(self, k: int, first: int, last: int) -> list[tuple[slice, Tensor]]:
+        """The values of state `k` before the lines of some steps: pieces of the chunk, and the values there."""
+        history, start, B = self.histories[k], self.states[k], self.samples
+        begin, end = self._lines(first, last)
+        if self.offsets is not None:
+            return [(slice(0, end - begin), torch.cat([history, start])[self._lines_before[begin:end]])]
+        if self.reverse and end == history.shape[0]:
+            return [(slice(end - begin - B, end - begin), start), (slice(0, end - begin - B), history[begin + B :])]
+        if not self.reverse and begin == 0:
+            return [(slice(0, B), start), (slice(B, end), history[: end - B])]
+        shift = B if self.reverse else -B
+        return [(slice(0, end - begin), history[begin + shift : end + shift])]
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of consecutive numbers."""
+    for k, number in enumerate(numbers):
+        if k == 0 or number != numbers[k - 1] + 1:
+            first = number
+        if k + 1 == len(numbers) or numbers[k + 1] != number + 1:
+            yield first, number
+
+
+@dataclass
+class _Piece:
+    """Adjacent blocks of one weight whose gradients of results lie side by side: one matrix product."""
+
+    weight: Weight
+    blocks: int
+    columns: slice
+    operand: Row
+
+
+class _WayBack:
+    """One run of the backward loop, with the gradients that it adds up chunk by chunk."""
+
+    def __init__(
+        self,
+        run: Sequences,
+        saved: Tensor | None,
+        d_output: Tensor | None,
+        d_finals: Sequence[Tensor | None],
+        wanted: frozenset[str],
+        d_x: bool,
+    ):
+        self.forward, self.saved, self.d_output, self.wanted = run, saved, d_output, wanted
+        self.loop, self.sizes = run._loop("backward"), run.sizes
+        self.carries = [
+            torch.zeros_like(s) if d is None else d.clone(memory_format=torch.contiguous_format)
+            for d, s in zip(d_finals, run.states, strict=True)
+        ]
+        self.d_x = torch.empty_like(run.x) if d_x else None
+        self.d_weights = {n: torch.zeros_like(run.weights[n]) for n in wanted}
+
+    def run(self) -> Gradients:
+        """All chunks, last step first."""
+        run, known = self.forward, self.forward._known(self.loop)
+        known |= {f"carry.{s.name}": Lines(c) for s, c in zip(self.programs.graph.states, self.carries, strict=True)}
+        known["d_output"] = Lines(self._zero_line() if self.d_output is None else self.d_output)
+        packed = run._pack(self.loop)
+        for first, last in run._chunks(back=True):
+            chunk = self._chunk_tensors(first, last)
+            vectors = run._run(self.loop, first, last, known | chunk, packed)
+            for name, gradient in zip(self.loop.plan.parameters, vectors, strict=True):
+                if name in self.wanted:
+                    self.d_weights[name] += gradient
+            self._weights(chunk, first, last)
+            self._input(chunk, first, last)
+        return Gradients(self.d_x, self.d_weights, self.carries)
+
+    @property
+    def programs(self):  # noqa: ANN201
+        """The cell's programs."""
+        return self.forward.kernel.programs
+
+    def _zero_line(self) -> Tensor:
+        """One line of zeros that stands for all lines."""
+        return self.forward.x.new_zeros(1, self.forward.states[0].shape[1]).expand(self.forward.x.shape[0], -1)
+
+    def _chunk_tensors(self, first: int, last: int) -> dict[str, Lines]:
+        run = self.forward
+        begin, end = run._lines(first, last)
+        names = {row.tensor for row in self.loop.plan.rows} & {"delta", "operand", "d_x"}
+        made = {n: Lines(run.x.new_empty(end - begin, self.loop.columns(n, self.sizes)), origin=begin) for n in names}
+        if self.saved is not None:
+            return made | {"saved": Lines(self.saved)}
+        return made | self._recomputed(first, last)
+
+    def _recomputed(self, first: int, last: int) -> dict[str, Lines]:
+        run = self.forward
+        if not self.programs.saved:
+            return {}
+        loop = run._loop("recompute")
+        begin, end = run._lines(first, last)
+        saved = Lines(run.x.new_empty(end - begin, loop.columns("saved", self.sizes)), origin=begin)
+        tensors = run._known(loop) | run._hoisted(loop, first, last) | {"saved": saved}
+        run._run(loop, last, first, tensors, run._pack(loop))
+        return {"saved": saved}
+
+    @cached_property
+    def pieces(self) -> list[_Piece]:
+        """The products that give the gradients of the weights."""
+        pieces: list[_Piece] = []
+        for delta in self.programs.backward_graph.deltas:
+            row, operand = self.programs.delta_row(delta), self.programs.operand_row(delta)
+            begin = sum(self.sizes[w] for w in row.before)
+            columns = slice(begin, begin + self.sizes[row.width])
+            last = pieces[-1] if pieces else None
+            if last and self._follows(last, delta.weight, columns, operand):
+                last.blocks, last.columns = last.blocks + 1, slice(last.columns.start, columns.stop)
+            else:
+                pieces.append(_Piece(delta.weight, 1, columns, operand))
+        return pieces
+
+    @staticmethod
+    def _follows(last: _Piece, weight: Weight, columns: slice, operand: Row) -> bool:
+        same = last.weight.name == weight.name and last.operand == operand
+        return same and last.weight.block + last.blocks == weight.block and last.columns.stop == columns.start
+
+    def _rows_of(self, piece: _Piece) -> slice:
+        height = self.sizes[piece.weight.rows]
+        return slice(piece.weight.block * height, (piece.weight.block + piece.blocks) * height)
+
+    def _weights(self, chunk: Mapping[str, Lines], first: int, last: int) -> None:
+        for piece in self.pieces:
+            delta, rows = chunk["delta"].tensor[:, piece.columns], self._rows_of(piece)
+            if piece.weight.name in self.wanted:
+                for lines, operand in self._operand(piece.operand, chunk, first, last):
+                    self.d_weights[piece.weight.name][rows].addmm_(delta[lines].T, operand)
+            if piece.weight.bias in self.wanted:
+                self.d_weights[piece.weight.bias][rows] += delta.sum(0)
+
+    def _operand(self, row: Row, chunk: Mapping[str, Lines], first: int, last: int) -> list[tuple[slice, Tensor]]:
+        run = self.forward
+        begin, end = run._lines(first, last)
+        if row.kind is Kind.PREVIOUS:
+            names = [f"state.{s.name}" for s in self.programs.graph.states]
+            return run.previous(names.index(row.tensor), first, last)
+        if row.tensor == "x":
+            return [(slice(0, end - begin), run.x[begin:end])]
+        start = sum(self.sizes[w] for w in row.before)
+        return [(slice(0, end - begin), chunk[row.tensor].tensor[:, start : start + self.sizes[row.width]])]
+
+    def _input(self, chunk: Mapping[str, Lines], first: int, last: int) -> None:
+        if self.d_x is None:
+            return
+        begin, end = self.forward._lines(first, last)
+        d_x, weight = self.d_x[begin:end], self.forward.weights.get("weight_ih")
+        d_x.copy_(chunk["d_x"].tensor) if "d_x" in chunk else d_x.zero_()
+        for piece in self.pieces:
+            if piece.operand.tensor == "x" and weight is not None:
+                d_x.addmm_(chunk["delta"].tensor[:, piece.columns], weight[self._rows_of(piece)])
