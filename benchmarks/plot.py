@@ -21,13 +21,14 @@ def save(figures: Sequence[Figure], path: Path) -> None:
 
     pyplot.switch_backend("agg")
     pyplot.rcParams |= {"svg.fonttype": "none", "font.size": 9}
-    fp32 = [f for f in figures if f.case.precision == "fp32"]
+    fp32 = [f for f in figures if f.case.precision == "fp32" and f.case.mode in MODES]
     modes = [mode for mode in MODES if any(f.case.mode == mode for f in fp32)]
+    cells = [cell for cell in CELLS if any(f.case.cell == cell for f in fp32)]
     if not modes:
         raise SystemExit("--plot: nothing of training or inference in fp32 was measured; measure one of them")
     picture, panels = pyplot.subplots(1, len(modes), sharey=True, squeeze=False, figsize=(4.6 * len(modes), 4.4))
     for panel, mode in zip(panels[0], modes, strict=True):
-        _panel(panel, mode, [f for f in fp32 if f.case.mode == mode])
+        _panel(panel, mode, cells, [f for f in fp32 if f.case.mode == mode])
     handles, labels = _legend(panels[0])
     picture.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     picture.set_layout_engine("constrained")
@@ -35,8 +36,7 @@ def save(figures: Sequence[Figure], path: Path) -> None:
     pyplot.close(picture)
 
 
-def _panel(panel: Any, mode: str, figures: Sequence[Figure]) -> None:
-    cells = [cell for cell in CELLS if any(f.case.cell == cell for f in figures)]
+def _panel(panel: Any, mode: str, cells: Sequence[str], figures: Sequence[Figure]) -> None:
     for row, cell in enumerate(cells):
         for lane, peer in enumerate(NAMES):
             speeds = [s for f in figures if f.case.cell == cell and (s := f.speedup(peer)) is not None]

@@ -17,17 +17,18 @@ from gateflow.cli.timing import Timing
 COLUMNS = ("torch_nn", "eager", "compile", "jax", "onnx", "haste", "ours_fp32")
 DISTURBED = 0.1
 """Cores that others kept busy, above which a figure is marked."""
+LEGEND = (
+    "How many times as fast as the peer gateflow is. ~: torch has other equations there. –: see below. "
+    f"*: other processes kept more than {DISTURBED} cores busy meanwhile."
+)
 
 
 def show(results: Results, console: Console) -> None:
     """Prints all that was measured, and why the rest was not."""
     for (mode, precision), figures in groupby(results.figures, lambda f: (f.case.mode, f.case.precision)):
         console.print(_table(f"{mode}, {precision}", list(figures)), "")
-    console.print(
-        "How many times as fast as the peer gateflow is. ~: torch has other equations there. –: see below. "
-        f"*: other processes kept more than {DISTURBED} cores busy meanwhile.",
-        style="dim",
-    )
+    if results.figures:
+        console.print(LEGEND, style="dim")
     for reason, count in _reasons(results.figures).items():
         console.print(f"– {reason} [{count} figures]", style="dim", markup=False)
     for title, times in {"vanishing gradients": results.subnormal, "a busy machine": results.load}.items():

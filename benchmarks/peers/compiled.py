@@ -28,8 +28,11 @@ def build(problem: Problem) -> Call:
     if not hasattr(signal, "SIGALRM"):
         raise Absent("torch.compile needs a time limit, and this system has no SIGALRM to set one")
     call = ours.over_sequences(Unrolled(problem), problem)
-    with _time_limit(f"torch.compile took more than {SECONDS} s for {case.shape.T} steps"):
-        call()
+    try:
+        with _time_limit(f"torch.compile took more than {SECONDS} s for {case.shape.T} steps"):
+            call()
+    except RuntimeError as error:  # no compiler, or the time limit met inside of one
+        raise Absent(f"torch.compile failed: {' '.join(str(error).split()[:20])}") from None
     return call
 
 

@@ -10,6 +10,6 @@ from benchmarks.cases import Absent, Problem
 def build(problem: Problem) -> NoReturn:
     """Always absent, with what was found when it was tried."""
     raise Absent(
-        "haste_pytorch 0.4.0 does not build: its Makefile asks nvcc for compute_37, which CUDA 13 dropped, and its "
-        "extension for CUDA headers that torch for the CPU lacks; without a GPU its layers are TorchScript loops"
+        "haste_pytorch 0.4.0 did not build when tried: it asks nvcc for compute_37, which CUDA 13 has dropped, and for "
+        "headers of CUDA that torch for the CPU lacks; without a GPU its layers are loops in TorchScript"
     )

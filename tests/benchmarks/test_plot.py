@@ -1,11 +1,11 @@
 """The picture holds a dot for each figure, hollow where torch has other equations."""
 
 import pytest
-
 from benchmarks import plot
 from benchmarks.cases import Case
 from benchmarks.measure import Figure
 from benchmarks.shapes import parse
+
 from gateflow.cli.timing import Timing
 
 pytest.importorskip("matplotlib")

@@ -9,6 +9,8 @@ import typer
 from gateflow.cli.output import AsJson, print_json, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateflow.cli.timing import Call, Timing
     from gateflow.layers import Recurrent
 
@@ -40,9 +42,9 @@ def bench(
     warnings.simplefilter("ignore", ReferencePathWarning)  # the title says it
     layer = Recurrent(cell, input_size, hidden_size)
     x = torch.randn(steps, batch, input_size)
-    path, reason = vars(explain(layer, x).rows[0][1]).values()
-    times = _measured(layer, x, rounds)
-    facts: dict[str, Any] = {"cell": cell, "path": path, "reason": reason, "threads": torch.get_num_threads()}
+    _, choice = explain(layer, x).rows[0]
+    times, threads = _measured(layer, x, rounds), torch.get_num_threads()
+    facts: dict[str, Any] = {"cell": cell, "path": choice.path, "reason": choice.reason, "threads": threads}
     facts |= {"batch": batch, "steps": steps, "input": input_size, "hidden": hidden_size, "load": os.getloadavg()[0]}
     if json:
         print_json({**facts, "seconds": {mode: {n: t._asdict() for n, t in by.items()} for mode, by in times.items()}})
@@ -63,16 +65,17 @@ def _measured(layer: Recurrent, x: Any, rounds: int) -> dict[str, dict[str, Timi
     name = f"torch.nn.{type(twin).__name__}" if twin else "torch.nn.LSTM (another cell)"
     other = twin or nn.LSTM(width, hidden)
     cotangent = torch.randn(*x.shape[:2], hidden)
-    ours: dict[str, Call] = {
-        "training": rivals.training(layer, x, cotangent),
-        "inference": rivals.inference(layer, x),
+    modes: dict[str, Callable[[Any], Call]] = {
+        "training": lambda layer: rivals.training(layer, x, cotangent),
+        "inference": lambda layer: rivals.inference(layer, x),
     }
-    theirs = {"training": rivals.training(other, x, cotangent), "inference": rivals.inference(other, x)}
     return {
         mode: interleaved(
-            {"gateflow": call, "eager loop": rivals.on_reference(call), name: theirs[mode]}, rounds=rounds, seconds=10
+            {"gateflow": of(layer), "eager loop": rivals.on_reference(of(layer)), name: of(other)},
+            rounds=rounds,
+            seconds=10,
         )
-        for mode, call in ours.items()
+        for mode, of in modes.items()
     }
 
 
