@@ -1,39 +1,59 @@
-"""Every gradient of Equation (1) by brute force: each row alone, a plain loop, one `autograd.grad` per pair (t, k)."""
+"""Gradients of Equation (1) by brute force: each row alone, a plain loop, one `autograd.grad` per pair (t, k)."""
 
 import torch
 
 
-def states_and_output(cells, x):
-    """Runs a stack, `cells[l][d]`, over `x [T, I]` of one row: the state after each step, `[l][d][k]`, and `[T, O]`."""
-    kept = []
+def run(cells, x):
+    """A stack, `cells[l][d]`, over one row `x [T, I]`: states and weights of each step, `[l · d][k]`, and `y`.
+
+    Each step has a copy of the weights to itself, so that a derivative by it is the immediate one, `∂⁺s_k/∂W`.
+    """
+    kept, copies = [], []
     for layer in cells:
-        outputs, kept_here = [], []
+        outputs = []
         for d, cell in enumerate(layer):
-            steps = range(len(x)) if d == 0 else reversed(range(len(x)))
-            state, states, y = cell.initial_state(x[:1]), [()] * len(x), [x[:1]] * len(x)
-            for k in steps:
-                new = cell(x[k : k + 1], state)
+            state, states, weights = cell.initial_state(x[:1]), [()] * len(x), [{}] * len(x)
+            for k in range(len(x)) if d == 0 else reversed(range(len(x))):
+                weights[k] = {name: w.clone() for name, w in cell._parameters.items()}
+                new = cell.over(weights[k])(x[k : k + 1], state)
                 # Aliases: what step k + 1 is given. ∂/∂c must not run through the h of its own step.
                 states[k] = state = tuple(part.clone() for part in new)
-                y[k] = state[0]
-            outputs.append(torch.cat(y))
-            kept_here.append(states)
-        kept.append(kept_here)
+            outputs.append(torch.cat([state[0] for state in states]))
+            kept.append(states)
+            copies.append(weights)
         x = torch.cat(outputs, dim=-1)
-    return kept, x
+    return kept, copies, x
 
 
 def reach_of_row(cells, x, v, steps):
-    """`‖∂E_t/∂s_k‖` with `E_t = v_t · y_t`: per layer and direction `[parts + 1, steps, steps]`, the full state last."""
-    kept, y = states_and_output(cells, x)
+    """`‖∂E_t/∂s_k‖` with `E_t = v_t · y_t`: per layer and direction `[parts + 1, steps, steps]`, all parts last."""
+    kept, _, y = run(cells, x)
     found = []
-    for layer in kept:
-        for states in layer:
-            norms = torch.full((len(states[0]) + 1, steps, steps), torch.nan, dtype=x.dtype)
-            for t in range(len(x)):
-                for k in range(len(x)):
-                    grads = torch.autograd.grad((v[t] * y[t]).sum(), states[k], retain_graph=True, allow_unused=True)
-                    each = [torch.zeros(()) if g is None else g.norm() for g in grads]
-                    norms[:, t, k] = torch.stack([*each, torch.stack(each).norm()])
-            found.append(norms)
+    for states in kept:
+        norms = torch.zeros(len(states[0]) + 1, steps, steps, dtype=x.dtype)
+        for t in range(len(x)):
+            for k in range(len(x)):
+                grads = gradients((v[t] * y[t]).sum(), states[k])
+                each = [g.norm() for g in grads]
+                norms[:, t, k] = torch.stack([*each, torch.stack(each).norm()])
+        found.append(norms)
     return found
+
+
+def terms_of_row(cells, x, v, steps):
+    """`∂E_t/∂s_k · ∂⁺s_k/∂W`: per layer and direction, by weight, `[steps, steps, *W.shape]`."""
+    _, copies, y = run(cells, x)
+    found = []
+    for weights in copies:
+        terms = {name: torch.zeros(steps, steps, *w.shape, dtype=x.dtype) for name, w in weights[0].items()}
+        for t in range(len(x)):
+            for k in range(len(x)):
+                grads = gradients((v[t] * y[t]).sum(), list(weights[k].values()))
+                for term, grad in zip(terms.values(), grads, strict=True):
+                    term[t, k] = grad
+        found.append(terms)
+    return found
+
+
+def gradients(value, inputs):
+    return torch.autograd.grad(value, inputs, retain_graph=True, allow_unused=True, materialize_grads=True)

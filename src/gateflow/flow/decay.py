@@ -1,4 +1,4 @@
-"""From norms over (target, step, row) to what people ask: how the gradient decays with the lag, and how far it reaches."""
+"""From norms over (target, step, row) to how the gradient decays with the lag, and how far it reaches."""
 
 from __future__ import annotations
 

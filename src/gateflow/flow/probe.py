@@ -18,7 +18,7 @@ from gateflow.flow.replay import Hold, Pass, State, replay
 from gateflow.layers.stack import Stack, layers_run_by
 from gateflow.recurrence import reverse, run_layer
 
-__all__ = ["probed", "tensors_in"]
+__all__ = ["layer_name", "probed", "tensors_in"]
 
 _TWINS = {nn.RNN: layers.RNN, nn.GRU: layers.GRU, nn.LSTM: layers.LSTM}
 _TORCH_CELLS: dict[type[nn.Module], type[Cell]] = {nn.LSTMCell: cells.LSTM, nn.GRUCell: cells.GRU}
@@ -31,28 +31,32 @@ class _Probe:
 
     def __init__(self, model: nn.Module):
         self.names: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
+        self.twins: set[nn.Module] = set()
         self.passes: list[Pass] = []
 
     def layer(
         self, stack: Stack, k: int, cell: tuple[Cell, ...], x: Tensor, start: Any, lengths: Any, zoneout: Any
     ) -> tuple[list[Tensor], list[State]]:
         """Stands in for `run_layer`: one pass per direction."""
-        with torch.no_grad():
-            own, _ = run_layer(cell, x, start, lengths, zoneout=zoneout)
+        own = None if stack in self.twins else _as_usual(cell, x, start, lengths, zoneout)
+        valid = None if lengths is None else (torch.arange(len(x), device=x.device)[:, None] < lengths)[..., None]
         ys, finals = [], []
         for d, suffix in enumerate(stack.suffixes(k)):
-            name = _dotted(self.names.get(stack, ""), suffix.lstrip("_"))
-            ordered = reverse(x, lengths) if d else x
-            done = self.keep(name, cell[d], ordered, start[d], lengths, zoneout[d] if zoneout else None, bool(d))
-            y = done.y if lengths is None else torch.where(done.valid()[..., None], done.y, 0.0)
-            ys.append(reverse(y, lengths) if d else y)
+            name, hold = layer_name(self.names.get(stack, ""), suffix), zoneout[d] if zoneout else None
+            if d:
+                there, held = None if valid is None else valid.flip(0), _flipped(hold, lengths)
+                done = self.keep(replay(name, cell[d], x.flip(0), start[d], valid=there, hold=held, reversed=True))
+            else:
+                done = self.keep(replay(name, cell[d], x, start[d], valid=valid, hold=hold))
+            y = done.y if done.valid is None else torch.where(done.valid, done.y, 0.0)
+            ys.append(y.flip(0) if d else y)
             finals.append(done.final)
-            _compare(name, own[d], ys[d])
+            if own is not None:
+                _compare(name, own[d], ys[d])
         return ys, finals
 
-    def keep(self, name: str, cell: Cell, x: Tensor, start: State, lengths: Any, hold: Hold, reversed: bool) -> Pass:
-        """Replays one direction of one layer."""
-        done = replay(name, cell, x, start, lengths, hold, reversed=reversed)
+    def keep(self, done: Pass) -> Pass:
+        """Adds a replayed pass; the sequence of its cell may go on with it."""
         _go_on(done, self.passes)
         self.passes.append(done)
         return done
@@ -61,6 +65,7 @@ class _Probe:
         """Forward hook of `torch.nn.RNN`, `GRU` and `LSTM`: a twin of ours computes the output over their weights."""
         twin = _twin(module)
         self.names[twin] = self.names[module]
+        self.twins.add(twin)
         weights = {name: getattr(module, name) for name, _ in twin.named_parameters()}
         replayed = torch.func.functional_call(twin, weights, args, kwargs)
         _compare(self.names[module] or type(module).__name__, next(tensors_in(output)), next(tensors_in(replayed)))
@@ -74,7 +79,7 @@ class _Probe:
         cell = cell.over({name: getattr(module, name) for name in cell._parameters})
         state = hx if isinstance(hx, tuple) else None if hx is None else (hx,)
         final = self._one_step(module, cell, x, state, next(tensors_in(output)))
-        return final if len(final) > 1 else final[0]
+        return final if isinstance(module, nn.LSTMCell) else final[0]
 
     def own_cell(self, cell: Cell, args: tuple[Any, ...], kwargs: dict[str, Any], output: State) -> State:
         """Forward hook of a `gateflow` cell, called in a loop of the user's own."""
@@ -86,7 +91,7 @@ class _Probe:
         rows = x if batched else x[None]
         parts = cell.initial_state(rows) if state is None else tuple(s if batched else s[None] for s in state)
         name = self.names[module] or type(module).__name__
-        done = self.keep(name, cell, rows[None], parts, None, None, reversed=False)
+        done = self.keep(replay(name, cell, rows[None], parts))
         final = (done.y[0], *done.final[1:])
         final = final if batched else tuple(part[0] for part in final)
         _compare(name, own, final[0])
@@ -109,6 +114,11 @@ def probed(model: nn.Module) -> Iterator[list[Pass]]:
         yield probe.passes
 
 
+def layer_name(module: str, suffix: str) -> str:
+    """The name of a layer and direction: `"encoder"` and `"_l0_reverse"` to `"encoder.l0_reverse"`."""
+    return ".".join(part for part in (module, suffix.lstrip("_")) if part)
+
+
 def tensors_in(output: Any) -> Iterator[Tensor]:
     """The floating tensors of whatever a model returns, in order: tuples, lists, mappings and packed sequences."""
     if isinstance(output, PackedSequence):
@@ -118,6 +128,16 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, list | tuple | dict):
         for part in output.values() if isinstance(output, dict) else output:
             yield from tensors_in(part)
+
+
+@torch.no_grad()
+def _as_usual(cell: tuple[Cell, ...], x: Tensor, start: Any, lengths: Any, zoneout: Any) -> list[Tensor]:
+    return run_layer(cell, x, start, lengths, zoneout=zoneout)[0]
+
+
+def _flipped(hold: Hold, lengths: Tensor | None) -> Hold:
+    """Zoneout masks of a reverse direction, whose first step is each row's last, in the order of time turned around."""
+    return hold and tuple(reverse(h, lengths).flip(0) if isinstance(h, Tensor) else h for h in hold)
 
 
 def _hook_of(probe: _Probe, module: nn.Module) -> Any:
@@ -165,7 +185,3 @@ def _compare(name: str, own: Tensor, replayed: Tensor) -> None:
             f"{tolerance:.0e}, so nothing it says could be trusted. Dropout inside torch's layer is the usual reason: "
             "call model.eval(), or use gateflow's layers, whose dropout masks are replayed"
         )
-
-
-def _dotted(*parts: str) -> str:
-    return ".".join(part for part in parts if part)

@@ -2,94 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gateflow.flow.budget import Sampling, chosen, portions
-from gateflow.flow.decay import Decay, decay_of, lags
-from gateflow.flow.replay import Pass
-from gateflow.flow.sweep import backward, full_norm
-from gateflow.flow.table import Printable, columns, sparkline
-from gateflow.flow.trace import Loss, Trace, trace
+from gateflow.flow.layer_reach import LayerReach
+from gateflow.flow.norms import Norms
+from gateflow.flow.sweep import backward
+from gateflow.flow.table import Printable, columns
+from gateflow.flow.trace import Loss, trace
 
 __all__ = ["LayerReach", "Reach", "reach"]
-
-
-@dataclass(frozen=True, eq=False)
-class LayerReach:
-    """Reach in one layer and direction.
-
-    Attributes:
-        name: such as `"encoder.l0_reverse"`.
-        targets: time steps `t` looked at, `n` of them.
-        norms: `‖∂E_t/∂s_k‖` over the full state, `[n, T, B]`. NaN where there is nothing to count: padding, no loss at
-            `t` in that row, `k` behind `t` (where it cannot matter), or cut off by truncation.
-        parts: the same for each part of the state alone, such as `h` and `c`.
-        at: `[n, B]`, the step at which the loss of `t` is nearest; `t` itself, or -1 for none.
-        reversed: whether the layer reads from the end, so that its past lies at later steps.
-        cuts: steps before which the model detached the state (truncated back-propagation).
-        decay: `ρ(ℓ)`, how the norm over the full state falls with the lag.
-    """
-
-    name: str
-    targets: tuple[int, ...]
-    norms: Tensor
-    parts: dict[str, Tensor]
-    at: Tensor
-    reversed: bool
-    cuts: tuple[int, ...]
-    decay: Decay
-
-    @property
-    def horizon(self) -> int:
-        """The largest lag at which 1 % of the gradient is left."""
-        return self.decay.horizon()
-
-    @property
-    def open(self) -> bool:
-        """Whether the horizon is only where the sequence, or the truncation, ended."""
-        return self.horizon == len(self.decay.values) - 1
-
-    @functools.cached_property
-    def matrix(self) -> Tensor:
-        """`[T, T]`, row `t`, column `k`: the mean of `‖∂E_t/∂s_k‖` over the batch; NaN as in `norms`."""
-        full = torch.full((max(self.norms.shape[1], self.targets[-1] + 1), self.norms.shape[1]), torch.nan)
-        full[list(self.targets)] = self.norms.nanmean(-1).float().cpu()
-        return full
-
-    @functools.cached_property
-    def cut(self) -> Tensor:
-        """`[n, T, B]`: pairs between which the model detached the state. Not vanished: never sent."""
-        lag, apart = lags(self.at, self.norms.shape[1], self.reversed), torch.zeros_like(self.norms, dtype=torch.bool)
-        k = torch.arange(self.norms.shape[1], device=self.at.device)[None, :, None]
-        for step in self.cuts:
-            apart |= (lag > 0) & (k < step) & (self.at[:, None] >= step)
-        return apart & self.norms.isnan()
-
-    def left_at(self, lag: int) -> float:
-        """`ρ(lag)`; NaN if the sequences are not that long."""
-        return float(self.decay.values[lag]) if lag < len(self.decay.values) else float("nan")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the single rows, as numbers and lists; NaN as None."""
-        return {
-            "name": self.name,
-            "horizon": self.horizon,
-            "horizon_between": list(self.decay.horizon_between()),
-            "open": self.open,
-            "half_life": _number(self.decay.half_life),
-            "decay": [_number(v) for v in self.decay.values.tolist()],
-            "decay_error": [_number(v) for v in self.decay.errors.tolist()],
-            "reversed": self.reversed,
-            "cuts": list(self.cuts),
-            "targets": list(self.targets),
-            "matrix": [[_number(v) for v in row] for row in self.matrix.tolist()],
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +50,7 @@ class Reach(Printable):
             *("layer", "steps", "horizon", "half-life", "lag 1", "lag 10", "lag 100", "decay with lag →"),
         )
         for layer in self.layers.values():
-            table.add_row(layer.name, *_figures(layer, self.sampling.exact), _decay_line(layer))
+            table.add_row(*layer.row(self.sampling.exact))
             if layer.cuts:
                 steps = ", ".join(map(str, layer.cuts[:6])) + (" …" if len(layer.cuts) > 6 else "")
                 table.add_row(f"  gradient cut (detached) before step {steps}")
@@ -178,89 +105,8 @@ def reach(
     run = trace(model, batch, loss, seed)
     sampling = chosen(run, targets, seed)
     floor = torch.finfo(run.passes[0].x.dtype).eps if floor is None else floor
-    norms = _Norms(run, sampling)
+    norms = Norms(run, sampling)
     for portion in portions(run, sampling.targets, memory_limit):
         norms.begin(len(portion))
         backward(run, portion, norms.visit, floor)
     return Reach({name: norms.layer(name, floor) for name in norms.full}, sampling, run.loss)
-
-
-class _Norms:
-    """Takes down the norms of a sweep, by time step and not by the order of processing."""
-
-    def __init__(self, run: Trace, sampling: Sampling):
-        self.run, self.sampling, self.first, self.after = run, sampling, 0, 0
-        self.passes: dict[str, list[Pass]] = {}
-        for done in run.passes:
-            self.passes.setdefault(_title(done), []).append(done)
-        self.full = {name: self._blank(passes) for name, passes in self.passes.items()}
-        self.parts = {name: [self._blank(p) for _ in p[0].cell.states] for name, p in self.passes.items()}
-
-    def begin(self, count: int) -> None:
-        """The next `count` targets follow."""
-        self.first, self.after = self.after, self.after + count
-
-    def visit(self, done: Pass, p: int, alive: slice, delta: list[Tensor]) -> Tensor:
-        name, norms = _title(done), [torch.linalg.vector_norm(part, dim=-1) for part in delta]
-        full = norms[0] if len(norms) == 1 else torch.stack(norms).norm(dim=0)
-        where = slice(self.first + alive.start, self.first + alive.stop)
-        for kept, norm in zip([self.full[name], *self.parts[name]], [full, *norms], strict=True):
-            self._put(kept[where], done, p, norm)
-        return full
-
-    def layer(self, name: str, floor: float) -> LayerReach:
-        """The finished result of one layer and direction."""
-        passes, norms, sampling = self.passes[name], self.full[name], self.sampling
-        at, reverse = self._own_steps(name), passes[0].reversed
-        lag = lags(at, norms.shape[1], reverse)
-        nothing = self._padding(name) | (at < 0)[:, None] | ((lag < 0) & (norms == 0))
-        cuts = tuple(done.offset for done in passes if done.cut)
-        k = torch.arange(norms.shape[1], device=norms.device)[None, :, None]
-        for step in cuts:
-            nothing |= (k < step) & (at[:, None] >= step) & (norms == 0)
-        seen = {part: _where(nothing, n) for part, n in zip(passes[0].cell.states, self.parts[name], strict=True)}
-        full = _where(nothing, norms)
-        share = len(sampling.targets) / sampling.among
-        return LayerReach(
-            name, sampling.targets, full, seen, at, reverse, cuts, decay_of(full, at, reverse, share, floor)
-        )
-
-    def _blank(self, passes: list[Pass]) -> Tensor:
-        steps = passes[-1].offset + passes[-1].steps
-        return passes[0].x.new_zeros(len(self.sampling.targets), steps, passes[0].rows)
-
-    def _put(self, kept: Tensor, done: Pass, p: int, norm: Tensor) -> None:
-        if done.lengths is None:
-            kept[:, done.offset + (done.steps - 1 - p if done.reversed else p)] = norm
-            return
-        time = done.times()[p]
-        b = (time >= 0).nonzero()[:, 0]
-        kept[:, time[b], b] = norm[:, b]
-
-    def _padding(self, name: str) -> Tensor:
-        """`[1, T, B]`: where a row has ended."""
-        return torch.cat([~done.valid() for done in self.passes[name]])[None]
-
-    def _own_steps(self, name: str) -> Tensor:
-        """`[n, B]`: the target itself; where a layer has other steps than the loss, the nearest that it reaches."""
-        norms, targets = self.full[name], torch.tensor(self.sampling.targets, device=self.full[name].device)
-        same = norms.shape[1] == self.run.times
-        touched = norms > 0
-        k = torch.arange(norms.shape[1], device=norms.device)[None, :, None]
-        reverse = self.passes[name][0].reversed
-        nearest = torch.where(touched, k, norms.shape[1]).amin(1) if reverse else torch.where(touched, k, -1).amax(1)
-        own = targets[:, None].expand_as(nearest) if same else nearest
-        there = touched.any(1) & touched.gather(1, own.clamp(0, norms.shape[1] - 1)[:, None])[:, 0]
-        return torch.where(there, own, -1)
-
-
-def _title(done: Pass) -> str:
-    return done.name if done.sequence == 0 else f"{done.name} (call {done.sequence + 1})"
-
-
-def _where(nothing: Tensor, norms: Tensor) -> Tensor:
-    return torch.where(nothing, torch.nan, norms)
-
-
-def _number(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None

@@ -26,9 +26,9 @@ class Pass:
         x: input `[T, B, I]`, still part of the model's graph, so that it leads to the layers below.
         start: the state before the first step, likewise.
         states: for each part of the state, its values before step 0, 1, … and after the last, `[T + 1, B, size]`.
-        lengths: `[B]`, or none if all rows last to the end.
+        valid: `[T, B, 1]`, false where a row has ended (or, in reverse, not yet begun); none if all rows are full.
         hold: zoneout, as `recurrence.unroll` takes it.
-        reversed: whether step 0 is the end of each sequence.
+        reversed: whether step 0 is the last time step.
         y, final: output `[T, B, size]` and final state: leaves, from which the model's graph goes on.
         sequence, offset: which of the cell's sequences this pass belongs to, and the step at which it enters it.
         cut: whether it went on from an earlier pass by value, with the gradient detached.
@@ -40,7 +40,7 @@ class Pass:
     x: Tensor
     start: State
     states: State
-    lengths: Tensor | None
+    valid: Tensor | None
     hold: Hold
     reversed: bool
     y: Tensor
@@ -60,20 +60,19 @@ class Pass:
         """Number of sequences `B`."""
         return self.x.shape[1]
 
-    def valid(self) -> Tensor:
-        """`[T, B]`, false where a row has ended."""
-        step = torch.arange(self.steps, device=self.x.device)[:, None]
-        return step < self._ends()
+    @property
+    def title(self) -> str:
+        """The name, with the number of the sequence if the model runs the cell over several."""
+        return self.name if self.sequence == 0 else f"{self.name} (call {self.sequence + 1})"
 
-    def times(self) -> Tensor:
-        """`[T, B]`: the time step in the sequence that each processing step is about; -1 where a row has ended."""
-        step = torch.arange(self.steps, device=self.x.device)[:, None].expand(self.steps, self.rows)
-        time = self._ends() - 1 - step if self.reversed else step
-        return torch.where(self.valid(), time + self.offset, -1)
+    def time(self, p: int) -> int:
+        """The time step in the sequence that processing step `p` is about."""
+        return self.offset + (self.steps - 1 - p if self.reversed else p)
 
-    def _ends(self) -> Tensor:
-        everywhere = torch.full((self.rows,), self.steps, device=self.x.device)
-        return everywhere if self.lengths is None else self.lengths
+    def there(self) -> Tensor:
+        """`[T, B]` in processing order, false where a row has nothing."""
+        whole = torch.ones(self.steps, self.rows, dtype=torch.bool, device=self.x.device)
+        return whole if self.valid is None else self.valid[..., 0]
 
     def before(self, rows: slice) -> tuple[Tensor, State]:
         """Input and old state of the flattened `[T · B]` rows of a slice, as leaves."""
@@ -91,19 +90,26 @@ class Pass:
 
 @torch.no_grad()
 def replay(
-    name: str, cell: Cell, x: Tensor, start: State, lengths: Tensor | None, hold: Hold, *, reversed: bool
+    name: str,
+    cell: Cell,
+    x: Tensor,
+    start: State,
+    *,
+    valid: Tensor | None = None,
+    hold: Hold = None,
+    reversed: bool = False,
 ) -> Pass:
     """Runs `cell` over `x [T, B, I]`, given in processing order, and keeps the states."""
     cell = cell.over({n: w.detach() for n, w in cell._parameters.items() if w is not None})
-    done = Pass(name, cell, x, start, (), lengths, hold, reversed, x, ())
-    bound, state, kept, valid = cell.bind(), start, [start], done.valid()[..., None]
-    for t, x_t in enumerate(x.unbind(0)):
-        new = done.advance(bound, x_t, state, slice(t * done.rows, (t + 1) * done.rows))
-        if lengths is not None:
-            new = tuple(torch.where(valid[t], n, old) for n, old in zip(new, state, strict=True))
+    done = Pass(name, cell, x, start, (), valid, hold, reversed, x, ())
+    bound, state, kept = cell.bind(), start, [start]
+    for p, x_p in enumerate(x.unbind(0)):
+        new = done.advance(bound, x_p, state, slice(p * done.rows, (p + 1) * done.rows))
+        if valid is not None:
+            new = tuple(torch.where(valid[p], n, old) for n, old in zip(new, state, strict=True))
         state = new
         kept.append(state)
-    done.states = tuple(torch.stack(parts).detach() for parts in zip(*kept, strict=True))
+    done.states = tuple(torch.stack(parts) for parts in zip(*kept, strict=True))
     done.y = done.states[0][1:].clone().requires_grad_()
     done.final = tuple(part[-1].clone().requires_grad_() for part in done.states)
     return done

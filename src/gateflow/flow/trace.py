@@ -45,7 +45,7 @@ class Trace:
         found: set[int] = set()
         for done, entry in zip(self.passes, self.entries, strict=True):
             touched = torch.stack([part.abs().amax(-1) for part in entry]).amax(0) > 0
-            found.update(done.times()[touched & done.valid()].tolist())
+            found.update(done.time(p) for p in (touched & done.there()).any(1).nonzero()[:, 0].tolist())
         return sorted(found)
 
 
@@ -108,7 +108,8 @@ def _entry(done: Pass, to_y: Tensor | None, to_final: list[Tensor | None]) -> St
     entry = tuple(torch.zeros_like(part[1:]) for part in done.states)
     if to_y is not None:
         entry[0].add_(to_y)
-    last, rows = done.valid().sum(0) - 1, torch.arange(done.rows, device=done.x.device)
+    step, rows = torch.arange(done.steps, device=done.x.device)[:, None], torch.arange(done.rows)
+    last = torch.where(done.there(), step, -1).amax(0)
     for part, g in zip(entry, to_final, strict=True):
         if g is not None:
             part[last, rows] += torch.where((last >= 0)[:, None], g, 0.0)
@@ -121,7 +122,7 @@ def _refuse_nothing(model: nn.Module, passes: list[Pass]) -> None:
             f"no recurrent layer of {type(model).__name__} ran on this batch; gateflow's layers and cells are looked "
             "for, and torch.nn.RNN, GRU, LSTM and their cells (called as modules, not by their functions)"
         )
-    if not any(bool(done.valid().any()) for done in passes):
+    if not any(bool(done.there().any()) for done in passes):
         raise FlowError("every row of the batch is padding: all lengths are 0")
     if all(done.offset + done.steps == 1 for done in passes):
         raise FlowError("the sequences have one step: there is no earlier step that a gradient could reach")

@@ -1,0 +1,103 @@
+"""Reach in one layer and direction: the norms, and the figures that people ask of them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gateflow.flow.decay import Decay, lags
+from gateflow.flow.table import sparkline
+
+__all__ = ["LayerReach"]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerReach:
+    """Reach in one layer and direction.
+
+    Attributes:
+        name: such as `"encoder.l0_reverse"`.
+        targets: time steps `t` looked at, `n` of them.
+        norms: `‖∂E_t/∂s_k‖` over the full state, `[n, T, B]`. NaN where there is nothing to count: padding, no loss at
+            `t` in that row, `k` behind `t` (where it cannot matter), or cut off by truncation.
+        parts: the same for each part of the state alone, such as `h` and `c`.
+        at: `[n, B]`, the step at which the loss of `t` is nearest; `t` itself, or -1 for none.
+        reversed: whether the layer reads from the end, so that its past lies at later steps.
+        cuts: steps before which the model detached the state (truncated back-propagation).
+        decay: `ρ(ℓ)`, how the norm over the full state falls with the lag.
+    """
+
+    name: str
+    targets: tuple[int, ...]
+    norms: Tensor
+    parts: dict[str, Tensor]
+    at: Tensor
+    reversed: bool
+    cuts: tuple[int, ...]
+    decay: Decay
+
+    @property
+    def horizon(self) -> int:
+        """The largest lag at which 1 % of the gradient is left."""
+        return self.decay.horizon()
+
+    @property
+    def open(self) -> bool:
+        """Whether the horizon is only where the sequence, or the truncation, ended."""
+        return self.horizon == len(self.decay.values) - 1
+
+    @functools.cached_property
+    def matrix(self) -> Tensor:
+        """`[T, T]`, row `t`, column `k`: the mean of `‖∂E_t/∂s_k‖` over the batch; NaN as in `norms`."""
+        full = torch.full((max(self.norms.shape[1], self.targets[-1] + 1), self.norms.shape[1]), torch.nan)
+        full[list(self.targets)] = self.norms.nanmean(-1).float().cpu()
+        return full
+
+    @functools.cached_property
+    def cut(self) -> Tensor:
+        """`[n, T, B]`: pairs between which the model detached the state. Not vanished: never sent."""
+        lag, apart = lags(self.at, self.norms.shape[1], self.reversed), torch.zeros_like(self.norms, dtype=torch.bool)
+        k = torch.arange(self.norms.shape[1], device=self.at.device)[None, :, None]
+        for step in self.cuts:
+            apart |= (lag > 0) & (k < step) & (self.at[:, None] >= step)
+        return apart & self.norms.isnan()
+
+    def left_at(self, lag: int) -> float:
+        """`ρ(lag)`; NaN if the sequences are not that long."""
+        return float(self.decay.values[lag]) if lag < len(self.decay.values) else float("nan")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the single rows, as numbers and lists; NaN as None."""
+        return {
+            "name": self.name,
+            "horizon": self.horizon,
+            "horizon_between": list(self.decay.horizon_between()),
+            "open": self.open,
+            "half_life": _number(self.decay.half_life),
+            "decay": [_number(v) for v in self.decay.values.tolist()],
+            "decay_error": [_number(v) for v in self.decay.errors.tolist()],
+            "reversed": self.reversed,
+            "cuts": list(self.cuts),
+            "targets": list(self.targets),
+            "matrix": [[_number(v) for v in row] for row in self.matrix.tolist()],
+        }
+
+    def row(self, exact: bool) -> list[str]:
+        """Its line in the table of `Reach`."""
+        low, high = self.decay.horizon_between()
+        horizon = f"≥ {self.horizon}" if self.open else str(self.horizon)
+        horizon += "" if exact else f" ({low} to {high})"
+        half_life = "none" if math.isinf(self.decay.half_life) else f"{self.decay.half_life:.1f}"
+        left = ["" if math.isnan(v := self.left_at(lag)) else f"{v:.0e}" for lag in (1, 10, 100)]
+        logs = [math.log10(v) if v > 0 else -math.inf for v in self.decay.values.tolist()]
+        steps = str(self.norms.shape[1])
+        return [self.name, steps, horizon, half_life, *left, sparkline(logs, -8.0, 0.0)]
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

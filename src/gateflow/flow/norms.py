@@ -1,0 +1,81 @@
+"""Takes down what a sweep sees, by layer and time step, and makes results of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gateflow.flow.budget import Sampling
+from gateflow.flow.decay import decay_of, lags
+from gateflow.flow.layer_reach import LayerReach
+from gateflow.flow.replay import Pass
+from gateflow.flow.trace import Trace
+
+__all__ = ["Norms"]
+
+
+class Norms:
+    """Takes down the norms of a sweep, by time step and not by the order of processing."""
+
+    def __init__(self, run: Trace, sampling: Sampling):
+        self.run, self.sampling, self.first, self.after = run, sampling, 0, 0
+        self.passes: dict[str, list[Pass]] = {}
+        for done in run.passes:
+            self.passes.setdefault(done.title, []).append(done)
+        self.full = {name: self._blank(passes) for name, passes in self.passes.items()}
+        self.parts = {name: [self._blank(p) for _ in p[0].cell.states] for name, p in self.passes.items()}
+
+    def begin(self, count: int) -> None:
+        """The next `count` targets follow."""
+        self.first, self.after = self.after, self.after + count
+
+    def visit(self, done: Pass, p: int, alive: slice, delta: list[Tensor]) -> Tensor:
+        """Called by the sweep."""
+        name, norms = done.title, [torch.linalg.vector_norm(part, dim=-1) for part in delta]
+        full = norms[0] if len(norms) == 1 else torch.stack(norms).norm(dim=0)
+        where = slice(self.first + alive.start, self.first + alive.stop)
+        for kept, norm in zip([self.full[name], *self.parts[name]], [full, *norms], strict=True):
+            kept[where, done.time(p)] = norm
+        return full
+
+    def layer(self, name: str, floor: float) -> LayerReach:
+        """The finished result of one layer and direction."""
+        passes, norms, sampling = self.passes[name], self.full[name], self.sampling
+        at, reverse = self._own_steps(name), passes[0].reversed
+        lag = lags(at, norms.shape[1], reverse)
+        nothing = self._padding(name) | (at < 0)[:, None] | ((lag < 0) & (norms == 0))
+        cuts = tuple(done.offset for done in passes if done.cut)
+        k = torch.arange(norms.shape[1], device=norms.device)[None, :, None]
+        for step in cuts:
+            nothing |= (k < step) & (at[:, None] >= step) & (norms == 0)
+        seen = {part: _where(nothing, n) for part, n in zip(passes[0].cell.states, self.parts[name], strict=True)}
+        full = _where(nothing, norms)
+        share = len(sampling.targets) / sampling.among
+        return LayerReach(
+            name, sampling.targets, full, seen, at, reverse, cuts, decay_of(full, at, reverse, share, floor)
+        )
+
+    def _blank(self, passes: list[Pass]) -> Tensor:
+        steps = passes[-1].offset + passes[-1].steps
+        return passes[0].x.new_zeros(len(self.sampling.targets), steps, passes[0].rows)
+
+    def _padding(self, name: str) -> Tensor:
+        """`[1, T, B]`: where a row has ended."""
+        there = (done.there().flip(0) if done.reversed else done.there() for done in self.passes[name])
+        return ~torch.cat(list(there))[None]
+
+    def _own_steps(self, name: str) -> Tensor:
+        """`[n, B]`: the target itself; where a layer has other steps than the loss, the nearest that it reaches."""
+        norms, targets = self.full[name], torch.tensor(self.sampling.targets, device=self.full[name].device)
+        same = norms.shape[1] == self.run.times
+        touched = norms > 0
+        k = torch.arange(norms.shape[1], device=norms.device)[None, :, None]
+        reverse = self.passes[name][0].reversed
+        nearest = torch.where(touched, k, norms.shape[1]).amin(1) if reverse else torch.where(touched, k, -1).amax(1)
+        own = targets[:, None].expand_as(nearest) if same else nearest
+        there = touched.any(1) & touched.gather(1, own.clamp(0, norms.shape[1] - 1)[:, None])[:, 0]
+        return torch.where(there, own, -1)
+
+
+def _where(nothing: Tensor, norms: Tensor) -> Tensor:
+    return torch.where(nothing, torch.nan, norms)

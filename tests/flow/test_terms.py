@@ -1,0 +1,29 @@
+"""The terms of Equation (1), judged by brute force and by autograd's own gradient."""
+
+import pytest
+import torch
+from tests.flow.by_hand import terms_of_row
+
+import gateflow
+from gateflow import cells
+from gateflow.flow import terms
+from gateflow.layers import cells_in
+
+T, LENGTHS = 3, [3, 0, 2]
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_every_weight_of_every_cell_both_directions_two_layers_ragged(name):
+    model = gateflow.Recurrent(name, 3, 4, num_layers=2, bidirectional=True, dtype=torch.float64)
+    x, v = torch.randn(T, 3, 3, dtype=torch.float64), torch.randn(T, 3, model.output_size, dtype=torch.float64)
+    every = list(cells_in(model).values())
+    rows = [terms_of_row([every[:2], every[2:]], x[:n, b], v[:n, b], T) for b, n in enumerate(LENGTHS) if n]
+    for weight in every[0]._parameters:
+        found = terms(model, x, lambda m, x: (m(x, lengths=LENGTHS)[0] * v).sum(), weight)
+        assert list(found.layers) == ["l0", "l0_reverse", "l1", "l1_reverse"]
+        for k, layer in enumerate(found.layers.values()):
+            wanted = sum(row[k][weight] for row in rows).flatten(2)
+            gradient = wanted.sum((0, 1))
+            assert layer.error < 1e-12
+            torch.testing.assert_close(layer.norms, wanted.norm(dim=2), rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(layer.shares, wanted @ gradient / gradient.square().sum(), rtol=1e-8, atol=1e-9)
