@@ -101,7 +101,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="few shapes, few rounds, no torch.compile")
-    parser.add_argument("--cells", type=_some_of(CELLS), default=list(CELLS), help=", ".join(CELLS))
+    parser.add_argument("--cells", type=_some_of(CELLS), help=", ".join(CELLS))
     parser.add_argument("--shapes", type=lambda text: [parse(s) for s in text.split(",")], help="B/T/I/H,…; ragged")
     parser.add_argument("--modes", type=_some_of([*TIMED, *ALONE]), help=", ".join([*TIMED, *ALONE]))
     parser.add_argument("--precisions", type=_some_of(["fp32", "bf16"]), help="fp32, bf16")

@@ -70,19 +70,22 @@ class Problem:
 
 
 def planned(
-    cells: Iterable[str], shapes: list[Shape] | None, modes: Iterable[str], precisions: Iterable[str]
+    cells: list[str] | None, shapes: list[Shape] | None, modes: Iterable[str], precisions: Iterable[str]
 ) -> Iterator[Case]:
-    """All figures: streaming on its own shape; unless shapes are given, bf16 where products are large.
+    """All figures: streaming on its own shape; bf16, unless told otherwise, for the LSTM where products are large.
 
     One cell has a short shape beside the others, on which `torch.compile` of the loop can be tried.
     """
-    cells = list(cells)
     for mode in modes:
         for precision in precisions if mode != "step" else ("fp32",):
             for shape in _shapes(shapes, mode, precision):
-                yield from (Case(cell, shape, mode, precision) for cell in cells)
-            if shapes is None and mode != "step" and precision == "fp32" and "peephole_lstm" in cells:
+                yield from (Case(cell, shape, mode, precision) for cell in _cells(cells, precision))
+            if shapes is None and mode != "step" and "peephole_lstm" in _cells(cells, precision):
                 yield Case("peephole_lstm", SHORT, mode, precision)
+
+
+def _cells(given: list[str] | None, precision: str) -> list[str]:
+    return given or (["lstm"] if precision == "bf16" else list(CELLS))
 
 
 def _shapes(given: list[Shape] | None, mode: str, precision: str) -> list[Shape]:

@@ -14,20 +14,22 @@ import torch
 def machine() -> dict[str, object]:
     """Facts that belong beside every figure."""
     return {
-        "cpu": _processor(),
+        "cpu": _info("model name") or platform.processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "bf16": " ".join(sorted({"amx_bf16", "avx512_bf16", "bf16"} & set(_info("flags").split()))) or "emulated",
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in ("gateflow", "torch", "jax", "onnxruntime")},
         "commit": _commit(),
     }
 
 
-def _processor() -> str:
+def _info(field: str) -> str:
+    """What Linux says of the first processor; "" elsewhere."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next((line.split(":")[1].strip() for line in lines if line.startswith(field)), "")
 
 
 def _version(package: str) -> str:

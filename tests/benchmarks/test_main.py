@@ -6,8 +6,10 @@ from functools import partial
 import pytest
 from benchmarks import __main__ as bench
 from benchmarks import hardship, memory
+from benchmarks.cases import planned
+from benchmarks.cells import CELLS
 from benchmarks.measure import Effort
-from benchmarks.shapes import RAGGED, SHAPES, parse
+from benchmarks.shapes import RAGGED, SHAPES, SHORT, parse
 
 
 def test_one_row_alone(tmp_path, capsys, monkeypatch):
@@ -67,3 +69,15 @@ def test_hardships_name_both_sides():
     assert set(hardship.subnormal(parse("2/5/3/4"), rounds=1)) == {
         f"{who}, {where}" for who in ("ours", "torch_nn") for where in hardship.WHERES
     }
+
+
+def test_the_plan_holds_every_cell_on_every_shape_and_bf16_where_products_are_large():
+    plan = list(planned(None, None, ["training"], ["fp32", "bf16"]))
+    wide = {(case.cell, case.shape) for case in plan if case.precision == "fp32"}
+    assert wide == {(cell, shape) for cell in CELLS for shape in SHAPES} | {("peephole_lstm", SHORT)}
+    narrow = [case for case in plan if case.precision == "bf16"]
+    assert {(case.cell, case.shape.name) for case in narrow} == {
+        ("lstm", "64/100/512/512"),
+        ("lstm", "128/50/1024/1024"),
+    }
+    assert len(plan) == len(set(plan)) == len(wide) + len(narrow)
