@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gateflow import cells, errors, layers, recurrence, remedies
+    from gateflow import cells, errors, flow, layers, recurrence, remedies
     from gateflow.cells import Cell
     from gateflow.layers import GRU, LSTM, RNN, Recurrent
 
 __version__ = "0.1.0"
-__all__ = ["GRU", "LSTM", "RNN", "Cell", "Recurrent", "cells", "errors", "layers", "recurrence", "remedies"]
+__all__ = ["GRU", "LSTM", "RNN", "Cell", "Recurrent", "cells", "errors", "flow", "layers", "recurrence", "remedies"]
 
 _HOMES = {"Cell": "gateflow.cells", **dict.fromkeys(("GRU", "LSTM", "RNN", "Recurrent"), "gateflow.layers")}
 

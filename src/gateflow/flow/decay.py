@@ -20,10 +20,12 @@ class Decay:
     Attributes:
         values: `ρ(0) … ρ(L)`; NaN at a lag that no target has.
         errors: standard error of `log ρ`, over the targets that were sampled; 0 where all were looked at.
+        floor: what a gradient that was not followed to the end counts as.
     """
 
     values: Tensor
     errors: Tensor
+    floor: float
 
     def horizon(self, epsilon: float = 0.01) -> int:
         """The largest lag with `ρ(ℓ) > ε`."""
@@ -37,7 +39,7 @@ class Decay:
     @property
     def half_life(self) -> float:
         """Steps in which the gradient halves: `log ½` over the slope of `log ρ`; infinite if it does not fall."""
-        seen = self.values.isfinite() & (self.values > 1e3 * _NEVER)
+        seen = self.values > 10 * self.floor
         lag = torch.arange(len(self.values), dtype=torch.float64)[seen]
         slope = float((lag * self.values[seen].log()).sum() / (lag * lag).sum()) if len(lag) > 1 else 0.0
         return math.log(0.5) / slope if slope < 0 else math.inf
@@ -62,7 +64,8 @@ def decay_of(norms: Tensor, at: Tensor, reversed: bool, share: float, floor: flo
     lag = lags(at, norms.shape[1], reversed)
     own = norms.gather(1, at.clamp(min=0)[:, None])
     counted = norms.isfinite() & (lag >= 0) & (at >= 0)[:, None] & (own > 0)
-    ratio = (norms.double() / own.double()).clamp(min=max(floor, _NEVER)).log()
+    floor = max(floor, _NEVER)
+    ratio = (norms.double() / own.double()).clamp(min=floor).log()
     n, length = len(norms), int(lag[counted].max()) + 1 if bool(counted.any()) else 1
     target = torch.arange(n, device=norms.device)[:, None, None].expand_as(lag)
     cell = (target * length + lag)[counted]
@@ -71,7 +74,7 @@ def decay_of(norms: Tensor, at: Tensor, reversed: bool, share: float, floor: flo
     mean = means.nanmean(0)
     spread = (means - mean).square().nansum(0) / (means.isfinite().sum(0) - 1).clamp(min=1)
     errors = (spread / means.isfinite().sum(0).clamp(min=1) * (1 - share)).sqrt()
-    return Decay(mean.exp().cpu(), errors.cpu())
+    return Decay(mean.exp().cpu(), errors.cpu(), floor)
 
 
 def _last_above(values: Tensor, epsilon: float) -> int:

@@ -37,7 +37,7 @@ def columns(title: str, caption: str, *names: str) -> Table:
     return table
 
 
-def sparkline(values: Sequence[float], low: float, high: float, width: int = 32) -> str:
+def sparkline(values: Sequence[float], low: float, high: float, width: int = 28) -> str:
     """Values as bars from `low` to `high`, averaged to at most `width` of them; a gap where there is no value.
 
     Example:

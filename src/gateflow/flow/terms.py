@@ -93,12 +93,12 @@ class Terms(Printable):
     def __rich__(self) -> Any:
         table = columns(
             f"Terms of Equation (1); their sum is autograd's gradient to a relative error of {self.error:.0e}",
-            f"share: of the sum of all norms, by distance |t - k|, from 0 to 100 %. {self.sampling}.",
-            *("layer", "weight", "norm of ∂E/∂W", "beyond 1 step", "beyond 10", "beyond 100", "share with lag →"),
+            f"share: of the sum of all norms, by distance |t - k|, log10 from 1 down to 1e-8. {self.sampling}.",
+            *("layer", "weight", "‖∂E/∂W‖", "beyond lag 1", "10", "100", "share with lag →"),
         )
         for layer in self.layers.values():
             far = [f"{layer.beyond(lag):.0e}" if lag < layer.norms.shape[1] else "" for lag in (1, 10, 100)]
-            shares = sparkline(layer.norms_by_lag.tolist(), 0.0, 1.0)
+            shares = sparkline(layer.norms_by_lag.clamp(min=1e-30).log10().tolist(), -8.0, 0.0)
             table.add_row(layer.name, layer.weight, f"{layer.gradient_norm:.2e}", *far, shares)
         return table
 

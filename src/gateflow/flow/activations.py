@@ -1,0 +1,110 @@
+"""The values of a cell's gates on all steps of a run, named by the gate whose sum each squashes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from gateflow.cells import Cell
+from gateflow.flow.replay import Pass
+from gateflow.flow.tape import Tape, record
+
+__all__ = ["Activation", "activations_of"]
+
+_KINDS = {"sigmoid": "sigmoid", "hardsigmoid": "sigmoid", "tanh": "tanh", "relu": "relu"}
+
+
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """What one gate did.
+
+    Attributes:
+        kind: "sigmoid", "tanh" or "relu".
+        values: `[T, B, H]` in the order of time; NaN where a row has ended.
+    """
+
+    kind: str
+    values: Tensor
+
+    @property
+    def mean(self) -> float:
+        """Over steps, rows and units."""
+        return float(self.values.nanmean())
+
+    @property
+    def by_step(self) -> Tensor:
+        """`[T]`, over rows and units: the openness over the tokens."""
+        return self.values.nanmean((1, 2)).cpu()
+
+    @property
+    def low(self) -> float:
+        """Share below 0.1: closed, if it is a sigmoid; for tanh, below -0.95."""
+        return self._share(self.values < (0.1 if self.kind == "sigmoid" else -0.95))
+
+    @property
+    def high(self) -> float:
+        """Share above 0.9: open, if it is a sigmoid; for tanh, beyond 0.95 in either direction."""
+        return self._share(self.values > 0.9 if self.kind == "sigmoid" else self.values.abs() > 0.95)
+
+    @property
+    def dead(self) -> float:
+        """Share of units that are never above 0."""
+        return float((self.values.nan_to_num() <= 0).flatten(0, 1).all(0).double().mean())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures and the mean per step, without the single values."""
+        shares = {"mean": self.mean, "low": self.low, "high": self.high, "dead": self.dead}
+        return {"kind": self.kind, **shares, "by_step": self.by_step.tolist()}
+
+    def _share(self, which: Tensor) -> float:
+        return float(which.sum() / self.values.isfinite().sum())
+
+
+class _Squashed(TorchFunctionMode):
+    """Writes down every sigmoid, tanh and ReLU: its kind, what it was given, what it gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, Tensor, Tensor]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        value = func(*args, **(kwargs or {}))
+        kind = _KINDS.get(getattr(func, "__name__", "").rstrip("_"))
+        if kind and args:
+            self.calls.append((kind, args[0], value))
+        return value
+
+
+def activations_of(passes: list[Pass]) -> dict[str, Activation]:
+    """The activations of a cell over the passes of one sequence, in the order in which its step computes them."""
+    runs = [_of_one(done) for done in passes]
+    return {name: Activation(kind, torch.cat([run[name][1] for run in runs])) for name, (kind, _) in runs[0].items()}
+
+
+def _of_one(done: Pass) -> dict[str, tuple[str, Tensor]]:
+    squashed = _Squashed()
+    tape, found = record(done, squashed), dict[str, tuple[str, Tensor]]()
+    for kind, given, value in squashed.calls:
+        steps = value.detach().unflatten(0, (done.steps, done.rows))
+        if done.valid is not None:
+            steps = torch.where(done.valid, steps, torch.nan)
+        found[_name(done.cell, tape, given)] = kind, steps.flip(0) if done.reversed else steps
+    return found
+
+
+def _name(cell: Cell, tape: Tape, given: Tensor) -> str:
+    """The gate whose sum this is: the derivative by its value is one. A function of several gates is the state."""
+    pieces = [piece for piece in tape.pieces if piece.name.removeprefix("norm_") in (*cell.gates, *cell.inputs)]
+    if not given.requires_grad or not pieces:
+        return "state"
+    zs = [piece.z for piece in pieces]
+    factors = torch.autograd.grad(given, zs, torch.ones_like(given), retain_graph=True, allow_unused=True)
+    for piece, factor in zip(pieces, factors, strict=True):
+        if given is piece.z or (factor is not None and bool((factor == 1).all())):
+            return piece.name.removeprefix("norm_")
+    used = [piece for piece, factor in zip(pieces, factors, strict=True) if factor is not None]
+    return used[0].name.removeprefix("norm_") if len(used) == 1 else "state"
