@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gateflow.cells import Cell
 from gateflow.compiler.build import build, load
 from gateflow.compiler.emit_cpp import WIDTHS, emit
 from gateflow.compiler.plan import Kind, Plan, Row, Term
@@ -49,10 +50,13 @@ class Span:
 
 
 class Kernel:
-    """The compiled loops of one graph, for any sizes, in fp32 and fp64."""
+    """The compiled loops of one graph, for any sizes, in fp32 and fp64.
 
-    def __init__(self, programs: Programs):
-        self.programs = programs
+    `equations` is the cell without weights: the reference that stands in where the loops have no derivative.
+    """
+
+    def __init__(self, programs: Programs, equations: Cell):
+        self.programs, self.equations = programs, equations
 
     def loop(self, name: str, dtype: torch.dtype) -> Loop:
         """One loop, built at first use.

@@ -13,14 +13,15 @@ from torch import Tensor
 
 from gateflow.cells import Cell
 from gateflow.errors import PathError, ReferencePathWarning
-from gateflow.recurrence import reference, vendor
+from gateflow.recurrence import compiled, reference, vendor
 
 __all__ = ["PATHS", "Choice", "choose", "force_path", "run_layer"]
 
 State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
 
-PATHS = ("vendor", "reference")
+PATHS = ("native", "vendor", "reference")
+_CPU = torch.device("cpu")
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("forced_path", default=None)
 
 
@@ -36,10 +37,8 @@ class Choice:
 def force_path(path: str) -> Iterator[None]:
     """Within the block every layer runs on this path, or raises `PathError`; no warning for the reference.
 
-    Use `force_path("reference")` for what torch's kernels lack, such as `create_graph=True` and `torch.func`.
-
     Args:
-        path: "vendor" or "reference".
+        path: "native" (compiled from the cell's equations), "vendor" (torch's kernels) or "reference" (the loop).
 
     Example:
         >>> import torch, gateflow
@@ -56,18 +55,43 @@ def force_path(path: str) -> Iterator[None]:
         _forced.reset(token)
 
 
-def choose(cell: Cell, *, zoneout: bool = False) -> Choice:
-    """The path for a cell under the options that matter to it."""
-    obstacle = _vendor_obstacle(cell, zoneout=zoneout)
+def choose(
+    cell: Cell,
+    *,
+    zoneout: bool = False,
+    device: torch.device = _CPU,
+    dtype: torch.dtype = torch.float32,
+) -> Choice:
+    """The path for a cell under what matters to it: native where it can, else torch's kernel, else the reference.
+
+    Args:
+        cell: the equations.
+        zoneout: whether parts of the old state stay.
+        device, dtype: where and what the input is.
+    """
     forced = _forced.get()
     if forced == "reference":
         return Choice("reference", "force_path")
-    if obstacle is None:
-        kernel = vendor.kernel_of(cell)
-        return Choice("vendor", f"torch.{getattr(kernel, '__name__', kernel)} computes the same equations")
+    obstacles = {
+        "native": lambda: compiled.obstacle(cell, zoneout=zoneout, device=device, dtype=dtype),
+        "vendor": lambda: _vendor_obstacle(cell, zoneout=zoneout),
+    }
+    found = {}
+    for path, obstacle in obstacles.items():
+        if forced in (None, path):
+            found[path] = obstacle()
+            if found[path] is None:
+                return Choice(path, _reason(path, cell))
     if forced is not None:
-        raise PathError(f"{type(cell).__name__} cannot run on the {forced} path: {obstacle}")
-    return Choice("reference", obstacle)
+        raise PathError(f"{type(cell).__name__} cannot run on the {forced} path: {found[forced]}")
+    return Choice("reference", "; ".join(found.values()))
+
+
+def _reason(path: str, cell: Cell) -> str:
+    if path == "native":
+        return "compiled from its step"
+    kernel = vendor.kernel_of(cell)
+    return f"torch.{getattr(kernel, '__name__', kernel)} computes the same equations"
 
 
 def run_layer(
@@ -77,6 +101,7 @@ def run_layer(
     lengths: Tensor | None = None,
     *,
     zoneout: tuple[Zoneout, ...] | None = None,
+    memory: str = "fast",
     strict: bool = False,
 ) -> tuple[list[Tensor], list[State]]:
     """Runs one layer, one cell per direction, over time.
@@ -87,6 +112,7 @@ def run_layer(
         states: for each direction the state before its first step.
         lengths: `[B]` on the device of `x`, each from 0 to `T`; none if all rows are `T` long.
         zoneout: for each direction what `reference.unroll` takes.
+        memory: "fast" or "lean", what the native path keeps for the way back.
         strict: whether falling back to the reference is an error.
 
     Returns:
@@ -95,7 +121,9 @@ def run_layer(
     Raises:
         PathError: the reference loop is all there is and `strict` forbids it.
     """
-    choice = choose(cells[0], zoneout=zoneout is not None)
+    choice = choose(cells[0], zoneout=zoneout is not None, device=x.device, dtype=x.dtype)
+    if choice.path == "native":
+        return compiled.run(cells, x, states, lengths, zoneout, memory)
     if choice.path == "vendor":
         return vendor.run(cells, x, states, lengths)
     if _forced.get() is None:

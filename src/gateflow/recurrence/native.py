@@ -55,7 +55,6 @@ class Sequences:
     holds: Sequence[Tensor] = ()
     offsets: Tensor | None = None
     reverse: bool = False
-    hidden_size: int = 0
     histories: list[Tensor] = field(default_factory=list)
 
     @cached_property
@@ -78,7 +77,7 @@ class Sequences:
     @cached_property
     def sizes(self) -> dict[str, int]:
         """What the widths of rows are here."""
-        sizes = {"P": 0, "H": self.hidden_size, "I": self.x.shape[1], "1": 1}
+        sizes = {"P": 0, "H": self.kernel.equations.hidden_size, "I": self.x.shape[1], "1": 1}
         graph = self.kernel.programs.graph
         return sizes | {n.width: s.shape[1] for n, s in zip(graph.states, self.states, strict=True)}
 
@@ -205,6 +204,18 @@ class Sequences:
         inside = (before >= 0) & (before < self.steps)
         before = before.clamp(0, max(self.steps - 1, 0))
         return torch.where(inside & (sample < counts[before]), begins[before] + sample, self.x.shape[0] + sample)
+
+    def grid(self) -> tuple[Tensor, Tensor | None]:
+        """The place of each line among steps × samples, and which places are taken `[T, B, 1]`; none if all are."""
+        if self.offsets is None:
+            return torch.arange(self.x.shape[0]), None
+        valid = torch.arange(self.samples) < self._counts[:, None]
+        return valid.flatten().nonzero()[:, 0], valid[:, :, None]
+
+    def padded(self, lines: Tensor, grid: Tensor) -> Tensor:
+        """Lines as `[T, B, size]`, zeros where a sample has ended."""
+        full = lines.new_zeros(self.steps * self.samples, lines.shape[1])
+        return full.index_copy(0, grid, lines).view(self.steps, self.samples, -1)
 
     def previous(self, k: int, first: int, last: int) -> list[tuple[slice, Tensor]]:
         """The values of state `k` before the lines of some steps: pieces of the chunk, and the values there."""

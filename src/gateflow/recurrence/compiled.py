@@ -1,0 +1,152 @@
+"""The native path of a layer: sequences laid out as the compiled loops want them, for any cell that compiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from gateflow.cells import Cell
+from gateflow.compiler import kernel_number
+from gateflow.compiler.build import toolchain
+from gateflow.errors import BuildError
+from gateflow.recurrence import reference
+from gateflow.recurrence.autograd import recurrence
+
+__all__ = ["obstacle", "run"]
+
+State = tuple[Tensor, ...]
+Zoneout = tuple[Tensor | float, ...]
+DTYPES = (torch.float32, torch.float64)
+
+
+def obstacle(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the compiled loops cannot run a cell; none if they can."""
+    if device.type != "cpu":
+        return f"kernels are built for CPUs, the input is on {device}"
+    if dtype not in DTYPES:
+        return f"kernels compute in float32 and float64, the input is {str(dtype).removeprefix('torch.')}"
+    number = kernel_number(cell, zoneout=zoneout)
+    return number if isinstance(number, str) else _transformed() or _no_compiler()
+
+
+def run(
+    cells: tuple[Cell, ...],
+    x: Tensor,
+    states: tuple[State, ...],
+    lengths: Tensor | None,
+    zoneout: tuple[Zoneout, ...] | None = None,
+    memory: str = "fast",
+) -> tuple[list[Tensor], list[State]]:
+    """Runs one layer, forward or in both directions, by its compiled loops.
+
+    Args:
+        cells: the forward cell, and for a bidirectional layer the reverse cell.
+        x: input `[T, B, I]`.
+        states: for each direction the state before its first step.
+        lengths: `[B]`, each from 0 to `T`; none if all rows are `T` long.
+        zoneout: for each direction what `reference.unroll` takes.
+        memory: "fast" keeps all that the way back needs; "lean" the states alone, and computes the rest again.
+
+    Returns:
+        For each direction the output `[T, B, size]` and the final state.
+    """
+    layout = _Plain(x.shape[0], x.shape[1]) if lengths is None else _Ragged.of(lengths, x.shape[0])
+    lines, outputs, finals = layout.lines(x), [], []
+    for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
+        holds = (
+            []
+            if zoneout is None
+            else [layout.hold(h, lines, s, lengths, reverse=d == 1) for h, s in zip(zoneout[d], state, strict=True)]
+        )
+        number = kernel_number(cell, zoneout=zoneout is not None)
+        assert isinstance(number, int)
+        weights = [w for w in cell._parameters.values() if w is not None]
+        start = [layout.sorted(part).contiguous() for part in state]
+        keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
+        made = recurrence(number, lines, weights, start, holds, layout.offsets, d == 1, memory if keep else "nothing")
+        outputs.append(layout.padded(made[0]))
+        finals.append(tuple(layout.unsorted(part) for part in made[len(start) : 2 * len(start)]))
+    return outputs, finals
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """All samples have the same length: steps follow each other as they are."""
+
+    steps: int
+    samples: int
+    offsets = None
+
+    def lines(self, x: Tensor) -> Tensor:
+        return x.reshape(self.steps * self.samples, x.shape[2])
+
+    def padded(self, lines: Tensor) -> Tensor:
+        return lines.view(self.steps, self.samples, lines.shape[1])
+
+    def sorted(self, part: Tensor) -> Tensor:
+        return part
+
+    unsorted = sorted
+
+    def hold(self, hold: Tensor | float, lines: Tensor, part: Tensor, _: None, *, reverse: bool) -> Tensor:
+        if isinstance(hold, Tensor):
+            return self.lines(hold.flip(0) if reverse else hold)
+        return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
+
+
+@dataclass(frozen=True)
+class _Ragged:
+    """Samples sorted by falling length, their steps without gaps."""
+
+    steps: int
+    order: Tensor
+    offsets: Tensor
+    taken: Tensor
+
+    @classmethod
+    def of(cls, lengths: Tensor, steps: int) -> _Ragged:
+        lengths, order = lengths.sort(descending=True, stable=True)
+        valid = torch.arange(steps)[:, None] < lengths
+        counts = valid.sum(1)
+        sample = valid.nonzero()
+        taken = sample[:, 0] * len(order) + order[sample[:, 1]]
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        return cls(steps, order, offsets, taken)
+
+    def lines(self, x: Tensor) -> Tensor:
+        return x.flatten(0, 1).index_select(0, self.taken)
+
+    def padded(self, lines: Tensor) -> Tensor:
+        full = lines.new_zeros(self.steps * len(self.order), lines.shape[1])
+        return full.index_copy(0, self.taken, lines).view(self.steps, len(self.order), lines.shape[1])
+
+    def sorted(self, part: Tensor) -> Tensor:
+        return part.index_select(0, self.order)
+
+    def unsorted(self, part: Tensor) -> Tensor:
+        return part.index_select(0, self.order.argsort())
+
+    def hold(self, hold: Tensor | float, lines: Tensor, part: Tensor, lengths: Tensor, *, reverse: bool) -> Tensor:
+        if isinstance(hold, Tensor):
+            return self.lines(reference.reverse(hold, lengths) if reverse else hold)
+        return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
+
+
+def _transformed() -> str | None:
+    """The transforms of `torch.func` and forward-mode derivatives want operations they can see into."""
+    if torch.compiler.is_compiling():
+        return None
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "a transform of torch.func is at work, which needs to see every operation"
+    return "forward-mode differentiation needs to see every operation" if forward_ad._current_level >= 0 else None
+
+
+def _no_compiler() -> str | None:
+    try:
+        toolchain()
+    except BuildError as problem:
+        return str(problem)
+    return None
