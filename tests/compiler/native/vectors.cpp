@@ -5,7 +5,6 @@
 
 #include <cstdio>
 #include <limits>
-#include <thread>
 
 #include "vector_math.h"
 
