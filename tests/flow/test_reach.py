@@ -1,8 +1,11 @@
 """Reach, judged by brute force: every row alone, one `autograd.grad` per pair of steps."""
 
+import json
+
 import pytest
 import torch
 from tests.flow.by_hand import reach_of_row
+from torch import nn
 
 import gateflow
 from gateflow import cells
@@ -44,3 +47,63 @@ def test_every_cell_both_directions_two_layers_ragged(name):
     found = reach(model, x, weighted(v, lengths=LENGTHS), floor=0)
     assert list(found.layers) == ["l0", "l0_reverse", "l1", "l1_reverse"]
     assert_reach(found, model, x, v, LENGTHS)
+
+
+def test_in_portions_it_is_the_same():
+    model, x = gateflow.GRU(3, 4, num_layers=2), torch.randn(20, 2, 3)
+    whole = reach(model, x)
+    parts = reach(model, x, memory_limit=95_000)
+    for one, other in zip(whole.layers.values(), parts.layers.values(), strict=True):
+        torch.testing.assert_close(one.norms, other.norms, equal_nan=True)
+
+
+def test_a_sample_says_how_far_off_it_may_be():
+    model, x = gateflow.LSTM(3, 8), torch.randn(80, 2, 3)
+    whole, sample = reach(model, x), reach(model, x, targets=16)
+    assert (whole.sampling.exact, sample.sampling.exact) == (True, False)
+    one, other = whole.layers["l0"], sample.layers["l0"]
+    assert len(other.targets) == 16
+    torch.testing.assert_close(other.norms, one.norms[list(other.targets)], equal_nan=True)
+    assert not one.decay.errors[:40].any()
+    off = (one.decay.values[1:20] / other.decay.values[1:20]).log().abs()
+    assert (off < 3 * other.decay.errors[1:20]).double().mean() > 0.8
+    low, high = other.decay.horizon_between()
+    assert low <= one.horizon <= high
+
+
+def test_thousands_of_steps_are_sampled():
+    found = reach(gateflow.GRU(1, 2), torch.randn(1100, 1, 1))
+    assert (len(found.sampling.targets), found.sampling.among) == (128, 1100)
+    assert "sampled: 128 of 1100 steps" in " ".join(str(found).split())
+
+
+def test_the_horizon_of_a_known_decay():
+    layer = nn.RNN(1, 1, dtype=torch.float64)
+    with torch.no_grad():  # h_t = tanh(x_t + 0.5 h_{t-1}) near 0: each step back halves the gradient
+        for weight, value in zip(layer.parameters(), (1.0, 0.5, 0.0, 0.0), strict=True):
+            weight.fill_(value)
+    found = reach(layer, torch.zeros(30, 1, 1, dtype=torch.float64)).layers["l0"]
+    torch.testing.assert_close(found.decay.values, 0.5 ** torch.arange(30, dtype=torch.float64))
+    assert (found.horizon, found.open) == (6, False)  # 2^-6 > 1 % > 2^-7
+    assert found.decay.half_life == pytest.approx(1)
+    assert found.left_at(3) == pytest.approx(1 / 8)
+
+
+def test_below_the_floor_a_target_is_not_followed():
+    layer, x = gateflow.RNN(3, 8), torch.randn(40, 2, 3)
+    exact, cut = (reach(layer, x, floor=floor).layers["l0"] for floor in (0, 1e-3))
+    followed = cut.norms > 0
+    torch.testing.assert_close(cut.norms[followed], exact.norms[followed])
+    ended = (cut.norms == 0) & exact.norms.isfinite()
+    own = exact.norms.diagonal().T[:, None]
+    assert ended.any()
+    assert (exact.norms / own)[ended].max() < 1e-2
+    assert exact.horizon == cut.horizon
+
+
+def test_prints_and_turns_into_a_dictionary():
+    found = reach(gateflow.GRU(3, 4, num_layers=2), torch.randn(20, 2, 3))
+    assert f"Gradient horizon: {found.horizon} steps" in str(found)
+    again = json.loads(json.dumps(found.to_dict()))
+    assert again["layers"][1]["name"] == "l1"
+    assert again["layers"][0]["matrix"][0][1] is None

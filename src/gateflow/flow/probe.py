@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gateflow import cells, layers
 from gateflow.cells import Cell
-from gateflow.errors import FlowError
+from gateflow.errors import FlowError, NonFiniteError
 from gateflow.flow.graph import leaves_behind
 from gateflow.flow.replay import Hold, Pass, State, replay
 from gateflow.layers.stack import Stack, layers_run_by
@@ -178,6 +178,8 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> li
 @torch.no_grad()
 def _compare(name: str, own: Tensor, replayed: Tensor) -> None:
     scale, tolerance = max(1.0, float(own.abs().max())), _TOLERANCE.get(own.dtype, 5e-2)
+    if not bool(own.isfinite().all()):
+        raise NonFiniteError(f"{name} computes NaN or infinity on this batch: look for them in the batch itself")
     error = float((own - replayed).abs().max()) / scale
     if not error <= tolerance:
         raise FlowError(
