@@ -13,6 +13,7 @@ from gateflow.cli.cells import cells
 from gateflow.cli.compare import compare
 from gateflow.cli.doctor import doctor
 from gateflow.cli.evaluate import evaluate
+from gateflow.cli.explain import explain
 from gateflow.cli.generate import generate
 from gateflow.cli.quickstart import quickstart
 from gateflow.cli.resume import resume
@@ -39,5 +40,5 @@ def gateflow(
 app.command()(quickstart)
 train.command("lm")(train_lm)
 app.add_typer(train, name="train")
-for verb in (resume, evaluate, generate, agreement, cells, compare, bench, doctor):
+for verb in (resume, evaluate, generate, agreement, cells, explain, compare, bench, doctor):
     app.command()(verb)

@@ -1,0 +1,156 @@
+"""``gateflow explain``: what the compiler makes of a cell, from its traced step to C++."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from gateflow.cli.output import AsJson, print_json
+
+if TYPE_CHECKING:
+    from gateflow.cells import Cell
+    from gateflow.compiler.graph import Weight
+    from gateflow.compiler.plan import Pass, Plan
+    from gateflow.compiler.programs import Programs
+
+INPUT_SIZE, HIDDEN_SIZE = 3, 4
+"""They differ, so that rows of the input and of the state are told apart; no stage depends on more than that."""
+
+
+class Stage(StrEnum):
+    """What the compiler makes, in order."""
+
+    graph, backward, plan, cpp = "graph", "backward", "plan", "cpp"
+
+
+LANGUAGES = {Stage.graph: "python", Stage.backward: "python", Stage.plan: "text", Stage.cpp: "cpp"}
+PLANS = {
+    "infer": "forward; keeps the states alone",
+    "train": "forward; keeps what the way back needs",
+    "backward": "from the last step to the first",
+}
+
+
+def explain(
+    cell: Annotated[str, typer.Argument(help="A name, or package.module:Class for one of your own.")],
+    stage: Annotated[Stage | None, typer.Option(help="The text of one stage.", show_default=False)] = None,
+    json: AsJson = False,
+) -> None:
+    """What the compiler makes of a cell: passes over each step, products taken out of the loop, what training keeps.
+
+    Example: `gateflow explain full_gru --stage plan`
+    """
+    from gateflow.cells import get
+
+    equations = get(cell)(INPUT_SIZE, HIDDEN_SIZE)
+    programs = _compiled(equations)
+    if stage is None:
+        facts = {"cell": cell, **_facts(equations, programs)}
+        print_json(facts) if json else typer.echo(_story(facts))
+    elif json:
+        print_json({"cell": cell, "stage": stage, "text": _text(stage, programs)})
+    else:
+        _print_text(_text(stage, programs), LANGUAGES[stage])
+
+
+def _compiled(equations: Cell) -> Programs:
+    from gateflow.compiler import compile_cell
+    from gateflow.errors import UnsupportedStepError
+
+    try:
+        return compile_cell(equations).programs
+    except UnsupportedStepError as refusal:
+        raise UnsupportedStepError(f"{refusal}.\nIt runs all the same, on the slower reference loop.") from refusal
+
+
+def _text(stage: Stage, programs: Programs) -> str:
+    from gateflow.compiler.emit_cpp import emit
+
+    texts: dict[Stage, Callable[[], str]] = {
+        Stage.graph: lambda: str(programs.graph),
+        Stage.backward: lambda: str(programs.backward_graph),
+        Stage.plan: lambda: "\n\n".join(f"# {n}: {what}\n{getattr(programs, n)}" for n, what in PLANS.items()),
+        Stage.cpp: lambda: emit(programs).rstrip(),
+    }
+    return texts[stage]()
+
+
+def _print_text(text: str, language: str) -> None:
+    """In colour on a terminal, and as it is into a file or pipe."""
+    console = Console()
+    if console.is_terminal:
+        from rich.syntax import Syntax
+
+        console.print(Syntax(text, language, theme="ansi_dark", background_color="default", word_wrap=True))
+    else:
+        typer.echo(text)
+
+
+def _facts(equations: Cell, programs: Programs) -> dict[str, Any]:
+    import inspect
+
+    from gateflow.compiler.graph import in_order, names_of
+    from gateflow.recurrence import choose
+
+    choice, names = choose(equations), names_of(in_order(programs.backward_graph.forward.new_states))
+    return {
+        "equation": inspect.cleandoc(equations.equation) or inspect.cleandoc("\n" + inspect.getsource(equations.step)),
+        "path": choice.path,
+        "reason": choice.reason,
+        "hoisted": [_part(weight, equations) for weight in programs.hoisted_weights],
+        "kept": [names[node] for node in programs.saved],
+        "forward": _passes(programs.train, equations),
+        "backward": _passes(programs.backward, equations),
+        "after": list(dict.fromkeys(delta.weight.name for delta in programs.backward_graph.deltas)),
+    }
+
+
+def _passes(plan: Plan, equations: Cell) -> list[str]:
+    return [_pass(each, equations) for each in plan.passes]
+
+
+def _pass(each: Pass, equations: Cell) -> str:
+    """Its products, and how much is computed unit by unit."""
+    parts = [
+        f"{', '.join(_part(weight, equations) for block in term.weights for weight in block)} @ {term.operand}"
+        for term in each.terms
+    ]
+    parts += [_counted(each.body, "operation")] * bool(each.body) + [_counted(each.means, "mean")] * bool(each.means)
+    return "; ".join([*parts, *(f"sums the gradient of {name}" for name, _ in each.gathers)])
+
+
+def _part(weight: Weight, equations: Cell) -> str:
+    """The declared part of a cell that a block of weights belongs to."""
+    parts = {"weight_ih": (*equations.gates, *equations.inputs), "weight_hh": equations.gates}
+    name = parts[weight.name][weight.block] if weight.name in parts else weight.name.removeprefix("weight_")
+    return f"{name}ᵀ" if weight.transposed else name
+
+
+def _story(facts: dict[str, Any]) -> str:
+    hoisted, kept, after = (", ".join(facts[name]) for name in ("hoisted", "kept", "after"))
+    told = [
+        ("path", f"{facts['path']}: {facts['reason']}"),
+        ("before the loop", f"{hoisted} @ x, for many steps at once" if hoisted else "nothing"),
+        ("each step", f"{_counted(facts['forward'], 'pass', 'es')} over the units"),
+        *_numbered(facts["forward"]),
+        ("kept", f"{kept}, beside the states" if kept else "the states"),
+        *([("", 'with memory="lean" the states alone; the rest is computed again')] if kept else []),
+        ("each step back", _counted(facts["backward"], "pass", "es")),
+        *_numbered(facts["backward"]),
+        ("after the loop", f"the gradients of {after}" if after else "nothing"),
+    ]
+    lines = [f"{what:<17}{text}" for what, text in told]
+    stages = f"The text of a stage: gateflow explain {facts['cell']} --stage {'|'.join(Stage)}"
+    return "\n".join([facts["equation"], "", *lines, "", stages])
+
+
+def _numbered(passes: list[str]) -> list[tuple[str, str]]:
+    return [(f"  pass {k}", text) for k, text in enumerate(passes)]
+
+
+def _counted(things: Sequence[object], one: str, ending: str = "s") -> str:
+    return f"{len(things)} {one}{ending * (len(things) != 1)}"
