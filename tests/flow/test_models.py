@@ -181,6 +181,18 @@ def test_masks_of_dropout_and_zoneout_are_those_of_the_run():
         assert found.error < 1e-12
 
 
+def test_under_autocast_the_replay_is_in_full_precision():
+    model, x = nn.Sequential(nn.Linear(3, 3), gateflow.LSTM(3, 4)), torch.randn(6, 2, 3)
+
+    def loss(model, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(x)[0].float().square().sum()
+
+    half, full = (reach(model, x, f).layers["1.l0"] for f in (loss, lambda m, x: m(x)[0].square().sum()))
+    assert half.norms.dtype == torch.float32
+    torch.testing.assert_close(half.decay.values[:3], full.decay.values[:3], rtol=0.1, atol=0)
+
+
 def test_a_step_that_mixes_units_is_left_to_autograd():
     class Ordered(gateflow.Cell):
         states = ("c",)

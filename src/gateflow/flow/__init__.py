@@ -3,9 +3,10 @@
 from gateflow.flow.activations import Activation
 from gateflow.flow.gates import Gates, LayerGates, gates
 from gateflow.flow.layer_reach import LayerReach
+from gateflow.flow.layer_terms import LayerTerms
 from gateflow.flow.lyapunov import LayerLyapunov, Lyapunov, lyapunov
 from gateflow.flow.reach import Reach, reach
-from gateflow.flow.terms import LayerTerms, Terms, terms
+from gateflow.flow.terms import Terms, terms
 
 __all__ = [
     "Activation",

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gateflow import cells, layers
 from gateflow.cells import Cell
 from gateflow.errors import FlowError, NonFiniteError
+from gateflow.flow import twins
 from gateflow.flow.graph import leaves_behind
 from gateflow.flow.replay import Hold, Pass, State, replay
 from gateflow.layers.stack import Stack, layers_run_by
@@ -20,8 +20,6 @@ from gateflow.recurrence import reverse, run_layer
 
 __all__ = ["layer_name", "probed", "tensors_in"]
 
-_TWINS = {nn.RNN: layers.RNN, nn.GRU: layers.GRU, nn.LSTM: layers.LSTM}
-_TORCH_CELLS: dict[type[nn.Module], type[Cell]] = {nn.LSTMCell: cells.LSTM, nn.GRUCell: cells.GRU}
 # How far a replay may be from the model's own run, relative to its largest value: other kernels, other rounding.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
@@ -63,7 +61,7 @@ class _Probe:
 
     def torch_layer(self, module: nn.RNNBase, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """Forward hook of `torch.nn.RNN`, `GRU` and `LSTM`: a twin of ours computes the output over their weights."""
-        twin = _twin(module)
+        twin = twins.layer_of(module)
         self.names[twin] = self.names[module]
         self.twins.add(twin)
         weights = {name: getattr(module, name) for name, _ in twin.named_parameters()}
@@ -74,11 +72,8 @@ class _Probe:
     def torch_cell(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """Forward hook of `torch.nn.RNNCell`, `GRUCell` and `LSTMCell`, called in a loop of the user's own."""
         x, hx = _arguments(args, kwargs, "input", "hx")
-        kind = _TORCH_CELLS.get(type(module)) or {"tanh": cells.Elman, "relu": cells.ElmanReLU}[module.nonlinearity]
-        cell = kind(module.input_size, module.hidden_size, bias=module.bias, device="meta")
-        cell = cell.over({name: getattr(module, name) for name in cell._parameters})
         state = hx if isinstance(hx, tuple) else None if hx is None else (hx,)
-        final = self._one_step(module, cell, x, state, next(tensors_in(output)))
+        final = self._one_step(module, twins.cell_of(module), x, state, next(tensors_in(output)))
         return final if isinstance(module, nn.LSTMCell) else final[0]
 
     def own_cell(self, cell: Cell, args: tuple[Any, ...], kwargs: dict[str, Any], output: State) -> State:
@@ -150,7 +145,7 @@ def _hook_of(probe: _Probe, module: nn.Module) -> Any:
 
 def _go_on(done: Pass, earlier: list[Pass]) -> None:
     """A call whose state comes from an earlier call of the same cell continues its sequence."""
-    linked, same = leaves_behind(done.start), [p for p in earlier if p.name == done.name]
+    linked, same = leaves_behind(done.start), [p for p in earlier if p.name == done.name and p.rows == done.rows]
     for before in reversed(same):
         reached = any(leaf in linked for leaf in (before.y, *before.final))
         ends = [part[-1] for part in before.states]
@@ -158,16 +153,7 @@ def _go_on(done: Pass, earlier: list[Pass]) -> None:
             done.sequence, done.offset = before.sequence, before.offset + before.steps
             done.cut = not reached
             return
-    done.sequence = 1 + max((p.sequence for p in same), default=-1)
-
-
-def _twin(module: nn.RNNBase) -> Any:
-    kind = next(kind for kind in _TWINS if isinstance(module, kind))
-    names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional")
-    options = {name: getattr(module, name) for name in names} | {"device": "meta"}
-    options |= {"proj_size": module.proj_size} if kind is nn.LSTM else {}
-    options |= {"nonlinearity": module.nonlinearity} if kind is nn.RNN else {}
-    return _TWINS[kind](**options)
+    done.sequence = 1 + max((p.sequence for p in earlier if p.name == done.name), default=-1)
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> list[Any]:

@@ -104,7 +104,8 @@ def reach(
     """
     run = trace(model, batch, loss, seed)
     sampling = chosen(run, targets, seed)
-    floor = torch.finfo(run.passes[0].x.dtype).eps if floor is None else floor
+    if floor is None:
+        floor = min(torch.finfo(run.passes[0].x.dtype).eps, torch.finfo(torch.float32).eps)
     norms = Norms(run, sampling)
     for portion in portions(run, sampling.targets, memory_limit):
         norms.begin(len(portion))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,17 +100,26 @@ def replay(
     hold: Hold = None,
     reversed: bool = False,
 ) -> Pass:
-    """Runs `cell` over `x [T, B, I]`, given in processing order, and keeps the states."""
-    cell = cell.over({n: w.detach() for n, w in cell._parameters.items() if w is not None})
-    done = Pass(name, cell, x, start, (), valid, hold, reversed, x, ())
-    bound, state, kept = cell.bind(), start, [start]
-    for p, x_p in enumerate(x.unbind(0)):
-        new = done.advance(bound, x_p, state, slice(p * done.rows, (p + 1) * done.rows))
-        if valid is not None:
-            new = tuple(torch.where(valid[p], n, old) for n, old in zip(new, state, strict=True))
-        state = new
-        kept.append(state)
-    done.states = tuple(torch.stack(parts) for parts in zip(*kept, strict=True))
+    """Runs `cell` over `x [T, B, I]`, given in processing order, and keeps the states. Autocast stays outside."""
+    weights = {n: w.detach() for n, w in cell._parameters.items() if w is not None}
+    dtype = next(iter(weights.values())).dtype
+    with torch.enable_grad():
+        x, start = x.to(dtype), tuple(part.to(dtype) for part in start)
+    done = Pass(name, cell.over(weights), x, start, (), valid, hold, reversed, x, ())
+    with torch.autocast(x.device.type, enabled=False):
+        done.states = tuple(torch.stack(parts) for parts in zip(*_states(done), strict=True))
     done.y = done.states[0][1:].clone().requires_grad_()
     done.final = tuple(part[-1].clone().requires_grad_() for part in done.states)
     return done
+
+
+def _states(done: Pass) -> Iterator[State]:
+    """The state before the first step and after each."""
+    cell, state = done.cell.bind(), done.start
+    yield state
+    for p, x in enumerate(done.x.unbind(0)):
+        new = done.advance(cell, x, state, slice(p * done.rows, (p + 1) * done.rows))
+        if done.valid is not None:
+            new = tuple(torch.where(done.valid[p], n, old) for n, old in zip(new, state, strict=True))
+        state = new
+        yield state

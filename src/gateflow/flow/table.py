@@ -42,7 +42,7 @@ def sparkline(values: Sequence[float], low: float, high: float, width: int = 28)
 
     Example:
         >>> sparkline([0.0, 0.5, 1.0], 0.0, 1.0)
-        '▁▄█'
+        '▁▅█'
     """
     step = max(1, math.ceil(len(values) / width))
     groups = ([v for v in values[k : k + step] if not math.isnan(v)] for k in range(0, len(values), step))
