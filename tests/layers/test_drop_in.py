@@ -134,7 +134,7 @@ def test_same_constructor_and_same_initial_weights_for_a_seed(kind):
             p for p in inspect.signature(ours_type.__init__).parameters if p not in ("self", "device", "dtype")
         ]
         theirs = inspect.signature(theirs_type.__base__.__init__).parameters
-        assert set(arguments) - {"nonlinearity"} <= set(theirs)
+        assert set(arguments) - {"nonlinearity", "memory"} <= set(theirs)
     torch.manual_seed(5)
     a = ours_type(I, H, 2, bidirectional=True, **extra)
     torch.manual_seed(5)

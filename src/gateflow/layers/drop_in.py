@@ -31,11 +31,12 @@ class _DropIn(Stack):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
+        memory: str,
         **placement: Any,
     ):
         if not isinstance(num_layers, int) or num_layers < 1:
             raise ConfigError(f"num_layers must be a positive integer, got {num_layers!r}")
-        options = Options(bias=bias, dropout=dropout, bidirectional=bidirectional)
+        options = Options(bias=bias, dropout=dropout, bidirectional=bidirectional, memory=memory)
         super().__init__([factory] * num_layers, input_size, [hidden_size] * num_layers, options, **placement)
         self.hidden_size, self.bias, self.batch_first, self.dropout = hidden_size, bias, batch_first, dropout
         self.proj_size = 0
@@ -49,10 +50,11 @@ class _DropIn(Stack):
         """Does nothing: there is no flat copy of the weights to keep compact."""
 
     def extra_repr(self) -> str:
-        """The arguments, as `torch.nn` prints them."""
+        """The arguments, as `torch.nn` prints them, and ours where it is not the default."""
         shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         changed = [f"{n}={getattr(self, n)}" for n, default in shown.items() if getattr(self, n) != default]
-        return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
+        memory = [f"memory={self.options.memory!r}"] if self.options.memory != "fast" else []
+        return ", ".join([str(self.input_size), str(self.hidden_size), *changed, *memory])
 
     def _forward(self, x: Tensor | PackedSequence, hx: tuple[Tensor, ...] | None) -> tuple[Any, tuple[Tensor, ...]]:
         sequences, batched = self._opened(x)
@@ -110,6 +112,7 @@ class RNN(_OneState):
     Args:
         input_size, hidden_size: sizes `I` and `H`.
         num_layers, nonlinearity ("tanh" or "relu"), bias, batch_first, dropout, bidirectional, device, dtype: as there.
+        memory: "fast" or "lean", see `Recurrent`.
 
     Shape: input `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` without a batch, or packed; `hx [L·D, B, H]`.
 
@@ -135,6 +138,8 @@ class RNN(_OneState):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        memory: str = "fast",
     ):
         kinds = {"tanh": cells.Elman, "relu": cells.ElmanReLU}
         if nonlinearity not in kinds:
@@ -142,7 +147,7 @@ class RNN(_OneState):
         placement: dict[str, Any] = {"device": device, "dtype": dtype}
         factory = kinds[nonlinearity]
         super().__init__(
-            factory, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **placement
+            factory, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, memory, **placement
         )
         self.nonlinearity, self.mode = nonlinearity, f"RNN_{nonlinearity.upper()}"
 
@@ -153,6 +158,7 @@ class GRU(_OneState):
     Args:
         input_size, hidden_size: sizes `I` and `H`.
         num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as there.
+        memory: "fast" or "lean", see `Recurrent`.
 
     Shape: input `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` without a batch, or packed; `hx [L·D, B, H]`.
 
@@ -179,10 +185,21 @@ class GRU(_OneState):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        memory: str = "fast",
     ):
         placement: dict[str, Any] = {"device": device, "dtype": dtype}
         super().__init__(
-            cells.GRU, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **placement
+            cells.GRU,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            memory,
+            **placement,
         )
 
 
@@ -193,6 +210,7 @@ class LSTM(_DropIn):
         input_size, hidden_size: sizes `I` and `H`.
         proj_size: if positive, the output is a product `W_hr` of the memory's reading, of this size.
         num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as there.
+        memory: "fast" or "lean", see `Recurrent`.
 
     Shape: input `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` without a batch, or packed; `hx` is
         `(h [L·D, B, P or H], c [L·D, B, H])`.
@@ -221,13 +239,15 @@ class LSTM(_DropIn):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        memory: str = "fast",
     ):
         factory: CellFactory = cells.LSTM
         if proj_size:
             factory = functools.partial(cells.ProjectedLSTM, proj_size=proj_size)
         placement: dict[str, Any] = {"device": device, "dtype": dtype}
         super().__init__(
-            factory, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **placement
+            factory, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, memory, **placement
         )
         self.proj_size = proj_size
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gateflow.errors import ConfigError
 from gateflow.layers.skip import Highway, Residual
 
-__all__ = ["MERGES", "SKIPS", "Options"]
+__all__ = ["MEMORY", "MERGES", "SKIPS", "Options"]
 
 MERGES: dict[str | None, Callable[[Tensor, Tensor], Tensor]] = {
     "concat": lambda forward, backward: torch.cat((forward, backward), dim=-1),
@@ -19,6 +19,7 @@ MERGES: dict[str | None, Callable[[Tensor, Tensor], Tensor]] = {
     "mean": lambda forward, backward: (forward + backward) / 2,
     "mul": torch.mul,
 }
+MEMORY = ("fast", "lean")
 SKIPS: dict[str, Callable[..., nn.Module]] = {"residual": Residual, "highway": Highway}
 
 
@@ -35,6 +36,7 @@ class Options:
     weight_dropout: float = 0.0
     zoneout: float | Sequence[float] = 0.0
     learn_initial_state: bool = False
+    memory: str = "fast"
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -47,3 +49,5 @@ class Options:
             raise ConfigError(f"merge must be one of {', '.join(map(repr, MERGES))} or None; found {self.merge!r}")
         if self.skip not in (*SKIPS, None):
             raise ConfigError(f"skip must be one of {', '.join(map(repr, SKIPS))} or None; found {self.skip!r}")
+        if self.memory not in MEMORY:
+            raise ConfigError(f"memory must be one of {', '.join(map(repr, MEMORY))}; found {self.memory!r}")

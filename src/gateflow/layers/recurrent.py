@@ -43,6 +43,9 @@ class Recurrent(Stack):
             In eval mode its expectation is used.
         learn_initial_state: the state before the first step is learned (from zero) where none is given.
         dense: sizes of dense ReLU layers on top, applied to each step on its own.
+        memory: what training keeps of each step on the native path: "fast" the states and whatever the backward pass
+            needs of its values (about one row per gate), "lean" the states alone; the rest is then computed again,
+            chunk by chunk. Same results, less memory, slower backward. The other paths keep what torch keeps.
         strict: raise `PathError` instead of running on the slow reference loop.
         device, dtype: where and in what precision the weights live.
 

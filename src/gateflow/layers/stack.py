@@ -125,7 +125,7 @@ class Stack(nn.Module):
         observer = _observer.get()
         if observer is not None:
             return observer(self, k, cells, x, states, lengths, zoneout)
-        return run_layer(cells, x, states, lengths, zoneout=zoneout, strict=options.strict)
+        return run_layer(cells, x, states, lengths, zoneout=zoneout, memory=options.memory, strict=options.strict)
 
     def _between_layers(self, x: Tensor) -> Tensor:
         x = F.dropout(x, self.options.dropout, self.training)
