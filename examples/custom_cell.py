@@ -1,8 +1,13 @@
-"""A cell of your own, trained: a GRU in which each unit learns a pace of its own. It must recall the first input."""
+"""A cell of your own, trained: a GRU in which each unit learns a pace of its own. It must recall the first input.
+
+python examples/custom_cell.py
+cd examples && gateflow explain custom_cell:PacedGRU        # what the compiler makes of it
+"""
 
 import torch
 
 from gateflow import Cell, Recurrent
+from gateflow.recurrence import explain
 
 
 class PacedGRU(Cell):
@@ -18,6 +23,7 @@ class PacedGRU(Cell):
 if __name__ == "__main__":
     torch.manual_seed(0)
     layer, read = Recurrent(PacedGRU, 4, 32), torch.nn.Linear(32, 2)
+    print(explain(layer))
     optimizer = torch.optim.Adam([*layer.parameters(), *read.parameters()], lr=1e-2)
     for update in range(301):
         x = torch.randn(10, 64, 4)

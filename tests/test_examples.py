@@ -1,16 +1,31 @@
 """Every example runs and does what it says."""
 
 import runpy
+import sys
 from pathlib import Path
+
+import pytest
+
+from gateflow.cli import main
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def test_the_custom_cell_learns(capsys):
     runpy.run_path(str(EXAMPLES / "custom_cell.py"), run_name="__main__")
-    losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    path, *updates = capsys.readouterr().out.splitlines()
+    assert path.startswith("layer 0  PacedGRU: ")
+    losses = [float(line.split()[-1]) for line in updates]
     assert losses[0] > 0.6
     assert losses[-1] < 0.2, "it starts at chance, 0.69, and learns to recall the first input"
+
+
+def test_the_custom_cell_is_explained_as_its_docstring_says(monkeypatch, capsys):
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit, match="0"):
+        main(["explain", "custom_cell:PacedGRU"])
+    assert "u = torch.sigmoid(self.update(c, x)) * torch.sigmoid(self.pace - 2)" in capsys.readouterr().out
 
 
 def test_no_example_is_left_out():
