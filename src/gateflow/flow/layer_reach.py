@@ -93,10 +93,18 @@ class LayerReach:
         horizon = f"≥ {self.horizon}" if self.open else str(self.horizon)
         horizon += "" if exact else f" ({low} to {high})"
         half_life = "none" if math.isinf(self.decay.half_life) else f"{self.decay.half_life:.1f}"
-        left = ["" if math.isnan(v := self.left_at(lag)) else f"{v:.0e}" for lag in (1, 10, 100)]
-        logs = [math.log10(v) if v > 0 else -math.inf for v in self.decay.values.tolist()]
-        steps = str(self.norms.shape[1])
-        return [self.name, steps, horizon, half_life, *left, sparkline(logs, -8.0, 0.0)]
+        figures = [self._figure(lag) for lag in (1, 10, 100)]
+        return [self.name, str(self.norms.shape[1]), horizon, half_life, *figures, self._line()]
+
+    def _figure(self, lag: int) -> str:
+        left = self.left_at(lag)
+        return "" if math.isnan(left) else f"{'<' if left <= self.decay.floor else ''}{left:.0e}"
+
+    def _line(self) -> str:
+        """The decay down to where it was followed, and the lag of its end."""
+        end = self.decay.horizon(1.5 * self.decay.floor)
+        logs = self.decay.values[: end + 1].clamp(min=1e-30).log10()
+        return f"{sparkline(logs.tolist(), -8.0, 0.0)} {end}"
 
 
 def _number(value: float) -> float | None:

@@ -46,8 +46,9 @@ class Reach(Printable):
     def __rich__(self) -> Any:
         table = columns(
             f"Gradient horizon: {self.horizon} steps",
-            f"horizon: largest lag with 1 % of the gradient left; decay: log10 from 1 down to 1e-8. {self.sampling}.",
-            *("layer", "steps", "horizon", "half-life", "lag 1", "lag 10", "lag 100", "decay with lag →"),
+            "horizon: largest lag with 1 % of the gradient left. lag n: what is left there. decay: logarithmic, from 1 "
+            f"down to 1e-8, and the lag at which the line ends. {self.sampling}.",
+            *("layer", "steps", "horizon", "half-life", "lag 1", "lag 10", "lag 100", "decay →"),
         )
         for layer in self.layers.values():
             table.add_row(*layer.row(self.sampling.exact))
