@@ -32,6 +32,13 @@ def test_it_finds_what_there_is(gateflow):
     found = facts(result)
     assert f"torch {torch.__version__}" in found["packages"]["found"]
     assert found["threads"]["found"].startswith(f"{torch.get_num_threads()} on ")
+    by_path = {what: fact["found"].split(", ") for what, fact in found.items() if what.endswith(" path")}
+    assert sorted(name for listed in by_path.values() for name in listed) == sorted(cells.names())
+
+
+def test_without_a_compiler_cells_run_on_the_other_paths(gateflow, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    found = facts(gateflow("doctor", "--json"))
     by_path = {path: found[f"{path} path"]["found"].split(", ") for path in ("vendor", "reference")}
     assert {"lstm", "gru", "elman"} <= set(by_path["vendor"])
     assert sorted(by_path["vendor"] + by_path["reference"]) == sorted(cells.names())
