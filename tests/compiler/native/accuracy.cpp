@@ -26,13 +26,13 @@ double sigmoid(double x) { return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / 
 double softplus(double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(-std::fabs(x))) + (x - x); }
 
 const Function functions[] = {
-    {"exp", 2, inf, gateflow::exp, [](double x) { return std::exp(x); }},
-    {"log", 2, inf, gateflow::log, [](double x) { return std::log(x); }},
-    {"tanh", 3, 1, gateflow::tanh, [](double x) { return std::tanh(x); }},
-    {"sigmoid", 3, 1, gateflow::sigmoid, sigmoid},
-    {"softplus", 4, inf, gateflow::softplus, [](double x) { return std::isinf(x) ? (x > 0 ? x : 0) : softplus(x); }},
+    {"exp", 1.2, inf, gateflow::exp, [](double x) { return std::exp(x); }},
+    {"log", 1.2, inf, gateflow::log, [](double x) { return std::log(x); }},
+    {"tanh", 2.65, 1, gateflow::tanh, [](double x) { return std::tanh(x); }},
+    {"sigmoid", 2.5, 1, gateflow::sigmoid, sigmoid},
+    {"softplus", 3, inf, gateflow::softplus, [](double x) { return std::isinf(x) ? (x > 0 ? x : 0) : softplus(x); }},
     {"sqrt", 0.5001, inf, gateflow::sqrt, [](double x) { return std::sqrt(x); }},
-    {"reciprocal", 1, inf, gateflow::reciprocal, [](double x) { return 1 / x; }},
+    {"reciprocal", 0.55, inf, gateflow::reciprocal, [](double x) { return 1 / x; }},
     {"abs", 0, inf, gateflow::abs, [](double x) { return std::fabs(x); }},
     {"relu", 0, inf, gateflow::relu, [](double x) { return x < 0 ? 0 : x; }},
 };
