@@ -13,7 +13,7 @@ import torch
 from tests.training.tiny import EchoTask
 
 from gateflow.training.loop import Loop
-from gateflow.training.processes import join_processes
+from gateflow.training.processes import join_processes, leave_processes
 from gateflow.training.runs import Run
 
 OPTIONS = {"log_every": 1, "clip": 0.2, "accumulate": 2}
@@ -39,7 +39,7 @@ def main(path: Path) -> None:
     assert Loop(task, run.config().training, run, accelerator, [CtrlC()]).train().interrupted
     task = EchoTask(0.0, accelerator.process_index, accelerator.num_processes)
     assert not Loop(task, run.config().training, run, accelerator).train().interrupted
-    accelerator.end_training()
+    leave_processes(accelerator)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from gateflow.tasks.language_model import perplexity
 from gateflow.training.config import RunConfig
 from gateflow.training.language_model import LanguageModelTask
 from gateflow.training.loop import Loop
-from gateflow.training.processes import join_processes
+from gateflow.training.processes import join_processes, leave_processes
 from gateflow.training.runs import Run
 from gateflow.training.set_up import set_up
 from gateflow.training.task import Listener, Outcome
@@ -47,7 +47,7 @@ def train_run(run: Run, accelerator: Accelerator | None = None, *, json: bool) -
         outcome = Loop(task, config.training, run, accelerator, listeners).train()
     if accelerator.is_main_process:
         report(run, outcome, json=json)
-    accelerator.end_training()
+    leave_processes(accelerator, INTERRUPTED if outcome.interrupted else 0)
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 
 import torch
@@ -43,6 +45,20 @@ def every_process(accelerator: Accelerator, states: Mapping[str, Tensor]) -> lis
         return [dict(states)]
     gathered = {name: accelerator.gather(part[None].to(accelerator.device)).cpu() for name, part in states.items()}  # type: ignore[union-attr]
     return [{name: part[i] for name, part in gathered.items()} for i in range(accelerator.num_processes)]
+
+
+def leave_processes(accelerator: Accelerator, code: int = 0) -> None:
+    """Ends the work with the other processes; as one of several this process ends here, with that exit code.
+
+    Gloo's threads live as long as the process, and may still be dropping the tensors of the last exchange. Were Python
+    shut down under them as usual, the process would now and then abort after all its work is done.
+    """
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    if accelerator.num_processes > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def join_processes(settings: TrainingConfig) -> Accelerator:
