@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import isinf
 
-from gateflow.compiler.graph import Node, in_order, names_of
+from gateflow.compiler.graph import LEAVES, Node, in_order, names_of
 from gateflow.compiler.plan import Kind, Pass, Plan, Term
 from gateflow.compiler.programs import Programs
 
@@ -98,7 +98,7 @@ def _pass(k: int, p: Pass, plan: Plan, terms: int, gathered: int) -> list[str]:
     if p.terms:
         listed = ", ".join(_term(term, plan, terms + i) for i, term in enumerate(p.terms))
         head.append(f"    static constexpr Term terms[] = {{{listed}}};")
-    return [*head, *_point(p, plan, gathered), *_numbers(p, plan), "};"]
+    return [*head, *_point(p, plan, gathered), *_fetch(p, plan), *_numbers(p, plan), "};"]
 
 
 def _term(term: Term, plan: Plan, index: int) -> str:
@@ -114,10 +114,7 @@ def _overwrites(p: Pass, plan: Plan) -> bool:
 
 def _point(p: Pass, plan: Plan, gathered: int) -> list[str]:
     slot = plan.rows.index
-    names = names_of(
-        in_order([*(n for n, _ in p.stores), *p.body, *p.products, *p.loads, *(m.args[0] for m in p.means)])
-    )
-    names |= {n: _literal(n) for n in names if n.op == "constant"}
+    names = _names([*(n for n, _ in p.stores), *p.body, *p.products, *p.loads, *(m.args[0] for m in p.means)])
     biases = {n: f" + rows.load({slot(row)}, m, j, n)" for n, row in p.biases()}
     lines = [f"const V {names[n]} = load(sum + {i} * lanes<T>){biases.get(n, '')};" for i, n in enumerate(p.products)]
     used = {a for n in p.body for a in n.args} | {n for n, _ in (*p.stores, *p.gathers)} | {m.args[0] for m in p.means}
@@ -136,6 +133,22 @@ def _point(p: Pass, plan: Plan, gathered: int) -> list[str]:
     ]
 
 
+def _fetch(p: Pass, plan: Plan) -> list[str]:
+    """What comes from far: rows of this step, and those that will be written."""
+    calls = {row: "fetch" for row in p.loads.values()} | {row: "fetch_to_write" for _, row in p.stores}
+    far = {row: call for row, call in calls.items() if p.products and row.kind is not Kind.FIXED and row.width != "1"}
+    lines = [f"        rows.{call}({plan.rows.index(row)}, m, j);" for row, call in far.items()]
+    arguments = "const R& rows, int64_t m, int64_t j" if lines else "const R&, int64_t, int64_t"
+    return [f"    static GATEFLOW_INLINE void fetch({arguments}) {{", *lines, "    }"]
+
+
+def _names(nodes: Sequence[Node]) -> dict[Node, str]:
+    """Names for C++. Those of a user have a number behind them, so that none is a word of C++ or of the frame."""
+    names = names_of(in_order(nodes))
+    own = {n: f"{names[n]}_{k}" for k, n in enumerate(names) if n.op in LEAVES}
+    return names | own | {n: _literal(n) for n in names if n.op == "constant"}
+
+
 def _load(slot: int, width: str) -> str:
     return f"rows.number({slot}, m)" if width == "1" else f"rows.load({slot}, m, j, n)"
 
@@ -144,8 +157,7 @@ def _numbers(p: Pass, plan: Plan) -> list[str]:
     """What is computed once per row, when its sums are complete."""
     if not p.number_stores:
         return ["    static void numbers(const R&, const Sums<T>&, int64_t) {}"]
-    names = names_of(in_order([n for n, _ in p.number_stores]))
-    names |= {n: _literal(n) for n in names if n.op == "constant"}
+    names = _names([n for n, _ in p.number_stores])
     used = set(in_order(n for n, _ in p.number_stores))
     lines = [f"const V {names[n]} = sums.mean_of({i}, m);" for i, n in enumerate(p.means)]
     loads = {n: row for n, row in p.loads.items() if row.width == "1" and n in used and n in _needed(p)}

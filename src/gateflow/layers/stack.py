@@ -7,6 +7,7 @@ import contextvars
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,7 +15,7 @@ from gateflow.cells import Cell
 from gateflow.errors import ConfigError
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
 from gateflow.layers.options import MERGES, SKIPS, Options
-from gateflow.recurrence import Choice, choose, run_layer
+from gateflow.recurrence import Choice, choose, prepare, run_layer
 
 __all__ = ["CellFactory", "Stack", "State", "layers_run_by"]
 
@@ -122,7 +123,7 @@ class Stack(nn.Module):
             cells = tuple(drop_recurrent_weights(cell, options.weight_dropout) for cell in cells)
         if self._zones_out(cells[0]):
             zoneout = tuple(zoneout_masks(cell, x, self._zoneout_rates(cell), self.training) for cell in cells)
-        observer = _observer.get()
+        observer = None if torch.compiler.is_compiling() else _observer.get()
         if observer is not None:
             return observer(self, k, cells, x, states, lengths, zoneout)
         return run_layer(cells, x, states, lengths, zoneout=zoneout, memory=options.memory, strict=options.strict)
@@ -151,6 +152,7 @@ class Stack(nn.Module):
             like = getattr(self, "weight_ih" + suffix)
             for name, size in cell.state_sizes.items():
                 self.register_parameter(f"initial_{name}{suffix}", nn.Parameter(like.new_zeros(size)))
+        prepare(cell, zoneout=self._zones_out(cell))
         self._equations.append(cell)
 
     def _layer_equations(self, k: int) -> list[Cell]:

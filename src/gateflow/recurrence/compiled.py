@@ -144,6 +144,7 @@ def _transformed() -> str | None:
     return "forward-mode differentiation needs to see every operation" if forward_ad._current_level >= 0 else None
 
 
+@torch.compiler.assume_constant_result
 def _no_compiler() -> str | None:
     try:
         toolchain()

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from gateflow.cells import Cell
+from gateflow.compiler import kernel_number
 from gateflow.errors import PathError, ReferencePathWarning
 from gateflow.recurrence import compiled, reference, vendor
 
-__all__ = ["PATHS", "Choice", "choose", "force_path", "run_layer"]
+__all__ = ["PATHS", "Choice", "choose", "force_path", "prepare", "run_layer"]
 
 State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
@@ -69,7 +70,7 @@ def choose(
         zoneout: whether parts of the old state stay.
         device, dtype: where and what the input is.
     """
-    forced = _forced.get()
+    forced = _demanded()
     if forced == "reference":
         return Choice("reference", "force_path")
     obstacles = {
@@ -85,6 +86,16 @@ def choose(
     if forced is not None:
         raise PathError(f"{type(cell).__name__} cannot run on the {forced} path: {found[forced]}")
     return Choice("reference", "; ".join(found.values()))
+
+
+def prepare(cell: Cell, *, zoneout: bool) -> None:
+    """Traces a cell's step beforehand, so that `torch.compile`, which cannot, finds it done."""
+    kernel_number(cell, zoneout=zoneout)
+
+
+def _demanded() -> str | None:
+    """What `force_path` demands. `torch.compile` cannot look, and takes the path that is chosen without."""
+    return None if torch.compiler.is_compiling() else _forced.get()
 
 
 def _reason(path: str, cell: Cell) -> str:
@@ -126,7 +137,7 @@ def run_layer(
         return compiled.run(cells, x, states, lengths, zoneout, memory)
     if choice.path == "vendor":
         return vendor.run(cells, x, states, lengths)
-    if _forced.get() is None:
+    if _demanded() is None:
         _tell(type(cells[0]).__name__, choice.reason, strict)
     return _reference(cells, x, states, lengths, zoneout)
 

@@ -126,7 +126,7 @@ class Sequences:
     def _known(self, loop: Loop) -> dict[str, Lines]:
         """The tensors that a loop reads or writes in all chunks alike."""
         graph = self.kernel.programs.graph
-        tensors = {"x": Lines(self.x)} | {n: Lines(w[None]) for n, w in self.weights.items() if w.dim() == 1}
+        tensors = {"x": Lines(self.x)} | {f"weights.{n}": Lines(w[None]) for n, w in self.weights.items() if w.dim() == 1}
         for node, history, start in zip(graph.states, self.histories, self.states, strict=True):
             tensors[f"state.{node.name}"] = Lines(history, start)
         for node, hold in zip(graph.states, self.holds, strict=False):
@@ -364,8 +364,9 @@ class _WayBack:
         if self.d_x is None:
             return
         begin, end = self.forward._lines(first, last)
-        d_x, weight = self.d_x[begin:end], self.forward.weights.get("weight_ih")
+        d_x = self.d_x[begin:end]
         d_x.copy_(chunk["d_x"].tensor) if "d_x" in chunk else d_x.zero_()
         for piece in self.pieces:
-            if piece.operand.tensor == "x" and weight is not None:
+            if piece.operand.tensor == "x":
+                weight = self.forward.weights[piece.weight.name]
                 d_x.addmm_(chunk["delta"].tensor[:, piece.columns], weight[self._rows_of(piece)])

@@ -65,6 +65,8 @@ struct Rows {
     int64_t sample;  // the first one
 
     T* place(int slot, int64_t m, int64_t j) const { return at[slot] + m * stride[slot] + j; }
+    void fetch(int slot, int64_t m, int64_t j) const { __builtin_prefetch(place(slot, m, j), 0, 2); }
+    void fetch_to_write(int slot, int64_t m, int64_t j) const { __builtin_prefetch(place(slot, m, j), 0, 2); }
     Vec<T> load(int slot, int64_t m, int64_t j, All) const { return gateflow::load<T>(place(slot, m, j)); }
     Vec<T> load(int slot, int64_t m, int64_t j, Some some) const {
         return gateflow::load<T>(place(slot, m, j), some.count);
@@ -146,28 +148,46 @@ void points(const Rows<T, slots>& rows, const Sums<T>& sums, int64_t m, int64_t 
             Pass::point(rows, sums, m + i, unit, Some{static_cast<int>(left)}, sum + i * sum_stride);
 }
 
+// Without products each row is gone through from end to end.
 template <class Pass, class T, int slots>
-void run_pass(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& shared, int64_t count, Blocks own) {
+void run_rows(const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Blocks own) {
+    for (int64_t m = 0; m < count; ++m)
+        for (int64_t block = own.begin; block < own.end; ++block)
+            points<Pass, T>(rows, sums, m, 1, block * lanes<T>, sums.width, nullptr, 0);
+}
+
+// With products the rows go in tiles, and the weights of a few units serve all tiles before the next are fetched.
+template <class Pass, class T, int slots>
+void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Blocks own) {
     constexpr int L = lanes<T>, A = Pass::sums;
-    const int64_t width = call.widths[Pass::width];
-    if (count <= 0) return;
-    Sums<T> sums = shared;
-    sums.means = Pass::means, sums.width = width, sums.sample = rows.sample;
-    std::fill_n(sums.mean, count * Pass::means * L, T(0));
-    const int64_t tiles = A ? (count + tile_rows(A) - 1) / tile_rows(A) : 1;
-    const int64_t at_once = A ? tile_blocks(static_cast<int>((count + tiles - 1) / tiles), A) : 1;
-    alignas(GATEFLOW_VECTOR_BYTES) T sum[(A ? std::max(tile_sums, tile_rows(A) * A) : 1) * L];
+    const int64_t tiles = (count + tile_rows(A) - 1) / tile_rows(A);
+    const int64_t at_once = tile_blocks(static_cast<int>((count + tiles - 1) / tiles), A);
+    alignas(GATEFLOW_VECTOR_BYTES) T sum[std::max(tile_sums, tile_rows(A) * A) * L];
     for (int64_t block = own.begin, blocks; block < own.end; block += blocks) {
         blocks = std::min(at_once, own.end - block) == 3 ? 2 : std::min(at_once, own.end - block);
         for (int64_t tile = 0; tile < tiles; ++tile) {
             const int64_t m = count * tile / tiles, height = count * (tile + 1) / tiles - m;
-            if constexpr (A > 0)
-                products<Pass>(call, rows, m, height, block, blocks, sum,
-                               std::make_integer_sequence<int, Pass::number_of_terms>());
+            // What the equations will read arrives while the product is computed.
+            for (int64_t i = 0; i < height; ++i)
+                for (int64_t u = 0; u < blocks; ++u) Pass::fetch(rows, m + i, (block + u) * L);
+            products<Pass>(call, rows, m, height, block, blocks, sum,
+                           std::make_integer_sequence<int, Pass::number_of_terms>());
             for (int64_t u = 0; u < blocks; ++u)
-                points<Pass>(rows, sums, m, height, (block + u) * L, width, sum + u * A * L, blocks * A * L);
+                points<Pass>(rows, sums, m, height, (block + u) * L, sums.width, sum + u * A * L, blocks * A * L);
         }
     }
+}
+
+template <class Pass, class T, int slots>
+void run_pass(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& shared, int64_t count, Blocks own) {
+    if (count <= 0) return;
+    Sums<T> sums = shared;
+    sums.means = Pass::means, sums.width = call.widths[Pass::width], sums.sample = rows.sample;
+    std::fill_n(sums.mean, count * Pass::means * lanes<T>, T(0));
+    if constexpr (Pass::sums > 0)
+        run_tiles<Pass>(call, rows, sums, count, own);
+    else
+        run_rows<Pass>(rows, sums, count, own);
     if constexpr (Pass::has_numbers)
         for (int64_t m = 0; m < count; ++m) Pass::numbers(rows, sums, m);
 }
