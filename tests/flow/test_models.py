@@ -237,3 +237,9 @@ def test_nothing_of_the_model_changes():
     assert all(torch.equal(w, before[n]) for n, w in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
     assert not model._forward_hooks
+
+
+def test_weights_dropped_afresh_at_each_call_are_added_up():
+    layer, x = gateflow.Recurrent("lstm", 3, 4, weight_dropout=0.5, dtype=F64), torch.randn(6, 2, 3, dtype=F64)
+    found = terms(layer, x, lambda m, x: (m(x)[0] * m(x.flip(0))[0]).sum())
+    assert found.error < 1e-12

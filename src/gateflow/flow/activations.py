@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from gateflow.cells import Cell
 from gateflow.flow.replay import Pass
+from gateflow.flow.table import plain
 from gateflow.flow.tape import Tape, record
 
 __all__ = ["Activation", "activations_of"]
@@ -58,7 +59,7 @@ class Activation:
     def to_dict(self) -> dict[str, Any]:
         """Figures and the mean per step, without the single values."""
         shares = {"mean": self.mean, "low": self.low, "high": self.high, "dead": self.dead}
-        return {"kind": self.kind, **shares, "by_step": self.by_step.tolist()}
+        return {"kind": self.kind, **shares, "by_step": plain(self.by_step)}
 
     def _share(self, which: Tensor) -> float:
         return float(which.sum() / self.values.isfinite().sum())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gateflow.flow.activations import Activation, activations_of
 from gateflow.flow.replay import Pass
-from gateflow.flow.table import Printable, columns, sparkline
+from gateflow.flow.table import Printable, columns, plain, sparkline
 from gateflow.flow.trace import Loss, trace
 
 __all__ = ["Activation", "Gates", "LayerGates", "gates"]
@@ -36,8 +36,7 @@ class LayerGates:
     def to_dict(self) -> dict[str, Any]:
         """Shares, means per step and half-lives, without the single values; an infinite half-life is None."""
         found = {"name": self.name, "gates": {n: a.to_dict() for n, a in self.activations.items()}}
-        lives = None if self.half_lives is None else self.half_lives.tolist()
-        return found | {"half_lives": lives and [life if math.isfinite(life) else None for life in lives]}
+        return found | {"half_lives": None if self.half_lives is None else plain(self.half_lives)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gateflow.flow.decay import Decay, lags
-from gateflow.flow.table import sparkline
+from gateflow.flow.decay import Decay
+from gateflow.flow.table import plain, sparkline
 
 __all__ = ["LayerReach"]
 
@@ -24,11 +24,12 @@ class LayerReach:
         name: such as `"encoder.l0_reverse"`.
         targets: time steps `t` looked at, `n` of them.
         norms: `‖∂E_t/∂s_k‖` over the full state, `[n, T, B]`. NaN where there is nothing to count: padding, no loss at
-            `t` in that row, `k` behind `t` (where it cannot matter), or cut off by truncation.
+            `t` in that row, a step that comes after `t` and cannot matter to it, or cut off by truncation.
         parts: the same for each part of the state alone, such as `h` and `c`.
         at: `[n, B]`, the step at which the loss of `t` is nearest; `t` itself, or -1 for none.
         reversed: whether the layer reads from the end, so that its past lies at later steps.
         cuts: steps before which the model detached the state (truncated back-propagation).
+        cut: `[n, T, B]`, pairs that this keeps apart. Not vanished: never sent.
         decay: `ρ(ℓ)`, how the norm over the full state falls with the lag.
     """
 
@@ -39,6 +40,7 @@ class LayerReach:
     at: Tensor
     reversed: bool
     cuts: tuple[int, ...]
+    cut: Tensor
     decay: Decay
 
     @property
@@ -58,15 +60,6 @@ class LayerReach:
         full[list(self.targets)] = self.norms.nanmean(-1).float().cpu()
         return full
 
-    @functools.cached_property
-    def cut(self) -> Tensor:
-        """`[n, T, B]`: pairs between which the model detached the state. Not vanished: never sent."""
-        lag, apart = lags(self.at, self.norms.shape[1], self.reversed), torch.zeros_like(self.norms, dtype=torch.bool)
-        k = torch.arange(self.norms.shape[1], device=self.at.device)[None, :, None]
-        for step in self.cuts:
-            apart |= (lag > 0) & (k < step) & (self.at[:, None] >= step)
-        return apart & self.norms.isnan()
-
     def left_at(self, lag: int) -> float:
         """`ρ(lag)`; NaN if the sequences are not that long."""
         return float(self.decay.values[lag]) if lag < len(self.decay.values) else float("nan")
@@ -78,13 +71,13 @@ class LayerReach:
             "horizon": self.horizon,
             "horizon_between": list(self.decay.horizon_between()),
             "open": self.open,
-            "half_life": _number(self.decay.half_life),
-            "decay": [_number(v) for v in self.decay.values.tolist()],
-            "decay_error": [_number(v) for v in self.decay.errors.tolist()],
+            "half_life": plain(self.decay.half_life),
+            "decay": plain(self.decay.values),
+            "decay_error": plain(self.decay.errors),
             "reversed": self.reversed,
             "cuts": list(self.cuts),
             "targets": list(self.targets),
-            "matrix": [[_number(v) for v in row] for row in self.matrix.tolist()],
+            "matrix": plain(self.matrix),
         }
 
     def row(self, exact: bool) -> list[str]:
@@ -105,7 +98,3 @@ class LayerReach:
         end = self.decay.horizon(1.5 * self.decay.floor)
         logs = self.decay.values[: end + 1].clamp(min=1e-30).log10()
         return f"{sparkline(logs.tolist(), -8.0, 0.0)} {end}"
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

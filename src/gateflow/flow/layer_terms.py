@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gateflow.flow.table import sparkline
+from gateflow.flow.table import plain, sparkline
 
 __all__ = ["LayerTerms"]
 
@@ -48,7 +48,8 @@ class LayerTerms:
     @property
     def norms_by_lag(self) -> Tensor:
         """Each distance's part of the sum of all norms: what there would be without cancellation."""
-        return self._by_lag(self.norms) / self.norms.sum().double().cpu()
+        lengths = self._by_lag(self.norms)
+        return lengths / lengths.sum().clamp(min=1e-300)
 
     def beyond(self, lag: int) -> float:
         """The part of the sum of norms that comes from farther than `lag` steps."""
@@ -59,7 +60,7 @@ class LayerTerms:
         lists = {"norms": self.norms, "shares": self.shares}
         lists |= {"shares_by_lag": self.shares_by_lag, "norms_by_lag": self.norms_by_lag}
         found = {"name": self.name, "weight": self.weight, "error": self.error, "gradient_norm": self.gradient_norm}
-        return found | {"targets": list(self.targets)} | {name: tensor.tolist() for name, tensor in lists.items()}
+        return found | {"targets": list(self.targets)} | {name: plain(tensor) for name, tensor in lists.items()}
 
     def _by_lag(self, values: Tensor) -> Tensor:
         return torch.bincount(self.distance.flatten().cpu(), weights=values.flatten().double().cpu())

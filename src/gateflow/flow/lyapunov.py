@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gateflow.errors import FlowError
 from gateflow.flow.linear import adjoint_of
 from gateflow.flow.replay import Pass
-from gateflow.flow.table import Printable, columns, sparkline
+from gateflow.flow.table import Printable, columns, plain, sparkline
 from gateflow.flow.trace import Loss, trace
 
 __all__ = ["LayerLyapunov", "Lyapunov", "lyapunov"]
@@ -54,8 +54,8 @@ class LayerLyapunov:
 
     def to_dict(self) -> dict[str, Any]:
         """As numbers and lists, for JSON; an infinite memory is None."""
-        found = {"name": self.name, "exponents": self.exponents.tolist(), "steps": self.steps, "regime": self.regime}
-        return found | {"memory": self.memory if math.isfinite(self.memory) else None}
+        found = {"name": self.name, "exponents": plain(self.exponents), "steps": self.steps, "regime": self.regime}
+        return found | {"memory": plain(self.memory)}
 
 
 @dataclass(frozen=True, eq=False)

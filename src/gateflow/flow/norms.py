@@ -40,24 +40,27 @@ class Norms:
 
     def layer(self, name: str, floor: float) -> LayerReach:
         """The finished result of one layer and direction."""
-        passes, norms, sampling = self.passes[name], self.full[name], self.sampling
-        at, reverse = self._own_steps(name), passes[0].reversed
-        lag = lags(at, norms.shape[1], reverse)
-        nothing = self._padding(name) | (at < 0)[:, None] | ((lag < 0) & (norms == 0))
-        cuts = tuple(done.offset for done in passes if done.cut)
-        k = torch.arange(norms.shape[1], device=norms.device)[None, :, None]
-        for step in cuts:
-            nothing |= (k < step) & (at[:, None] >= step) & (norms == 0)
-        seen = {part: _where(nothing, n) for part, n in zip(passes[0].cell.states, self.parts[name], strict=True)}
-        full = _where(nothing, norms)
-        share = len(sampling.targets) / sampling.among
-        return LayerReach(
-            name, sampling.targets, full, seen, at, reverse, cuts, decay_of(full, at, reverse, share, floor)
-        )
+        passes, norms, reverse = self.passes[name], self.full[name], self.passes[name][0].reversed
+        at = self._own_steps(name)
+        lag, cuts = lags(at, norms.shape[1], reverse), tuple(done.offset for done in passes if done.cut)
+        cut = self._apart(at, cuts, norms)
+        nothing = self._padding(name) | (at < 0)[:, None] | ((lag < 0) & (norms == 0)) | cut
+        full, *parts = (torch.where(nothing, torch.nan, kept) for kept in (norms, *self.parts[name]))
+        share = len(self.sampling.targets) / self.sampling.among
+        decay = decay_of(full, at, reverse, share, floor)
+        by_part = dict(zip(passes[0].cell.states, parts, strict=True))
+        return LayerReach(name, self.sampling.targets, full, by_part, at, reverse, cuts, cut, decay)
 
     def _blank(self, passes: list[Pass]) -> Tensor:
         steps = passes[-1].offset + passes[-1].steps
         return passes[0].x.new_zeros(len(self.sampling.targets), steps, passes[0].rows)
+
+    def _apart(self, at: Tensor, cuts: tuple[int, ...], norms: Tensor) -> Tensor:
+        """`[n, T, B]`: where a cut lies between step and target, and nothing came round it by another layer."""
+        k, apart = torch.arange(norms.shape[1], device=norms.device)[None, :, None], torch.zeros_like(norms) > 0
+        for step in cuts:
+            apart |= (k < step) & (at[:, None] >= step)
+        return apart & (norms == 0)
 
     def _padding(self, name: str) -> Tensor:
         """`[1, T, B]`: where a row has ended."""
@@ -75,7 +78,3 @@ class Norms:
         own = targets[:, None].expand_as(nearest) if same else nearest
         there = touched.any(1) & touched.gather(1, own.clamp(0, norms.shape[1] - 1)[:, None])[:, 0]
         return torch.where(there, own, -1)
-
-
-def _where(nothing: Tensor, norms: Tensor) -> Tensor:
-    return torch.where(nothing, torch.nan, norms)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gateflow.cells import Cell
 from gateflow.flow.probe import layer_name
-from gateflow.flow.trace import Loss, evaluate
+from gateflow.flow.trace import Loss, evaluate, unchanged_random_state
 from gateflow.layers.stack import Stack, layers_run_by
 from gateflow.recurrence import run_layer
 
@@ -26,12 +26,15 @@ def own_gradients(model: nn.Module, batch: Any, loss: Loss | None, seed: int) ->
     Weights that dropout or a parametrization has changed for this run are taken as they were used.
     """
     used: list[tuple[str, str, Tensor]] = []
-    with torch.random.fork_rng(), torch.enable_grad(), _thawed(model), _noted(model, used):
-        total = evaluate(model, batch, loss, seed)
-        grads = torch.autograd.grad(total, [w for _, _, w in used], allow_unused=True, materialize_grads=True)
+    # cuDNN differentiates in train mode only.
+    with unchanged_random_state(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        with _thawed(model), _noted(model, used):
+            total = evaluate(model, batch, loss, seed)
+            grads = torch.autograd.grad(total, [w for _, _, w in used], allow_unused=True, materialize_grads=True)
     found: Weights = {}
     for (layer, name, _), grad in zip(used, grads, strict=True):
-        found.setdefault(layer, {})[name] = grad
+        before = found.setdefault(layer, {}).get(name)
+        found[layer][name] = grad if before is None else before + grad
     return found
 
 

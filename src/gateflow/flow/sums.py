@@ -15,6 +15,7 @@ from gateflow.flow.trace import Trace
 __all__ = ["Sums"]
 
 _AT_ONCE = 2**24  # numbers in a block of terms
+_TINY = torch.finfo(torch.float32).tiny
 
 
 class Sums:
@@ -54,7 +55,7 @@ class Sums:
         block = block[: max(0, self.after - first)].flatten(1)
         rows = slice(first, first + len(block))
         self.norms[done.title][rows, k] = block.norm(dim=1)
-        self.shares[done.title][rows, k] = block @ (g.flatten() / g.square().sum())
+        self.shares[done.title][rows, k] = block @ (g.flatten() / g.square().sum().clamp(min=_TINY))
 
     def layers(self) -> dict[str, LayerTerms]:
         """The finished results."""
@@ -62,7 +63,7 @@ class Sums:
         for done in self.run.passes:
             if done.title in self.norms:
                 g = self.whole[done.name]
-                error = ((self.sum[done.name] - g).norm() / g.norm().clamp(min=torch.finfo(g.dtype).tiny)).item()
+                error = ((self.sum[done.name] - g).norm() / g.norm().clamp(min=_TINY)).item()
                 both = self.norms[done.title], self.shares[done.title]
                 what = done.title, self.weight[done.name], self.sampling.targets
                 found[done.title] = LayerTerms(*what, *both, g.norm().item(), error)

@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
-__all__ = ["Printable", "columns", "sparkline"]
+__all__ = ["Printable", "columns", "plain", "sparkline"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -35,6 +36,14 @@ def columns(title: str, caption: str, *names: str) -> Table:
     for k, name in enumerate(names):
         table.add_column(name, justify="left" if k == 0 or name.endswith("→") else "right")
     return table
+
+
+def plain(values: Tensor | float) -> Any:
+    """A tensor as nested lists, for JSON, which knows neither NaN nor infinity: they become None."""
+    numbers = values.tolist() if isinstance(values, Tensor) else values
+    if isinstance(numbers, list):
+        return [plain(number) for number in numbers]
+    return numbers if math.isfinite(numbers) else None
 
 
 def sparkline(values: Sequence[float], low: float, high: float, width: int = 28) -> str:

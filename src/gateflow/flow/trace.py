@@ -15,7 +15,7 @@ from gateflow.errors import FlowError, NonFiniteError
 from gateflow.flow.probe import probed, tensors_in
 from gateflow.flow.replay import Pass, State
 
-__all__ = ["Loss", "Trace", "call", "evaluate", "trace"]
+__all__ = ["Loss", "Trace", "evaluate", "trace", "unchanged_random_state"]
 
 Loss = Callable[[nn.Module, Any], Tensor]
 
@@ -58,7 +58,7 @@ def trace(model: nn.Module, batch: Any, loss: Loss | None = None, seed: int = 0)
         NonFiniteError: weights or the loss are NaN or infinite.
     """
     _refuse_non_finite(model)
-    with torch.random.fork_rng(), torch.enable_grad(), probed(model) as passes:
+    with unchanged_random_state(model), torch.enable_grad(), probed(model) as passes:
         total = evaluate(model, batch, loss, seed)
     _refuse_nothing(model, passes)
     if not bool(total.isfinite()):
@@ -82,14 +82,14 @@ def evaluate(model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Tens
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise FlowError(f"loss(model, batch) must return a tensor of floats, found {value!r:.100}")
         return value.sum()
-    output = next(tensors_in(call(model, batch)), None)
+    output = next(tensors_in(_call(model, batch)), None)
     if output is None:
         raise FlowError(f"{type(model).__name__} returned no tensor of floats; give loss=lambda model, batch: …")
     direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return (output * direction.to(output)).sum()
 
 
-def call(model: nn.Module, batch: Any) -> Any:
+def _call(model: nn.Module, batch: Any) -> Any:
     """`model(batch)`, `model(*batch)` or `model(**batch)`, as the batch is a tensor, a tuple or a dictionary."""
     args = tuple(batch) if isinstance(batch, list | tuple) and not isinstance(batch, PackedSequence) else (batch,)
     args, kwargs = ((), dict(batch)) if isinstance(batch, dict) else (args, {})
@@ -103,12 +103,17 @@ def call(model: nn.Module, batch: Any) -> Any:
     return model(*args, **kwargs)
 
 
+def unchanged_random_state(model: nn.Module) -> Any:
+    """A context after which the generators of the CPU and of the model's devices are what they were before."""
+    return torch.random.fork_rng(sorted({p.device.index for p in model.parameters() if p.is_cuda}))
+
+
 def _entry(done: Pass, to_y: Tensor | None, to_final: list[Tensor | None]) -> State:
     """Gradients of outputs and final state, by the step after which each enters; a row's final state is its last."""
     entry = tuple(torch.zeros_like(part[1:]) for part in done.states)
     if to_y is not None:
         entry[0].add_(to_y)
-    step, rows = torch.arange(done.steps, device=done.x.device)[:, None], torch.arange(done.rows)
+    step, rows = torch.arange(done.steps, device=done.x.device)[:, None], torch.arange(done.rows, device=done.x.device)
     last = torch.where(done.there(), step, -1).amax(0)
     for part, g in zip(entry, to_final, strict=True):
         if g is not None:
