@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -69,6 +70,12 @@ def test_the_text_has_equation_path_passes_and_the_way_to_each_stage(gateflow):
     ):
         assert part in text
     assert len(text.splitlines()) < 24, "one screen"
+
+
+def test_the_readme_shows_what_is_printed(gateflow):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("$ gateflow explain full_gru\n")[1].split("```")[0]
+    assert shown == gateflow("explain", "full_gru").out
 
 
 def test_what_is_summed_within_the_loop_is_told(gateflow):
