@@ -12,6 +12,8 @@ Each stage is a file; `gateflow explain CELL --stage graph|backward|plan|cpp` pr
 
 from __future__ import annotations
 
+from torch import nn
+
 from gateflow.cells import Cell
 from gateflow.compiler.capture import capture
 from gateflow.compiler.kernel import Kernel
@@ -20,6 +22,8 @@ from gateflow.errors import UnsupportedStepError
 
 __all__ = ["compile_cell", "kernel_number", "kernel_numbered"]
 
+_PLAIN = (int, float, str, bool, tuple, list, dict)
+_OF_MODULES = frozenset(vars(nn.Module())) - {"training"}
 _kernels: list[Kernel] = []
 _numbers: dict[tuple[object, ...], int | str] = {}
 
@@ -67,6 +71,15 @@ def kernel_numbered(number: int) -> Kernel:
 
 
 def _fingerprint(cell: Cell) -> tuple[object, ...]:
-    """What a captured step depends on: its code, the sizes, and plain attributes such as a rate that it reads."""
-    plain = tuple((k, v) for k, v in vars(cell).items() if isinstance(v, int | float | str | bool | tuple))
+    """What a captured step depends on: its code, the sizes, and plain attributes such as rates that it reads."""
+    plain = tuple((k, _frozen(v)) for k, v in vars(cell).items() if isinstance(v, _PLAIN) and k not in _OF_MODULES)
     return type(cell), type(cell).step, plain
+
+
+def _frozen(value: object) -> object:
+    """A plain value as a key; `1` and `True` are told apart."""
+    if isinstance(value, dict):
+        return tuple((k, _frozen(v)) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    return type(value), value if isinstance(value, int | float | str) else repr(value)

@@ -2,8 +2,8 @@
 
     return u * n + (1 - u) * c      →      add_9 = mul_6 + mul_8
 
-The step runs once on stand-ins for its tensors (`torch.fx`). Gates, matrices and norms become products and row means over
-the cell's weights; what has no place in the graph is refused with the line of the user's code.
+The step runs once on stand-ins for its tensors (`torch.fx`). Gates, matrices and norms become products and row means
+over the cell's weights; what has no place in the graph is refused with the line of the user's code.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.proxy import GraphAppendingTracer, TraceError
 
 from gateflow.cells import Cell
 from gateflow.compiler.graph import Graph, Node, Weight, constant, pointwise, product, row_mean, simplified
@@ -24,7 +25,7 @@ from gateflow.errors import UnsupportedStepError
 __all__ = ["HOLD", "capture"]
 
 HOLD = "hold_{}"
-_REFUSED = (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, LookupError, NotImplementedError)
+_REFUSED = (TraceError, TypeError, ValueError, AttributeError, RuntimeError, LookupError, NotImplementedError)
 
 
 def capture(cell: Cell, *, zoneout: bool = False) -> Graph:
@@ -59,10 +60,13 @@ class _Capture:
 
     def graph(self, *, zoneout: bool) -> Graph:
         sizes = self.cell.state_sizes
+        if not {*sizes.values()} <= {self.cell.hidden_size, self.cell.output_size}:
+            raise self._refusal(f"states of more than two sizes, {sizes},")
         states = tuple(Node("state", width=self._width(size), name=name) for name, size in sizes.items())
         x = Node("input", width=self._input_width(), name="x")
         try:
-            new = self._view().advance(self._proxy(x), tuple(self._proxy(s) for s in states))
+            stand_ins: list[Any] = [self._proxy(node) for node in (x, *states)]
+            new = self._view().advance(stand_ins[0], tuple(stand_ins[1:]))
         except UnsupportedStepError:
             raise
         except _REFUSED as error:
@@ -89,7 +93,8 @@ class _Capture:
         for k, name in enumerate(cell.inputs, start=len(cell.gates)):
             leaves[name] = self._map(Weight("weight_ih", k, "H", outer, bias_ih))
         for name in cell.matrices:
-            leaves[name] = self._map(Weight(f"weight_{name}", 0, inner if name == "hr" else "H", "H"))
+            rows, columns = (self._width(size) for size in cell.parameter_shapes()[f"weight_{name}"])
+            leaves[name] = self._map(Weight(f"weight_{name}", 0, rows, columns))
         fused = {"weight_ih", "weight_hh", "bias_ih", "bias_hh", *(f"weight_{name}" for name in cell.matrices)}
         vectors = {
             n: self._proxy(self._parameter(n, shape)) for n, shape in cell.parameter_shapes().items() if n not in fused
@@ -130,8 +135,11 @@ class _Capture:
     def _lowered(self, recorded: fx.Node) -> Node:
         """The node for one recorded call."""
         args, options = [self._node(a) for a in recorded.args], dict(recorded.kwargs)
-        if recorded.target in (product, row_mean):
-            return recorded.target(*args, *recorded.meta["details"])  # pyright: ignore[reportCallIssue]
+        if recorded.target is product:
+            self._check_width(args[0], recorded.meta["details"][0].columns, recorded)
+            return product(args[0], *recorded.meta["details"])
+        if recorded.target is row_mean:
+            return self._checked_mean(row_mean(args[0]), recorded)
         table = METHODS if recorded.op == "call_method" else FUNCTIONS
         lower = table.get(recorded.target)  # pyright: ignore[reportArgumentType]
         try:
@@ -141,6 +149,16 @@ class _Capture:
         if node is None:
             raise self._refusal(f"`{_named(recorded)}`", recorded)
         self._check_widths(node, recorded)
+        return self._checked_mean(node, recorded)
+
+    def _check_width(self, operand: Any, width: str, recorded: fx.Node) -> None:
+        if not isinstance(operand, Node) or operand.width != width:
+            raise self._refusal("a product with what is not a row of the weight's size", recorded)
+
+    def _checked_mean(self, node: Node, recorded: fx.Node) -> Node:
+        """Means stand for H units: forward they are divided by H, backward spread over H."""
+        if node.op == "row_mean" and node.args[0].width != "H":
+            raise self._refusal("a mean over a row that is not of size H", recorded)
         return node
 
     def _check_widths(self, node: Node, recorded: fx.Node) -> None:
@@ -156,14 +174,14 @@ class _Capture:
         return constant(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     def _refusal(self, found: str, recorded: fx.Node | None = None) -> UnsupportedStepError:
-        place = recorded.meta.get("place") if recorded is not None else self.tracer.last_place
-        where = f"{place[0]}, line {place[1]}: {linecache.getline(*place).strip()}" if place else "its step"
+        place: tuple[str, int] | None = recorded.meta.get("place") if recorded is not None else self.tracer.last_place
+        where = f"{place[0]}, line {place[1]}: {linecache.getline(place[0], place[1]).strip()}" if place else "its step"
         return UnsupportedStepError(
             f"{type(self.cell).__name__} cannot be compiled: found {found} at {where}. The compiler knows {SUPPORTED}"
         )
 
 
-class _Tracer(fx.proxy.GraphAppendingTracer):
+class _Tracer(GraphAppendingTracer):
     """Records calls together with the user's line that made them."""
 
     last_place: tuple[str, int] | None = None

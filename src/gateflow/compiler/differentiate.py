@@ -1,7 +1,7 @@
 """The graph of one step backwards: a table with one line per operation, applied from the new states to the old.
 
-Weight gradients leave the loop over time: for each product the gradient of its result (its delta) is kept, and one large
-matrix product per weight, delta.T @ operand, follows.
+Weight gradients leave the loop over time: for each product the gradient of its result (its delta) is kept, and one
+large matrix product per weight, delta.T @ operand, follows.
 
 A row of width 1 (a mean, a number per row) is worth all `n` units of the rows it is spread over. Its gradient is kept
 divided by `n`: then spreading and averaging are each other's transpose, `d_mean = row_mean(d_row)` and back.
@@ -89,7 +89,8 @@ def _gradients(graph: Graph) -> dict[Node, Node]:
     gradients: dict[Node, Node] = {}
     for state, new in zip(graph.states, graph.new_states, strict=True):
         _add(gradients, new, Node("gradient", width=state.width, name=state.name))
-    _add(gradients, graph.new_states[0], Node("gradient", width=graph.states[0].width, name="output"))
+    name = "output" if all(s.name != "output" for s in graph.states) else "the_output"
+    _add(gradients, graph.new_states[0], Node("gradient", width=graph.states[0].width, name=name))
     for node in reversed(in_order(graph.new_states)):
         if node in gradients and node.args:
             parts = _through(node, gradients[node])

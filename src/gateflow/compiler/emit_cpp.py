@@ -46,17 +46,14 @@ def emit(programs: Programs, loops: Sequence[str] = LOOPS) -> str:
     Example:
         >>> from gateflow.cells import Elman
         >>> from gateflow.compiler.capture import capture
-        >>> print(emit(Programs(capture(Elman(3, 4)))).split("template")[1].split("};")[0].strip())
-        <class Units>
-            static GATEFLOW_INLINE void point(const R& rows, const Sums<T>& sums, int64_t m, int64_t j, Units n, const T* sum) {
-                const V product_3 = load(sum + 0 * lanes<T>) + rows.load(3, m, j, n);
+        >>> text = emit(Programs(capture(Elman(3, 4))))
+        >>> print(text[text.index("const V") : text.index("(void)rows")])
+        const V product_3 = load(sum + 0 * lanes<T>) + rows.load(3, m, j, n);
                 const V product_1 = rows.load(0, m, j, n);
                 const V add_4 = product_1 + product_3;
                 const V tanh_5 = tanh(add_4);
                 rows.store(1, m, j, n, tanh_5);
-                (void)rows, (void)sums, (void)m, (void)j, (void)n, (void)sum;
-            }
-            static void numbers(const R&, const Sums<T>&, int64_t) {}
+        <BLANKLINE>
     """
     plans = {name: getattr(programs, name) for name in loops}
     text = [_HEAD.format(cell=programs.graph.cell)]
@@ -90,10 +87,11 @@ def _program(name: str, plan: Plan) -> str:
 
 def _pass(k: int, p: Pass, plan: Plan, terms: int, gathered: int) -> list[str]:
     constants = f"width = {WIDTHS.index(p.width)}, sums = {len(p.products)}, means = {len(p.means)}"
+    overwrites = _bool(_overwrites(p, plan))
     head = [
         f"struct Pass{k} {{",
         f"    static constexpr int {constants}, number_of_terms = {len(p.terms)};",
-        f"    static constexpr bool has_numbers = {_bool(p.number_stores)}, overwrites = {_bool(_overwrites(p, plan))};",
+        f"    static constexpr bool has_numbers = {_bool(p.number_stores)}, overwrites = {overwrites};",
     ]
     if p.terms:
         listed = ", ".join(_term(term, plan, terms + i) for i, term in enumerate(p.terms))
@@ -135,7 +133,7 @@ def _point(p: Pass, plan: Plan, gathered: int) -> list[str]:
 
 def _fetch(p: Pass, plan: Plan) -> list[str]:
     """What comes from far: rows of this step, and those that will be written."""
-    calls = {row: "fetch" for row in p.loads.values()} | {row: "fetch_to_write" for _, row in p.stores}
+    calls = dict.fromkeys(p.loads.values(), "fetch") | {row: "fetch_to_write" for _, row in p.stores}
     far = {row: call for row, call in calls.items() if p.products and row.kind is not Kind.FIXED and row.width != "1"}
     lines = [f"        rows.{call}({plan.rows.index(row)}, m, j);" for row, call in far.items()]
     arguments = "const R& rows, int64_t m, int64_t j" if lines else "const R&, int64_t, int64_t"

@@ -1,6 +1,6 @@
 """The equations of one time step as a small immutable graph of rows.
 
-Every node is a row of one sample: `H` numbers, `P` for a projected output, `I` for the input, or one number (width `1`).
+Every node is a row of one sample: `H` numbers, `P` for a projected output, `I` for the input, or one number, width `1`.
 `h + self.peephole * c` becomes
 
     Node("add", (Node("state", name="h"), Node("mul", (Node("parameter", name="peephole"), Node("state", name="c")))))

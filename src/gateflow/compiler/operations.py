@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,9 +14,11 @@ from gateflow.compiler.graph import Node, pointwise, row_mean
 
 __all__ = ["FUNCTIONS", "METHODS", "SUPPORTED"]
 
+COMPARISONS = frozenset("lt le gt ge eq ne".split())
+
 SUPPORTED = (
-    "+ - * /, sigmoid, tanh, relu, exp, log, softplus, sqrt, abs, minimum, maximum, clamp, where, comparisons, mean over "
-    "a row, numbers, gates, matrices, diagonals, norms, and the input used directly"
+    "+ - * /, sigmoid, tanh, relu, exp, log, softplus, sqrt, abs, minimum, maximum, clamp, where, comparisons, mean "
+    "over a row, numbers, gates, matrices, diagonals, norms, and the input used directly"
 )
 
 
@@ -27,6 +29,17 @@ def _op(name: str) -> Callable[..., Node]:
 def _scaled(name: str) -> Callable[..., Node]:
     """`add` and `sub` of torch, which take `alpha=`."""
     return lambda a, b, *, alpha=1.0: pointwise(name, a, b if _is_one(alpha) else pointwise("mul", b, alpha))
+
+
+def _sum(a: Any, b: Any, *, alpha: Any = 1.0) -> Node | None:
+    """Two truths have no sum: torch takes it for `or`."""
+    return None if _is_truth(a) and _is_truth(b) else _scaled("add")(a, b, alpha=alpha)
+
+
+def _is_truth(node: Any) -> bool:
+    if not isinstance(node, Node) or node.op not in COMPARISONS | {"mul", "minimum", "maximum", "where"}:
+        return False
+    return node.op in COMPARISONS or all(_is_truth(a) for a in node.args)
 
 
 def _is_one(number: Any) -> bool:
@@ -50,7 +63,7 @@ def _power(a: Node, exponent: Any) -> Node | None:
             return None
 
 
-def _clamp(a: Node, min: Any = None, max: Any = None) -> Node | None:  # noqa: A002  (torch's names)
+def _clamp(a: Node, min: Any = None, max: Any = None) -> Node | None:
     low, high = _number(min, -math.inf), _number(max, math.inf)
     return None if low is None or high is None else pointwise("clamp", a, values=(low, high))
 
@@ -73,11 +86,11 @@ def _mean(a: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
     return row_mean(a) if isinstance(dim, Node) and dim.values == (-1.0,) and keepdim is True else None
 
 
-METHODS: dict[Any, Callable[..., Node | None]] = {
+METHODS: Mapping[Any, Callable[..., Node | None]] = {
     name: _op(name)
     for name in "mul div neg sigmoid tanh exp log sqrt rsqrt abs minimum maximum lt le gt ge eq ne".split()
 } | {
-    "add": _scaled("add"),
+    "add": _sum,
     "sub": _scaled("sub"),
     "relu": _relu,
     "clamp": _clamp,
@@ -89,10 +102,11 @@ METHODS: dict[Any, Callable[..., Node | None]] = {
     "where": lambda a, condition, b: pointwise("where", condition, a, b),
 }
 
-FUNCTIONS: dict[Any, Callable[..., Node | None]] = (
+FUNCTIONS: Mapping[Any, Callable[..., Node | None]] = (
     {getattr(torch, name): lower for name, lower in METHODS.items()}
-    | {getattr(operator, name): _op(name) for name in "add sub mul neg lt le gt ge eq ne".split()}
+    | {getattr(operator, name): _op(name) for name in "sub mul neg lt le gt ge eq ne".split()}
     | {
+        operator.add: _sum,
         torch.where: lambda condition, a, b: pointwise("where", condition, a, b),
         operator.truediv: _op("div"),
         operator.abs: _op("abs"),

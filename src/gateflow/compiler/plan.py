@@ -1,6 +1,6 @@
 """Cuts a step into passes over the units of a row, and decides what is kept in memory between them.
 
-A product or a row mean needs a whole row. What a step computes before it goes into one pass, what follows into the next:
+A product or a row mean needs a whole row. What a step computes before it goes into one pass, the rest into the next:
 
     reset-before GRU       pass 0   products of h: update, reset;  stores update, reset ∘ h
                            pass 1   product of reset ∘ h;          stores the new h
@@ -89,7 +89,7 @@ class Pass:
     def biases(self) -> list[tuple[Node, Row]]:
         """Where the biases of the products lie."""
         named = [(n, w, w.bias) for n in self.products for w in n.weights]
-        return [(n, Row(bias, Kind.FIXED, w.rows, (w.rows,) * w.block)) for n, w, bias in named if bias]
+        return [(n, Row(f"weights.{bias}", Kind.FIXED, w.rows, (w.rows,) * w.block)) for n, w, bias in named if bias]
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,9 @@ class Programs:
     @cached_property
     def hoisted(self) -> tuple[Node, ...]:
         """Products of the input itself: one large product before the loop over time."""
-        nodes = (n for n in self.backward_graph.forward.nodes if n.op == "product" and n.args[0].name == "x")
-        return tuple(sorted(nodes, key=lambda n: n.weights[0].block))
+        products = (n for n in self.backward_graph.forward.nodes if n.op == "product" and n.args[0].op == "input")
+        own = (n for n in products if n.weights[0].name == "weight_ih")
+        return tuple(sorted(own, key=lambda n: n.weights[0].block))
 
     @cached_property
     def saved(self) -> tuple[Node, ...]:
@@ -130,7 +131,7 @@ class Programs:
         forward = self.backward_graph.forward
         nodes = {*forward.nodes, *in_order(self.backward_graph.outputs)}
         inputs = {n: Row(n.name, Kind.STEP, n.width) for n in nodes if n.op == "input"}
-        vectors = {n: Row(n.name, Kind.FIXED, n.width) for n in nodes if n.op == "parameter"}
+        vectors = {n: Row(f"weights.{n.name}", Kind.FIXED, n.width) for n in nodes if n.op == "parameter"}
         return inputs | vectors | self._states(Kind.PREVIOUS, forward.states)
 
     def _states(self, kind: Kind, nodes: Iterable[Node]) -> dict[Node, Row]:
@@ -145,10 +146,9 @@ class Programs:
 
     def _gradients(self) -> dict[Node, Row]:
         gradients = {n for n in in_order(self.backward_graph.outputs) if n.op == "gradient"}
+        states = {s.name for s in self.graph.states}
         return {
-            n: Row("d_output", Kind.STEP, n.width)
-            if n.name == "output"
-            else Row(f"carry.{n.name}", Kind.SAMPLE, n.width)
+            n: Row(f"carry.{n.name}", Kind.SAMPLE, n.width) if n.name in states else Row("d_output", Kind.STEP, n.width)
             for n in gradients
         }
 

@@ -126,7 +126,8 @@ class Sequences:
     def _known(self, loop: Loop) -> dict[str, Lines]:
         """The tensors that a loop reads or writes in all chunks alike."""
         graph = self.kernel.programs.graph
-        tensors = {"x": Lines(self.x)} | {f"weights.{n}": Lines(w[None]) for n, w in self.weights.items() if w.dim() == 1}
+        vectors = {f"weights.{n}": Lines(w[None]) for n, w in self.weights.items() if w.dim() == 1}
+        tensors = {"x": Lines(self.x)} | vectors
         for node, history, start in zip(graph.states, self.histories, self.states, strict=True):
             tensors[f"state.{node.name}"] = Lines(history, start)
         for node, hold in zip(graph.states, self.holds, strict=False):
@@ -288,7 +289,7 @@ class _WayBack:
         return Gradients(self.d_x, self.d_weights, self.carries)
 
     @property
-    def programs(self):  # noqa: ANN201
+    def programs(self):
         """The cell's programs."""
         return self.forward.kernel.programs
 
