@@ -89,7 +89,7 @@ def test_too_big_for_the_memory(measure):
 
 @pytest.mark.parametrize("measure", [flow.reach, flow.terms])
 def test_targets_that_are_none(measure):
-    with pytest.raises(FlowError, match="no loss enters there; it does at 5"):
+    with pytest.raises(FlowError, match="no loss enters there; it does at step 5"):
         measure(nn.GRU(3, 4), X, lambda m, x: m(x)[0][-1].sum(), targets=[2])
     with pytest.raises(FlowError, match="at least 1"):
         measure(nn.GRU(3, 4), X, targets=0)

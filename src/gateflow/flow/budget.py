@@ -12,7 +12,7 @@ from gateflow.errors import FlowError
 from gateflow.flow.replay import Pass
 from gateflow.flow.trace import Trace
 
-__all__ = ["Sampling", "chosen", "portions"]
+__all__ = ["Sampling", "chosen", "listed", "portions"]
 
 _ALL_UP_TO, _SAMPLED = 512, 128
 
@@ -48,7 +48,9 @@ def chosen(run: Trace, targets: int | Sequence[int] | None, seed: int) -> Sampli
     if not isinstance(targets, int):
         missing = sorted(set(targets) - set(among))
         if missing or not targets:
-            raise FlowError(f"targets {missing or 'are none'}: no loss enters there; it does at {_shortened(among)}")
+            raise FlowError(
+                f"targets {missing or 'are none'}: no loss enters there; it does at {listed(among, 'step')}"
+            )
         return Sampling(tuple(sorted(set(targets))), len(among))
     if targets < 1:
         raise FlowError(f"targets must be at least 1, found {targets}")
@@ -58,6 +60,11 @@ def chosen(run: Trace, targets: int | Sequence[int] | None, seed: int) -> Sampli
     where = torch.rand(targets, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     picked = (edges[:-1] + where * edges.diff()).long().unique().tolist()
     return Sampling(tuple(among[k] for k in picked), len(among))
+
+
+def listed(steps: Sequence[int], what: str) -> str:
+    """`"step 3"`, or `"steps 3, 5, 8"`, with an ellipsis after the eighth."""
+    return f"{what}{'s' * (len(steps) > 1)} {', '.join(map(str, steps[:8]))}{' …' * (len(steps) > 8)}"
 
 
 def portions(run: Trace, targets: Sequence[int], limit: int | None) -> Iterator[Sequence[int]]:
@@ -100,7 +107,3 @@ def _half_of_free(device: torch.device) -> int:
 
 def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(count, 0) / 2**20:.0f} MiB"
-
-
-def _shortened(steps: Sequence[int]) -> str:
-    return ", ".join(map(str, steps[:8])) + (" …" if len(steps) > 8 else "")

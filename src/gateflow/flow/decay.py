@@ -38,10 +38,16 @@ class Decay:
 
     @property
     def half_life(self) -> float:
-        """Steps in which the gradient halves: `log ½` over the slope of `log ρ`; infinite if it does not fall."""
-        seen = self.values > 10 * self.floor
-        lag = torch.arange(len(self.values), dtype=torch.float64)[seen]
-        slope = float((lag * self.values[seen].log()).sum() / (lag * lag).sum()) if len(lag) > 1 else 0.0
+        """Steps in which the gradient halves: `log ½` over the slope of `log ρ`; infinite if it does not fall.
+
+        The slope is fitted from lag 1 on: the first step back also leaves the output behind, which is no decay.
+        """
+        lag = (self.values > 10 * self.floor).nonzero()[:, 0]
+        lag = lag[lag > 0]
+        if len(lag) < 2:
+            return math.nan
+        away, heights = lag - lag.double().mean(), self.values[lag].log()
+        slope = float((away * heights).sum() / away.square().sum())
         return math.log(0.5) / slope if slope < 0 else math.inf
 
 

@@ -85,7 +85,7 @@ class LayerReach:
         low, high = self.decay.horizon_between()
         horizon = f"≥ {self.horizon}" if self.open else str(self.horizon)
         horizon += "" if exact else f" ({low} to {high})"
-        half_life = "none" if math.isinf(self.decay.half_life) else f"{self.decay.half_life:.1f}"
+        half_life = f"{self.decay.half_life:.1f}" if math.isfinite(self.decay.half_life) else ""
         figures = [self._figure(lag) for lag in (1, 10, 100)]
         return [self.name, str(self.norms.shape[1]), horizon, half_life, *figures, self._line()]
 

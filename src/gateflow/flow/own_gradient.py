@@ -26,11 +26,15 @@ def own_gradients(model: nn.Module, batch: Any, loss: Loss | None, seed: int) ->
     Weights that dropout or a parametrization has changed for this run are taken as they were used.
     """
     used: list[tuple[str, str, Tensor]] = []
-    # cuDNN differentiates in train mode only.
-    with unchanged_random_state(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-        with _thawed(model), _noted(model, used):
-            total = evaluate(model, batch, loss, seed)
-            grads = torch.autograd.grad(total, [w for _, _, w in used], allow_unused=True, materialize_grads=True)
+    with (
+        unchanged_random_state(model),
+        torch.enable_grad(),
+        torch.backends.cudnn.flags(enabled=False),  # cuDNN differentiates in train mode only
+        _thawed(model),
+        _noted(model, used),
+    ):
+        total = evaluate(model, batch, loss, seed)
+        grads = torch.autograd.grad(total, [w for _, _, w in used], allow_unused=True, materialize_grads=True)
     found: Weights = {}
     for (layer, name, _), grad in zip(used, grads, strict=True):
         before = found.setdefault(layer, {}).get(name)

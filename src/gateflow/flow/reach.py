@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gateflow.flow.budget import Sampling, chosen, portions
+from gateflow.flow.budget import Sampling, chosen, listed, portions
 from gateflow.flow.layer_reach import LayerReach
 from gateflow.flow.norms import Norms
 from gateflow.flow.sweep import backward
@@ -44,17 +44,20 @@ class Reach(Printable):
         return found | {"layers": [layer.to_dict() for layer in self.layers.values()]}
 
     def __rich__(self) -> Any:
+        cuts = sorted({step for layer in self.layers.values() for step in layer.cuts})
         table = columns(
             f"Gradient horizon: {self.horizon} steps",
             "horizon: largest lag with 1 % of the gradient left. lag n: what is left there. decay: logarithmic, from 1 "
-            f"down to 1e-8, and the lag at which the line ends. {self.sampling}.",
+            f"down to 1e-8, and the lag at which the line ends. {self.sampling}."
+            + (
+                f" The model detaches the state before {listed(cuts, 'step')}: no gradient passes there."
+                if cuts
+                else ""
+            ),
             *("layer", "steps", "horizon", "half-life", "lag 1", "lag 10", "lag 100", "decay →"),
         )
         for layer in self.layers.values():
             table.add_row(*layer.row(self.sampling.exact))
-            if layer.cuts:
-                steps = ", ".join(map(str, layer.cuts[:6])) + (" …" if len(layer.cuts) > 6 else "")
-                table.add_row(f"  gradient cut (detached) before step {steps}")
         return table
 
 
