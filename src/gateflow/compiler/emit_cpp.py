@@ -119,7 +119,7 @@ def _point(p: Pass, plan: Plan, gathered: int) -> list[str]:
     used |= {n for _, n in p.gathers}
     lines += [f"const V {names[n]} = {_load(slot(row), row.width)};" for n, row in p.loads.items() if n in used]
     lines += [f"const V {names[n]} = {_expression(n, names)};" for n in p.body]
-    lines += [f"rows.store({slot(row)}, m, j, n, {names[n]});" for n, row in p.stores]
+    lines += [f"rows.{_STORE.get(row.tensor, 'store')}({slot(row)}, m, j, n, {names[n]});" for n, row in p.stores]
     lines += [f"sums.add_mean({i}, m, n, {names[mean.args[0]]});" for i, mean in enumerate(p.means)]
     lines += [f"sums.gather({gathered + i}, m, j, n, {names[n]});" for i, (_, n) in enumerate(p.gathers)]
     arguments = "const R& rows, const Sums<T>& sums, int64_t m, int64_t j, Units n, const T* sum"
@@ -133,9 +133,9 @@ def _point(p: Pass, plan: Plan, gathered: int) -> list[str]:
 
 def _fetch(p: Pass, plan: Plan) -> list[str]:
     """What comes from far: rows of this step, and those that will be written."""
-    calls = dict.fromkeys(p.loads.values(), "fetch") | {row: "fetch_to_write" for _, row in p.stores}
-    far = {row: call for row, call in calls.items() if p.products and row.kind is not Kind.FIXED and row.width != "1"}
-    lines = [f"        rows.{call}({plan.rows.index(row)}, m, j);" for row, call in far.items()]
+    rows = [*p.loads.values(), *(row for _, row in p.stores if row.tensor not in _STORE)]
+    far = [row for row in dict.fromkeys(rows) if p.products and row.kind is not Kind.FIXED and row.width != "1"]
+    lines = [f"        rows.fetch({plan.rows.index(row)}, m, j);" for row in far]
     arguments = "const R& rows, int64_t m, int64_t j" if lines else "const R&, int64_t, int64_t"
     return [f"    static GATEFLOW_INLINE void fetch({arguments}) {{", *lines, "    }"]
 
@@ -170,6 +170,7 @@ def _needed(p: Pass) -> set[Node]:
     return {a for n in p.numbers for a in n.args} | {n for n, _ in p.number_stores}
 
 
+_STORE = {"saved": "keep"}
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _SPECIAL: dict[str, Callable[..., str]] = {

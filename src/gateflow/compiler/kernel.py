@@ -20,6 +20,8 @@ from gateflow.compiler.programs import Programs
 __all__ = ["Kernel", "Lines", "Loop", "Span"]
 
 _REALS = {torch.float32: "float", torch.float64: "double"}
+_CACHE = 1 << 20
+"""Bytes that stay in the cache between the way there and the way back."""
 _BUILT_TOGETHER = {"infer": ("infer",), "train": ("train", "backward"), "backward": ("train", "backward")}
 
 
@@ -99,7 +101,8 @@ class Loop:
         weights = array("q", [w.data_ptr() for w in packed])
         call = array("q", [span.steps, span.samples, span.first, span.last, span.reverse, span.threads])
         call.extend([_address(span.bounds), _address(span.offsets), *(sizes[w] for w in WIDTHS)])
-        call.extend([places.buffer_info()[0], weights.buffer_info()[0], gathered.data_ptr()])
+        saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
+        call.extend([places.buffer_info()[0], weights.buffer_info()[0], gathered.data_ptr(), saved > _CACHE])
         self._run(ctypes.c_void_p(call.buffer_info()[0]))
         return gathered.sum(0)
 

@@ -41,6 +41,7 @@ struct Call {
     const Place<T>* places;
     const T* const* weights;     // packed, one for each term
     T* gathered;                 // [groups of samples][vectors][H], sums of gradients of vectors
+    int64_t far;                 // whether what is kept for the way back is too much for the caches
 
     int64_t rows(int64_t t) const {
         if (t < 0 || t >= steps) return 0;
@@ -63,10 +64,10 @@ struct Rows {
     T* at[slots];
     int64_t stride[slots];
     int64_t sample;  // the first one
+    bool far;
 
     T* place(int slot, int64_t m, int64_t j) const { return at[slot] + m * stride[slot] + j; }
-    void fetch(int slot, int64_t m, int64_t j) const { __builtin_prefetch(place(slot, m, j), 0, 2); }
-    void fetch_to_write(int slot, int64_t m, int64_t j) const { __builtin_prefetch(place(slot, m, j), 0, 2); }
+    void fetch(int slot, int64_t m, int64_t j) const { __builtin_prefetch(place(slot, m, j)); }
     Vec<T> load(int slot, int64_t m, int64_t j, All) const { return gateflow::load<T>(place(slot, m, j)); }
     Vec<T> load(int slot, int64_t m, int64_t j, Some some) const {
         return gateflow::load<T>(place(slot, m, j), some.count);
@@ -76,6 +77,10 @@ struct Rows {
     void store(int slot, int64_t m, int64_t j, Some some, Vec<T> v) const {
         gateflow::store<T>(place(slot, m, j), v, some.count);
     }
+    void keep(int slot, int64_t m, int64_t j, All, Vec<T> v) const {
+        far ? store_far<T>(place(slot, m, j), v) : gateflow::store<T>(place(slot, m, j), v);
+    }
+    void keep(int slot, int64_t m, int64_t j, Some some, Vec<T> v) const { store(slot, m, j, some, v); }
     void store_number(int slot, int64_t m, Vec<T> v) const { *place(slot, m, 0) = v[0]; }
 };
 
@@ -197,6 +202,7 @@ template <class Program, class T>
 Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, bool going_on) {
     Rows<T, Program::slots> rows;
     rows.sample = sample;
+    rows.far = call.far != 0;
     for (int s = 0; s < Program::slots; ++s) {
         const Place<T>& place = call.places[s];
         const int64_t before = going_on ? call.line(call.before(t)) - place.origin : 0;
@@ -212,17 +218,23 @@ Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, 
     return rows;
 }
 
+// Which of the threads this is, and what is its own: samples [low, high) or its part of the units.
+struct Share {
+    int64_t id, threads, low, high;
+    bool units;
+};
+
 template <class Program, class T, class... Pass>
-void run_step(const Call<T>& call, int64_t t, int64_t low, int64_t high, int64_t id, const Sums<T>& sums,
-              Barrier& barrier) {
-    const int64_t now = std::clamp(call.rows(t), low, high), old = std::clamp(call.rows(call.before(t)), low, now);
+void run_step(const Call<T>& call, int64_t t, const Share& share, const Sums<T>& sums, Barrier& barrier) {
+    const int64_t low = share.low, now = std::clamp(call.rows(t), low, share.high);
+    const int64_t old = std::clamp(call.rows(call.before(t)), low, now);
     const auto going_on = rows_at<Program>(call, t, low, true), fresh = rows_at<Program>(call, t, old, false);
     const auto one = [&](auto pass) {
         using P = decltype(pass);
         const int64_t blocks = (call.widths[P::width] + lanes<T> - 1) / lanes<T>;
-        const Blocks own = call.bounds ? Blocks{0, blocks}
-                                       : Blocks{blocks * id / call.threads, blocks * (id + 1) / call.threads};
-        if (!call.bounds && (P::sums > 0 || P::overwrites)) barrier.wait();
+        const Blocks own = share.units ? Blocks{blocks * share.id / share.threads, blocks * (share.id + 1) / share.threads}
+                                       : Blocks{0, blocks};
+        if (share.units && (P::sums > 0 || P::overwrites)) barrier.wait(share.threads);
         run_pass<P>(call, going_on, sums, old - low, own);
         run_pass<P>(call, fresh, sums, now - old, own);
     };
@@ -230,17 +242,23 @@ void run_step(const Call<T>& call, int64_t t, int64_t low, int64_t high, int64_t
 }
 
 template <class Program, class T, class... Pass>
+void run_share(const Call<T>& call, const Share& share, Barrier& barrier) {
+    const size_t numbers = static_cast<size_t>((share.high - share.low) * std::max({0, Pass::means...}) * lanes<T>);
+    const std::unique_ptr<T[]> means(numbers ? new T[numbers] : nullptr);
+    const Sums<T> sums{means.get(), call.gathered, 0, Program::vectors, 0, 0};
+    const int64_t direction = call.first <= call.last ? 1 : -1;
+    for (int64_t t = call.first; t != call.last + direction; t += direction)
+        run_step<Program, T, Pass...>(call, t, share, sums, barrier);
+}
+
+template <class Program, class T, class... Pass>
 void run(const Call<T>& call) {
-    Barrier barrier(call.threads);
-    in_parallel(call.threads, [&](int64_t id) {
+    Barrier barrier;
+    in_parallel(call.threads, [&](int64_t id, int64_t threads) {
         const SubnormalsAreZero mode;
-        const int64_t low = call.bounds ? call.bounds[id] : 0, high = call.bounds ? call.bounds[id + 1] : call.samples;
-        const size_t numbers = static_cast<size_t>((high - low) * std::max({1, Pass::means...}) * lanes<T>);
-        const std::unique_ptr<T[]> means(new T[numbers + 1]);
-        const Sums<T> sums{means.get(), call.gathered, 0, Program::vectors, 0, 0};
-        const int64_t direction = call.first <= call.last ? 1 : -1;
-        for (int64_t t = call.first; t != call.last + direction; t += direction)
-            run_step<Program, T, Pass...>(call, t, low, high, id, sums, barrier);
+        if (!call.bounds) return run_share<Program, T, Pass...>(call, {id, threads, 0, call.samples, true}, barrier);
+        for (int64_t k = id; k < call.threads; k += threads)
+            run_share<Program, T, Pass...>(call, {k, threads, call.bounds[k], call.bounds[k + 1], false}, barrier);
     });
 }
 
@@ -250,8 +268,8 @@ void pack(const Matrices<T>& weights, T* panels, int64_t threads) {
     int64_t depth = 0;
     for (int64_t b = 0; b < weights.column_blocks; ++b) depth += weights.depths[b];
     const int64_t blocks = (weights.units + lanes<T> - 1) / lanes<T>, panel = depth * weights.gates * lanes<T>;
-    in_parallel(std::min(threads, blocks), [&](int64_t id) {
-        for (int64_t b = id; b < blocks; b += std::min(threads, blocks)) pack_panel(weights, b, panels + b * panel);
+    in_parallel(std::min(threads, blocks), [&](int64_t id, int64_t all) {
+        for (int64_t b = id; b < blocks; b += all) pack_panel(weights, b, panels + b * panel);
     });
 }
 

@@ -6,24 +6,27 @@
 #include <thread>
 #include <vector>
 
+#ifndef GATEFLOW_STD_THREADS
+#include <omp.h>
+#endif
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
 #endif
 
 namespace gateflow {
 
-// Runs work(0) … work(n - 1), each on a thread of its own.
+// Runs work(id, threads) on each of at most `asked` threads: there may be fewer, where a limit is set.
 template <class Work>
-void in_parallel(int64_t n, const Work& work) {
-    if (n == 1) return work(0);
+void in_parallel(int64_t asked, const Work& work) {
+    if (asked <= 1) return work(0, 1);
 #ifdef GATEFLOW_STD_THREADS
     std::vector<std::thread> others;
-    for (int64_t id = 1; id < n; ++id) others.emplace_back([&work, id] { work(id); });
-    work(0);
+    for (int64_t id = 1; id < asked; ++id) others.emplace_back([&work, id, asked] { work(id, asked); });
+    work(0, asked);
     for (auto& thread : others) thread.join();
 #else
-#pragma omp parallel for num_threads(static_cast<int>(n)) schedule(static, 1)
-    for (int64_t id = 0; id < n; ++id) work(id);
+#pragma omp parallel num_threads(static_cast<int>(asked))
+    work(omp_get_thread_num(), omp_get_num_threads());
 #endif
 }
 
@@ -31,12 +34,10 @@ void in_parallel(int64_t n, const Work& work) {
 // only spins stands still for a time slice as soon as the machine has something else to do.
 class Barrier {
   public:
-    explicit Barrier(int64_t threads) : threads_(threads) {}
-
-    void wait() {
-        if (threads_ == 1) return;
+    void wait(int64_t threads) {
+        if (threads == 1) return;
         const int64_t round = round_.load(std::memory_order_relaxed);
-        if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads - 1) {
             arrived_.store(0, std::memory_order_relaxed);
             round_.store(round + 1, std::memory_order_release);
             return;
@@ -57,7 +58,6 @@ class Barrier {
 #endif
     }
 
-    const int64_t threads_;
     alignas(64) std::atomic<int64_t> arrived_{0};
     alignas(64) std::atomic<int64_t> round_{0};
 };

@@ -101,6 +101,20 @@ GATEFLOW_INLINE void store(T* to, Vec<T> value, int n) {
         if (i < n) to[i] = value[i];
 }
 
+// As store, but past the caches where that can be done: for what is not read again soon.
+template <class T>
+GATEFLOW_INLINE void store_far(T* to, Vec<T> value) {
+#ifdef GATEFLOW_AVX512
+    if (reinterpret_cast<std::uintptr_t>(to) % GATEFLOW_VECTOR_BYTES == 0) {
+        if constexpr (std::is_same_v<T, float>)
+            return _mm512_stream_ps(to, value);
+        else if constexpr (std::is_same_v<T, double>)
+            return _mm512_stream_pd(to, value);
+    }
+#endif
+    store(to, value);
+}
+
 // mask ? a : b, lane by lane.
 template <class M, class V>
 GATEFLOW_INLINE V select(M mask, V a, V b) {
