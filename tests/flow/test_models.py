@@ -1,5 +1,7 @@
 """Reach in models that are not ours: torch.nn's layers and cells, packed, truncated, with things between the layers."""
 
+import shutil
+
 import pytest
 import torch
 from tests.flow.by_hand import gradients, reach_of_row
@@ -10,6 +12,7 @@ import gateflow
 from gateflow import cells
 from gateflow.flow import reach, terms
 from gateflow.layers import cells_in
+from gateflow.recurrence import force_path
 
 F64 = torch.float64
 LAYERS = {
@@ -243,3 +246,11 @@ def test_weights_dropped_afresh_at_each_call_are_added_up():
     layer, x = gateflow.Recurrent("lstm", 3, 4, weight_dropout=0.5, dtype=F64), torch.randn(6, 2, 3, dtype=F64)
     found = terms(layer, x, lambda m, x: (m(x)[0] * m(x.flip(0))[0]).sum())
     assert found.error < 1e-12
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler on the PATH")
+def test_on_the_native_path_the_terms_add_up_to_the_kernels_gradient():
+    layer, x = gateflow.Recurrent("peephole_lstm", 3, 4, bidirectional=True), torch.randn(6, 2, 3)
+    with force_path("native"):
+        found = terms(layer, x, lambda m, x: m(x, lengths=[6, 4])[0].square().sum())
+    assert found.error < 1e-5
