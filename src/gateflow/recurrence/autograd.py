@@ -81,7 +81,7 @@ def recurrence_backward(
     d_finals: Sequence[Tensor | None],
     wanted: Sequence[bool],
 ) -> list[Tensor]:
-    """Gradients of the input, the weights and the start states; empty where not `wanted` (input first, then weights)."""
+    """Gradients of the input, the weights and the start states; empty where not `wanted` (input, weights)."""
     run = _sequences(kernel, x, weights, states, holds, offsets, reverse)
     run.histories = list(histories)
     names = list(run.weights)
@@ -130,7 +130,7 @@ def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
     d_output, d_finals = gradients[0], list(gradients[n_states : 2 * n_states])
     wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[2]]
     inputs = (kernel, x, weights, states, holds, offsets, reverse)
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _batched(gradients)):
         d_x, d_weights, d_states = _by_reference(inputs, d_output, d_finals)
     else:
         contiguous = None if d_output is None else d_output.contiguous()
@@ -141,24 +141,33 @@ def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
 
 
 recurrence.register_autograd(_backward, setup_context=_remember)
+for _operator in (recurrence, recurrence_backward):
+    _operator.register_autocast("cpu", torch.float32)
+
+
+def _batched(gradients: Sequence[Tensor | None]) -> bool:
+    """Whether many gradients are asked for at once (`is_grads_batched`)."""
+    return any(g is not None and torch._C._functorch.is_legacy_batchedtensor(g) for g in gradients)
 
 
 def _by_reference(
     inputs: tuple[Any, ...], d_output: Tensor | None, d_finals: Sequence[Tensor | None]
 ) -> tuple[Any, list[Any], list[Any]]:
     """The same gradients from the reference loop, themselves differentiable."""
+    create_graph = torch.is_grad_enabled()
     kernel, x, weights, states, *rest = inputs
     # Views: where one input was made from another, that is not a part of this derivative.
-    leaves = [t.view_as(t) if t.requires_grad else t for t in (x, *weights, *states)]
     n = 1 + len(weights)
-    output, finals = reference_over(_sequences(kernel, leaves[0], leaves[1:n], leaves[n:], *rest))
+    with torch.enable_grad():
+        leaves = [t.view_as(t) if t.requires_grad else t for t in (x, *weights, *states)]
+        output, finals = reference_over(_sequences(kernel, leaves[0], leaves[1:n], leaves[n:], *rest))
     pairs = [(o, d) for o, d in zip([output, *finals], [d_output, *d_finals], strict=True) if d is not None]
     asked = [t for t in leaves if t.requires_grad]
     results = torch.autograd.grad(
         [o for o, _ in pairs],
         asked,
         [d for _, d in pairs],
-        create_graph=True,
+        create_graph=create_graph,
         allow_unused=True,
         materialize_grads=True,
     )

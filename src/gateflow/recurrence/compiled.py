@@ -11,11 +11,11 @@ from torch.autograd import forward_ad
 from gateflow.cells import Cell
 from gateflow.compiler import kernel_number
 from gateflow.compiler.build import toolchain
-from gateflow.errors import BuildError
+from gateflow.errors import BuildError, ShapeError
 from gateflow.recurrence import reference
 from gateflow.recurrence.autograd import recurrence
 
-__all__ = ["obstacle", "run"]
+__all__ = ["obstacle", "run", "transformed"]
 
 State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
@@ -29,7 +29,7 @@ def obstacle(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dt
     if dtype not in DTYPES:
         return f"kernels compute in float32 and float64, the input is {str(dtype).removeprefix('torch.')}"
     number = kernel_number(cell, zoneout=zoneout)
-    return number if isinstance(number, str) else _transformed() or _no_compiler()
+    return number if isinstance(number, str) else transformed() or _no_compiler()
 
 
 def run(
@@ -52,6 +52,9 @@ def run(
 
     Returns:
         For each direction the output `[T, B, size]` and the final state.
+
+    Raises:
+        ShapeError: input, weights and start states are not of one dtype, and no autocast makes them so.
     """
     layout = _Plain(x.shape[0], x.shape[1]) if lengths is None else _Ragged.of(lengths, x.shape[0])
     lines, outputs, finals = layout.lines(x), [], []
@@ -63,8 +66,9 @@ def run(
         )
         number = kernel_number(cell, zoneout=zoneout is not None)
         assert isinstance(number, int)
-        weights = [w for w in cell._parameters.values() if w is not None]
+        weights = [w.contiguous() for w in cell._parameters.values() if w is not None]
         start = [layout.sorted(part).contiguous() for part in state]
+        _refuse_mixed_dtypes(x, weights, start)
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
         made = recurrence(number, lines, weights, start, holds, layout.offsets, d == 1, memory if keep else "nothing")
         outputs.append(layout.padded(made[0]))
@@ -81,7 +85,8 @@ class _Plain:
     offsets = None
 
     def lines(self, x: Tensor) -> Tensor:
-        return x.reshape(self.steps * self.samples, x.shape[2])
+        lines = x.reshape(self.steps * self.samples, x.shape[2])
+        return lines if lines.stride(1) == 1 else lines.contiguous()
 
     def padded(self, lines: Tensor) -> Tensor:
         return lines.view(self.steps, self.samples, lines.shape[1])
@@ -135,7 +140,13 @@ class _Ragged:
         return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
 
 
-def _transformed() -> str | None:
+def _refuse_mixed_dtypes(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None:
+    found = {str(t.dtype).removeprefix("torch.") for t in (x, *weights, *start)}
+    if len(found) > 1 and not torch.is_autocast_enabled("cpu"):
+        raise ShapeError(f"input, weights and start states must be of one dtype, found {' and '.join(sorted(found))}")
+
+
+def transformed() -> str | None:
     """The transforms of `torch.func` and forward-mode derivatives want operations they can see into."""
     if torch.compiler.is_compiling():
         return None

@@ -162,7 +162,7 @@ def _reference(
 def _vendor_obstacle(cell: Cell, *, zoneout: bool) -> str | None:
     if vendor.kernel_of(cell) is None:
         return f"torch has no kernel with the equations of {type(cell).__name__}"
-    return "torch's kernels have no zoneout" if zoneout else None
+    return "torch's kernels have no zoneout" if zoneout else compiled.transformed()
 
 
 def _tell(name: str, reason: str, strict: bool) -> None:
