@@ -98,3 +98,8 @@ def test_targets_that_are_none(measure):
 def test_a_weight_that_is_not_there():
     with pytest.raises(FlowError, match="no recurrent layer of the model has a weight 'peephole_forget'"):
         flow.terms(nn.LSTM(3, 4), X, weight="peephole_forget")
+
+
+def test_a_gradient_of_exactly_zero():
+    with pytest.raises(FlowError, match="exactly zero"):
+        flow.reach(nn.LSTM(3, 4), X, lambda m, x: m(x)[0].clamp(min=2).sum())

@@ -43,6 +43,8 @@ class Sampling:
 def chosen(run: Trace, targets: int | Sequence[int] | None, seed: int) -> Sampling:
     """The targets asked for; without a wish all, or beyond 512 a sample of 128, one from each stretch of time."""
     among = run.targets()
+    if not among:
+        raise FlowError("the loss's gradient is exactly zero at every recurrent layer: saturated, masked, or constant?")
     if targets is None:
         targets = len(among) if len(among) <= _ALL_UP_TO else _SAMPLED
     if not isinstance(targets, int):
@@ -88,12 +90,11 @@ def portions(run: Trace, targets: Sequence[int], limit: int | None) -> Iterator[
 
 def _needs(done: Pass) -> tuple[int, int]:
     """Bytes for a pass whatever the number of targets, and bytes for each target."""
-    item, rows, sizes = done.x.element_size(), done.rows, [part.shape[-1] for part in done.states]
-    gates = sum(w.shape[0] for name, w in done.cell._parameters.items() if w is not None and name == "weight_ih")
-    through = done.steps * rows * done.x.shape[-1] if done.x.requires_grad else 0
-    return done.steps * rows * (3 * gates + 4 * sum(sizes)) * item, (
-        rows * (2 * sum(sizes) + gates) + 2 * through
-    ) * item
+    item, steps, rows = done.x.element_size(), done.steps, done.rows
+    state, inputs = sum(part.shape[-1] for part in done.states), done.x.shape[-1]
+    gates = sum(len(weight) for name, weight in done.cell._parameters.items() if weight is not None and "_ih" in name)
+    handed_down = 2 * steps * inputs if done.x.requires_grad else 0
+    return steps * rows * (2 * gates + 4 * state) * item, rows * (2 * state + gates + handed_down) * item
 
 
 def _half_of_free(device: torch.device) -> int:

@@ -87,10 +87,7 @@ def gates(model: nn.Module, batch: Any, loss: Loss | None = None, *, seed: int =
         (['input', 'forget', 'content', 'output', 'state'], 1.0)
     """
     run = trace(model, batch, loss, seed)
-    sequences: dict[str, list[Pass]] = {}
-    for done in run.passes:
-        sequences.setdefault(done.title, []).append(done)
-    return Gates({title: _layer(title, passes) for title, passes in sequences.items()})
+    return Gates({title: _layer(title, passes) for title, passes in run.sequences.items()})
 
 
 def _layer(title: str, passes: list[Pass]) -> LayerGates:
@@ -118,6 +115,5 @@ def _life(layer: LayerGates, gate: str) -> str:
 
 
 def _over_time(activation: Activation) -> str:
-    return sparkline(
-        activation.by_step.tolist(), *{"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}.get(activation.kind, (0.0, 2.0))
-    )
+    low, high = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}.get(activation.kind, (0.0, 2.0))
+    return sparkline(activation.by_step.tolist(), low, high)

@@ -118,10 +118,8 @@ def lyapunov(
         'vanishing'
     """
     run = trace(model, batch, loss, seed)
-    sequences: dict[str, list[Pass]] = {}
-    for done in run.passes:
-        sequences.setdefault(done.title, []).append(done)
-    return Lyapunov({title: _spectrum(passes, count, warm_up, freeze, seed) for title, passes in sequences.items()})
+    found = {title: _spectrum(passes, count, warm_up, freeze, seed) for title, passes in run.sequences.items()}
+    return Lyapunov(found)
 
 
 def _spectrum(passes: list[Pass], count: int, warm_up: int | None, freeze: Sequence[str], seed: int) -> LayerLyapunov:

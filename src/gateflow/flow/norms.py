@@ -19,9 +19,7 @@ class Norms:
 
     def __init__(self, run: Trace, sampling: Sampling):
         self.run, self.sampling, self.first, self.after = run, sampling, 0, 0
-        self.passes: dict[str, list[Pass]] = {}
-        for done in run.passes:
-            self.passes.setdefault(done.title, []).append(done)
+        self.passes = run.sequences
         self.full = {name: self._blank(passes) for name, passes in self.passes.items()}
         self.parts = {name: [self._blank(p) for _ in p[0].cell.states] for name, p in self.passes.items()}
 

@@ -136,9 +136,9 @@ def _flipped(hold: Hold, lengths: Tensor | None) -> Hold:
 
 
 def _hook_of(probe: _Probe, module: nn.Module) -> Any:
-    if isinstance(module, nn.RNNBase):
+    if isinstance(module, nn.RNN | nn.GRU | nn.LSTM):
         return probe.torch_layer
-    if isinstance(module, nn.RNNCellBase):
+    if isinstance(module, nn.RNNCell | nn.GRUCell | nn.LSTMCell):
         return probe.torch_cell
     return probe.own_cell if isinstance(module, Cell) else None
 

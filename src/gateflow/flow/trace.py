@@ -40,6 +40,14 @@ class Trace:
         """Number of time steps of the longest sequence."""
         return max(p.offset + p.steps for p in self.passes)
 
+    @property
+    def sequences(self) -> dict[str, list[Pass]]:
+        """The passes of each sequence that a cell went through, by title."""
+        found: dict[str, list[Pass]] = {}
+        for done in self.passes:
+            found.setdefault(done.title, []).append(done)
+        return found
+
     def targets(self) -> list[int]:
         """The time steps at which some of the loss enters."""
         found: set[int] = set()
