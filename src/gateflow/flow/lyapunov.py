@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.errors import FlowError
-from gateflow.flow.linear import adjoint_of
+from gateflow.flow.adjoint import adjoint_of
 from gateflow.flow.replay import Pass
 from gateflow.flow.table import Printable, columns, plain, sparkline
 from gateflow.flow.trace import Loss, trace

@@ -171,5 +171,6 @@ def _compare(name: str, own: Tensor, replayed: Tensor) -> None:
         raise FlowError(
             f"{name}: the step-by-step replay differs from the model's own output by {error:.1e}, more than "
             f"{tolerance:.0e}, so nothing it says could be trusted. Dropout inside torch's layer is the usual reason: "
-            "call model.eval(), or use gateflow's layers, whose dropout masks are replayed"
+            "call model.eval(), or use gateflow's layers, whose dropout masks are replayed. Chaos over many steps is "
+            "another: shorten the sequences, or run the model in float64"
         )

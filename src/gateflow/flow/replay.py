@@ -33,7 +33,7 @@ class Pass:
         y, final: output `[T, B, size]` and final state: leaves, from which the model's graph goes on.
         sequence, offset: which of the cell's sequences this pass belongs to, and the step at which it enters it.
         cut: whether it went on from an earlier pass by value, with the gradient detached.
-        adjoint: what `linear.adjoint_of` has prepared.
+        adjoint: what `adjoint.adjoint_of` has prepared.
     """
 
     name: str

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from gateflow.flow.adjoint import adjoint_of
 from gateflow.flow.graph import Blocks
-from gateflow.flow.linear import adjoint_of
 from gateflow.flow.replay import Pass, State
 from gateflow.flow.trace import Trace
 
