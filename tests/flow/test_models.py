@@ -254,3 +254,18 @@ def test_on_the_native_path_the_terms_add_up_to_the_kernels_gradient():
     with force_path("native"):
         found = terms(layer, x, lambda m, x: m(x, lengths=[6, 4])[0].square().sum())
     assert found.error < 1e-5
+
+
+def test_a_layer_that_streams_is_one_sequence():
+    layer, x = gateflow.Recurrent("full_gru", 3, 4, num_layers=2, dtype=F64), torch.randn(6, 2, 3, dtype=F64)
+
+    def streamed(model, x):
+        state, total = None, 0
+        for x_k in x:
+            y, state = model.step(x_k, state)
+            total = total + y.square().sum()
+        return total
+
+    whole = reach(layer, x, lambda m, x: m(x)[0].square().sum(), floor=0)
+    for name, found in reach(layer, x, streamed, floor=0).layers.items():
+        torch.testing.assert_close(found.norms, whole.layers[name].norms, equal_nan=True)
