@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isinf
 
 from gateflow.compiler.graph import LEAVES, Node, in_order, names_of
-from gateflow.compiler.plan import Kind, Pass, Plan, Term
+from gateflow.compiler.plan import Kind, Pass, Plan, Row, Term
 from gateflow.compiler.programs import Programs
 
 __all__ = ["LOOPS", "WIDTHS", "emit"]
@@ -113,8 +113,7 @@ def _overwrites(p: Pass, plan: Plan) -> bool:
 def _point(p: Pass, plan: Plan, gathered: int) -> list[str]:
     slot = plan.rows.index
     names = _names([*(n for n, _ in p.stores), *p.body, *p.products, *p.loads, *(m.args[0] for m in p.means)])
-    biases = {n: f" + rows.load({slot(row)}, m, j, n)" for n, row in p.biases()}
-    lines = [f"const V {names[n]} = load(sum + {i} * lanes<T>){biases.get(n, '')};" for i, n in enumerate(p.products)]
+    lines = [f"const V {names[n]} = load(sum + {i} * lanes<T>){_biases(p, n, slot)};" for i, n in enumerate(p.products)]
     used = {a for n in p.body for a in n.args} | {n for n, _ in (*p.stores, *p.gathers)} | {m.args[0] for m in p.means}
     used |= {n for _, n in p.gathers}
     lines += [f"const V {names[n]} = {_load(slot(row), row.width)};" for n, row in p.loads.items() if n in used]
@@ -129,6 +128,10 @@ def _point(p: Pass, plan: Plan, gathered: int) -> list[str]:
         *(f"        {line}" for line in [*lines, "(void)rows, (void)sums, (void)m, (void)j, (void)n, (void)sum;"]),
         "    }",
     ]
+
+
+def _biases(p: Pass, product: Node, slot: Callable[[Row], int]) -> str:
+    return "".join(f" + rows.load({slot(row)}, m, j, n)" for node, row in p.biases() if node is product)
 
 
 def _fetch(p: Pass, plan: Plan) -> list[str]:

@@ -200,7 +200,7 @@ def with_sums_joined(outputs: Sequence[Node], kept: Collection[Node]) -> list[No
         if node in kept:
             return node
         parts = terms(node, root=True)
-        products = [p for p in parts if p.op == "product" and uses[p] == 1 and p not in kept and not p.weights[0].bias]
+        products = [p for p in parts if p.op == "product" and uses[p] == 1 and p not in kept]
         if node.op != "add" or len(products) < 2:
             args = tuple(new[a] for a in node.args)
             return node if args == node.args else replace(node, args=args)

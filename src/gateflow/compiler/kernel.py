@@ -7,6 +7,7 @@ import functools
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from gateflow.compiler.emit_cpp import WIDTHS, emit
 from gateflow.compiler.plan import Kind, Plan, Row, Term
 from gateflow.compiler.programs import Programs
 
-__all__ = ["Kernel", "Lines", "Loop", "Span"]
+__all__ = ["Kernel", "Lines", "Loop", "Prepared", "Span"]
 
 _REALS = {torch.float32: "float", torch.float64: "double"}
 _CACHE = 1 << 20
@@ -49,6 +50,21 @@ class Span:
     offsets: Tensor | None
     threads: int
     bounds: Tensor | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The arguments of one run, as the loop reads them. Calling it runs the loop."""
+
+    function: Any
+    call: array
+    places: array
+    weights: array
+    gathered: Tensor
+    own: Mapping[str, Lines]
+
+    def __call__(self) -> None:
+        self.function(ctypes.c_void_p(self.call.buffer_info()[0]))
 
 
 class Kernel:
@@ -92,19 +108,26 @@ class Loop:
         self, span: Span, tensors: Mapping[str, Lines], packed: Sequence[Tensor], sizes: Mapping[str, int]
     ) -> Tensor:
         """Runs the loop over the steps of `span`. Returns the gradients of vectors, `[vectors, H]`."""
-        tensors = {**tensors, **self._own(span, sizes)}
+        prepared = self.prepare(span, tensors, packed, sizes)
+        prepared()
+        return prepared.gathered.sum(0)
+
+    def prepare(
+        self, span: Span, tensors: Mapping[str, Lines], packed: Sequence[Tensor], sizes: Mapping[str, int]
+    ) -> Prepared:
+        """All arguments of a run; the tensors must outlive it."""
+        own = self._own(span, sizes)
         groups = -(-span.samples // 4) if self.plan.parameters else 0
         gathered = torch.zeros(groups, len(self.plan.parameters), sizes["H"], dtype=self.dtype)
         places = array("q")
         for row in self.plan.rows:
-            places.extend(self._place(row, tensors[row.tensor], sizes))
+            places.extend(self._place(row, own.get(row.tensor) or tensors[row.tensor], sizes))
         weights = array("q", [w.data_ptr() for w in packed])
+        saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
         call = array("q", [span.steps, span.samples, span.first, span.last, span.reverse, span.threads])
         call.extend([_address(span.bounds), _address(span.offsets), *(sizes[w] for w in WIDTHS)])
-        saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
         call.extend([places.buffer_info()[0], weights.buffer_info()[0], gathered.data_ptr(), saved > _CACHE])
-        self._run(ctypes.c_void_p(call.buffer_info()[0]))
-        return gathered.sum(0)
+        return Prepared(self._run, call, places, weights, gathered, own)
 
     def columns(self, tensor: str, sizes: Mapping[str, int]) -> int:
         """How many numbers a line of a tensor has."""

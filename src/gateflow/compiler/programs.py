@@ -70,8 +70,10 @@ class Programs:
 
     @cached_property
     def stream(self) -> Plan:
-        """One step; the products of the input are computed in it."""
-        return plan(self._new_states(), self._leaves())
+        """One step; the products of the input are computed in it, in one sum with those of the state."""
+        rows = [row for _, row in self._new_states()]
+        nodes = with_sums_joined([node for node, _ in self._new_states()], self._leaves())
+        return plan(list(zip(nodes, rows, strict=True)), self._leaves())
 
     @cached_property
     def backward(self) -> Plan:

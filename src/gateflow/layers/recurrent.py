@@ -85,6 +85,7 @@ class Recurrent(Stack):
         factories, sizes = _per_layer(cell, hidden_size, num_layers)
         super().__init__(factories, input_size, sizes, _options(options), device=device, dtype=dtype)
         self.batch_first = batch_first
+        self._state_sizes = [tuple(cell.state_sizes.values()) for cell in self._equations]
         if dense and self.bidirectional and self.options.merge is None:
             raise ConfigError("dense layers need one output, merge=None gives two; choose a merge")
         widths = [self.output_size, *dense]
@@ -99,7 +100,9 @@ class Recurrent(Stack):
     ) -> tuple[Output, list[State]]:
         """Runs over whole sequences; see the class for shapes."""
         sequences = self._opened(x, lengths)
-        start = self.initial_state(sequences.data) if state is None else self._checked_state(state, sequences.data)
+        start = (
+            self.initial_state(sequences.data) if state is None else self._checked_state(state, sequences.data.shape[1])
+        )
         outputs, final = self.run(sequences.data, start, sequences.lengths)
         restored = tuple(sequences.restore(self.dense(y)) for y in outputs)
         return restored[0] if len(restored) == 1 else restored, final
@@ -117,9 +120,9 @@ class Recurrent(Stack):
             )
         if x.dim() != 2 or x.shape[1] != self.input_size:
             raise ShapeError(f"step takes one time step [B, I] with I = {self.input_size}, found {list(x.shape)}")
-        start = self.initial_state(x[None]) if state is None else self._checked_state(state, x[None])
-        outputs, final = self.run(x[None], start, None)
-        return self.dense(outputs[0])[0], final
+        start = self.initial_state(x[None]) if state is None else self._checked_state(state, x.shape[0])
+        y, final = self.run_step(x, start)
+        return self.dense(y) if len(self.dense) else y, final
 
     def extra_repr(self) -> str:
         """Cells, sizes, and the options that differ from their defaults."""
@@ -143,10 +146,10 @@ class Recurrent(Stack):
             raise ShapeError(f"input must be {form} or a PackedSequence, found {x.dim()} dimensions: {list(x.shape)}")
         return from_padded(x, lengths, self.batch_first)
 
-    def _checked_state(self, state: Sequence[State], x: Tensor) -> list[State]:
-        wanted = [[(x.shape[1], size) for size in cell.state_sizes.values()] for cell in self._equations]
+    def _checked_state(self, state: Sequence[State], samples: int) -> list[State]:
         found = [[tuple(part.shape) for part in parts] for parts in state]
-        if found != wanted:
+        if found != [[(samples, size) for size in sizes] for sizes in self._state_sizes]:
+            wanted = [[(samples, size) for size in sizes] for sizes in self._state_sizes]
             raise ShapeError(f"state must hold, per layer and direction, parts of shapes {wanted}; found {found}")
         return [tuple(parts) for parts in state]
 

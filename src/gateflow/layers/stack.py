@@ -15,7 +15,7 @@ from gateflow.cells import Cell
 from gateflow.errors import ConfigError
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
 from gateflow.layers.options import MERGES, SKIPS, Options
-from gateflow.recurrence import Choice, choose, prepare, run_layer
+from gateflow.recurrence import Choice, choose, path_is_forced, prepare, run_layer, streamed
 
 __all__ = ["CellFactory", "Stack", "State", "layers_run_by"]
 
@@ -57,6 +57,7 @@ class Stack(nn.Module):
         self.input_size, self.num_layers, self.options = input_size, len(factories), options
         self.bidirectional, self.num_directions = options.bidirectional, 1 + options.bidirectional
         self._equations: list[Cell] = []
+        self._names: list[list[str]] = []
         skips, size = [], input_size
         for k, (factory, hidden_size) in enumerate(zip(factories, hidden_sizes, strict=True)):
             for suffix in self.suffixes(k):
@@ -117,6 +118,30 @@ class Stack(nn.Module):
             x, finals = outputs[0], finals + final
         return outputs, finals
 
+    def run_step(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]]:
+        """One time step of all layers, `x [B, I]`; where no gradient is wanted, with little but the kernels."""
+        finals = list[State]()
+        if not self._streams():
+            outputs, finals = self.run(x[None], state, None)
+            return outputs[0][0], finals
+        for k, (cell, parts) in enumerate(zip(self._equations, state, strict=True)):
+            weights = [self._parameters[name] for name in self._names[k]]
+            new = streamed(cell, weights, x, parts)
+            if new is None:
+                outputs, finals = self.run(x[None], state, None)
+                return outputs[0][0], finals
+            x = self.skips[k](x, new[0]) if self.options.skip else new[0]
+            finals.append(new)
+        return x, finals
+
+    def _streams(self) -> bool:
+        """Whether a step is nothing but the cells' equations, and nobody asks for its gradient or how it is computed."""
+        options = self.options
+        dropped = options.dropout or options.variational_dropout or options.weight_dropout
+        plain = not (self.training and dropped) and not any(self._zones_out(cell) for cell in self._equations)
+        watched = torch.is_grad_enabled() or torch.compiler.is_compiling() or _observer.get() or path_is_forced()
+        return plain and not watched
+
     def _run_layer(self, k: int, x: Tensor, states: tuple[State, ...], lengths: Tensor | None) -> Any:
         cells, options, zoneout = self.layer_cells(k), self.options, None
         if self.training and options.weight_dropout:
@@ -152,6 +177,7 @@ class Stack(nn.Module):
             like = getattr(self, "weight_ih" + suffix)
             for name, size in cell.state_sizes.items():
                 self.register_parameter(f"initial_{name}{suffix}", nn.Parameter(like.new_zeros(size)))
+        self._names.append([name + suffix for name in cell._parameters])
         prepare(cell, zoneout=self._zones_out(cell))
         self._equations.append(cell)
 

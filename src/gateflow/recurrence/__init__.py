@@ -1,7 +1,20 @@
 """A cell over time: the reference loop that defines it, the vendor kernels, and the choice between them."""
 
-from gateflow.recurrence.dispatch import Choice, choose, force_path, prepare, run_layer
+from gateflow.recurrence.dispatch import Choice, choose, force_path, path_is_forced, prepare, run_layer
 from gateflow.recurrence.explain import Explanation, explain
 from gateflow.recurrence.reference import reverse, unroll
+from gateflow.recurrence.stream import streamed
 
-__all__ = ["Choice", "Explanation", "choose", "explain", "force_path", "prepare", "reverse", "run_layer", "unroll"]
+__all__ = [
+    "Choice",
+    "Explanation",
+    "choose",
+    "explain",
+    "force_path",
+    "path_is_forced",
+    "prepare",
+    "reverse",
+    "run_layer",
+    "streamed",
+    "unroll",
+]

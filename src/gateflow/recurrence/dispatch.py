@@ -16,7 +16,7 @@ from gateflow.compiler import kernel_number
 from gateflow.errors import PathError, ReferencePathWarning
 from gateflow.recurrence import compiled, reference, vendor
 
-__all__ = ["PATHS", "Choice", "choose", "force_path", "prepare", "run_layer"]
+__all__ = ["PATHS", "Choice", "choose", "force_path", "path_is_forced", "prepare", "run_layer"]
 
 State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
@@ -86,6 +86,16 @@ def choose(
     if forced is not None:
         raise PathError(f"{type(cell).__name__} cannot run on the {forced} path: {found[forced]}")
     return Choice("reference", "; ".join(found.values()))
+
+
+def path_is_forced() -> bool:
+    """Whether this is inside a `force_path` block.
+
+    Example:
+        >>> path_is_forced()
+        False
+    """
+    return _forced.get() is not None
 
 
 def prepare(cell: Cell, *, zoneout: bool) -> None:

@@ -342,13 +342,18 @@ class _WayBack:
         return slice(piece.weight.block * height, (piece.weight.block + piece.blocks) * height)
 
     def _weights(self, chunk: Mapping[str, Lines], first: int, last: int) -> None:
+        if not self.wanted:
+            return
+        sums: dict[tuple[int, int], Tensor] = {}
         for piece in self.pieces:
             delta, rows = chunk["delta"].tensor[:, piece.columns], self._rows_of(piece)
             if piece.weight.name in self.wanted:
                 for lines, operand in self._operand(piece.operand, chunk, first, last):
                     self.d_weights[piece.weight.name][rows].addmm_(delta[lines].T, operand)
             if piece.weight.bias in self.wanted:
-                self.d_weights[piece.weight.bias][rows] += delta.sum(0)
+                place = piece.columns.start, piece.columns.stop
+                sums[place] = total = sums[place] if place in sums else delta.sum(0)
+                self.d_weights[piece.weight.bias][rows] += total
 
     def _operand(self, row: Row, chunk: Mapping[str, Lines], first: int, last: int) -> list[tuple[slice, Tensor]]:
         run = self.forward

@@ -1,0 +1,91 @@
+"""One step at a time: what stays the same from step to step is prepared once, so that little but the kernel is left."""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from gateflow.cells import Cell
+from gateflow.compiler import compile_cell
+from gateflow.compiler.emit_cpp import WIDTHS
+from gateflow.compiler.kernel import Lines, Span
+from gateflow.recurrence import compiled
+from gateflow.recurrence.shares import shares
+
+__all__ = ["streamed"]
+
+_streams: WeakKeyDictionary[Cell, _Stream] = WeakKeyDictionary()
+
+
+def streamed(cell: Cell, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+    """The new state after one step, or none where the native path cannot take it.
+
+    Args:
+        cell: the equations; what is prepared is kept for as long as they live.
+        weights: the cell's weights in the order of its parameters; when they change, they are packed anew.
+        x: input `[B, I]`.
+        state: the parts of the state, `[B, size]`.
+
+    Example:
+        >>> from gateflow.cells import LSTM
+        >>> cell = LSTM(3, 4)
+        >>> zeros = torch.zeros(1, 4)
+        >>> h, c = streamed(cell, list(cell.parameters()), torch.zeros(1, 3), (zeros, zeros))
+        >>> h.shape
+        torch.Size([1, 4])
+    """
+    stream = _streams.get(cell)
+    if stream is None or not stream.fits(weights, x):
+        if compiled.obstacle(cell, zoneout=False, device=x.device, dtype=x.dtype) is not None:
+            return None
+        stream = _streams[cell] = _Stream(cell, weights, x, state)
+    return stream.step(x, state)
+
+
+class _Stream:
+    """A cell's step with packed weights, for one size of batch and one number of threads."""
+
+    def __init__(self, cell: Cell, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]):
+        kernel, self.seen = compile_cell(cell), self._versions(weights)
+        self.weights, self.x_shape, self.dtype, self.threads = list(weights), x.shape, x.dtype, torch.get_num_threads()
+        names = dict(zip(cell.parameter_shapes(), (w.detach().contiguous() for w in weights), strict=True))
+        sizes = {"P": 0, "H": cell.hidden_size, "I": x.shape[1], "1": 1}
+        sizes |= {n.width: s.shape[1] for n, s in zip(kernel.programs.graph.states, state, strict=True)}
+        loop, B = kernel.loop("stream", x.dtype), x.shape[0]
+        self.packed = loop.pack(names, sizes, self.threads)
+        threads, self.bounds = shares([0, B], B, sizes, loop.plan)
+        lines = {f"weights.{n}": Lines(w[None]) for n, w in names.items() if w.dim() == 1}
+        lines |= {f"state.{n}": Lines(s, s) for n, s in zip(cell.state_sizes, state, strict=True)} | {"x": Lines(x)}
+        self.prepared = loop.prepare(Span(1, B, 0, 0, False, None, threads, self.bounds), lines, self.packed, sizes)
+        self.lines = lines
+        rows = list(enumerate(loop.plan.rows))
+        self.places = [[4 * k for k, row in rows if row.tensor == f"state.{name}"] for name in cell.state_sizes]
+        self.inputs = [4 * k for k, row in rows if row.tensor == "x"]
+
+    @staticmethod
+    def _versions(weights: Sequence[Tensor]) -> list[tuple[int, int]]:
+        return [(w.data_ptr(), w._version) for w in weights]
+
+    def fits(self, weights: Sequence[Tensor], x: Tensor) -> bool:
+        """Whether nothing has changed that was prepared for."""
+        same = x.shape == self.x_shape and x.dtype == self.dtype and torch.get_num_threads() == self.threads
+        return same and self._versions(weights) == self.seen
+
+    def step(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """One step: the addresses of this step's tensors, and the call."""
+        x, old = x.contiguous(), [s.contiguous() for s in state]
+        new = tuple(torch.empty_like(s) for s in old)
+        places = self.prepared.places
+        for k in self.inputs:
+            places[k] = x.data_ptr()
+        for slots, before, after in zip(self.places, old, new, strict=True):
+            start, base = before.data_ptr(), after.data_ptr()
+            for k in slots:
+                places[k], places[k + 1] = base, start
+        self.prepared()
+        return new
