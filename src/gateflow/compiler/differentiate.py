@@ -92,6 +92,8 @@ def _gradients(graph: Graph) -> dict[Node, Node]:
     name = "output" if all(s.name != "output" for s in graph.states) else "the_output"
     _add(gradients, graph.new_states[0], Node("gradient", width=graph.states[0].width, name=name))
     for node in reversed(in_order(graph.new_states)):
+        if node in gradients and node.op == "product" and gradients[node].width == "1":
+            gradients[node] = gradients[node] + _zero(node)  # a row, for the products with it
         if node in gradients and node.args:
             parts = _through(node, gradients[node])
             for argument, part in zip(node.args, parts, strict=True):
@@ -159,6 +161,6 @@ RULES: dict[str, Callable[..., Sequence[Node | None]]] = {
 }
 
 
-def _zero(state: Node) -> Node:
-    """The gradient of a state that the new states do not depend on."""
-    return Node("constant", width=state.width, values=(0.0,))
+def _zero(node: Node) -> Node:
+    """A row of zeros as wide as `node`: the gradient of what the new states do not depend on."""
+    return Node("constant", width=node.width, values=(0.0,))

@@ -221,9 +221,9 @@ def _shortened(node: Node, args: tuple[Node, ...]) -> Node | None:
     if node.op in _NUMBERS and None not in numbers:
         return constant(_NUMBERS[node.op](*numbers))  # pyright: ignore[reportArgumentType]
     match node.op, numbers:
-        case ("add", [0.0, _]) | ("mul", [1.0, _]):
+        case ("add", [0.0, _]) | ("mul", [1.0, _]) if args[1].width == node.width:
             return args[1]
-        case ("add" | "sub", [_, 0.0]) | ("mul" | "div", [_, 1.0]):
+        case ("add" | "sub", [_, 0.0]) | ("mul" | "div", [_, 1.0]) if args[0].width == node.width:
             return args[0]
         case _:
             return None

@@ -184,7 +184,7 @@ class _Drafts:
             self._at(self.levels[node] - 1, "H").number_stores.append((node, row))
         else:
             self._at(self.levels[node] if level is None else level, row.width).stores.append((node, row))
-        if row.kind is not Kind.SAMPLE or row.tensor in self.scratch:
+        if node.width == row.width and (row.kind is not Kind.SAMPLE or row.tensor in self.scratch):
             self.placed.setdefault(node, row)
 
     def _place(self, node: Node) -> Row:
