@@ -35,6 +35,9 @@ _TAIL = """\
 extern "C" {{
 {entries}
 void pack_weights(const Matrices<T>* weights, T* panels, int64_t threads) {{ pack(*weights, panels, threads); }}
+void subnormals_are_zero(int64_t* modes, int64_t threads, int64_t restore) {{
+    subnormals_are_zero_in_pool(modes, threads, restore != 0);
+}}
 int64_t lanes_of_a_vector() {{ return lanes<T>; }}
 }}
 """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,18 +77,24 @@ class Kernel:
     def __init__(self, programs: Programs, equations: Cell):
         self.programs, self.equations = programs, equations
 
-    def loop(self, name: str, dtype: torch.dtype) -> Loop:
+    def loop(self, name: str, dtype: torch.dtype, products: torch.dtype | None = None) -> Loop:
         """One loop, built at first use.
+
+        Args:
+            name: "infer", "train", "backward", "recompute" or "stream".
+            dtype: of states, sums and equations.
+            products: `torch.bfloat16` to round the factors of products to it; none for `dtype`.
 
         Raises:
             BuildError: there is no compiler, or it fails.
         """
-        return self._loops(name, dtype)
+        return self._loops(name, dtype, products)
 
     @functools.cache  # noqa: B019  (kernels live as long as the process)
-    def _loops(self, name: str, dtype: torch.dtype) -> Loop:
+    def _loops(self, name: str, dtype: torch.dtype, products: torch.dtype | None) -> Loop:
         names = _BUILT_TOGETHER.get(name, (name,))
-        library = load(build(emit(self.programs, names), extra_flags=(f"-DGATEFLOW_REAL={_REALS[dtype]}",)))
+        flags = (f"-DGATEFLOW_REAL={_REALS[dtype]}", *(["-DGATEFLOW_BF16_PRODUCTS"] if products else []))
+        library = load(build(emit(self.programs, names), extra_flags=flags))
         return Loop(getattr(self.programs, name), library, name, dtype)
 
 
@@ -97,6 +104,7 @@ class Loop:
     def __init__(self, plan: Plan, library: ctypes.CDLL, name: str, dtype: torch.dtype):
         self.plan, self.dtype = plan, dtype
         self._run, self._pack = getattr(library, name), library.pack_weights
+        self._subnormals = library.subnormals_are_zero
         self._lanes = int(library.lanes_of_a_vector())
         self._terms = [term for each in plan.passes for term in each.terms]
 
@@ -128,6 +136,17 @@ class Loop:
         call.extend([_address(span.bounds), _address(span.offsets), *(sizes[w] for w in WIDTHS)])
         call.extend([places.buffer_info()[0], weights.buffer_info()[0], gathered.data_ptr(), saved > _CACHE])
         return Prepared(self._run, call, places, weights, gathered, own)
+
+    @contextlib.contextmanager
+    def subnormals_are_zero(self) -> Iterator[None]:
+        """Within the block the threads that the kernels share with torch treat subnormal numbers as zero."""
+        threads = torch.get_num_threads()
+        modes = array("q", [0] * threads)
+        self._subnormals(ctypes.c_void_p(modes.buffer_info()[0]), ctypes.c_int64(threads), ctypes.c_int64(0))
+        try:
+            yield
+        finally:
+            self._subnormals(ctypes.c_void_p(modes.buffer_info()[0]), ctypes.c_int64(threads), ctypes.c_int64(1))
 
     def columns(self, tensor: str, sizes: Mapping[str, int]) -> int:
         """How many numbers a line of a tensor has."""

@@ -32,21 +32,23 @@ def recurrence(
     holds: Sequence[Tensor],
     offsets: Tensor | None,
     reverse: bool,
+    rounded: bool,
     memory: str,
 ) -> list[Tensor]:
     """Runs a kernel over sequences; see `native.Sequences`.
 
     Args:
         kernel: its number.
-        x, states, holds, offsets, reverse: as `Sequences` takes them.
+        x, states, holds, offsets, reverse, rounded: as `Sequences` takes them.
         weights: in the order of the cell's parameters.
         memory: what is kept for the way back: "fast" all it needs, "lean" the states alone, "nothing".
 
     Returns:
         For each part of the state its history, then for each its final value, then what is kept ("fast" alone).
     """
-    run = _sequences(kernel, x, weights, states, holds, offsets, reverse)
-    histories, finals, saved = run.forward(keep=memory == _FAST)
+    run = _sequences(kernel, x, weights, states, holds, offsets, reverse, rounded)
+    with torch.autocast("cpu", enabled=False):
+        histories, finals, saved = run.forward(keep=memory == _FAST)
     return [*histories, *finals, *([] if saved is None else [saved])]
 
 
@@ -59,6 +61,7 @@ def _(
     holds: Sequence[Tensor],
     offsets: Tensor | None,
     reverse: bool,
+    rounded: bool,
     memory: str,
 ) -> list[Tensor]:
     histories = [x.new_empty(x.shape[0], s.shape[1]) for s in states]
@@ -75,6 +78,7 @@ def recurrence_backward(
     holds: Sequence[Tensor],
     offsets: Tensor | None,
     reverse: bool,
+    rounded: bool,
     histories: Sequence[Tensor],
     saved: Tensor | None,
     d_output: Tensor | None,
@@ -82,11 +86,12 @@ def recurrence_backward(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """Gradients of the input, the weights and the start states; empty where not `wanted` (input, weights)."""
-    run = _sequences(kernel, x, weights, states, holds, offsets, reverse)
+    run = _sequences(kernel, x, weights, states, holds, offsets, reverse, rounded)
     run.histories = list(histories)
     names = list(run.weights)
     chosen = frozenset(n for n, w in zip(names, wanted[1:], strict=True) if w)
-    gradients = run.backward(saved, d_output, d_finals, chosen, d_x=wanted[0])
+    with torch.autocast("cpu", enabled=False):
+        gradients = run.backward(saved, d_output, d_finals, chosen, d_x=wanted[0])
     d_x = x.new_empty(0) if gradients.x is None else gradients.x
     return [d_x, *(gradients.weights.get(n, x.new_empty(0)) for n in names), *gradients.states]
 
@@ -100,6 +105,7 @@ def _(
     holds: Sequence[Tensor],
     offsets: Tensor | None,
     reverse: bool,
+    rounded: bool,
     histories: Sequence[Tensor],
     saved: Tensor | None,
     d_output: Tensor | None,
@@ -111,16 +117,16 @@ def _(
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    kernel, x, weights, states, holds, offsets, reverse, memory = inputs
+    kernel, x, weights, states, holds, offsets, reverse, rounded, memory = inputs
     ctx.set_materialize_grads(False)
-    ctx.call, ctx.memory = (kernel, reverse), memory
+    ctx.call, ctx.memory = (kernel, reverse, rounded), memory
     ctx.counts = [len(weights), len(states), len(holds), offsets is not None, memory == _FAST]
     kept = [*output[: len(states)], *output[2 * len(states) :]]
     ctx.save_for_backward(x, *weights, *states, *holds, *([] if offsets is None else [offsets]), *kept)
 
 
 def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
-    (kernel, reverse), (n_weights, n_states, n_holds, ragged, kept) = ctx.call, ctx.counts
+    (kernel, reverse, rounded), (n_weights, n_states, n_holds, ragged, kept) = ctx.call, ctx.counts
     rest = iter(ctx.saved_tensors)
     x = next(rest)
     weights, states, holds = ([next(rest) for _ in range(n)] for n in (n_weights, n_states, n_holds))
@@ -129,7 +135,7 @@ def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
     saved = next(rest) if kept else None
     d_output, d_finals = gradients[0], list(gradients[n_states : 2 * n_states])
     wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[2]]
-    inputs = (kernel, x, weights, states, holds, offsets, reverse)
+    inputs = (kernel, x, weights, states, holds, offsets, reverse, rounded)
     if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _batched(gradients)):
         d_x, d_weights, d_states = _by_reference(inputs, d_output, d_finals)
     else:
@@ -137,7 +143,7 @@ def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
         found = recurrence_backward(*inputs, histories, saved, contiguous, d_finals, wanted)
         d_x, d_weights, d_states = found[0], found[1 : 1 + n_weights], found[1 + n_weights :]
     d_weights = [d if w else None for d, w in zip(d_weights, wanted[1:], strict=True)]
-    return None, d_x if wanted[0] else None, d_weights, list(d_states), [None] * n_holds, None, None, None
+    return None, d_x if wanted[0] else None, d_weights, list(d_states), [None] * n_holds, None, None, None, None
 
 
 recurrence.register_autograd(_backward, setup_context=_remember)
@@ -201,10 +207,11 @@ def _sequences(
     holds: Sequence[Tensor],
     offsets: Tensor | None,
     reverse: bool,
+    rounded: bool,
 ) -> Sequences:
     compiled = kernel_numbered(kernel)
     names = compiled.equations.parameter_shapes()
-    return Sequences(compiled, x, dict(zip(names, weights, strict=True)), states, holds, offsets, reverse)
+    return Sequences(compiled, x, dict(zip(names, weights, strict=True)), states, holds, offsets, reverse, rounded)
 
 
 def _saved_columns(kernel: int, states: Sequence[Tensor], x: Tensor) -> int:

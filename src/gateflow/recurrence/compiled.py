@@ -19,7 +19,7 @@ __all__ = ["obstacle", "run", "transformed"]
 
 State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
-DTYPES = (torch.float32, torch.float64)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def obstacle(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dtype) -> str | None:
@@ -27,7 +27,7 @@ def obstacle(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dt
     if device.type != "cpu":
         return f"kernels are built for CPUs, the input is on {device}"
     if dtype not in DTYPES:
-        return f"kernels compute in float32 and float64, the input is {str(dtype).removeprefix('torch.')}"
+        return f"kernels compute in float32, float64 and bfloat16, the input is {str(dtype).removeprefix('torch.')}"
     number = kernel_number(cell, zoneout=zoneout)
     return number if isinstance(number, str) else transformed() or _no_compiler()
 
@@ -56,6 +56,9 @@ def run(
     Raises:
         ShapeError: input, weights and start states are not of one dtype, and no autocast makes them so.
     """
+    rounded, given = _in_bf16(x), x.dtype
+    if rounded:  # the factors of products are rounded inside; states and sums are fp32
+        x, states = x.float(), tuple(tuple(part.float() for part in state) for state in states)
     layout = _Plain(x.shape[0], x.shape[1]) if lengths is None else _Ragged.of(lengths, x.shape[0])
     lines, outputs, finals = layout.lines(x), [], []
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
@@ -66,13 +69,14 @@ def run(
         )
         number = kernel_number(cell, zoneout=zoneout is not None)
         assert isinstance(number, int)
-        weights = [w.contiguous() for w in cell._parameters.values() if w is not None]
+        weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
         start = [layout.sorted(part).contiguous() for part in state]
         _refuse_mixed_dtypes(x, weights, start)
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
-        made = recurrence(number, lines, weights, start, holds, layout.offsets, d == 1, memory if keep else "nothing")
-        outputs.append(layout.padded(made[0]))
-        finals.append(tuple(layout.unsorted(part) for part in made[len(start) : 2 * len(start)]))
+        kept = memory if keep else "nothing"
+        made = recurrence(number, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
+        outputs.append(layout.padded(made[0]).to(given))
+        finals.append(tuple(layout.unsorted(part).to(given) for part in made[len(start) : 2 * len(start)]))
     return outputs, finals
 
 
@@ -138,6 +142,11 @@ class _Ragged:
         if isinstance(hold, Tensor):
             return self.lines(reference.reverse(hold, lengths) if reverse else hold)
         return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
+
+
+def _in_bf16(x: Tensor) -> bool:
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return x.dtype == torch.bfloat16 or (autocast and x.dtype == torch.float32)
 
 
 def _refuse_mixed_dtypes(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None:

@@ -46,6 +46,7 @@ class Sequences:
         holds: for each part of the state how much of the old value zoneout keeps, `[lines, size]` or one line for all.
         offsets: where each step begins, `[T + 1]`, samples sorted by falling length; none if all are equally long.
         reverse: whether the cell goes from the last step to the first.
+        rounded: whether the factors of all products are rounded to bfloat16; sums and states stay as they are.
     """
 
     kernel: Kernel
@@ -55,6 +56,7 @@ class Sequences:
     holds: Sequence[Tensor] = ()
     offsets: Tensor | None = None
     reverse: bool = False
+    rounded: bool = False
     histories: list[Tensor] = field(default_factory=list)
 
     @cached_property
@@ -118,7 +120,7 @@ class Sequences:
         return _WayBack(self, saved, d_output, d_finals, wanted, d_x).run()
 
     def _loop(self, name: str) -> Loop:
-        return self.kernel.loop(name, self.x.dtype)
+        return self.kernel.loop(name, self.x.dtype, torch.bfloat16 if self.rounded else None)
 
     def _pack(self, loop: Loop) -> list[Tensor]:
         return loop.pack(self.weights, self.sizes, torch.get_num_threads())
@@ -142,8 +144,13 @@ class Sequences:
             return {}
         weight, bias = self._rows("weight_ih", pieces), self._rows("bias_ih", pieces)
         x = self.x[begin:end]
+        x, weight = self.factor(x), self.factor(weight)
         product = x @ weight.T if bias is None else torch.addmm(bias, x, weight.T)
         return {"hoisted": Lines(product, origin=begin)}
+
+    def factor(self, matrix: Tensor) -> Tensor:
+        """A factor of a large product, rounded if products are in bf16."""
+        return matrix.bfloat16().to(matrix.dtype) if self.rounded else matrix
 
     def _input_rows(self) -> Iterator[tuple[int, int]]:
         """Ranges of rows of `weight_ih` whose products are taken out of the loop."""
@@ -278,14 +285,15 @@ class _WayBack:
         known |= {f"carry.{s.name}": Lines(c) for s, c in zip(self.programs.graph.states, self.carries, strict=True)}
         known["d_output"] = Lines(self._zero_line() if self.d_output is None else self.d_output)
         packed = run._pack(self.loop)
-        for first, last in run._chunks(back=True):
-            chunk = self._chunk_tensors(first, last)
-            vectors = run._run(self.loop, first, last, known | chunk, packed)
-            for name, gradient in zip(self.loop.plan.parameters, vectors, strict=True):
-                if name in self.wanted:
-                    self.d_weights[name] += gradient
-            self._weights(chunk, first, last)
-            self._input(chunk, first, last)
+        with self.loop.subnormals_are_zero():  # what is left of a vanishing gradient would slow the products
+            for first, last in run._chunks(back=True):
+                chunk = self._chunk_tensors(first, last)
+                vectors = run._run(self.loop, first, last, known | chunk, packed)
+                for name, gradient in zip(self.loop.plan.parameters, vectors, strict=True):
+                    if name in self.wanted:
+                        self.d_weights[name] += gradient
+                self._weights(chunk, first, last)
+                self._input(chunk, first, last)
         return Gradients(self.d_x, self.d_weights, self.carries)
 
     @property
@@ -344,12 +352,12 @@ class _WayBack:
     def _weights(self, chunk: Mapping[str, Lines], first: int, last: int) -> None:
         if not self.wanted:
             return
-        sums: dict[tuple[int, int], Tensor] = {}
+        sums, factor = dict[tuple[int, int], Tensor](), self.forward.factor
         for piece in self.pieces:
             delta, rows = chunk["delta"].tensor[:, piece.columns], self._rows_of(piece)
             if piece.weight.name in self.wanted:
                 for lines, operand in self._operand(piece.operand, chunk, first, last):
-                    self.d_weights[piece.weight.name][rows].addmm_(delta[lines].T, operand)
+                    self.d_weights[piece.weight.name][rows].addmm_(factor(delta[lines]).T, factor(operand))
             if piece.weight.bias in self.wanted:
                 place = piece.columns.start, piece.columns.stop
                 sums[place] = total = sums[place] if place in sums else delta.sum(0)
@@ -371,8 +379,9 @@ class _WayBack:
             return
         begin, end = self.forward._lines(first, last)
         d_x = self.d_x[begin:end]
+        factor = self.forward.factor
         d_x.copy_(chunk["d_x"].tensor) if "d_x" in chunk else d_x.zero_()
         for piece in self.pieces:
             if piece.operand.tensor == "x":
                 weight = self.forward.weights[piece.weight.name]
-                d_x.addmm_(chunk["delta"].tensor[:, piece.columns], weight[self._rows_of(piece)])
+                d_x.addmm_(factor(chunk["delta"].tensor[:, piece.columns]), factor(weight[self._rows_of(piece)]))

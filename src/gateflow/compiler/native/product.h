@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "vector.h"
 
@@ -38,6 +39,21 @@ constexpr int tile_blocks(int rows, int sums) {
     return rows * sums * 4 <= tile_sums ? 4 : rows * sums * 2 <= tile_sums ? 2 : 1;
 }
 
+// A factor of a product: as it is, or rounded to bfloat16 (to nearest, ties to even) for products in bf16. The sums stay
+// in T: a product of two bfloat16 is exact in fp32.
+template <class T>
+GATEFLOW_INLINE T factor(T value) {
+#ifdef GATEFLOW_BF16_PRODUCTS
+    static_assert(std::is_same_v<T, float>);
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    if (value != value) return value;
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    std::memcpy(&value, &bits, sizeof bits);
+#endif
+    return value;
+}
+
 template <class T>
 struct Operand {
     const T* rows;
@@ -59,9 +75,9 @@ __attribute__((noinline)) void multiply(const Operand<T>& operand, const T* pane
         for (int u = 0; u < U; ++u)
             for (int c = 0; c < C; ++c) weight[u][c] = load(panels + u * panel + (k * C + c) * L);
         for (int m = 0; m < M; ++m) {
-            const Vec<T> factor = splat(operand.rows[m * operand.stride + k]);
+            const Vec<T> each = splat(factor(operand.rows[m * operand.stride + k]));
             for (int u = 0; u < U; ++u)
-                for (int c = 0; c < C; ++c) total[m][u][c] += factor * weight[u][c];
+                for (int c = 0; c < C; ++c) total[m][u][c] += each * weight[u][c];
         }
     }
     for (int m = 0; m < M; ++m)
@@ -109,7 +125,7 @@ void pack_panel(const Matrices<T>& w, int64_t block, T* panel) {
         for (int64_t k = 0; k < w.depths[b]; ++k)
             for (int64_t c = 0; c < w.gates; ++c, panel += L) {
                 const T* from = w.from[b * w.gates + c] + first * w.unit_stride + k * w.column_stride;
-                for (int64_t l = 0; l < L; ++l) panel[l] = l < count ? from[l * w.unit_stride] : T(0);
+                for (int64_t l = 0; l < L; ++l) panel[l] = l < count ? factor(from[l * w.unit_stride]) : T(0);
             }
 }
 
