@@ -58,6 +58,7 @@ class Sequences:
     reverse: bool = False
     rounded: bool = False
     histories: list[Tensor] = field(default_factory=list)
+    buffers: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def samples(self) -> int:
@@ -145,8 +146,16 @@ class Sequences:
         weight, bias = self._rows("weight_ih", pieces), self._rows("bias_ih", pieces)
         x = self.x[begin:end]
         x, weight = self.factor(x), self.factor(weight)
-        product = x @ weight.T if bias is None else torch.addmm(bias, x, weight.T)
+        product = self.chunk("hoisted", end - begin, weight.shape[0])
+        torch.mm(x, weight.T, out=product) if bias is None else torch.addmm(bias, x, weight.T, out=product)
         return {"hoisted": Lines(product, origin=begin)}
+
+    def chunk(self, name: str, lines: int, columns: int) -> Tensor:
+        """Lines for one chunk, in the memory that the chunk before has used for the same."""
+        flat = self.buffers.get(name)
+        if flat is None or flat.numel() < lines * columns:
+            flat = self.buffers[name] = self.x.new_empty(lines * columns)
+        return flat[: lines * columns].view(lines, columns)
 
     def factor(self, matrix: Tensor) -> Tensor:
         """A factor of a large product, rounded if products are in bf16."""
@@ -309,7 +318,8 @@ class _WayBack:
         run = self.forward
         begin, end = run._lines(first, last)
         names = {row.tensor for row in self.loop.plan.rows} & {"delta", "operand", "d_x"}
-        made = {n: Lines(run.x.new_empty(end - begin, self.loop.columns(n, self.sizes)), origin=begin) for n in names}
+        columns = {name: self.loop.columns(name, self.sizes) for name in names}
+        made = {n: Lines(run.chunk(n, end - begin, size), origin=begin) for n, size in columns.items()}
         if self.saved is not None:
             return made | {"saved": Lines(self.saved)}
         return made | self._recomputed(first, last)
@@ -320,7 +330,7 @@ class _WayBack:
             return {}
         loop = run._loop("recompute")
         begin, end = run._lines(first, last)
-        saved = Lines(run.x.new_empty(end - begin, loop.columns("saved", self.sizes)), origin=begin)
+        saved = Lines(run.chunk("saved", end - begin, loop.columns("saved", self.sizes)), origin=begin)
         tensors = run._known(loop) | run._hoisted(loop, first, last) | {"saved": saved}
         run._run(loop, last, first, tensors, run._pack(loop))
         return {"saved": saved}
