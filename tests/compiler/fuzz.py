@@ -1,0 +1,88 @@
+"""Random cells, compiled, against the reference: ``python -m tests.compiler.fuzz --minutes 60 [--first SEED]``.
+
+Each seed is a cell, sizes, lengths, directions and memory of its own; one that fails is printed with its equations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+
+import torch
+from tests.compiler.random_cell import cell_class, text_of
+from tests.recurrence.case import Case, distance
+
+SIZES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 33]
+NEAR = 1e-9
+WOBBLE = 1e-12
+
+
+def case_of(seed: int) -> tuple[Case, str]:
+    """The case that a seed stands for, in fp64, and the text of its cell."""
+    chance = random.Random(seed)
+    H = chance.choice(SIZES)
+    I = H if chance.random() < 0.4 else chance.choice(SIZES)
+    text = text_of(seed, direct=I == H)
+    cls = cell_class(text, f"Random{seed}")
+    torch.manual_seed(seed)
+    cells = tuple(cls(I, H, bias=seed % 5 > 0, dtype=torch.float64) for _ in range(chance.choice([1, 2])))
+    T, B = chance.randint(1, 7), chance.choice([1, 2, 3, 4, 5, 6, 9, 13, 26])
+    lengths = [chance.randint(0, T) for _ in range(B)] if chance.random() < 0.5 else None
+    memory = chance.choice(["fast", "lean"])
+    return Case(cells, T, B, lengths, zoneout=chance.random() < 0.2, memory=memory, seed=seed), text
+
+
+def disagreement(case: Case) -> str:
+    """How the native path differs from the reference by more than the reference is sure of; "" if it does not."""
+    found, wanted = case.run("native"), case.run("reference")
+    apart = {name: distance(found[name], wanted[name]) for name in wanted}
+    if max(apart.values()) <= NEAR:
+        return ""
+    with torch.no_grad():  # a comparison may hang by a hair
+        for tensor in case.inputs().values():
+            tensor.mul_(1 + WOBBLE * torch.randn(tensor.shape, generator=case.random, dtype=tensor.dtype))
+    moved = case.run("reference")
+    return "\n".join(
+        f"  {name}: {gap:.1e} apart"
+        for name, gap in apart.items()
+        if gap > NEAR + 1000 * distance(moved[name], wanted[name])
+    )
+
+
+def main() -> int:
+    """Goes through seeds until the time is up; the exit code says whether all agreed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--first", type=int, default=1000)
+    parser.add_argument("--count", type=int, default=1 << 40)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    end, seed, failed = time.monotonic() + 60 * asked.minutes, asked.first, 0
+    with tempfile.TemporaryDirectory() as kernels:
+        os.environ["GATEFLOW_CACHE"] = kernels
+        while time.monotonic() < end and seed < asked.first + asked.count:
+            failed += _told(seed)
+            seed += 1
+    sys.stdout.write(f"{seed - asked.first} cells from seed {asked.first} on, {failed} failed\n")
+    return 1 if failed else 0
+
+
+def _told(seed: int) -> bool:
+    text = ""
+    try:
+        case, text = case_of(seed)
+        problem = disagreement(case)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        problem = f"  {type(error).__name__}: {error}"
+    if problem:
+        sys.stdout.write(f"seed {seed}: {case_of(seed)[0]}\n{problem}\n{text}\n")
+        sys.stdout.flush()
+    return bool(problem)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What a step may be called and made of, and how the rest is refused: by name, file and line."""
+
+import pytest
+import torch
+from tests.recurrence.case import Case, assert_same
+from torch import sigmoid, tanh
+
+from gateflow import Cell, Recurrent
+from gateflow.cells import LSTM
+from gateflow.compiler import compile_cell
+from gateflow.compiler.capture import capture
+from gateflow.errors import UnsupportedStepError
+
+I, H = 3, 4
+
+
+def cell_of(body, states=("h",), **declared):
+    """A cell whose step is this text."""
+    lines = [f"    {k} = {v!r}" for k, v in {"states": states, "gates": ("g",), **declared}.items()]
+    text = "\n".join(["class Made(Cell):", *lines, f"    def step(self, x, {', '.join(states)}):", f"        {body}"])
+    scope = {"Cell": Cell, "torch": torch, "sigmoid": sigmoid, "tanh": tanh, "mean": mean, "__name__": __name__}
+    exec(compile(text, "made.py", "exec"), scope)
+    return scope["Made"]
+
+
+def mean(row):
+    return row.mean(-1, keepdim=True)
+
+
+# Names of the emitted code, of C++, and of the rows of a plan.
+STATES = ("m", "n", "j", "T", "V", "sum", "rows", "output", "scratch")
+VECTORS = ("int", "saved", "number", "hoisted", "delta", "operand", "d_x", "d_output", "hold_h", "the_output")
+
+
+def test_any_name_will_do():
+    new = [f"tanh(self.{v} * {s})" for s, v in zip(STATES, VECTORS, strict=False)]
+    body = f"return {', '.join([*new[:-1], new[-1] + ' + self.the_output * tanh(self.g(m, x))'])}"
+    cell = cell_of(body, states=STATES, diagonals=VECTORS)(I, H, dtype=torch.float64)
+    case = Case((cell,), 3, 2)
+    assert_same(case.run("native"), case.run("reference"), 1e-11)
+
+
+def test_any_weight_may_meet_any_row():
+    body = "return tanh(self.g(x, x) + self.k.input(h) + self.w(x) * self.k.recurrent(sigmoid(h)))"
+    cell = cell_of(body, gates=("g", "k"), matrices=("w",))(H, H, dtype=torch.float64)
+    case = Case((cell,), 5, 3, [2, 5, 0])
+    assert_same(case.run("native"), case.run("reference"), 1e-11)
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_a_mean_may_be_all_that_matters(size):
+    body = "return tanh(self.g(h, x) * mean(x)) - mean(self.w(c)), c - mean(h)"
+    cell = cell_of(body, states=("h", "c"), matrices=("w",))(size, size, dtype=torch.float64)
+    case = Case((cell,), 4, 3, [4, 0, 2])
+    assert_same(case.run("native"), case.run("reference"), 1e-11)
+
+
+def test_attributes_are_part_of_the_equations():
+    class Rated(Cell):
+        states, gates = ("h",), ("g",)
+
+        def __init__(self, *sizes, rates, **options):
+            self.__dict__["rates"] = rates
+            super().__init__(*sizes, **options)
+
+        def step(self, x, h):
+            return self.rates[0] * tanh(self.g(h, x))
+
+    for rates in ([0.5], [0.25], (0.125, [1])):
+        assert f"{rates[0]} * tanh" in str(compile_cell(Rated(I, H, rates=rates)).programs.graph)
+
+
+def test_cells_of_the_same_equations_share_a_kernel():
+    assert compile_cell(LSTM(I, H)) is compile_cell(LSTM(I, H))
+    assert compile_cell(LSTM(I, H)) is not compile_cell(LSTM(I, H, bias=False))
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("return torch.cumsum(self.g(h, x), -1)", "`cumsum`"),
+        ("return self.g(h, x).flip(-1)", "`flip`"),
+        ("return tanh(self.g(h, x)) @ torch.eye(4)", "a tensor made outside"),
+        ("return tanh(self.g(h, x)) if h.sum() > 0 else self.g(h, x)", "control flow"),
+        ("return h.mean() * tanh(self.g(h, x))", "`mean`"),
+        ("return mean(x) * tanh(self.g(h, x))", "a mean over a row that is not of size H"),
+        ("return tanh(self.g(h, x)) * ((h > 0) + (h > 1))", "`add`"),
+        ("return self.g(h, x) ** 3", "`pow`"),
+        ("return torch.nn.functional.softplus(self.g(h, x), beta=2)", "`softplus`"),
+        ("return torch.clamp(self.g(h, x), min=h)", "`clamp`"),
+        ("return float(h[0, 0]) * self.g(h, x)", "."),
+    ],
+)
+def test_what_is_not_known_is_refused_with_its_line(body, found):
+    with pytest.raises(UnsupportedStepError) as refusal:
+        capture(cell_of(body)(I, H))
+    told = str(refusal.value)
+    assert told.startswith("Made cannot be compiled: found ")
+    assert found in told
+    assert "made.py, line 5" in told
+    assert "The compiler knows + - * /, sigmoid" in told
+
+
+def test_a_refused_step_shows_the_users_line():
+    class Unknown(Cell):
+        states, gates = ("h",), ("g",)
+
+        def step(self, x, h):
+            return torch.sin(self.g(h, x))
+
+    with pytest.raises(UnsupportedStepError, match=r"`sin` at .*test_capture.py, line \d+: return torch.sin\(self.g"):
+        capture(Unknown(I, H))
+    layer = Recurrent(Unknown, I, H)
+    with pytest.warns(UserWarning, match="runs on the reference loop, right but slow: Unknown cannot be compiled"):
+        layer(torch.zeros(2, 3, I))
+
+
+def test_states_of_three_sizes_are_refused():
+    class Three(Cell):
+        states, gates, matrices = ("h", "c", "q"), ("g",), ("a", "b")
+
+        @property
+        def state_sizes(self):
+            return {"h": 2, "c": self.hidden_size, "q": 3}
+
+        def parameter_shapes(self):
+            sizes = {"weight_a": (2, self.hidden_size), "weight_b": (3, self.hidden_size)}
+            return super().parameter_shapes() | sizes
+
+        def step(self, x, h, c, q):
+            c = tanh(self.g(h, x))
+            return self.a(c), c, self.b(c)
+
+    with pytest.raises(UnsupportedStepError, match="states of more than two sizes"):
+        capture(Three(I, 5))

@@ -1,0 +1,20 @@
+"""Cells drawn at random, compiled, against the reference; `tests.compiler.fuzz` goes on for as long as asked."""
+
+import pytest
+from tests.compiler.fuzz import case_of, disagreement
+
+SEEDS = [3, 9, 11, 17]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_cell_is_the_reference(seed):
+    case, text = case_of(seed)
+    assert not disagreement(case), f"{case}\n{text}"
+
+
+def test_the_judge_finds_a_wrong_derivative(monkeypatch):
+    from gateflow.compiler import differentiate
+
+    monkeypatch.setitem(differentiate.RULES, "tanh", lambda g, y, a: (g * y,))
+    case, _ = case_of(SEEDS[0])
+    assert "gradient of" in disagreement(case)

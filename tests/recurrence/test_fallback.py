@@ -1,0 +1,100 @@
+"""What cannot be compiled runs all the same, says so once, and is refused where it was asked to be."""
+
+import warnings
+
+import pytest
+import torch
+from tests.recurrence.case import Case, assert_same, distance
+
+import gateflow
+from gateflow import Cell, Recurrent, cells
+from gateflow.compiler import compile_cell
+from gateflow.errors import BuildError, PathError, ReferencePathWarning
+from gateflow.recurrence import explain, force_path
+
+I, H = 3, 4
+
+
+class Sine(Cell):
+    """The compiler does not know the sine."""
+
+    states, gates = ("h",), ("g",)
+
+    def step(self, x, h):
+        return torch.sin(self.g(h, x))
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+
+
+def test_an_unknown_operation_runs_on_the_reference_with_one_warning():
+    layer, x = Recurrent(Sine, I, H), torch.randn(5, 2, I)
+    with pytest.warns(ReferencePathWarning) as told:
+        y, _ = layer(x)
+    assert len(told) == 1
+    assert "Sine runs on the reference loop, right but slow: Sine cannot be compiled: found `sin` at" in str(
+        told[0].message
+    )
+    assert "test_fallback.py, line " in str(told[0].message)
+    assert distance(y[0], torch.sin(layer.cells[0].g(torch.zeros(2, H), x[0]))) < 1e-6
+    assert explain(layer).paths == ("reference",)
+
+
+def test_the_warning_comes_once():
+    layer, x = Recurrent(Sine, I, H), torch.randn(5, 2, I)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            layer(x)
+    assert len(told) == 1
+
+
+def test_strict_refuses_it():
+    with pytest.raises(PathError, match="Sine would run on the reference loop, which strict=True forbids: Sine cannot"):
+        Recurrent(Sine, I, H, strict=True)(torch.randn(5, 2, I))
+
+
+def test_forcing_the_native_path_refuses_it():
+    with force_path("native"), pytest.raises(PathError, match="Sine cannot run on the native path: .*`sin` at"):
+        Recurrent(Sine, I, H)(torch.randn(5, 2, I))
+
+
+def test_without_a_compiler_torchs_kernels_run(no_compiler):
+    layer = gateflow.LSTM(I, H)
+    assert explain(layer).paths == ("vendor",)
+    case = Case((cells.LSTM(I, H), cells.LSTM(I, H)), 5, 3, [5, 0, 2])
+    assert_same(case.run("vendor"), case.run("reference"), 1e-5)
+    layer(torch.randn(5, 2, I))  # a warning would be an error
+
+
+def test_without_a_compiler_other_cells_run_on_the_reference(no_compiler):
+    layer, x = Recurrent("full_gru", I, H, zoneout=0.2).eval(), torch.randn(5, 2, I)
+    with pytest.warns(ReferencePathWarning, match="no C\\+\\+ compiler found: none of c\\+\\+") as told:
+        found, _ = layer(x)
+    assert len(told) == 1
+    with force_path("reference"):
+        assert torch.equal(found, layer(x)[0])
+    with pytest.raises(PathError, match="no C\\+\\+ compiler found"):
+        Recurrent("full_gru", I, H, strict=True)(x)
+
+
+def test_a_compiler_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    assert "CXX names '/nowhere/c++', which is not there" in str(explain(Recurrent("full_gru", I, H)))
+    with pytest.raises(BuildError, match="CXX names"):
+        compile_cell(cells.FullGRU(I, H)).loop("stream", torch.float64)
+
+
+def test_other_dtypes_and_what_to_expect_of_them():
+    layer = Recurrent("full_gru", I, H).bfloat16()
+    with pytest.warns(ReferencePathWarning, match="kernels compute in float32 and float64, the input is bfloat16"):
+        layer(torch.randn(5, 2, I).bfloat16())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu():
+    with pytest.warns(ReferencePathWarning, match="kernels are built for CPUs, the input is on cuda"):
+        Recurrent("full_gru", I, H).cuda()(torch.randn(5, 2, I, device="cuda"))
