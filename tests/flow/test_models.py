@@ -269,3 +269,16 @@ def test_a_layer_that_streams_is_one_sequence():
     whole = reach(layer, x, lambda m, x: m(x)[0].square().sum(), floor=0)
     for name, found in reach(layer, x, streamed, floor=0).layers.items():
         torch.testing.assert_close(found.norms, whole.layers[name].norms, equal_nan=True)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_final_states_of_ragged_rows_start_a_decoder(bidirectional):
+    options = {"bidirectional": bidirectional, "merge": "sum", "dtype": F64}
+    encoder, decoder = (gateflow.Recurrent("lstm", 3, 4, **options) for _ in range(2))
+    model, x = nn.ModuleDict({"encoder": encoder, "decoder": decoder}), torch.randn(6, 3, 3, dtype=F64)
+
+    def loss(model, x):
+        _, state = model["encoder"](x, lengths=[6, 2, 4])
+        return model["decoder"](x[:4], state, lengths=[1, 4, 3])[0].square().sum()
+
+    assert terms(model, x, loss).error < 1e-12

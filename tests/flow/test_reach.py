@@ -107,3 +107,19 @@ def test_prints_and_turns_into_a_dictionary():
     again = json.loads(json.dumps(found.to_dict()))
     assert again["layers"][1]["name"] == "l1"
     assert again["layers"][0]["matrix"][0][1] is None
+
+
+def test_targets_that_die_out_of_turn_leave_nothing_behind():
+    class Scaled(gateflow.Cell):  # the Jacobian of step k is diag(x_k)
+        states = ("h",)
+        inputs = ("content",)
+
+        def step(self, x, h):
+            return x * h + self.content(x)
+
+    layer, x, v = gateflow.Recurrent(Scaled, 2, 2), torch.full((20, 1, 2), 0.9), torch.zeros(20, 1, 2)
+    x[10, 0, 0] = 0  # the first unit forgets
+    v[:, 0, 1], v[9:11], v[11, 0] = 1, 0, torch.tensor([1.0, 0.0])  # the second; none; the first
+    exact, cut = (reach(layer, x, weighted(v), floor=floor).layers["l0"].norms for floor in (0, 1e-6))
+    assert exact[9, 8].item() == 0 < exact[10, 8].item()  # targets 11 and 12: there are none at 9 and 10
+    torch.testing.assert_close(cut, exact, equal_nan=True)

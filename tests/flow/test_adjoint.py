@@ -1,0 +1,30 @@
+"""Every cell that comes along has the fast adjoint; that it is right, `test_reach` shows."""
+
+import pytest
+import torch
+
+import gateflow
+from gateflow import cells
+from gateflow.flow.adjoint import adjoint_of
+from gateflow.flow.trace import trace
+from gateflow.flow.unit_wise import UnitWise
+
+
+@pytest.mark.parametrize("name", cells.names())
+@pytest.mark.parametrize("zoneout", [0.0, 0.3])
+def test_every_cell_has_the_fast_adjoint(name, zoneout):
+    model = gateflow.Recurrent(name, 3, 4, zoneout=zoneout, dtype=torch.float64)
+    (done,) = trace(model, torch.randn(5, 2, 3, dtype=torch.float64)).passes
+    assert isinstance(adjoint_of(done), UnitWise)
+
+
+def test_a_step_that_rolls_its_units_has_not():
+    class Rolling(gateflow.Cell):
+        states = ("h",)
+        gates = ("content",)
+
+        def step(self, x, h):
+            return torch.tanh(self.content(h, x)) + h.roll(1, dims=-1)
+
+    (done,) = trace(gateflow.Recurrent(Rolling, 3, 4), torch.randn(5, 2, 3)).passes
+    assert not isinstance(adjoint_of(done), UnitWise)
