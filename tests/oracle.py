@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 import torch
 from torch import Tensor
+
+from gateflow.compiler.build import toolchain
+from gateflow.errors import BuildError
 
 # (relative, absolute). float64: only the order of summation may differ. float32: the same order differs over up to
 # some hundred terms per product and some steps of time. bfloat16 has 8 bits.
@@ -16,6 +20,19 @@ TOLERANCE = {torch.float64: (1e-11, 1e-12), torch.float32: (2e-5, 2e-6), torch.b
 
 # Gradients of weights sum over T·B more terms than outputs do.
 GRADIENT_TOLERANCE = {torch.float64: (1e-10, 1e-11), torch.float32: (1e-4, 1e-5)}
+
+
+def _has_compiler() -> bool:
+    try:
+        toolchain()
+    except BuildError:
+        return False
+    return True
+
+
+HAS_COMPILER = _has_compiler()
+needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="needs a C++ compiler")
+PATHS = ["native", "vendor", "reference"] if HAS_COMPILER else ["vendor", "reference"]
 
 
 def assert_close(found: Tensor, wanted: Tensor, what: str) -> None:

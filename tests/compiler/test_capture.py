@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.oracle import needs_compiler
 from tests.recurrence.case import Case, assert_same
 from torch import sigmoid, tanh
 
@@ -32,6 +33,7 @@ STATES = ("m", "n", "j", "T", "V", "sum", "rows", "output", "scratch")
 VECTORS = ("int", "saved", "number", "hoisted", "delta", "operand", "d_x", "d_output", "hold_h", "the_output")
 
 
+@needs_compiler
 def test_any_name_will_do():
     new = [f"tanh(self.{v} * {s})" for s, v in zip(STATES, VECTORS, strict=False)]
     body = f"return {', '.join([*new[:-1], new[-1] + ' + self.the_output * tanh(self.g(m, x))'])}"
@@ -40,6 +42,7 @@ def test_any_name_will_do():
     assert_same(case.run("native"), case.run("reference"), 1e-11)
 
 
+@needs_compiler
 def test_any_weight_may_meet_any_row():
     body = "return tanh(self.g(x, x) + self.k.input(h) + self.w(x) * self.k.recurrent(sigmoid(h)))"
     cell = cell_of(body, gates=("g", "k"), matrices=("w",))(H, H, dtype=torch.float64)
@@ -47,6 +50,7 @@ def test_any_weight_may_meet_any_row():
     assert_same(case.run("native"), case.run("reference"), 1e-11)
 
 
+@needs_compiler
 @pytest.mark.parametrize("size", [1, 5])
 def test_a_mean_may_be_all_that_matters(size):
     body = "return tanh(self.g(h, x) * mean(x)) - mean(self.w(c)), c - mean(h)"

@@ -2,6 +2,9 @@
 
 import pytest
 from tests.compiler.fuzz import case_of, disagreement
+from tests.oracle import needs_compiler
+
+pytestmark = needs_compiler
 
 SEEDS = [3, 9, 11, 17]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.oracle import assert_close, assert_gradients_close, gradients
+from tests.oracle import PATHS, assert_close, assert_gradients_close, gradients, needs_compiler
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -63,7 +63,7 @@ def test_padding_of_nan_reaches_no_gradient(name):
     assert not grads[0][3:, 1].any()
 
 
-@pytest.mark.parametrize("path", ["vendor", "reference"])
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
 def test_lengths_equal_packing(name, path):
     layer = Recurrent(name, I, H, num_layers=2, bidirectional=True, **double)
@@ -77,19 +77,20 @@ def test_lengths_equal_packing(name, path):
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "elman", "elman_relu", "projected_lstm"])
-def test_both_paths_agree_on_everything(name):
+def test_all_paths_agree_on_everything(name):
     layer = Recurrent(name, I, H, num_layers=2, bidirectional=True, **double)
     x, state = torch.randn(T, B, I, requires_grad=True, **double), random_state(layer)
     results = {}
-    for path in ("vendor", "reference"):
+    for path in PATHS:
         with force_path(path):
             y, final = layer(x, state, lengths=[2, 6, 0, 4])
         outputs = [y, *itertools.chain(*final)]
         results[path] = outputs, gradients(outputs, [x, *itertools.chain(*state), *layer.parameters()])
-    for a, b in zip(results["vendor"][0], results["reference"][0], strict=True):
-        assert_close(a, b, "output or state")
     names = ["x", *(f"state {k}" for k in range(sum(len(s) for s in state))), *dict(layer.named_parameters())]
-    assert_gradients_close(results["vendor"][1], results["reference"][1], names)
+    for path in PATHS:
+        for a, b in zip(results[path][0], results["reference"][0], strict=True):
+            assert_close(a, b, f"output or state on the {path} path")
+        assert_gradients_close(results[path][1], results["reference"][1], names)
 
 
 def test_batch_first_is_the_same_turned():
@@ -323,17 +324,29 @@ def test_a_bidirectional_layer_cannot_stream_and_says_why():
 # --- paths -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_path_is_told_and_the_fallback_warns():
+@needs_compiler
+def test_the_path_is_told():
+    mixed = Recurrent(["lstm", "full_gru"], I, H)
+    assert explain(mixed, torch.zeros(T, B, I)).paths == ("native", "native")
+    assert "layer 1  FullGRU: native (compiled from its step)" in str(explain(mixed))
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", str(tmp_path / "not there"))
+
+
+def test_without_a_compiler_the_fallback_warns(no_compiler):
     mixed = Recurrent(["lstm", "full_gru"], I, H)
     assert explain(mixed, torch.zeros(T, B, I)).paths == ("vendor", "reference")
-    assert "layer 1  FullGRU: reference (torch has no kernel" in str(explain(mixed))
-    with pytest.warns(ReferencePathWarning, match="FullGRU runs on the reference loop, right but slow: torch has no"):
+    assert "torch has no kernel with the equations of FullGRU" in str(explain(mixed))
+    with pytest.warns(ReferencePathWarning, match="FullGRU runs on the reference loop, right but slow: no C"):
         mixed(torch.zeros(T, B, I))
     assert explain(Recurrent("lstm", I, H, zoneout=0.1)).paths == ("reference",)
     assert explain(Recurrent("lstm", I, H, weight_dropout=0.1, skip="highway")).paths == ("vendor",)
 
 
-def test_strict_raises_instead():
+def test_strict_raises_instead(no_compiler):
     with pytest.raises(PathError, match="strict=True forbids"):
         Recurrent("full_gru", I, H, strict=True)(torch.zeros(T, B, I))
     Recurrent("lstm", I, H, strict=True)(torch.zeros(T, B, I))
@@ -343,7 +356,8 @@ def test_a_path_can_be_forced():
     layer = Recurrent("lstm", I, H)
     with force_path("reference"):
         assert explain(layer).paths == ("reference",)
-    assert explain(layer).paths == ("vendor",)
+    with force_path("vendor"):
+        assert explain(layer).paths == ("vendor",)
     with force_path("vendor"), pytest.raises(PathError, match="FullGRU cannot run on the vendor path"):
         Recurrent("full_gru", I, H)(torch.zeros(T, B, I))
     with pytest.raises(PathError, match="no path is called 'fast'"), force_path("fast"):
@@ -356,7 +370,8 @@ def test_a_subclass_with_other_equations_does_not_take_the_vendor_path():
             h, c = super().step(x, h, c)
             return 2 * h, c
 
-    assert explain(Recurrent(Twice, I, H)).paths == ("reference",)
+    with force_path("vendor"), pytest.raises(PathError, match="torch has no kernel with the equations of Twice"):
+        explain(Recurrent(Twice, I, H))
 
 
 def test_the_reference_has_second_derivatives():

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from tests.oracle import needs_compiler
 from tests.recurrence.case import Case, assert_same, distance
 
 from gateflow import LSTM, Recurrent, cells
 from gateflow.recurrence import native
+
+pytestmark = needs_compiler
 
 # Products over all lines, which torch computes. Its library may sum them in another order with other threads.
 OF_TORCH = ("gradient of x", "gradient of weight", "gradient of bias")

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from tests.oracle import needs_compiler
 from tests.recurrence.case import Case, assert_same
 
 from gateflow import cells
 from gateflow.recurrence import force_path
+
+pytestmark = needs_compiler
 
 T, B, I = 7, 5, 3
 LENGTHS = [3, 7, 0, 1, 7]

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
-from tests.oracle import gradients
+from tests.oracle import gradients, needs_compiler
 from tests.recurrence.case import distance
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import gateflow
 from gateflow import Recurrent
 from gateflow.recurrence import compiled, explain, force_path
+
+pytestmark = needs_compiler
 
 T, B, I, H = 6, 4, 3, 5
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.oracle import needs_compiler
 from tests.recurrence.case import Case, distance
 from torch.autograd import forward_ad
 
@@ -11,6 +12,7 @@ from gateflow.recurrence import explain, force_path
 
 T, B, I, H = 4, 3, 3, 5
 pytestmark = [
+    needs_compiler,
     pytest.mark.filterwarnings("ignore::gateflow.errors.ReferencePathWarning"),
     pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated"),  # within forward-mode derivatives of torch
 ]
@@ -103,16 +105,18 @@ def test_only_some_gradients_of_only_some_outputs(name, wanted, used):
     case.outputs = plain
 
 
-def test_autocast_computes_in_single_precision():
-    layer, v = Recurrent("full_gru", I, H), x().float()
+@pytest.mark.parametrize("name", ["lstm", "full_gru"])
+def test_autocast_rounds_the_factors_of_products_alone(name):
+    layer, v = Recurrent(name, I, H), x().float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = layer(v)[0]
         found_gradients = torch.autograd.grad(found.sum(), list(layer.parameters()))
     wanted = layer(v)[0]
     assert found.dtype == torch.float32
-    assert distance(found, wanted) == 0
+    assert 0 < distance(found, wanted) < 0.02
     for a, b in zip(found_gradients, torch.autograd.grad(wanted.sum(), list(layer.parameters())), strict=True):
-        assert distance(a, b) == 0
+        assert a.dtype == torch.float32
+        assert distance(a, b) < 0.03
 
 
 LAYOUTS = {

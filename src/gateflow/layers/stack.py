@@ -79,10 +79,12 @@ class Stack(nn.Module):
             for cell, suffix in zip(self._layer_equations(k), self.suffixes(k), strict=True)
         )
 
-    def choices(self) -> list[tuple[str, Choice]]:
-        """The cell and the path of each layer; `recurrence.explain` prints them."""
+    def choices(self, x: Tensor | None = None) -> list[tuple[str, Choice]]:
+        """The cell and the path of each layer for input such as `x`; `recurrence.explain` prints them."""
+        like = (next(self.parameters()) if x is None else x).data  # a PackedSequence has data as well
         firsts = (self._layer_equations(k)[0] for k in range(self.num_layers))
-        return [(type(cell).__name__, choose(cell, zoneout=self._zones_out(cell))) for cell in firsts]
+        place = {"device": like.device, "dtype": like.dtype}
+        return [(type(cell).__name__, choose(cell, zoneout=self._zones_out(cell), **place)) for cell in firsts]
 
     def initial_state(self, x: Tensor) -> list[State]:
         """The state to start from for `x [T, B, I]`: zeros, or what was learned."""

@@ -15,7 +15,7 @@ __all__ = ["Explanation", "explain"]
 class HasChoices(Protocol):
     """A stack that can tell the cell and the path of each of its layers."""
 
-    def choices(self) -> list[tuple[str, Choice]]:
+    def choices(self, x: Tensor | None = None) -> list[tuple[str, Choice]]:
         """Name of the cell and its path, per layer."""
         ...
 
@@ -40,13 +40,15 @@ def explain(layer: HasChoices, x: Tensor | None = None) -> Explanation:
 
     Args:
         layer: a `gateflow.Recurrent`, `RNN`, `GRU` or `LSTM`.
-        x: the input. No choice depends on it so far; kernels that do will look at its shape, type and device.
+        x: the input, whose device and dtype matter; on the CPU and in the layer's own dtype if not given.
 
     Example:
         >>> import gateflow
-        >>> print(explain(gateflow.LSTM(3, 4)))
-        layer 0  LSTM: vendor (torch.lstm computes the same equations)
-        >>> print(explain(gateflow.Recurrent("full_gru", 3, 4)))
-        layer 0  FullGRU: reference (torch has no kernel with the equations of FullGRU)
+        >>> with force_path("reference"):
+        ...     print(explain(gateflow.LSTM(3, 4)))
+        layer 0  LSTM: reference (force_path)
+
+    Where there is a C++ compiler, `explain(gateflow.Recurrent("full_gru", 3, 4))` prints
+    `layer 0  FullGRU: native (compiled from its step)`.
     """
-    return Explanation(tuple(layer.choices()))
+    return Explanation(tuple(layer.choices(x)))
