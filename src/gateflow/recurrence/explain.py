@@ -44,6 +44,7 @@ def explain(layer: HasChoices, x: Tensor | None = None) -> Explanation:
 
     Example:
         >>> import gateflow
+        >>> from gateflow.recurrence import force_path
         >>> with force_path("reference"):
         ...     print(explain(gateflow.LSTM(3, 4)))
         layer 0  LSTM: reference (force_path)
