@@ -1,0 +1,171 @@
+"""One call that measures a model on a batch, says what is wrong with its gradients, and what to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from torch import nn
+
+from gateflow.flow.examination import examine
+from gateflow.flow.finding import SEVERITIES, Finding
+from gateflow.flow.gates import Gates
+from gateflow.flow.lyapunov import Lyapunov
+from gateflow.flow.reach import Reach
+from gateflow.flow.rules import RULES, Case
+from gateflow.flow.table import Printable, columns
+from gateflow.flow.terms import Terms
+from gateflow.flow.trace import Loss
+from gateflow.flow.what_if import WhatIf, what_if
+from gateflow.remedies.clip import NormClipper
+
+__all__ = ["Report", "diagnose"]
+
+
+@dataclass(frozen=True, eq=False)
+class Report(Printable):
+    """What `diagnose` found.
+
+    Attributes:
+        findings: the worst first; one that says "healthy" if there is nothing else.
+        reach, gates: what the instruments measured.
+        lyapunov: none for 16-bit models, whose Jacobians are too coarse.
+        terms: of `weight_hh`, for a sample of targets; none if no cell has one, or it was too much work.
+        what_if: other initial weights on the same batch; none if it was not asked for or cannot be.
+        context: sizes, cells, steps, rows, loss, needed lag, window, seconds, tokens.
+    """
+
+    findings: tuple[Finding, ...]
+    reach: Reach
+    lyapunov: Lyapunov | None
+    gates: Gates | None
+    terms: Terms | None
+    what_if: WhatIf | None
+    context: Mapping[str, Any]
+
+    @property
+    def worst(self) -> str:
+        """The severity of the first finding."""
+        return self.findings[0].severity
+
+    def to_dict(self) -> dict[str, Any]:
+        """As numbers and lists, for JSON."""
+        tables = {name: getattr(self, name) for name in ("reach", "lyapunov", "gates", "terms", "what_if")}
+        found: dict[str, Any] = {"findings": [finding.to_dict() for finding in self.findings]}
+        found |= {name: None if table is None else table.to_dict() for name, table in tables.items()}
+        return found | {"context": dict(self.context)}
+
+    def save(self, path: str | Path) -> Path:
+        """Writes one self-contained HTML file with interactive plots, and returns its path."""
+        from gateflow.flow.report import write  # plotly is heavy
+
+        return write(self, path)
+
+    def __rich__(self) -> Any:
+        table = columns("Findings", "", "finding", "where", "what was found, and what to do →")
+        for finding in self.findings:
+            remedy = "\n".join(part for part in (finding.remedy, finding.code) if part)
+            table.add_row(f"{finding.severity}\n{finding.name}", finding.where, f"{finding.says}\n{remedy}")
+            table.add_section()
+        tables = (self.reach, self.gates, self.lyapunov, self.terms, self.what_if)
+        return Group(table, *(part.__rich__() for part in tables if part is not None))
+
+
+def diagnose(
+    model: nn.Module,
+    batch: Any,
+    loss: Loss | None = None,
+    *,
+    needed_lag: int | None = None,
+    window: int | None = None,
+    clip_history: NormClipper | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+    tokens: Sequence[str] | None = None,
+    compare: bool = True,
+    targets: int | Sequence[int] | None = None,
+    memory_limit: int | None = None,
+    seed: int = 0,
+) -> Report:
+    """What keeps the gradients of a model from reaching as far as the task needs, with numbers, sources and remedies.
+
+    Measures `reach`, `gates`, `lyapunov`, a sample of `terms` and the gradient of every parameter on the batch, and
+    asks each rule of `gateflow.flow.rules`. The model is left as it was, bit for bit.
+
+    Args:
+        model, batch, loss, targets, memory_limit, seed: as for `reach`. Give the loss you train with.
+        needed_lag: how many steps back the task has to reach. Without it a short horizon is a warning only.
+        window: steps of truncated back-propagation in training, if the batch does not show them.
+        clip_history: a `NormClipper`, its `statistics()`, or the records of a run (`clipped`, `gradient_norm`).
+        history: records of the run so far, such as `Monitor.history`, with `loss` and `horizon`.
+        tokens: the words of the batch's first row, for the report.
+        compare: whether to measure other initial weights too.
+
+    Raises:
+        FlowError: what `reach` refuses, or a needed lag or window below 1.
+        NonFiniteError: weights or loss are NaN or infinite.
+
+    Source: each finding names its own. What reach at the start does not say: it is neither sufficient (saturated cells
+    do not learn) nor always necessary (a task that offers short lags too may open it).
+
+    Example:
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> report = diagnose(nn.LSTM(3, 8), torch.randn(60, 2, 3), needed_lag=50)
+        >>> [(finding.name, finding.severity) for finding in report.findings]
+        [('vanishing', 'problem'), ('short-half-life', 'problem')]
+    """
+    began = time.perf_counter()
+    case = examine(
+        model,
+        batch,
+        loss,
+        needed_lag=needed_lag,
+        window=window,
+        clip_history=clip_history,
+        history=history,
+        targets=targets,
+        memory_limit=memory_limit,
+        seed=seed,
+    )
+    options: dict[str, Any] = {"needed_lag": needed_lag, "seed": seed, "memory_limit": memory_limit}
+    table = what_if(model, batch, loss, **options) if compare else None
+    context = _context(case, tokens) | {"seconds": time.perf_counter() - began}
+    return Report(_judged(case), case.reach, case.lyapunov, case.gates, case.terms, table, context)
+
+
+def _judged(case: Case) -> tuple[Finding, ...]:
+    found = [finding for rule in RULES for finding in rule(case)]
+    found = found or [_healthy(case)]
+    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def _healthy(case: Case) -> Finding:
+    layer = case.farthest
+    asked = f"{case.left:.0%} of the gradient is left {case.lag} steps back"
+    says = f"Gradients arrive: {asked}, the horizon is {layer.horizon} of {case.longest} steps."
+    evidence = {"horizon": float(layer.horizon), "lag": float(case.lag), "left at lag": case.left}
+    source = "Pascanu, Mikolov, Bengio (2013). arXiv:1211.5063"
+    return Finding("healthy", "healthy", "", says, evidence, source, "Nothing to do.", "")
+
+
+def _context(case: Case, tokens: Sequence[str] | None) -> dict[str, Any]:
+    cells = {title: type(passes[0].cell).__name__ for title, passes in case.run.sequences.items()}
+    sizes = {title: passes[0].cell.hidden_size for title, passes in case.run.sequences.items()}
+    return {
+        "model": type(case.model).__name__,
+        "cells": cells,
+        "hidden_sizes": sizes,
+        "steps": case.run.times,
+        "rows": case.run.passes[0].rows,
+        "dtype": str(case.run.passes[0].x.dtype).removeprefix("torch."),
+        "parameters": sum(p.numel() for p in case.model.parameters()),
+        "loss": case.run.loss,
+        "needed_lag": case.needed_lag,
+        "window": case.window,
+        "clipping": dict(case.clipping),
+        "tokens": None if tokens is None else [str(token) for token in tokens],
+    }

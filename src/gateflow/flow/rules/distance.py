@@ -1,0 +1,101 @@
+"""Gradients that shrink or grow with the distance in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gateflow.flow.finding import Finding
+from gateflow.flow.rules.case import Case
+
+__all__ = ["exploding", "short_half_life", "vanishing"]
+
+_PASCANU = "Pascanu, Mikolov, Bengio (2013), sections 2.1 and 3. arXiv:1211.5063"
+_CHRONO = "Tallec, Ollivier (2018), section 2. arXiv:1804.11188"
+
+
+def vanishing(case: Case) -> Iterator[Finding]:
+    """A problem where less than 1 % of the gradient is left at the needed lag, in the layer where most is left.
+
+    Without a needed lag a warning, where the horizon is shorter than a quarter of the steps that the batch offers: it
+    is no fault for a task whose lags are short.
+    """
+    layer, needed = case.farthest, case.needed_lag
+    if not case.short and (needed is not None or layer.open or 4 * layer.horizon >= case.longest):
+        return
+    evidence: dict[str, float | str] = {"horizon": layer.horizon, "lag": case.lag, "left at lag": case.left}
+    if case.terms is not None:
+        beyond = max(t.beyond(case.lag - 1) for t in case.terms.layers.values())
+        evidence["share of the weight's gradient from that lag on"] = beyond
+    below = "less than " if case.left <= layer.decay.floor else ""
+    says = f"1 % of the gradient is left {layer.horizon} steps back, and {below}{case.left:.1e} of it {case.lag} back."
+    says += f" The task needs {needed} steps." if needed else " Whatever lies farther back hardly teaches anything."
+    remedy, code = _longer(case, needed or case.longest)
+    yield Finding("vanishing", "problem" if needed else "warning", layer.name, says, evidence, _PASCANU, remedy, code)
+
+
+def _longer(case: Case, lag: int) -> tuple[str, str]:
+    cell, flags = case.cell(case.farthest.name), max(lag, 2)
+    if cell.keeps and cell.bias:
+        remedy = "Begin with memories as long as the task's lags (chrono), and train again from there."
+        return (
+            remedy,
+            f"gateflow.remedies.init.chrono(model, max_lag={flags})  # gateflow train lm --init chrono:{flags}",
+        )
+    if type(cell).__name__ == "ElmanReLU":
+        return "Begin with the identity, and clip.", "gateflow.remedies.init.identity(model)  # --init identity"
+    if cell.gates and not cell.keeps:
+        remedy = "Use a cell whose gates keep a memory; with this one, begin with orthogonal matrices, and clip."
+        return remedy, 'gateflow.Recurrent("lstm", ...)  # or gateflow.remedies.init.orthogonal(model)'
+    return "Use a cell with gates that keep a memory.", 'gateflow.Recurrent("lstm", ...)  # --cell lstm'
+
+
+def short_half_life(case: Case) -> Iterator[Finding]:
+    """A problem where even the longest-lived tenth of units keeps less than 1 % over the needed lag, and reach ends.
+
+    Units that forget do no harm while the gradient arrives by way of the recurrent matrix, hence the second condition.
+    """
+    for name, layer in case.gates.layers.items():
+        if not case.short or layer.half_lives is None or layer.keeper is None:
+            continue
+        median, longest = layer.half_lives.quantile(layer.half_lives.new_tensor([0.5, 0.9])).tolist()
+        kept = 0.5 ** (case.lag / longest)
+        if kept >= 0.01:
+            continue
+        evidence = {"half-life": median, "half-life of the longest tenth": longest, "kept over the lag": kept}
+        gate, sign = layer.keeper
+        says = (
+            f"The {gate} gates {'close' if sign > 0 else 'open'} too early: half of the units forget within "
+            f"{median:.1f} steps, nine tenths within {longest:.1f}, and the task needs {case.needed_lag}."
+        )
+        lag = max(case.lag, 2)
+        remedy = "Spread the units' memories over the lags of the task."
+        code = f"gateflow.remedies.init.chrono(model, max_lag={lag})  # gateflow train lm --init chrono:{lag}"
+        yield Finding("short-half-life", "problem", f"{name} {gate}", says, evidence, _CHRONO, remedy, code)
+
+
+def exploding(case: Case) -> Iterator[Finding]:
+    """A problem where the gradient grows more than a hundredfold on its way back, a warning from tenfold on.
+
+    A positive Lyapunov exponent is a warning once it makes more than a factor 10 over the batch's length.
+    """
+    for name, layer in case.reach.layers.items():
+        values = layer.decay.values.nan_to_num(0.0)
+        growth, lag = float(values.max()), int(values.argmax())
+        spectrum = None if case.lyapunov is None else case.lyapunov.layers.get(name)
+        rate, steps = (spectrum.largest, spectrum.steps) if spectrum else (math.nan, 0)
+        chaotic = rate * steps > math.log(10)
+        if growth <= 10 and not chaotic:
+            continue
+        evidence: dict[str, float | str] = {"growth": growth, "at lag": lag, "largest Lyapunov exponent": rate}
+        says = f"{lag} steps back the gradient is {growth:.3g} times as large as where it begins"
+        says += (
+            f"; nearby states drift apart by {rate:+.3f} per step, so longer sequences make it worse."
+            if chaotic
+            else "."
+        )
+        remedy = "Clip the gradient's norm (half to ten times its usual size), begin with orthogonal matrices."
+        code = "gateflow.remedies.NormClipper(model, threshold='auto').step()  # gateflow train lm --clip auto"
+        severity = "problem" if growth > 100 else "warning"
+        source = f"{_PASCANU}; Mikhaeil, Monfared, Durstewitz (2022), theorem 2. arXiv:2110.07238"
+        yield Finding("exploding", severity, name, says, evidence, source, remedy, code)
