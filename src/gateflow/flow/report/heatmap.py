@@ -1,0 +1,112 @@
+"""Reach as a picture: what is left of the loss at step `t` when its gradient arrives at step `k`."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gateflow.flow.layer_reach import LayerReach
+from gateflow.flow.report.figure import Figure, axis, rounded
+
+__all__ = ["grows", "heatmap"]
+
+_LOWEST, _GROWS = -8.0, 0.05
+# Viridis up to "all of it", by matplotlib's anchors; beyond it, growth, orange to red.
+_LEFT = ["#440154", "#472c7a", "#3b518b", "#2c718e", "#21908d", "#27ad81", "#5cc863", "#aadc32", "#fde725"]
+_GROWN = ["#fb9a29", "#d7301f", "#7f0000"]
+_SHARES = {0: "all", -1: "10 %", -2: "1 %", -4: "1e-4", -6: "1e-6", -8: "1e-8", 2: "× 100", 4: "× 1e4", 8: "× 1e8"}
+
+
+def heatmap(layer: LayerReach, labels: Sequence[str], side: int) -> Figure:
+    """Reach in one layer and direction, as shares of the norm at the target's own step; at most `side²` cells."""
+    n, steps = layer.norms.shape[:2]
+    block = max(1, math.ceil(steps / side)), max(1, math.ceil(n / side))
+    pictures = {"full state": layer.norms} | (layer.parts if len(layer.parts) > 1 else {})
+    shares = {name: _averaged(_shares(norms, layer), *block) for name, norms in pictures.items()}
+    colours = _colours(shares["full state"], layer)
+    places = {"x": _centres(list(range(steps)), block[0]), "y": _centres(list(layer.targets), block[1])}
+    traces = [
+        {"type": "heatmap", "name": name, "z": rounded(z, 3), **places, **colours, "visible": k == 0}
+        for k, (name, z) in enumerate(shares.items())
+    ]
+    hatched = [_hatched(*corners) for corners in _cut_off(layer)]
+    axes = {"xaxis": axis("state after step k"), "yaxis": axis("loss at step t", autorange="reversed")}
+    layout = {**axes, "updatemenus": _choice(list(shares), len(hatched)), "margin": {"t": 34}}
+    note = "" if block == (1, 1) else f"Each cell is the mean of {block[0]} × {block[1]} steps: {steps} steps in all."
+    return Figure(layer.name, [*traces, *hatched], layout, note, "square", labels if block == (1, 1) else ())
+
+
+def grows(layer: LayerReach) -> bool:
+    """Whether more arrives somewhere than was sent."""
+    return float(_shares(layer.norms, layer).nan_to_num(0).max()) > _GROWS
+
+
+def _shares(norms: Tensor, layer: LayerReach) -> Tensor:
+    """`[n, T]`, log10 of the share of the full norm at the own step: the mean over rows, as in the decay by lag."""
+    own = layer.norms.gather(1, layer.at.clamp(min=0)[:, None]).double()
+    logs = (norms.double() / own).clamp(min=layer.decay.floor).log10()
+    return torch.where((layer.at >= 0)[:, None] & (own > 0), logs, torch.nan).nanmean(-1).cpu()
+
+
+def _averaged(values: Tensor, across: int, down: int) -> Tensor:
+    """Means of blocks of `down × across` values; NaN only where there is none."""
+    more = (0, -values.shape[1] % across, 0, -values.shape[0] % down)
+    padded = torch.nn.functional.pad(values, more, value=torch.nan)
+    return padded.unflatten(1, (-1, across)).unflatten(0, (-1, down)).nanmean((1, 3))
+
+
+def _centres(places: list[int], block: int) -> list[float]:
+    groups = (places[k : k + block] for k in range(0, len(places), block))
+    return [(group[0] + group[-1]) / 2 for group in groups]
+
+
+def _colours(shares: Tensor, layer: LayerReach) -> dict[str, Any]:
+    """Scale and legend, from the floor to all of it, or beyond where the gradient grows."""
+    low = max(_LOWEST, math.floor(math.log10(layer.decay.floor)))
+    most = float(shares.nan_to_num(low).max())
+    high = float(math.ceil(most)) if most > _GROWS else 0.0
+    whole = -low / (high - low)
+    scale = [[whole * k / (len(_LEFT) - 1), c] for k, c in enumerate(_LEFT)]
+    scale += [[whole + (1 - whole) * (k + 1) / len(_GROWN), c] for k, c in enumerate(_GROWN)] if high else []
+    ticks = sorted(tick for tick in _SHARES if low <= tick <= high)
+    bar = {"orientation": "h", "y": -0.16, "yanchor": "top", "thickness": 12, "len": 1.0, "outlinewidth": 0}
+    bar |= {"tickvals": ticks, "ticktext": [_SHARES[tick] for tick in ticks]}
+    return {"zmin": low, "zmax": high, "colorscale": scale, "colorbar": bar, "hoverongaps": False}
+
+
+def _cut_off(layer: LayerReach) -> list[tuple[int, int, int, int]]:
+    """Rectangles `(k, past k, t, past t)` of pairs that truncation keeps apart."""
+    apart, borders, found = layer.cut.any(-1).cpu(), [0, *layer.cuts, layer.norms.shape[1]], []
+    for first, end in itertools.pairwise(borders):
+        rows = apart[:, first:end].all(1).nonzero()[:, 0].tolist() if end > first else []
+        if rows:
+            found.append((first, end, layer.targets[rows[0]], layer.targets[rows[-1]] + 1))
+    return found
+
+
+def _hatched(k: int, past_k: int, t: int, past_t: int) -> dict[str, Any]:
+    left, right, top, bottom = k - 0.5, past_k - 0.5, t - 0.5, past_t - 0.5
+    outline = {"x": [left, right, right, left, left], "y": [top, top, bottom, bottom, top], "mode": "lines"}
+    pattern = {"shape": "/", "fgcolor": "var(--mark)", "bgcolor": "rgba(0,0,0,0)", "size": 8, "solidity": 0.12}
+    look = {"fill": "toself", "fillpattern": pattern, "line": {"color": "var(--mark)", "width": 1}}
+    words = {"name": "cut: nothing is sent here", "text": "cut: nothing is sent here", "hoveron": "fills"}
+    return {"type": "scatter", **outline, **look, **words, "hoverinfo": "text", "showlegend": False}
+
+
+def _choice(names: list[str], others: int) -> list[dict[str, Any]]:
+    """Buttons to look at one part of the state alone."""
+    if len(names) == 1:
+        return []
+    shown = [[name == chosen for name in names] + [True] * others for chosen in names]
+    buttons = [
+        {"label": name, "method": "restyle", "args": [{"visible": visible}]}
+        for name, visible in zip(names, shown, strict=True)
+    ]
+    look = {"bgcolor": "var(--card)", "bordercolor": "var(--grid)", "font": {"size": 12}, "showactive": True}
+    where = {"x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "pad": {"b": 4}, "direction": "right"}
+    return [{"type": "buttons", "buttons": buttons, **look, **where}]

@@ -1,0 +1,79 @@
+"""What the gates do over the tokens, and for how long each unit remembers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gateflow.flow.gates import LayerGates
+from gateflow.flow.report.figure import Figure, axis, colour, line_up, rounded
+
+__all__ = ["Word", "half_lives", "openness", "words"]
+
+_MOST_WORDS = 400
+_TICKS = [a * 10.0**k for k in range(-2, 6) for a in (1, 3)]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A token, how much of its memory the layer keeps there (0 nothing, 1 all), and how dark that makes it."""
+
+    text: str
+    kept: float
+    shade: float
+
+
+def openness(layer: LayerGates, labels: Sequence[str]) -> Figure:
+    """Each gate's mean size over units, step by step: of the first row if it has tokens, else of the batch."""
+    traces = [
+        {
+            "type": "scatter",
+            "name": name,
+            "y": rounded(activation.values[:, : 1 if labels else None].abs().nanmean((1, 2)), 3),
+            "mode": "lines",
+            "line": {"color": colour(k), "width": 2},
+            "hovertemplate": "%{y:.2f}",
+        }
+        for k, (name, activation) in enumerate(layer.activations.items())
+    ]
+    bounded = all(activation.kind != "relu" for activation in layer.activations.values())
+    span: dict[str, Any] = {"range": [-0.02, 1.02]} if bounded else {"rangemode": "tozero"}
+    layout = {"xaxis": axis("time step"), "yaxis": axis("mean over units", **span), "hovermode": "x unified"}
+    return Figure(layer.name, traces, {**layout, "showlegend": True}, labels=labels)
+
+
+def words(layer: LayerGates, labels: Sequence[str]) -> list[Word]:
+    """The tokens with what the keeping gate lets through; none where no gate keeps or no tokens are known."""
+    if layer.keeper is None or not labels:
+        return []
+    gate, sign = layer.keeper
+    values = layer.activations[gate].values[:_MOST_WORDS, 0].nanmean(-1)
+    kept = [value for value in (values if sign > 0 else 1 - values).tolist() if math.isfinite(value)]
+    pale, dark = min(kept), max(max(kept), min(kept) + 0.1)  # small differences stay small
+    return [Word(text, x, (x - pale) / (dark - pale)) for text, x in zip(labels, kept, strict=False)]
+
+
+def half_lives(layer: LayerGates, needed_lag: int | None) -> Figure | None:
+    """How many units forget half within how many steps; none where no gate keeps."""
+    if layer.half_lives is None:
+        return None
+    logs = layer.half_lives.clamp(0.05, 1e5).log10()
+    logs = torch.where(layer.half_lives.isnan(), math.log10(0.05), logs)
+    low, high = math.floor(4 * float(logs.min())) / 4, math.ceil(4 * float(logs.max()) + 1e-6) / 4
+    bins = max(8, min(40, round(16 * (high - low))))
+    counts = torch.histc(logs.float(), bins, low, high)
+    edges = torch.logspace(low, high, bins + 1)
+    spans = [f"{a:.3g} to {b:.3g} steps" for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
+    bars = {"x": rounded((edges[:-1] * edges[1:]).sqrt()), "y": rounded(counts), "width": rounded(edges.diff())}
+    trace = {"type": "bar", **bars, "customdata": spans, "marker": {"color": colour(0)}}
+    trace["hovertemplate"] = "%{y} units: %{customdata}<extra></extra>"
+    x = axis("half-life in steps", type="log", tickvals=_TICKS)
+    layout = {"xaxis": x, "yaxis": axis("units"), "bargap": 0.05}
+    if needed_lag:
+        shape, label = line_up(needed_lag, f"needed: {needed_lag}")
+        layout |= {"shapes": [shape], "annotations": [{**label, "x": math.log10(needed_lag)}]}
+    return Figure(layer.name, [trace], layout)

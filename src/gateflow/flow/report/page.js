@@ -1,0 +1,75 @@
+"use strict";
+
+const figures = JSON.parse(document.getElementById("data").textContent);
+const touch = matchMedia("(pointer: coarse)").matches;
+const escaped = (words) => String(words).replace(/&/g, "&amp;").replace(/</g, "&lt;");
+
+/* Puts the colours of the page's style in place of their names, "var(--ink)", at any depth. */
+function coloured(value, style) {
+  if (typeof value === "string") return value.replace(/var\((--[\w-]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
+  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map((part) => coloured(part, style));
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, coloured(part, style)]));
+}
+
+function share(logarithm, lowest) {
+  if (logarithm <= lowest) return `less than 1e${lowest}`;
+  const value = 10 ** logarithm;
+  return value >= 0.01 ? `${(100 * value).toPrecision(2).replace(/\.?0+e/, "e")} %` : value.toExponential(0);
+}
+
+/* What is said of each cell under the pointer. */
+function withWords(trace, labels) {
+  if (trace.type !== "heatmap") return labels.length ? { ...trace, text: labels.map(escaped), hovertemplate: `%{y:.2f}` } : trace;
+  const step = (k) => (labels[k] === undefined ? `${k}` : `${k} “${escaped(labels[k])}”`);
+  const said = (z, i, j) => `loss at step ${step(trace.y[i])}<br>state after step ${step(trace.x[j])}<br>${share(z, trace.zmin)} left`;
+  const text = trace.z.map((row, i) => row.map((z, j) => (z === null ? "" : said(z, i, j))));
+  return { ...trace, text, hovertemplate: "%{text}<extra></extra>" };
+}
+
+function layoutOf(own, labels) {
+  const axes = Object.keys(own).filter((key) => /^[xy]axis/.test(key));
+  const look = { gridcolor: "var(--grid)", linecolor: "var(--grid)", fixedrange: touch };
+  const shown = Object.fromEntries(axes.map((key) => [key, { ...look, ...own[key] }]));
+  if (labels.length && own.hovermode === "x unified") {
+    const every = Math.ceil(labels.length / 48);
+    const places = labels.map((_, k) => k).filter((k) => k % every === 0);
+    shown.xaxis = { ...shown.xaxis, title: undefined, tickangle: -60, tickfont: { size: 11 }, tickvals: places };
+    shown.xaxis.ticktext = places.map((k) => escaped(labels[k].length > 12 ? `${labels[k].slice(0, 11)}…` : labels[k]));
+  }
+  return {
+    font: { family: "system-ui, sans-serif", size: 13, color: "var(--ink)" },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    showlegend: false,
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+    hoverlabel: { bgcolor: "var(--card)", bordercolor: "var(--mark)", font: { color: "var(--ink)" } },
+    dragmode: touch ? false : "zoom",
+    ...own,
+    margin: { l: 8, r: 12, t: 12, b: 8, ...own.margin },
+    ...shown,
+  };
+}
+
+function draw() {
+  const style = getComputedStyle(document.documentElement);
+  const config = { responsive: true, displaylogo: false, displayModeBar: false };
+  figures.forEach((figure, k) => {
+    const traces = figure.data.map((trace) => withWords(trace, figure.labels));
+    const layout = layoutOf(figure.layout, figure.labels);
+    Plotly.react(`figure-${k}`, coloured(traces, style), coloured(layout, style), config);
+  });
+}
+
+draw();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+document.querySelectorAll(".code button").forEach((button) =>
+  button.addEventListener("click", async () => {
+    const code = button.parentElement.querySelector("code");
+    getSelection().selectAllChildren(code);
+    await navigator.clipboard?.writeText(code.textContent);
+    button.textContent = navigator.clipboard ? "copied" : "selected";
+    setTimeout(() => (button.textContent = "copy"), 1500);
+  }),
+);

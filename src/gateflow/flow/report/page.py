@@ -1,0 +1,115 @@
+"""What is on the page of a report, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from gateflow.flow.budget import Sampling
+from gateflow.flow.finding import Finding
+from gateflow.flow.report.clipping import clipping
+from gateflow.flow.report.decay import decay, shares
+from gateflow.flow.report.figure import Figure
+from gateflow.flow.report.heatmap import grows, heatmap
+from gateflow.flow.report.openness import Word, half_lives, openness, words
+from gateflow.flow.report.spectrum import spectrum
+from gateflow.flow.report.summary import Fact, facts, subtitle, table, verdict
+from gateflow.flow.report.wording import GLOSSARY, READING
+from gateflow.flow.what_if import WhatIf
+
+if TYPE_CHECKING:
+    from gateflow.flow.diagnose import Report
+
+__all__ = ["Content", "Section", "content"]
+
+_SIDE, _SIDE_OF_MANY, _MANY = 256, 128, 4
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, how to read what follows, and figures; a table, and coloured text by figure, where they belong."""
+
+    title: str
+    reading: str
+    figures: Sequence[Figure]
+    rows: Sequence[Sequence[str]] = ()
+    texts: Mapping[str, Sequence[Word]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that the template fills in."""
+
+    title: str
+    subtitle: str
+    verdict: str
+    facts: Sequence[Fact]
+    findings: Sequence[Finding]
+    sections: Sequence[Section]
+    what_if: WhatIf | None
+    glossary: Mapping[str, str]
+    maker: str
+
+
+def content(report: Report) -> Content:
+    """The report in words and figures."""
+    sections = [_reach(report), _decay(report), _shares(report), _spectrum(report), _gates(report), _half_lives(report)]
+    return Content(
+        title=report.context.get("title") or f"Gradient flow of {report.context['model']}",
+        subtitle=subtitle(report),
+        verdict=verdict(report),
+        facts=facts(report),
+        findings=report.findings,
+        sections=[section for section in [*sections, _clipping(report)] if section.figures],
+        what_if=report.what_if,
+        glossary=GLOSSARY,
+        maker=f"gateflow {version('gateflow')}",
+    )
+
+
+def _reach(report: Report) -> Section:
+    layers, labels = list(report.reach.layers.values()), report.context["tokens"] or ()
+    side = _SIDE if len(layers) <= _MANY else _SIDE_OF_MANY
+    reading = [READING["heatmap"], *([READING["cut"]] if any(layer.cuts for layer in layers) else [])]
+    reading += [READING["grows"]] if any(map(grows, layers)) else []
+    figures = [heatmap(layer, labels, side) for layer in layers]
+    return Section("How far the gradient reaches", _joined(*reading, report.reach.sampling), figures)
+
+
+def _decay(report: Report) -> Section:
+    figure = decay(report.reach, report.context["needed_lag"], report.context["window"])
+    return Section("How it fades with distance", READING["decay"], [figure], table(report))
+
+
+def _shares(report: Report) -> Section:
+    reading = _joined(READING["shares"], report.terms.sampling) if report.terms else ""
+    return Section("Where the weights' gradient comes from", reading, shares(report.terms) if report.terms else ())
+
+
+def _spectrum(report: Report) -> Section:
+    figures = [spectrum(report.lyapunov)] if report.lyapunov else []
+    return Section("The rate at which it fades or grows", READING["spectrum"], figures)
+
+
+def _gates(report: Report) -> Section:
+    layers, labels = list(report.gates.layers.values()) if report.gates else [], report.context["tokens"] or ()
+    texts = {layer.name: words(layer, labels) for layer in layers}
+    reading = _joined(READING["openness"], READING["tokens"] if labels else "Means over the batch.")
+    return Section("What the gates do", reading, [openness(layer, labels) for layer in layers], texts=texts)
+
+
+def _half_lives(report: Report) -> Section:
+    layers = report.gates.layers.values() if report.gates else []
+    figures = [half_lives(layer, report.context["needed_lag"]) for layer in layers]
+    return Section("How long units remember", READING["half-lives"], [figure for figure in figures if figure])
+
+
+def _clipping(report: Report) -> Section:
+    figure = clipping(report.context.get("clip_history") or ())
+    return Section("What clipping did in training", READING["clipping"], [figure] if figure else [])
+
+
+def _joined(*parts: str | Sampling) -> str:
+    return " ".join(part if isinstance(part, str) else f"{str(part).capitalize()}." for part in parts)

@@ -1,0 +1,95 @@
+"""The report in a sentence, in a few figures in large type, and in a table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateflow.flow.layer_reach import LayerReach
+
+if TYPE_CHECKING:
+    from gateflow.flow.diagnose import Report
+
+__all__ = ["Fact", "facts", "subtitle", "table", "verdict"]
+
+_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One figure, what it is called, and what it means."""
+
+    value: str
+    name: str
+    means: str
+
+
+def subtitle(report: Report) -> str:
+    """What was measured."""
+    c = report.context
+    layers = [f"{title}: {c['cells'][title]} of {size} units" for title, size in c["hidden_sizes"].items()]
+    rest = f" and {len(layers) - _NAMED} more" if len(layers) > _NAMED else ""
+    batch = f"{c['rows']} sequence{'' if c['rows'] == 1 else 's'} of {_steps(c['steps'])}"
+    measured = f"Measured on {batch}, {c['dtype']}, loss {c['loss']:.4g}, in {c['seconds']:.1f} seconds."
+    return f"{', '.join(layers[:_NAMED])}{rest}. {measured}"
+
+
+def verdict(report: Report) -> str:
+    """How far it reaches, and how far it should."""
+    horizon, needed = report.reach.horizon, report.context["needed_lag"]
+    whole = any(layer.open for layer in report.reach.layers.values() if layer.horizon == horizon)
+    said = f"The gradient reaches {'at least ' if whole else ''}{_steps(horizon)} back"
+    if needed:
+        return f"{said}{', and' if horizon < needed else ';'} the task needs {needed}."
+    return f"{said}, as far as these sequences go." if whole else f"{said}."
+
+
+def facts(report: Report) -> list[Fact]:
+    """The figures that everything else explains."""
+    c = report.context
+    found = [Fact(_steps(report.reach.horizon), "horizon", "the lag at which 1 % of the gradient is left")]
+    if c["needed_lag"]:
+        found.append(Fact(_steps(c["needed_lag"]), "needed lag", _best(report, c["needed_lag"])))
+    if c["window"]:
+        found.append(Fact(_steps(c["window"]), "training window", "across its border no gradient is sent"))
+    if report.lyapunov:
+        slowest = max(report.lyapunov.layers.values(), key=lambda layer: layer.largest)
+        found.append(Fact(f"{slowest.largest:+.3f}", "largest exponent", f"{slowest.regime}, per step"))
+    if report.terms:
+        means = "relative error of the terms' sum against autograd's own gradient"
+        found.append(Fact(f"{report.terms.error:.0e}", "self-check", means))
+    return found
+
+
+def table(report: Report) -> list[list[str]]:
+    """A heading, and a line per layer and direction."""
+    needed = report.context["needed_lag"]
+    lags = sorted({1, 10, needed or 100})
+    rows = [["layer", "horizon", "half-life", *(f"left at {lag}" for lag in lags)]]
+    for layer in report.reach.layers.values():
+        half = f"{layer.decay.half_life:.1f}" if math.isfinite(layer.decay.half_life) else "–"
+        horizon = f"{'≥ ' if layer.open else ''}{layer.horizon}"
+        rows.append([layer.name, horizon, half, *(_share(layer, lag) for lag in lags)])
+    return rows
+
+
+def _best(report: Report, lag: int) -> str:
+    left = {layer.name: layer.left_at(lag) for layer in report.reach.layers.values()}
+    known = {name: x for name, x in left.items() if not math.isnan(x)}
+    if not known:
+        return "farther than these sequences go"
+    return f"{_share(report.reach.layers[max(known, key=lambda name: known[name])], lag)} of the gradient is left there"
+
+
+def _share(layer: LayerReach, lag: int) -> str:
+    left = layer.left_at(lag)
+    if math.isnan(left):
+        return "–"
+    if left <= layer.decay.floor:
+        return f"below {left:.0e}"
+    return f"{left:.0%}" if left >= 0.0995 else f"{left:.1%}" if left >= 0.0095 else f"{left:.0e}"
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"
