@@ -96,6 +96,7 @@ def _pass(k: int, p: Pass, plan: Plan, terms: int, gathered: int) -> list[str]:
         f"    static constexpr int {constants}, number_of_terms = {len(p.terms)};",
         f"    static constexpr bool has_numbers = {_bool(p.number_stores)}, overwrites = {overwrites};",
     ]
+    head.append(f"    static constexpr bool ahead = {_bool(p.ahead)};")
     if p.terms:
         listed = ", ".join(_term(term, plan, terms + i) for i, term in enumerate(p.terms))
         head.append(f"    static constexpr Term terms[] = {{{listed}}};")

@@ -22,6 +22,8 @@ from gateflow.compiler.programs import Programs
 __all__ = ["Kernel", "Lines", "Loop", "Prepared", "Span"]
 
 _REALS = {torch.float32: "float", torch.float64: "double"}
+AHEAD = 256
+"""Lines (samples × steps) whose products of the input are computed at once: weights read rarely, results still near."""
 _CACHE = 1 << 20
 """Bytes that stay in the cache between the way there and the way back."""
 _BUILT_TOGETHER = {"infer": ("infer",), "train": ("train", "backward"), "backward": ("train", "backward")}
@@ -134,7 +136,9 @@ class Loop:
         saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
         call = array("q", [span.steps, span.samples, span.first, span.last, span.reverse, span.threads])
         call.extend([_address(span.bounds), _address(span.offsets), *(sizes[w] for w in WIDTHS)])
-        call.extend([places.buffer_info()[0], weights.buffer_info()[0], gathered.data_ptr(), saved > _CACHE])
+        call.extend(
+            [places.buffer_info()[0], weights.buffer_info()[0], gathered.data_ptr(), _steps_ahead(span), saved > _CACHE]
+        )
         return Prepared(self._run, call, places, weights, gathered, own)
 
     @contextlib.contextmanager
@@ -153,9 +157,10 @@ class Loop:
         return sum(sizes[width] for width in self.plan.columns(tensor))
 
     def _own(self, span: Span, sizes: Mapping[str, int]) -> dict[str, Lines]:
-        """Rows that only this loop uses, one line per sample."""
-        names = {row.tensor for row in self.plan.rows if row.tensor in ("scratch", "number")}
-        return {n: Lines(torch.empty(span.samples, self.columns(n, sizes), dtype=self.dtype)) for n in names}
+        """Rows that only this loop uses: one line per sample, or as many as a chunk of steps has."""
+        lines = {"scratch": span.samples, "number": span.samples, "hoisted": span.samples * _steps_ahead(span)}
+        names = {row.tensor for row in self.plan.rows} & lines.keys()
+        return {n: Lines(torch.empty(lines[n], self.columns(n, sizes), dtype=self.dtype)) for n in names}
 
     def _place(self, row: Row, lines: Lines, sizes: Mapping[str, int]) -> tuple[int, int, int, int]:
         offset = sum(sizes[width] for width in row.before) * self.dtype.itemsize
@@ -184,6 +189,11 @@ class Loop:
             ctypes.c_void_p(matrices.buffer_info()[0]), ctypes.c_void_p(panels.data_ptr()), ctypes.c_int64(threads)
         )
         return panels
+
+
+def _steps_ahead(span: Span) -> int:
+    """How many steps a chunk has."""
+    return max(1, min(abs(span.last - span.first) + 1, AHEAD // max(span.samples, 1)))
 
 
 def _address(tensor: Tensor | None) -> int:

@@ -32,6 +32,7 @@ class Kind(Enum):
     """How a row is found: by step and sample, by sample alone, or the same for all."""
 
     STEP = "step"
+    CHUNK = "chunk"  # as STEP, in the memory of one chunk of steps
     PREVIOUS = "previous"  # the row of the step before, or of the start
     SAMPLE = "sample"
     FIXED = "fixed"
@@ -85,6 +86,8 @@ class Pass:
     numbers: list[Node] = field(default_factory=list)
     number_stores: list[tuple[Node, Row]] = field(default_factory=list)
     gathers: list[tuple[str, Node]] = field(default_factory=list)
+    ahead: bool = False
+    """Whether the pass needs nothing of the step before and so runs for a chunk of steps at once."""
 
     def biases(self) -> list[tuple[Node, Row]]:
         """Where the biases of the products lie."""
@@ -103,6 +106,12 @@ class Plan:
         """The widths of the rows side by side in a tensor."""
         longest = max((r for r in self.rows if r.tensor == tensor), key=lambda r: len(r.before), default=None)
         return () if longest is None else (*longest.before, longest.width)
+
+    def after(self, ahead: Plan) -> Plan:
+        """This plan with the passes of another running ahead of it."""
+        for each in ahead.passes:
+            each.ahead = True
+        return Plan((*ahead.passes, *self.passes), tuple(dict.fromkeys((*ahead.rows, *self.rows))))
 
     @property
     def has_means(self) -> bool:
@@ -301,7 +310,7 @@ def _adjacent(rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
 
 
 def _pass_lines(k: int, p: Pass, names: Mapping[Node, str]) -> list[str]:
-    lines = [f"pass {k} over {p.width}:", *(f"    {term}" for term in p.terms)]
+    lines = [f"pass {k} over {p.width}{', ahead' * p.ahead}:", *(f"    {term}" for term in p.terms)]
     lines += [f"    {names[n]} = {row}" for n, row in p.loads.items()]
     lines += [f"    {names[n]} = {n.op}({', '.join(names[a] for a in n.args)})" for n in p.body]
     lines += [f"    sum {names[m.args[0]]}" for m in p.means] + [f"    gather {name}" for name, _ in p.gathers]

@@ -56,17 +56,17 @@ class Programs:
     @cached_property
     def infer(self) -> Plan:
         """Forward; keeps the states alone."""
-        return plan(self._new_states(), self._leaves() | self._hoisted())
+        return self._with_input_ahead(self._new_states())
 
     @cached_property
     def train(self) -> Plan:
         """Forward; keeps what the way back needs."""
-        return plan([*self._new_states(), *self._saved().items()], self._leaves() | self._hoisted())
+        return self._with_input_ahead([*self._new_states(), *self._saved().items()])
 
     @cached_property
     def recompute(self) -> Plan:
         """Forward over known states; computes again what `train` keeps."""
-        return plan(list(self._saved().items()), self._leaves() | self._hoisted())
+        return self._with_input_ahead(list(self._saved().items()))
 
     @cached_property
     def stream(self) -> Plan:
@@ -123,6 +123,12 @@ class Programs:
         """Every block of weights that a product uses."""
         return {w for n in self.graph.nodes for w in n.weights}
 
+    def _with_input_ahead(self, outputs: list[tuple[Node, Row]]) -> Plan:
+        """The products of the input run ahead of the rest."""
+        hoisted = self._hoisted()
+        rest = plan(outputs, self._leaves() | hoisted)
+        return rest.after(plan(list(hoisted.items()), self._leaves())) if hoisted else rest
+
     def _new_states(self) -> list[tuple[Node, Row]]:
         back = self.backward_graph.forward
         return [
@@ -141,7 +147,7 @@ class Programs:
         return {n: Row(f"state.{s.name}", kind, s.width) for s, n in zip(states, nodes, strict=True)}
 
     def _hoisted(self) -> dict[Node, Row]:
-        return _side_by_side("hoisted", self.hoisted)
+        return _side_by_side("hoisted", self.hoisted, kind=Kind.CHUNK)
 
     def _saved(self) -> dict[Node, Row]:
         return _side_by_side("saved", self.saved)
@@ -155,10 +161,12 @@ class Programs:
         }
 
 
-def _side_by_side(tensor: str, nodes: Iterable[Node], widths: list[str] | None = None) -> dict[Node, Row]:
+def _side_by_side(
+    tensor: str, nodes: Iterable[Node], widths: list[str] | None = None, kind: Kind = Kind.STEP
+) -> dict[Node, Row]:
     rows, before = dict[Node, Row](), ()
     for k, node in enumerate(nodes):
         if node not in rows:
-            rows[node] = Row(tensor, Kind.STEP, widths[k] if widths else node.width, before)
+            rows[node] = Row(tensor, kind, widths[k] if widths else node.width, before)
             before = (*before, rows[node].width)
     return rows

@@ -96,8 +96,9 @@ class Sequences:
         saved = self.x.new_empty(self.x.shape[0], loop.columns("saved", self.sizes)) if keep else None
         tensors = self._known(loop) | ({} if saved is None else {"saved": Lines(saved)})
         packed = self._pack(loop)
-        for first, last in self._chunks():
-            self._run(loop, first, last, tensors | self._hoisted(loop, first, last), packed)
+        if self.steps:
+            first, last = (self.steps - 1, 0) if self.reverse else (0, self.steps - 1)
+            self._run(loop, first, last, tensors, packed)
         return self.histories, self._finals(), saved
 
     def backward(
@@ -137,19 +138,6 @@ class Sequences:
             tensors[f"hold_{node.name}"] = Lines(hold)
         return tensors
 
-    def _hoisted(self, loop: Loop, first: int, last: int) -> dict[str, Lines]:
-        """The products of the input for some steps."""
-        begin, end = self._lines(first, last)
-        pieces = list(self._input_rows())
-        if not pieces or not any(row.tensor == "hoisted" for row in loop.plan.rows):
-            return {}
-        weight, bias = self._rows("weight_ih", pieces), self._rows("bias_ih", pieces)
-        x = self.x[begin:end]
-        x, weight = self.factor(x), self.factor(weight)
-        product = self.chunk("hoisted", end - begin, weight.shape[0])
-        torch.mm(x, weight.T, out=product) if bias is None else torch.addmm(bias, x, weight.T, out=product)
-        return {"hoisted": Lines(product, origin=begin)}
-
     def chunk(self, name: str, lines: int, columns: int) -> Tensor:
         """Lines for one chunk, in the memory that the chunk before has used for the same."""
         flat = self.buffers.get(name)
@@ -160,18 +148,6 @@ class Sequences:
     def factor(self, matrix: Tensor) -> Tensor:
         """A factor of a large product, rounded if products are in bf16."""
         return matrix.bfloat16().to(matrix.dtype) if self.rounded else matrix
-
-    def _input_rows(self) -> Iterator[tuple[int, int]]:
-        """Ranges of rows of `weight_ih` whose products are taken out of the loop."""
-        H = self.sizes["H"]
-        for first, last in _runs([w.block for w in self.kernel.programs.hoisted_weights]):
-            yield first * H, (last + 1) * H
-
-    def _rows(self, name: str, pieces: Sequence[tuple[int, int]]) -> Tensor | None:
-        weight = self.weights.get(name)
-        if weight is None:
-            return None
-        return weight[slice(*pieces[0])] if len(pieces) == 1 else torch.cat([weight[a:b] for a, b in pieces])
 
     def _run(self, loop: Loop, first: int, last: int, tensors: Mapping[str, Lines], packed: Sequence[Tensor]) -> Tensor:
         threads, bounds = shares(self.begins, self.samples, self.sizes, loop.plan)
@@ -248,15 +224,6 @@ class Sequences:
         return [(slice(0, end - begin), history[begin + shift : end + shift])]
 
 
-def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """First and last of each run of consecutive numbers."""
-    for k, number in enumerate(numbers):
-        if k == 0 or number != numbers[k - 1] + 1:
-            first = number
-        if k + 1 == len(numbers) or numbers[k + 1] != number + 1:
-            yield first, number
-
-
 @dataclass
 class _Piece:
     """Adjacent blocks of one weight whose gradients of results lie side by side: one matrix product."""
@@ -331,7 +298,7 @@ class _WayBack:
         loop = run._loop("recompute")
         begin, end = run._lines(first, last)
         saved = Lines(run.chunk("saved", end - begin, loop.columns("saved", self.sizes)), origin=begin)
-        tensors = run._known(loop) | run._hoisted(loop, first, last) | {"saved": saved}
+        tensors = run._known(loop) | {"saved": saved}
         run._run(loop, last, first, tensors, run._pack(loop))
         return {"saved": saved}
 

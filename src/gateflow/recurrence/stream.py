@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-from array import array
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
@@ -12,7 +10,6 @@ from torch import Tensor
 
 from gateflow.cells import Cell
 from gateflow.compiler import compile_cell
-from gateflow.compiler.emit_cpp import WIDTHS
 from gateflow.compiler.kernel import Lines, Span
 from gateflow.recurrence import compiled
 from gateflow.recurrence.shares import shares

@@ -3,6 +3,9 @@
 //     for each step: for each pass: for each block of units, for each tile of rows:
 //         products into registers (product.h), then the equations of the cell on them (Pass::point)
 //
+// What depends on the input alone does not wait for the step before: such a pass runs ahead, for a chunk of steps at
+// once, so that its weights are read once a chunk.
+//
 // Samples are sorted by length, so the rows of a step are the first `rows(t)` samples, and those that go on from the
 // step before are a prefix of them. The threads share out the samples and need no barrier; when there are too few
 // samples they share out the units, and meet before each product that reads what others have written.
@@ -19,7 +22,7 @@
 
 namespace gateflow {
 
-enum class Kind { step, previous, sample, fixed };
+enum class Kind { step, chunk, previous, sample, fixed };
 
 // A row's place: `base` is its number 0 in line 0, and line `origin` is the first that is there.
 template <class T>
@@ -41,13 +44,17 @@ struct Call {
     const Place<T>* places;
     const T* const* weights;     // packed, one for each term
     T* gathered;                 // [groups of samples][vectors][H], sums of gradients of vectors
+    int64_t ahead;               // steps in a chunk
     int64_t far;                 // whether what is kept for the way back is too much for the caches
 
     int64_t rows(int64_t t) const {
         if (t < 0 || t >= steps) return 0;
         return offsets ? offsets[t + 1] - offsets[t] : samples;
     }
-    int64_t line(int64_t t) const { return offsets ? offsets[t] : t * samples; }
+    int64_t line(int64_t t) const {
+        t = std::clamp<int64_t>(t, 0, steps);  // there is a step before the first: the start
+        return offsets ? offsets[t] : t * samples;
+    }
     int64_t before(int64_t t) const { return reverse ? t + 1 : t - 1; }
 };
 
@@ -197,9 +204,10 @@ void run_pass(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& sh
         for (int64_t m = 0; m < count; ++m) Pass::numbers(rows, sums, m);
 }
 
-// The rows of samples [sample, …) at step t; `going_on` tells whether they have a step before this one.
+// The rows of samples [sample, …) at step t; `going_on` tells whether they have a step before this one. `chunk` is the
+// line where the chunk begins.
 template <class Program, class T>
-Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, bool going_on) {
+Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, bool going_on, int64_t chunk) {
     Rows<T, Program::slots> rows;
     rows.sample = sample;
     rows.far = call.far != 0;
@@ -209,6 +217,7 @@ Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, 
         const T* previous = going_on ? place.base + before * place.stride : place.start;
         switch (Program::kinds[s]) {
             case Kind::step: rows.at[s] = place.base + (call.line(t) - place.origin + sample) * place.stride; break;
+            case Kind::chunk: rows.at[s] = place.base + (call.line(t) - chunk + sample) * place.stride; break;
             case Kind::previous: rows.at[s] = const_cast<T*>(previous) + sample * place.stride; break;
             case Kind::sample: rows.at[s] = place.base + sample * place.stride; break;
             case Kind::fixed: rows.at[s] = place.base; break;
@@ -224,19 +233,47 @@ struct Share {
     bool units;
 };
 
+template <class Pass, class T>
+Blocks own_blocks(const Call<T>& call, const Share& share) {
+    const int64_t blocks = (call.widths[Pass::width] + lanes<T> - 1) / lanes<T>;
+    if (!share.units) return {0, blocks};
+    return {blocks * share.id / share.threads, blocks * (share.id + 1) / share.threads};
+}
+
 template <class Program, class T, class... Pass>
-void run_step(const Call<T>& call, int64_t t, const Share& share, const Sums<T>& sums, Barrier& barrier) {
+void run_step(const Call<T>& call, int64_t t, int64_t chunk, const Share& share, const Sums<T>& sums,
+              Barrier& barrier) {
     const int64_t low = share.low, now = std::clamp(call.rows(t), low, share.high);
     const int64_t old = std::clamp(call.rows(call.before(t)), low, now);
-    const auto going_on = rows_at<Program>(call, t, low, true), fresh = rows_at<Program>(call, t, old, false);
+    const auto going_on = rows_at<Program>(call, t, low, true, chunk), fresh = rows_at<Program>(call, t, old, false, chunk);
     const auto one = [&](auto pass) {
         using P = decltype(pass);
-        const int64_t blocks = (call.widths[P::width] + lanes<T> - 1) / lanes<T>;
-        const Blocks own = share.units ? Blocks{blocks * share.id / share.threads, blocks * (share.id + 1) / share.threads}
-                                       : Blocks{0, blocks};
-        if (share.units && (P::sums > 0 || P::overwrites)) barrier.wait(share.threads);
-        run_pass<P>(call, going_on, sums, old - low, own);
-        run_pass<P>(call, fresh, sums, now - old, own);
+        if constexpr (!P::ahead) {
+            if (share.units && (P::sums > 0 || P::overwrites)) barrier.wait(share.threads);
+            const Blocks own = own_blocks<P>(call, share);
+            run_pass<P>(call, going_on, sums, old - low, own);
+            run_pass<P>(call, fresh, sums, now - old, own);
+        }
+    };
+    (one(Pass{}), ...);
+}
+
+// The passes that run ahead, over steps low_t to high_t. A share of all samples has their lines one after the other.
+template <class Program, class T, class... Pass>
+void run_ahead(const Call<T>& call, int64_t low_t, int64_t high_t, const Share& share, const Sums<T>& sums) {
+    const int64_t chunk = call.line(low_t), lines = call.line(high_t) + call.rows(high_t) - chunk;
+    const bool all = share.low == 0 && share.high == call.samples;
+    const auto one = [&](auto pass) {
+        using P = decltype(pass);
+        if constexpr (P::ahead) {
+            const Blocks own = own_blocks<P>(call, share);
+            if (all) return run_pass<P>(call, rows_at<Program>(call, low_t, 0, false, chunk), sums, lines, own);
+            for (int64_t begin = own.begin; begin < own.end; begin += 4)
+                for (int64_t t = low_t; t <= high_t; ++t)
+                    run_pass<P>(call, rows_at<Program>(call, t, share.low, false, chunk), sums,
+                                std::clamp(call.rows(t), share.low, share.high) - share.low,
+                                Blocks{begin, std::min(begin + 4, own.end)});
+        }
     };
     (one(Pass{}), ...);
 }
@@ -246,9 +283,14 @@ void run_share(const Call<T>& call, const Share& share, Barrier& barrier) {
     const size_t numbers = static_cast<size_t>((share.high - share.low) * std::max({0, Pass::means...}) * lanes<T>);
     const std::unique_ptr<T[]> means(numbers ? new T[numbers] : nullptr);
     const Sums<T> sums{means.get(), call.gathered, 0, Program::vectors, 0, 0};
-    const int64_t direction = call.first <= call.last ? 1 : -1;
-    for (int64_t t = call.first; t != call.last + direction; t += direction)
-        run_step<Program, T, Pass...>(call, t, share, sums, barrier);
+    const int64_t direction = call.first <= call.last ? 1 : -1, past = call.last + direction;
+    for (int64_t from = call.first; from != past;) {
+        const int64_t left = (past - from) * direction, to = from + direction * std::min(left, call.ahead);
+        const int64_t low = std::min(from, to - direction), high = std::max(from, to - direction);
+        run_ahead<Program, T, Pass...>(call, low, high, share, sums);
+        for (; from != to; from += direction)
+            run_step<Program, T, Pass...>(call, from, call.line(low), share, sums, barrier);
+    }
 }
 
 template <class Program, class T, class... Pass>
