@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Group
 from torch import nn
 
@@ -96,7 +97,8 @@ def diagnose(
     asks each rule of `gateflow.flow.rules`. The model is left as it was, bit for bit.
 
     Args:
-        model, batch, loss, targets, memory_limit, seed: as for `reach`. Give the loss you train with.
+        model, batch, loss, targets, memory_limit, seed: as for `reach`. Give the loss you train with. Autocast around
+            this call is noted, and measured without.
         needed_lag: how many steps back the task has to reach. Without it a short horizon is a warning only.
         window: steps of truncated back-propagation in training, if the batch does not show them.
         clip_history: a `NormClipper`, its `statistics()`, or the records of a run (`clipped`, `gradient_norm`).
@@ -132,7 +134,8 @@ def diagnose(
         seed=seed,
     )
     options: dict[str, Any] = {"needed_lag": needed_lag, "seed": seed, "memory_limit": memory_limit}
-    table = what_if(model, batch, loss, **options) if compare else None
+    with torch.autocast(case.run.passes[0].x.device.type, enabled=False):
+        table = what_if(model, batch, loss, **options) if compare else None
     context = _context(case, tokens) | {"seconds": time.perf_counter() - began}
     return Report(_judged(case), case.reach, case.lyapunov, case.gates, case.terms, table, context)
 

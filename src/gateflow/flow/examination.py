@@ -44,23 +44,31 @@ def examine(
     for name, value in {"needed_lag": needed_lag, "window": window}.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise FlowError(f"{name} is a number of steps, at least 1, or None; found {value!r}")
-    found = reach(model, batch, loss, targets=targets, memory_limit=memory_limit, seed=seed)
-    run = trace(model, batch, loss, seed)
+    with torch.autocast(_device(model), enabled=False):  # the weights' own type is what can be followed step by step
+        found = reach(model, batch, loss, targets=targets, memory_limit=memory_limit, seed=seed)
+        run = trace(model, batch, loss, seed)
+        measured: dict[str, Any] = {
+            "gates": gates(model, batch, loss, seed=seed),
+            "lyapunov": _lyapunov(run, model, batch, loss, seed),
+            "terms": _terms(run, model, batch, loss, memory_limit, seed),
+            "gradients": _gradients(model, batch, loss, seed),
+            "arriving": _arriving(run),
+        }
     return Case(
         model=model,
         run=run,
         reach=found,
-        gates=gates(model, batch, loss, seed=seed),
-        lyapunov=_lyapunov(run, model, batch, loss, seed),
-        terms=_terms(run, model, batch, loss, memory_limit, seed),
-        gradients=_gradients(model, batch, loss, seed),
-        arriving=_arriving(run),
+        **measured,
         needed_lag=needed_lag,
         window=window or _window_seen(found),
         clipping=_clipping(clip_history),
         history=tuple(history),
         quantised=_quantised(run, model),
     )
+
+
+def _device(model: nn.Module) -> str:
+    return next((p.device.type for p in model.parameters()), "cpu")
 
 
 def _lyapunov(run: Trace, model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Lyapunov | None:
@@ -128,7 +136,7 @@ def _clipping(history: NormClipper | Mapping[str, Any] | Sequence[Mapping[str, A
 
 
 def _quantised(run: Trace, model: nn.Module) -> torch.dtype | None:
-    """Gates are 16-bit in a 16-bit model, and in torch's layers under autocast; in gateflow's never else."""
+    """Gates are 16-bit in a 16-bit model, and in torch's layers under autocast, not in gateflow's."""
     dtype, device = run.passes[0].x.dtype, run.passes[0].x.device.type
     if dtype in _HALF:
         return dtype

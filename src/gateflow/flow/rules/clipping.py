@@ -1,0 +1,62 @@
+"""What the clipper's own statistics say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gateflow.flow.finding import Finding
+from gateflow.flow.rules.case import Case
+
+__all__ = ["clips_most_steps", "heavy_tail", "skipped_steps"]
+
+_PASCANU = "Pascanu, Mikolov, Bengio (2013), algorithm 1 and section 3.2. arXiv:1211.5063"
+
+
+def clips_most_steps(case: Case) -> Iterator[Finding]:
+    """A warning where more than half of the steps were clipped.
+
+    Not a fault by itself: runs measured here that learned were clipped on 40 to 90 % of their steps. But the threshold
+    then sets the length of the step, and the learning rate means something else than it says.
+    """
+    share, middle = case.clipping.get("clipped_share", math.nan), case.clipping.get("norm_p50", math.nan)
+    if not share > 0.5:
+        return
+    limit = case.clipping.get("threshold", math.nan)
+    says = f"{share:.0%} of the steps were clipped: the threshold, not the gradient, sets their length."
+    says += f" Half of the norms are above {middle:.3g}." if math.isfinite(middle) else ""
+    evidence = {"clipped share": share, "median norm": middle, "threshold": limit}
+    higher = f"{4 * middle:.2g}" if math.isfinite(middle) else "'auto'"
+    remedy = "If the loss no longer falls, raise the threshold to a few times the usual norm, or lower the rate."
+    code = (
+        f"gateflow.remedies.NormClipper(model, threshold={higher})  # gateflow train lm --clip {higher.strip(chr(39))}"
+    )
+    yield Finding("clipping", "warning", "", says, evidence, _PASCANU, remedy, code)
+
+
+def heavy_tail(case: Case) -> Iterator[Finding]:
+    """A warning where one gradient in a hundred is more than ten times as large as the median, and none is clipped."""
+    middle, high = (case.clipping.get(f"norm_p{p}", math.nan) for p in (50, 99))
+    if not high > 10 * middle > 0 or case.clipping.get("clipped_share", 0.0) > 0.005:
+        return
+    says = (
+        f"One gradient in a hundred is {high / middle:.0f} times as large as the median, {middle:.3g}, and unclipped."
+    )
+    evidence = {"median norm": middle, "99th percentile": high, "ratio": high / middle}
+    remedy = "Clip at a few times the median norm."
+    code = (
+        f"gateflow.remedies.NormClipper(model, threshold={4 * middle:.2g})  # gateflow train lm --clip {4 * middle:.2g}"
+    )
+    yield Finding("heavy-tail", "warning", "", says, evidence, _PASCANU, remedy, code)
+
+
+def skipped_steps(case: Case) -> Iterator[Finding]:
+    """A warning where any step was skipped because its gradient was not finite, a problem from one in ten on."""
+    skipped, steps = case.clipping.get("skipped", 0.0), case.clipping.get("steps", 0.0)
+    if not skipped > 0:
+        return
+    says = f"{skipped:.0f} of {steps:.0f} steps had NaN or infinite gradients and were skipped."
+    evidence = {"skipped": skipped, "steps": steps}
+    remedy = "Find where the first one arises; it names the layer, the step and the gate."
+    severity = "problem" if skipped > 0.1 * steps else "warning"
+    yield Finding("skipped-steps", severity, "", says, evidence, _PASCANU, remedy, "gateflow.flow.Monitor(model)")
