@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -21,18 +22,16 @@ WORTH_A_BARRIER = 1 << 18
 def shares(begins: Sequence[int], samples: int, sizes: Mapping[str, int], plan: Plan) -> tuple[int, Tensor | None]:
     """How many threads run a plan, and the samples at which their shares begin; none if they share out units."""
     threads = torch.get_num_threads()
-    by_samples = max(1, min(threads, -(-samples // 4)))
-    if samples >= FULL_TILE * threads or not _units_can_be_shared(plan):
-        return by_samples, _bounds(begins, samples, by_samples)
-    work = samples * sum(_work(p.terms, p.width, sizes) for p in plan.passes)
-    blocks = sizes["H"] // 16
-    if work < WORTH_A_BARRIER or blocks < 2 * threads:
-        return (
-            (1, _bounds(begins, samples, 1))
-            if work < WORTH_A_BARRIER
-            else (by_samples, _bounds(begins, samples, by_samples))
-        )
-    return threads, None
+    if samples < FULL_TILE * threads and threads > 1:
+        work = samples * sum(_work(p.terms, p.width, sizes) for p in plan.passes if not p.ahead)
+        if work < WORTH_A_BARRIER:
+            threads = 1
+        elif _units_can_be_shared(plan) and sizes["H"] // 16 >= 2 * threads:
+            return threads, None
+    threads = max(1, min(threads, -(-samples // 4)))
+    if threads == 1 or begins[-1] == samples * (len(begins) - 1):
+        return threads, _even_bounds(samples, threads)
+    return threads, _bounds(begins, samples, threads)
 
 
 def _units_can_be_shared(plan: Plan) -> bool:
@@ -44,12 +43,14 @@ def _work(terms: Sequence, width: str, sizes: Mapping[str, int]) -> int:
     return sum(sizes[width] * term.count * sum(sizes[c] for c in term.columns) for term in terms)
 
 
+@functools.lru_cache(maxsize=64)
+def _even_bounds(samples: int, threads: int) -> Tensor:
+    """Shares of about the same number of samples, a multiple of 4: those whose sums go together."""
+    return torch.tensor([*(round(samples * k / threads / 4) * 4 for k in range(threads)), samples])
+
+
 def _bounds(begins: Sequence[int], samples: int, threads: int) -> Tensor:
-    """Shares of about the same number of lines. They begin at multiples of 4, the samples whose sums go together."""
-    steps = len(begins) - 1
-    if threads == 1 or begins[-1] == samples * steps:
-        cuts = [round(samples * k / threads / 4) * 4 for k in range(threads)]
-        return torch.tensor([*cuts, samples])
+    """Shares of about the same number of lines, where the samples differ in length."""
     counts = torch.tensor(begins[1:]) - torch.tensor(begins[:-1])
     lengths = (counts[None] > torch.arange(samples)[:, None]).sum(1).cumsum(0)
     goals = lengths[-1] * torch.arange(1, threads) / threads
