@@ -227,6 +227,7 @@ def test_unknown_cell():
         LanguageModel(9, cell="lsmt")
 
 
-def test_a_cell_on_the_reference_path_says_so():
+def test_a_cell_on_the_reference_path_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", str(tmp_path / "no compiler"))
     with pytest.warns(ReferencePathWarning):
         LanguageModel(9, cell="peephole_lstm", embedding_size=4, hidden_size=4)(*tokens(3, 2, 9))

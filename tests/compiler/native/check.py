@@ -6,6 +6,7 @@ Another driver is another ``.cpp`` file here: it exits with 0 if all is well, an
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import shlex
@@ -39,6 +40,9 @@ if "avx2" not in cpu_flags():
 FULL = ("native", "avx2", "sse2")
 """They round differently; the others repeat one of them."""
 
+LIBRARIES = {"address": "libasan.so", "thread": "libtsan.so"}
+"""What must be loaded before Python is, if Python is to load a library with this sanitizer in it."""
+
 
 def build(driver: str, variant: str, folder: Path) -> Path:
     """The executable of a driver; raises CalledProcessError where the compiler has as much as a warning."""
@@ -55,6 +59,26 @@ def run(driver: str, variant: str, folder: Path, *words: str) -> subprocess.Comp
     return subprocess.run([build(driver, variant, folder), *words], capture_output=True, text=True)
 
 
+def run_loops(variant: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """`loops.py`, its kernels built with a sanitizer of GCC; nothing where the compiler is another."""
+    compiler = shlex.split(next(candidates(os.environ.get("CXX", ""), os.environ["PATH"])).command)
+    ask = [*compiler, f"-print-file-name={LIBRARIES[variant]}"]
+    library = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+    if not Path(library).is_absolute():
+        return subprocess.CompletedProcess(ask, 0, "not run: it needs GCC\n", "")
+    flags = [*SANITIZED[1:], VARIANTS[variant][-1], "-DGATEFLOW_STD_THREADS", "-pthread"]
+    environment = {
+        **os.environ,
+        "CXX": shlex.join([*compiler, *flags]),
+        "GATEFLOW_CACHE": str(folder / f"loops-{variant}"),
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+        "TSAN_OPTIONS": "ignore_noninstrumented_modules=1",
+    }
+    command = [sys.executable, "-m", "tests.compiler.native.loops"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
 def main() -> int:
     """Run all; the exit code says whether all is well."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -65,7 +89,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         words = [full if variant in FULL else () for _, variant in jobs]
         found = pool.map(lambda job, word: run(*job, Path(folder), *word), jobs, words)
-        for (driver, variant), done in zip(jobs, found, strict=True):
+        loops = pool.map(lambda variant: run_loops(variant, Path(folder)), LIBRARIES)
+        jobs += [("loops", variant) for variant in LIBRARIES]
+        for (driver, variant), done in zip(jobs, itertools.chain(found, loops), strict=True):
             verdict = "FAILED" if done.returncode else "fine"
             sys.stdout.write(f"== {driver}, {variant}: {verdict}\n{done.stdout}{done.stderr}")
             failed += done.returncode != 0
