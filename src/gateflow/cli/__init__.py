@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code: 0 fine, 1 failed, 2 wrong use, 130 interrupted."""
+    # Before torch is loaded: threads that wait for each other sleep. By default they spin, and as soon as another
+    # process wants a core, each meeting costs a time slice.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from gateflow.cli.app import app
     from gateflow.cli.failures import TwoLines, dim_note
 

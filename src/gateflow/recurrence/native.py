@@ -354,11 +354,12 @@ class _WayBack:
     def _input(self, chunk: Mapping[str, Lines], first: int, last: int) -> None:
         if self.d_x is None:
             return
-        begin, end = self.forward._lines(first, last)
-        d_x = self.d_x[begin:end]
-        factor = self.forward.factor
-        d_x.copy_(chunk["d_x"].tensor) if "d_x" in chunk else d_x.zero_()
-        for piece in self.pieces:
-            if piece.operand.tensor == "x":
-                weight = self.forward.weights[piece.weight.name]
-                d_x.addmm_(factor(chunk["delta"].tensor[:, piece.columns]), factor(weight[self._rows_of(piece)]))
+        (begin, end), factor = self.forward._lines(first, last), self.forward.factor
+        d_x, direct = self.d_x[begin:end], chunk.get("d_x")
+        pieces = [piece for piece in self.pieces if piece.operand.tensor == "x"]
+        if direct is not None or not pieces:
+            d_x.zero_() if direct is None else d_x.copy_(direct.tensor)
+        for k, piece in enumerate(pieces):
+            delta = factor(chunk["delta"].tensor[:, piece.columns])
+            weight = factor(self.forward.weights[piece.weight.name][self._rows_of(piece)])
+            d_x.addmm_(delta, weight, beta=0 if k == 0 and direct is None else 1)
