@@ -7,6 +7,7 @@ from gateflow.flow.gates import Gates, LayerGates, gates
 from gateflow.flow.layer_reach import LayerReach
 from gateflow.flow.layer_terms import LayerTerms
 from gateflow.flow.lyapunov import LayerLyapunov, Lyapunov, lyapunov
+from gateflow.flow.monitor import Monitor, restore
 from gateflow.flow.reach import Reach, reach
 from gateflow.flow.terms import Terms, terms
 from gateflow.flow.what_if import WhatIf, WhatIfRow, what_if
@@ -20,6 +21,7 @@ __all__ = [
     "LayerReach",
     "LayerTerms",
     "Lyapunov",
+    "Monitor",
     "Reach",
     "Report",
     "Terms",
@@ -29,6 +31,7 @@ __all__ = [
     "gates",
     "lyapunov",
     "reach",
+    "restore",
     "terms",
     "what_if",
 ]

@@ -1,0 +1,249 @@
+"""Watches a training run: the horizon beside the loss, and the first number that is not finite."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gateflow.errors import ConfigError, FlowError, NonFiniteError
+from gateflow.flow.origin import origin_of
+from gateflow.flow.reach import Reach, reach
+from gateflow.flow.snapshot import random_state, restore, save
+from gateflow.flow.trace import Loss
+from gateflow.layers import cells_in
+
+__all__ = ["Monitor", "restore"]
+
+
+class Monitor:
+    """Tracks how far the gradient reaches while a model trains, at a small and bounded share of the time.
+
+    Call `step(loss)` after `loss.backward()`, before `optimizer.step()`. Every `every` steps, but never so often that
+    it takes more than `budget` of the time, it measures `reach` for a few targets on the batch at hand, in eval mode,
+    and takes down a record. On the first loss or gradient of a recurrent weight that is not finite it saves the step
+    and raises. The horizon opens before the loss moves, and its collapse comes before the loss stands still.
+
+    Args:
+        model: the one that is called in the loop; its inputs are kept from one call to the next.
+        every: steps between two measurements, at least.
+        loss: `loss(model, batch)` as for `reach`, for batches given to `step`. Without it the model's first output, in
+            random directions.
+        needed_lag: lag at which reach is taken down as `left`.
+        writer: a TensorBoard `SummaryWriter`, or a folder for one.
+        targets: time steps whose gradients are followed.
+        budget: largest share of the time.
+        folder: where a step that is not finite is saved.
+        clock: what time is measured by.
+
+    Attributes:
+        history: records with `step`, `loss`, `horizon`, per layer `horizon/…`, `left`, and the monitor's `share` of the
+            time; `skipped` says why there is no horizon.
+
+    Raises:
+        ConfigError: an option out of range, or TensorBoard is not installed.
+        NonFiniteError: by `step`.
+
+    Cost: counted in multiplications of matrices, a measurement is about two training steps, and the
+    check of each step reads the loss and the recurrent weights' gradients once. The first measurement is made whatever
+    it costs, so a short run may end above the budget.
+
+    Source: reach: Pascanu, Mikolov, Bengio (2013). arXiv:1211.5063. That the horizon leads the loss is measured in the
+    documentation of the instruments.
+
+    Example:
+        >>> model, batch = nn.LSTM(3, 8), torch.randn(20, 2, 3)
+        >>> monitor = Monitor(model, every=2)
+        >>> for _ in range(2):
+        ...     loss = model(batch)[0].square().mean()
+        ...     loss.backward()
+        ...     monitor.step(loss)
+        >>> [record["step"] for record in monitor.history], monitor.history[0]["horizon"] > 0
+        ([2], True)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        every: int = 100,
+        *,
+        loss: Loss | None = None,
+        needed_lag: int | None = None,
+        writer: Any = None,
+        targets: int = 4,
+        budget: float = 0.03,
+        folder: str | Path = "non_finite_step",
+        clock: Callable[[], float] = time.perf_counter,
+    ):
+        if every < 1 or targets < 1 or not 0 < budget <= 1 or (needed_lag is not None and needed_lag < 1):
+            raise ConfigError(
+                "Monitor needs every, targets and needed_lag of at least 1, and a budget above 0 and up to 1; got "
+                f"every={every}, targets={targets}, needed_lag={needed_lag}, budget={budget}"
+            )
+        self.model, self.every, self.loss, self.needed_lag = model, every, loss, needed_lag
+        self.targets, self.budget, self.folder, self.clock = targets, budget, Path(folder), clock
+        self.writer = _writer(writer) if isinstance(writer, str | Path) else writer
+        self.history: list[dict[str, Any]] = []
+        self.steps = 0
+        self._began, self._spent, self._cost = clock(), 0.0, 0.0
+        self._decays: list[dict[str, Tensor]] = []
+        self._inputs: Any = None
+        self._generators: dict[str, Tensor] = {}
+        self._watched = _recurrent_weights(model)
+        self._hook = model.register_forward_pre_hook(self._remember, with_kwargs=True)
+
+    def step(self, loss: Tensor | float, batch: Any = None) -> None:
+        """Counts a step, checks it, and measures if it is due.
+
+        Args:
+            loss: of this step.
+            batch: what `loss(model, batch)` takes, if the monitor was given one.
+
+        Raises:
+            NonFiniteError: the loss or a gradient of a recurrent weight is NaN or infinite. The message names where it
+                arose, and the folder from which `flow.restore(folder, model)` runs the step again.
+        """
+        self.steps += 1
+        value = float(loss.detach() if isinstance(loss, Tensor) else loss)
+        if (batch is None) != (self.loss is None):
+            raise ConfigError("step(loss, batch) needs the batch if, and only if, Monitor was given loss=")
+        batch = self._inputs if batch is None else batch
+        self._generators, generators = {}, self._generators
+        if not math.isfinite(value) or not self._gradients_are_finite():
+            self._stop(value, batch, generators)
+        if batch is not None and self.steps % self.every == 0 and self._affordable():
+            began = self.clock()
+            self._measure(value, batch)
+            self._cost = self.clock() - began
+            self._spent += self._cost
+            self._generators = {}  # its own forward pass was none of the training's
+
+    def close(self) -> None:
+        """Takes its hook off the model and lets the last inputs go."""
+        self._hook.remove()
+        self._inputs = None
+
+    def _remember(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before each forward pass with gradients; random state as the first of a step found it."""
+        if torch.is_grad_enabled():
+            self._inputs = dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
+            self._generators = self._generators or random_state(module)
+
+    def _affordable(self) -> bool:
+        """Whether another measurement like the last stays within the budget."""
+        training = self.clock() - self._began - self._spent
+        return self._spent + self._cost <= self.budget * training or not self.history
+
+    def _gradients_are_finite(self) -> bool:
+        grads = [w.grad for w in self._watched if w.grad is not None]
+        largest = [torch.linalg.vector_norm(g, math.inf).float() for g in grads]
+        return not largest or bool(torch.stack(largest).isfinite().all())
+
+    def _measure(self, value: float, batch: Any) -> None:
+        record: dict[str, Any] = {"step": self.steps, "loss": value}
+        try:
+            with _eval_mode(self.model), torch.autocast(_device(self.model), enabled=False):
+                found = reach(self.model, batch, self.loss, targets=self.targets, seed=self.steps)
+            record |= self._figures(found)
+        except FlowError as error:
+            record["skipped"] = str(error)
+        total = self.clock() - self._began
+        self.history.append(record | {"share": self._spent / total if total > 0 else 0.0})
+        if self.writer is not None:
+            self._write(record)
+
+    def _figures(self, found: Reach) -> dict[str, Any]:
+        self._decays.append({name: layer.decay.values for name, layer in found.layers.items()})
+        figures: dict[str, Any] = {"horizon": found.horizon}
+        figures |= {f"horizon/{name}": layer.horizon for name, layer in found.layers.items()}
+        if self.needed_lag is not None:
+            left = [x for layer in found.layers.values() if not math.isnan(x := layer.left_at(self.needed_lag))]
+            figures["left"] = max(left, default=None)
+        return figures
+
+    def _write(self, record: dict[str, Any]) -> None:
+        for name, value in record.items():
+            if isinstance(value, int | float) and name != "step":
+                self.writer.add_scalar(f"flow/{name}", value, self.steps)
+        for name in self._decays[-1] if "horizon" in record else ():
+            self.writer.add_image(f"reach/{name}", self.heatmap(name), self.steps, dataformats="HW")
+
+    def heatmap(self, layer: str) -> Tensor:
+        """`[measurements, lags]`: `log10 ρ` from 1e-8 (black, 0) to 1 (white, 1), the oldest first."""
+        rows = [decay[layer] for decay in self._decays if layer in decay]
+        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0.0).nan_to_num(0.0)
+        return (1 + padded.clamp(min=1e-8).log10() / 8).clamp(0, 1)
+
+    def _stop(self, value: float, batch: Any, generators: dict[str, Tensor]) -> None:
+        origin: dict[str, Any] = {"what": "loss"}
+        if batch is not None:
+            with _at(self.model, generators):
+                origin = origin_of(self.model, batch, self.loss, math.isfinite(value))
+        folder = save(self.folder, self.model, batch, generators, {"step": self.steps, "loss": repr(value), **origin})
+        raise NonFiniteError(
+            f"step {self.steps}: {_said(origin, value)}. Weights, batch and random state are in {folder}: "
+            "gateflow.flow.restore(folder, model) brings them back. The optimizer has not stepped; lower the learning "
+            "rate or clip, and look for log(0) and 0/0"
+        )
+
+
+def _said(origin: dict[str, Any], value: float) -> str:
+    what = {"activations": "NaN or infinity arises", "input": "NaN or infinity comes in with the input"}
+    words = [what.get(origin["what"], f"the {origin['what']} hold NaN or infinity")]
+    if origin["what"] == "loss":
+        words = [f"the loss is {value}, and everything below it is finite"]
+    places = {"layer": "layer {}", "step": "time step {}", "gate": "gate {}", "row": "row {}", "weight": "weight {}"}
+    return ", ".join(words + [text.format(origin[name]) for name, text in places.items() if name in origin])
+
+
+def _recurrent_weights(model: nn.Module) -> list[nn.Parameter]:
+    try:
+        return [w for cell in cells_in(model).values() for w in cell._parameters.values() if w is not None]
+    except ConfigError:
+        return list(model.parameters())
+
+
+@contextlib.contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextlib.contextmanager
+def _at(model: nn.Module, generators: dict[str, Tensor]) -> Iterator[None]:
+    """Within the block the random state is an earlier one."""
+    now = random_state(model)
+    try:
+        _set(generators)
+        yield
+    finally:
+        _set(now)
+
+
+def _set(generators: dict[str, Tensor]) -> None:
+    for name, state in generators.items():
+        torch.set_rng_state(state) if name == "cpu" else torch.cuda.set_rng_state(state, name)
+
+
+def _device(model: nn.Module) -> str:
+    return next((p.device.type for p in model.parameters()), "cpu")
+
+
+def _writer(folder: str | Path) -> Any:
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ImportError:
+        raise ConfigError("writer= a folder needs TensorBoard: pip install 'gateflow[tensorboard]'") from None
+    return SummaryWriter(str(folder))

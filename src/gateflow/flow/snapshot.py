@@ -1,0 +1,104 @@
+"""Weights, batch and random state of one step in a folder, without pickle, so that the step can be run again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from gateflow.errors import FlowError
+
+__all__ = ["random_state", "restore", "save"]
+
+_KINDS: dict[str, type] = {"packed": PackedSequence, "tuple": tuple, "list": list}  # a packed sequence is a tuple
+
+
+def random_state(model: nn.Module) -> dict[str, Tensor]:
+    """The generators of the CPU and of the model's devices."""
+    devices = sorted({p.device.index for p in model.parameters() if p.is_cuda})
+    return {"cpu": torch.get_rng_state()} | {f"cuda:{k}": torch.cuda.get_rng_state(k) for k in devices}
+
+
+def save(folder: Path, model: nn.Module, batch: Any, generators: dict[str, Tensor], about: dict[str, Any]) -> Path:
+    """Writes `weights.safetensors`, `step.safetensors` (batch and generators) and `about.json`.
+
+    What is neither tensor, number, text, list, tuple, dictionary nor packed sequence is named, and left out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"generator {name}": state for name, state in generators.items()}
+    shape = _taken_apart(batch, "batch", tensors)
+    save_file(_apart(model.state_dict()), folder / "weights.safetensors")
+    save_file(_apart(tensors), folder / "step.safetensors")
+    text = json.dumps({**about, "training": model.training, "batch": shape}, indent=1)
+    (folder / "about.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+def restore(folder: str | Path, model: nn.Module) -> Any:
+    """Puts weights, mode and random state back, and returns the batch: what follows runs as it did.
+
+    Args:
+        folder: what a `Monitor` wrote when it stopped.
+        model: one that was built as the model of that run.
+
+    Raises:
+        FlowError: the folder is not one, or not whole.
+
+    Example:
+        >>> import tempfile
+        >>> model, batch = nn.LSTM(3, 4), {"x": torch.ones(5, 2, 3)}
+        >>> folder = save(Path(tempfile.mkdtemp()), model, batch, random_state(model), {})
+        >>> restore(folder, nn.LSTM(3, 4))["x"].shape
+        torch.Size([5, 2, 3])
+    """
+    folder = Path(folder)
+    names = ("weights.safetensors", "step.safetensors", "about.json")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise FlowError(f"{folder} is not what a Monitor wrote: {', '.join(missing)} is missing")
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    tensors = load_file(folder / "step.safetensors")
+    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    model.train(about["training"])
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    for name, state in tensors.items():
+        kind, _, which = name.partition(" ")
+        if kind == "generator" and which == "cpu":
+            torch.set_rng_state(state)
+        elif kind == "generator":
+            torch.cuda.set_rng_state(state, which)
+    return _put_together(about["batch"], tensors, device)
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that share no memory, as the format wants them."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _taken_apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": {str(k): _taken_apart(v, f"{name}.{k}", tensors) for k, v in value.items()}}
+    for kind, cls in _KINDS.items():
+        if isinstance(value, cls):
+            return {kind: [_taken_apart(v, f"{name}.{k}", tensors) for k, v in enumerate(value)]}
+    known = value is None or isinstance(value, bool | int | float | str)
+    return {"value": value} if known else {"left out": type(value).__name__}
+
+
+def _put_together(shape: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> Any:
+    ((kind, inner),) = shape.items()
+    if kind == "tensor":
+        return tensors[inner].to(device)
+    if kind == "dict":
+        return {name: _put_together(part, tensors, device) for name, part in inner.items()}
+    if kind in _KINDS:
+        parts = [_put_together(part, tensors, device) for part in inner]
+        return PackedSequence(*parts) if kind == "packed" else _KINDS[kind](parts)
+    return inner if kind == "value" else None

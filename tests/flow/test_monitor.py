@@ -1,0 +1,268 @@
+"""The monitor beside a loop: what it takes down, what it costs, and where it says that a run broke."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+import gateflow
+from gateflow import flow
+from gateflow.errors import ConfigError, FlowError, NonFiniteError
+from gateflow.flow import Monitor
+
+T, B, INPUTS, H = 12, 3, 4, 8
+
+
+class Model(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.encoder = gateflow.Recurrent("lstm", INPUTS, H, **options)
+        self.out = nn.Linear(H, 1)
+
+    def forward(self, x, scale=1.0):
+        return self.out(self.encoder(x * scale)[0])
+
+
+def batches():
+    generator = torch.Generator().manual_seed(1)
+    while True:
+        yield torch.randn(T, B, INPUTS, generator=generator)
+
+
+def train(model, steps, monitor=None, lr=0.1):
+    optimizer = torch.optim.SGD(model.parameters(), lr)
+    for _, x in zip(range(steps), batches(), strict=False):
+        optimizer.zero_grad()
+        loss = (model(x, scale=2.0) - x.sum(-1, keepdim=True)).square().mean()
+        loss.backward()
+        if monitor is not None:
+            monitor.step(loss)
+        optimizer.step()
+    return x
+
+
+def test_the_record_is_what_reach_says():
+    model = Model()
+    monitor = Monitor(model, every=3, needed_lag=5)
+    x = train(model, 3, monitor, lr=0.0)
+    (record,) = monitor.history
+    found = flow.reach(model, {"x": x, "scale": 2.0}, targets=4, seed=3)
+    assert record["step"] == 3
+    assert record["horizon"] == found.horizon == record["horizon/encoder.l0"]
+    assert record["left"] == pytest.approx(found.layers["encoder.l0"].left_at(5))
+
+
+def test_with_a_loss_of_ones_own():
+    model, x = nn.GRU(INPUTS, H), torch.randn(T, B, INPUTS)
+
+    def last(model, batch):
+        return model(batch)[0][-1].sum()
+
+    monitor = Monitor(model, every=1, loss=last)
+    value = last(model, x)
+    value.backward()
+    monitor.step(value, x)
+    assert monitor.history[0]["horizon"] == flow.reach(model, x, last).horizon
+    with pytest.raises(ConfigError, match="needs the batch"):
+        monitor.step(value)
+
+
+def test_a_watched_run_is_the_same_run():
+    def run(watched):
+        torch.manual_seed(0)
+        model = Model(variational_dropout=0.5, num_layers=2, zoneout=0.1)
+        monitor = Monitor(model, every=2, budget=1.0) if watched else None
+        train(model, 7, monitor)
+        assert not watched or len(monitor.history) == 3
+        assert all(module.training for module in model.modules())
+        return list(model.parameters()), torch.get_rng_state()
+
+    (one, rng), (other, rng_too) = run(True), run(False)
+    assert all(torch.equal(a, b) and torch.equal(a.grad, b.grad) for a, b in zip(one, other, strict=True))
+    assert torch.equal(rng, rng_too)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@settings(max_examples=20)
+@given(cost=st.floats(0.5, 100), every=st.integers(1, 200))
+def test_it_keeps_to_its_budget_whatever_a_measurement_costs(cost, every):
+    clock, model = Clock(), nn.GRU(INPUTS, H)
+    monitor = Monitor(model, every, clock=clock)
+    monitor._inputs = {}
+
+    def measure(value, batch):
+        clock.now += cost
+        monitor.history.append({})
+
+    monitor._measure = measure
+    steps = 5_000
+    for _ in range(steps):
+        clock.now += 1
+        monitor.step(1.0)
+    assert cost * len(monitor.history) <= 0.03 * clock.now
+    assert len(monitor.history) >= min(steps // every, 0.02 * steps / cost - 1) * 0.4
+
+
+class Counted(TorchDispatchMode):
+    """Multiplications and additions of matrix products."""
+
+    def __init__(self):
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def test_a_measurement_is_a_few_training_steps():
+    """Counted: multiplications of matrices. At the default `every`, 2.5 steps are 2.5 %."""
+    model, x = gateflow.Recurrent("lstm", 32, 32), torch.randn(35, 16, 32)
+    with Counted() as training:
+        model(x)[0].square().mean().backward()
+    monitor = Monitor(model)
+    monitor._inputs = {"x": x}
+    with Counted() as measuring:
+        monitor._measure(1.0, {"x": x})
+    assert monitor.history[0]["horizon"] > 0
+    assert 0 < measuring.total <= 2.5 * training.total
+
+
+def test_it_stops_where_activations_overflow(tmp_path):
+    layer = nn.RNN(INPUTS, H, nonlinearity="relu")
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(1e6 * torch.eye(H))
+    x = torch.rand(T, B, INPUTS)
+    monitor = Monitor(layer, folder=tmp_path / "step")
+    y = layer(x)[0]
+    first = int((~y.isfinite()).any(-1).any(-1).nonzero()[0])
+    assert 0 < first < T - 1
+    loss = y.mean()
+    loss.backward()
+    with pytest.raises(NonFiniteError, match=f"step 1: .* layer l0, time step {first}, gate content"):
+        monitor.step(loss)
+    about = json.loads((tmp_path / "step" / "about.json").read_text())
+    assert (about["what"], about["layer"], about["step"]) == ("activations", "l0", first)
+
+
+def test_it_names_the_gate_whose_weights_broke(tmp_path):
+    model = Model(num_layers=2)
+    monitor = Monitor(model, folder=tmp_path)
+    with torch.no_grad():
+        weight = dict(model.encoder.named_parameters())
+        next(w for name, w in weight.items() if name.endswith("weight_hh_l1"))[H + 2] = torch.inf
+    with pytest.raises(
+        NonFiniteError, match="layer encoder.l1, time step 0, gate forget, row 0, weight .*weight_hh_l1"
+    ):
+        train(model, 1, monitor)
+
+
+def test_it_names_the_step_of_a_broken_input(tmp_path):
+    model, x = Model(), torch.randn(T, B, INPUTS)
+    monitor = Monitor(model, folder=tmp_path)
+    x[7, 1] = torch.nan
+    loss = model(x).mean()
+    with pytest.raises(NonFiniteError, match=r"comes in with the input, layer encoder.l0, time step 7, row 1"):
+        monitor.step(loss)
+
+
+def root_at_zero(model, x):
+    """A loss that is finite, and a gradient that is not, at step 5."""
+    y = model(x)[0]
+    return y.sum() + (y[5] - y[5].detach()).abs().sqrt().sum()
+
+
+def test_it_names_the_step_of_a_broken_gradient(tmp_path):
+    layer, x = nn.LSTM(INPUTS, H), torch.randn(T, B, INPUTS)
+    monitor = Monitor(layer, loss=root_at_zero, folder=tmp_path)
+    loss = root_at_zero(layer, x)
+    loss.backward()
+    with pytest.raises(NonFiniteError, match="the gradients hold NaN or infinity, layer l0, time step 5"):
+        monitor.step(loss, x)
+
+
+def test_a_loss_that_breaks_by_itself(tmp_path):
+    model = Model()
+    monitor = Monitor(model, folder=tmp_path)
+    with pytest.raises(NonFiniteError, match="the loss is nan, and everything below it is finite"):
+        monitor.step((model(torch.randn(T, B, INPUTS)) * 0 - 1).log().mean())
+
+
+def test_what_it_saved_runs_again_bit_for_bit(tmp_path):
+    model, x = Model(variational_dropout=0.5, num_layers=2), torch.randn(T, B, INPUTS)
+    torch.manual_seed(7)
+    train(model, 2)
+    monitor = Monitor(model, folder=tmp_path)
+    y = model(x, scale=2.0)
+    with pytest.raises(NonFiniteError):
+        monitor.step(y.mean() * torch.nan)
+    torch.manual_seed(99)
+    fresh = Model(variational_dropout=0.5, num_layers=2).eval()
+    batch = flow.restore(tmp_path, fresh)
+    assert torch.equal(fresh(**batch), y)
+    with pytest.raises(FlowError, match="weights.safetensors"):
+        flow.restore(tmp_path / "nowhere", fresh)
+
+
+class Writer:
+    def __init__(self):
+        self.scalars, self.images = {}, {}
+
+    def add_scalar(self, name, value, step):
+        self.scalars[name, step] = value
+
+    def add_image(self, name, image, step, dataformats):
+        self.images[name, step] = image
+
+
+def test_what_tensorboard_is_given():
+    model, writer = Model(), Writer()
+    monitor = Monitor(model, every=2, budget=1.0, writer=writer)
+    train(model, 4, monitor)
+    assert writer.scalars["flow/horizon", 4] == monitor.history[1]["horizon"]
+    image = writer.images["reach/encoder.l0", 4]
+    assert len(image) == 2
+    assert torch.all(image[:, 0] == 1)
+    assert 0 <= float(image.min()) < float(image[0, 1]) < 1
+
+
+def test_a_folder_for_tensorboard(tmp_path):
+    model = Model()
+    train(model, 1, Monitor(model, every=1, writer=tmp_path))
+    assert any(path.name.startswith("events") for path in tmp_path.iterdir())
+
+
+def test_a_batch_that_cannot_be_measured_does_not_stop_the_run():
+    layer, x = gateflow.Recurrent("lstm", INPUTS, H), torch.randn(1, B, INPUTS)
+    monitor = Monitor(layer, every=1)
+    monitor.step(layer(x)[0].sum())
+    assert "one step" in monitor.history[0]["skipped"]
+
+
+def test_it_lets_go():
+    model = Model()
+    monitor = Monitor(model)
+    model(torch.randn(T, B, INPUTS))
+    monitor.close()
+    model(torch.randn(T, B, INPUTS))
+    assert monitor._inputs is None
+
+
+@pytest.mark.parametrize("options", [{"every": 0}, {"budget": 0.0}, {"targets": 0}, {"needed_lag": 0}])
+def test_options_out_of_range(options):
+    with pytest.raises(ConfigError, match="Monitor needs"):
+        Monitor(Model(), **options)
