@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/gateflow quickstart
+	$(BIN)/gateflow quickstart --force
 
 test: setup
 	$(BIN)/python -m pytest -n 2

@@ -11,7 +11,19 @@ def test_a_table_with_a_line_per_cell(gateflow, corpus):
     result = gateflow("compare", "--data", corpus, *WORDS, "--updates", 20, "--seeds", 2)
     assert result.code == 0, result.err
     _, head, *rows = result.out.splitlines()
-    assert head.split() == ["cell", "parameters", "updates", "µs", "per", "step", "validation", "perplexity"]
+    assert head.split() == [
+        "cell",
+        "parameters",
+        "updates",
+        "µs",
+        "per",
+        "step",
+        "validation",
+        "perplexity",
+        "horizon",
+        "of",
+        "12",
+    ]
     assert [row.split()[:3] for row in rows] == [["gru", "432", "20"], ["lstm", "576", "20"]]
     assert all("±" in row for row in rows)
 
@@ -66,6 +78,7 @@ def test_a_task_of_memory_needs_no_text(gateflow):
         ("gru", 30, "mean squared error"),
     ]
     assert all(0 < row["qualities"][0] < 2 for row in rows)
+    assert all(0 < row["horizons"][0] <= row["reachable"] == 11 for row in rows)
     table = gateflow(*words, "--seeds", 2).out
     assert "mean squared error" in table
     assert table.count("±") == 2

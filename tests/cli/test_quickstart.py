@@ -9,11 +9,17 @@ from typer.testing import CliRunner
 
 from gateflow.cli.quickstart import quickstart
 from gateflow.cli.verdict import Summary, separation, verdict, who_learned
+from gateflow.errors import ConfigError
 from gateflow.tasks.contest import Result
 
 app = typer.Typer()
 app.command()(quickstart)
 TINY = ["--updates", "2", "--workers", "1", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 def invoke(*words):
@@ -31,15 +37,26 @@ def test_tables_example_and_verdict():
     assert wrong.strip().startswith("not: ")
 
 
-def test_json_has_every_training(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_json_has_every_training(tmp_path):
     rows = json.loads(invoke("--cells", "lstm,gru", "--seeds", "2", "--json").stdout)
     assert {(r["contender"], r["diet"], r["seed"]) for r in rows} == {
         (c, d, s) for c in ("lstm", "gru") for d in ("all", "far") for s in (0, 1)
     }
     assert all(0 <= a <= 1 for r in rows for a in r["accuracy"])
     assert all(r["reach_before"][0] > r["reach_before"][-1] > 0 for r in rows)
-    assert not list(tmp_path.iterdir()), "quickstart writes no files"
+    assert [file.name for file in tmp_path.iterdir()] == ["quickstart-flow.html"]
+
+
+def test_the_report_is_of_the_lstm_and_replaces_no_file(tmp_path):
+    assert "Why, with plots: quickstart-flow.html" in invoke("--cells", "elman,lstm").stderr
+    report = tmp_path / "quickstart-flow.html"
+    page = report.read_text(encoding="utf-8")
+    assert "Gradient flow of lstm before training" in page
+    assert "the task needs 60" in page
+    report.write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="quickstart-flow.html exists"):
+        invoke()
+    assert report.read_text(encoding="utf-8") == "mine"
 
 
 def result(contender, diet, accuracy, reach):

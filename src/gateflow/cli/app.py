@@ -11,6 +11,7 @@ from gateflow.cli.agreement import agreement
 from gateflow.cli.bench import bench
 from gateflow.cli.cells import cells
 from gateflow.cli.compare import compare
+from gateflow.cli.diagnose import diagnose
 from gateflow.cli.doctor import doctor
 from gateflow.cli.evaluate import evaluate
 from gateflow.cli.explain import explain
@@ -40,5 +41,5 @@ def gateflow(
 app.command()(quickstart)
 train.command("lm")(train_lm)
 app.add_typer(train, name="train")
-for verb in (resume, evaluate, generate, agreement, cells, explain, compare, bench, doctor):
+for verb in (resume, evaluate, generate, diagnose, agreement, cells, explain, compare, bench, doctor):
     app.command()(verb)

@@ -30,7 +30,7 @@ def compare(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings per cell.")] = 1,
     json: AsJson = False,
 ) -> None:
-    """Train several cells on one task and one budget: parameters, time and quality in one table.
+    """Train several cells on one task and one budget: parameters, time, quality and gradient reach in one table.
 
     Example: `gateflow compare --data corpus.txt --cells lstm,full_gru --minutes 2 --seeds 3`
 
@@ -53,8 +53,11 @@ def compare(
     if json:
         print_json([{**result._asdict(), "measure": measure} for result in results])
     else:
-        columns = ("cell", "parameters", "updates", "µs per step", measure)
-        title = "Parameters of the recurrent layers; time of training only; the smaller the better."
+        columns = ("cell", "parameters", "updates", "µs per step", measure, f"horizon of {results[0].reachable}")
+        title = (
+            "Parameters of the recurrent layers; time of training only; the smaller the better. Horizon: steps back "
+        )
+        title += "at which 1 % of the gradient is left after training."
         print_table(columns, [_row(result) for result in results], title=title)
 
 
@@ -77,4 +80,5 @@ def _row(result: Result) -> list[str]:
     mean, deviation = result.spread()
     quality = f"{mean:,.4g} ± {deviation:.2g}" if len(result.qualities) > 1 else f"{mean:,.4g}"
     speed = f"{result.microseconds_per_step:.1f}"
-    return [result.cell, f"{result.parameters:,}", f"{result.updates:,}", speed, quality]
+    reached = ", ".join("–" if horizon is None else str(horizon) for horizon in result.horizons)
+    return [result.cell, f"{result.parameters:,}", f"{result.updates:,}", speed, quality, reached]

@@ -6,7 +6,7 @@ import multiprocessing
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from multiprocessing.sharedctypes import Synchronized
 from time import perf_counter
@@ -16,8 +16,9 @@ import torch
 from gateflow import cells
 from gateflow.data.agreement import LONGEST, split
 from gateflow.errors import ConfigError, ReferencePathWarning
+from gateflow.flow import Report, diagnose
 from gateflow.remedies import init
-from gateflow.tasks.agreement import DIETS, AgreementModel, Budget, accuracy, bucket, reach, train
+from gateflow.tasks.agreement import DIETS, AgreementModel, Budget, accuracy, bucket, encode, loss, reach, train
 
 INITS: dict[str, Callable[[AgreementModel], None]] = {
     "": lambda model: None,
@@ -26,7 +27,7 @@ INITS: dict[str, Callable[[AgreementModel], None]] = {
     "orthogonal": init.orthogonal,
     "identity": init.identity,
 }
-TEST_SENTENCES, PROBE_SENTENCES = 1000, 150
+TEST_SENTENCES, PROBE_SENTENCES, _REPORTED = 1000, 150, 8
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,27 @@ def run(entry: Entry, on_update: Callable[[float], None] = lambda loss: None) ->
             reach_before=list(before.values()),
             reach_after=list(reach(model, probe, bucket).values()),
         )
+
+
+def flow_report(contender: str, seed: int = 0) -> Report:
+    """The gradient flow of a contender before training, on the far sentences, where the verb needs up to 60 words.
+
+    Example:
+        >>> flow_report("lstm").findings[0].severity
+        'problem'
+    """
+    budget, entry = Budget(), Entry(contender, "far", seed)
+    sentences = split(0, PROBE_SENTENCES, seed, DIETS["far"])[1]
+    farthest = sorted(sentences, key=lambda sentence: -sentence.distance)[:_REPORTED]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AgreementModel(entry.cell, budget.embedding_size, budget.hidden_size)
+        INITS[entry.weights](model)
+    tokens = farthest[0].tokens
+    batch, share = encode(farthest), budget.word_share
+    found = diagnose(model, batch, lambda _, batch: loss(model, batch, share), needed_lag=LONGEST, tokens=tokens[:-1])
+    title = {"title": f"Gradient flow of {contender} before training, verb and subject far apart"}
+    return replace(found, context={**found.context, **title})
 
 
 def compete(entries: Sequence[Entry], workers: int, on_progress: Callable[[int], None]) -> list[Result]:

@@ -30,9 +30,10 @@ class Reader(nn.Module):
 
 @dataclass
 class Outcome:
-    """What came out: the loss of each update, ``(update, metric)`` at each check, and when it was solved, if ever."""
+    """The model, the loss of each update, ``(update, metric)`` at each check, and when it was solved, if ever."""
 
     chance: float
+    model: Reader
     losses: list[float] = field(default_factory=list)
     checks: list[tuple[int, float]] = field(default_factory=list)
     solved_at: int | None = None
@@ -80,7 +81,7 @@ def train_memory(
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     clipper = clip.NormClipper(model, threshold=clip_norm)
     training, checking = Generator().manual_seed(seed), Generator().manual_seed(seed + 1_000_003)
-    outcome = Outcome(task.chance)
+    outcome = Outcome(task.chance, model)
     for update in range(1, updates + 1):
         inputs, targets = task.batch(batch_size, training)
         optimizer.zero_grad()

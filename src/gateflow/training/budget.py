@@ -34,19 +34,24 @@ class Budget(NamedTuple):
 
 
 class Result(NamedTuple):
-    """One cell: its recurrent parameters, its speed, and how well each seed did (the smaller the better)."""
+    """One cell: its recurrent parameters, its speed, how well each seed did (the smaller the better), and its horizon.
+
+    A horizon is the lag at which 1 % of the gradient is left after training; `reachable` is the longest in the batch.
+    """
 
     cell: str
     parameters: int
     updates: int
     microseconds_per_step: float
     qualities: list[float]
+    horizons: list[int | None]
+    reachable: int
 
     def spread(self) -> tuple[float, float]:
         """Mean and standard deviation over the seeds; the deviation of one seed is 0.
 
         Example:
-            >>> Result("gru", 9, 1, 0.5, [1.0, 3.0]).spread()
+            >>> Result("gru", 9, 1, 0.5, [1.0, 3.0], [7, 9], 99).spread()
             (2.0, 1.4142135623730951)
         """
         return fmean(self.qualities), stdev(self.qualities) if len(self.qualities) > 1 else 0.0

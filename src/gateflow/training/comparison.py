@@ -12,6 +12,7 @@ from typing import Any
 from gateflow.tasks.language_model import perplexity
 from gateflow.training.budget import TRIAL, Budget, Result
 from gateflow.training.config import RunConfig
+from gateflow.training.diagnosis import horizon, looking_back, stretches
 from gateflow.training.language_model import LanguageModelTask, build_model
 from gateflow.training.loop import Loop
 from gateflow.training.processes import join_processes
@@ -49,12 +50,15 @@ class Comparison:
         updates = self.budget.in_updates(lambda: self.seconds_of_one_update(cell, tokens, folder))
         trained = [self.train(cell, seed, updates, tokens, folder / f"{cell}-{seed}") for seed in range(self.seeds)]
         task, outcomes = trained[0][0], [outcome for _, outcome in trained]
+        text, window = tokens.tokens_file("valid"), self.configure(cell).training.window
         return Result(
             cell,
             sum(weight.numel() for weight in task.model.recurrent.parameters()),
             updates,
             1e6 * fmean(outcome.seconds / max(1, outcome.targets) for outcome in outcomes),
             [perplexity(outcome.best, 1) for outcome in outcomes if outcome.best is not None],
+            [horizon(task.model, text, window) for task, _ in trained],
+            len(stretches(text, looking_back(window))[0]) - 1,
         )
 
     def seconds_of_one_update(self, cell: str, tokens: Run, folder: Path) -> float:

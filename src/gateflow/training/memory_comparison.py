@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from torch import Generator
+
+from gateflow.errors import FlowError, NonFiniteError
+from gateflow.flow import reach
 from gateflow.layers import Recurrent
 from gateflow.tasks.memory import Adding, Copy, MemoryTask, TemporalOrder
 from gateflow.tasks.memory_training import Outcome, train_memory
 from gateflow.training.budget import TRIAL, Budget, Result
+from gateflow.training.diagnosis import SAMPLED
 
 MEMORY_TASKS: dict[str, type[MemoryTask]] = {"adding": Adding, "copy": Copy, "order": TemporalOrder}
 
@@ -47,7 +52,18 @@ class MemoryComparison:
         trained = [self.train(cell, seed, updates) for seed in range(self.seeds)]
         steps = [len(outcome.losses) * self.task.steps * self.batch_size for outcome, _ in trained]
         speed = 1e6 * fmean(seconds / n for (_, seconds), n in zip(trained, steps, strict=True))
-        return Result(cell, parameters, updates, speed, [outcome.checks[-1][1] for outcome, _ in trained])
+        failures = [outcome.checks[-1][1] for outcome, _ in trained]
+        horizons = [self.horizon(outcome) for outcome, _ in trained]
+        return Result(cell, parameters, updates, speed, failures, horizons, self.task.steps - 1)
+
+    def horizon(self, outcome: Outcome) -> int | None:
+        """How many steps back the gradient of the task's loss reaches after training; None where nothing arrives."""
+        inputs, targets = self.task.batch(self.batch_size, Generator().manual_seed(0))
+        try:
+            found = reach(outcome.model, inputs, lambda model, x: self.task.loss(model(x), targets), targets=SAMPLED)
+        except (FlowError, NonFiniteError):
+            return None
+        return found.horizon
 
     def train(self, cell: str, seed: int, updates: int) -> tuple[Outcome, float]:
         """One training and its seconds, checks included; it ends early if the task is solved."""

@@ -32,6 +32,7 @@ CONTENT = frozenset(
         "tokens",
         "model.safetensors",
         "metrics.jsonl",
+        "flow.html",
         "checkpoint",
         "tensorboard",
         "lock",

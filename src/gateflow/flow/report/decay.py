@@ -25,13 +25,15 @@ def decay(reach: Reach, needed_lag: int | None, window: int | None) -> Figure:
         traces = [_band(layer, k) for k, layer in enumerate(layers)] + traces
     marks = [line_across(0.01, "1 %: the horizon")]
     marks[0][1]["y"] = -2  # the place of a label on a logarithmic axis is its logarithm
-    marks += [line_up(needed_lag, f"needed: {needed_lag}")] if needed_lag else []
-    marks += [line_up(window, f"training window: {window}", 0.92)] if window else []
+    farthest = max([len(layer.decay.values) - 1 for layer in layers] + [needed_lag or 0])
+    up = {f"needed: {needed_lag}": (needed_lag, 1.0), f"training window: {window}": (window, 0.92)}
+    marks += [line_up(x, words, y, x > farthest / 2) for words, (x, y) in up.items() if x]
     low = min(float(layer.decay.values.nan_to_num(1).min()) for layer in layers)
     bottom = math.floor(math.log10(max(low, 10 * min(layer.decay.floor for layer in layers)))) - 0.2
     top = max(float(layer.decay.values.nan_to_num(0).max()) for layer in layers)
-    y = axis("share of the gradient left", type="log", range=[bottom, math.log10(top) + 0.2], exponentformat="power")
-    farthest = max([len(layer.decay.values) - 1 for layer in layers] + [needed_lag or 0])
+    y = axis(
+        "share of the gradient left", type="log", range=[bottom, math.log10(top) + 0.2], exponentformat="power", dtick=1
+    )
     layout = {"xaxis": axis("lag: steps back in time", range=[-0.01 * farthest, 1.02 * farthest]), "yaxis": y}
     return Figure("", traces, layout | _marked(marks) | {"showlegend": len(layers) > 1})
 

@@ -25,6 +25,7 @@ class Figure:
         note: what holds for this plot only.
         shape: `"wide"`, or `"square"` for matrices.
         labels: names of the time steps, for what is shown under the pointer.
+        choices: names of the first traces, if only one of them is to be seen at a time.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Figure:
     note: str = ""
     shape: str = "wide"
     labels: Sequence[str] = ()
+    choices: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For the page's script."""
@@ -55,10 +57,17 @@ def line_across(y: float, words: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return shape, {"xref": "paper", "x": 1, "y": y, "xanchor": "right", "yanchor": "bottom", **_label(words)}
 
 
-def line_up(x: float, words: str, height: float = 1.0) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A dashed vertical line, and its label at that share of the height."""
+def line_up(x: float, words: str, height: float = 1.0, left: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A dashed vertical line, and its label at that share of the height, on its right or on its left."""
     shape = {"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": _DASHED}
-    return shape, {"yref": "paper", "x": x, "y": height, "xanchor": "left", "yanchor": "top", **_label(words)}
+    return shape, {
+        "yref": "paper",
+        "x": x,
+        "y": height,
+        "xanchor": "right" if left else "left",
+        "yanchor": "top",
+        **_label(words),
+    }
 
 
 def rounded(values: Tensor | Sequence[float], digits: int = 4) -> list[Any]:
@@ -71,7 +80,7 @@ _DASHED = {"color": "var(--mark)", "width": 1.5, "dash": "dash"}
 
 
 def _label(words: str) -> dict[str, Any]:
-    return {"text": words, "showarrow": False, "font": {"color": "var(--mark)", "size": 12}}
+    return {"text": words, "showarrow": False, "font": {"color": "var(--mark)", "size": 12}, "bgcolor": "var(--card)"}
 
 
 def _short(number: float, digits: int) -> float | None:

@@ -36,9 +36,9 @@ def heatmap(layer: LayerReach, labels: Sequence[str], side: int) -> Figure:
     ]
     hatched = [_hatched(*corners) for corners in _cut_off(layer)]
     axes = {"xaxis": axis("state after step k"), "yaxis": axis("loss at step t", autorange="reversed")}
-    layout = {**axes, "updatemenus": _choice(list(shares), len(hatched)), "margin": {"t": 34}}
     note = "" if block == (1, 1) else f"Each cell is the mean of {block[0]} × {block[1]} steps: {steps} steps in all."
-    return Figure(layer.name, [*traces, *hatched], layout, note, "square", labels if block == (1, 1) else ())
+    labels, choices = labels if block == (1, 1) else (), list(shares) if len(shares) > 1 else ()
+    return Figure(layer.name, [*traces, *hatched], axes, note, "square", labels, choices)
 
 
 def grows(layer: LayerReach) -> bool:
@@ -96,17 +96,3 @@ def _hatched(k: int, past_k: int, t: int, past_t: int) -> dict[str, Any]:
     look = {"fill": "toself", "fillpattern": pattern, "line": {"color": "var(--mark)", "width": 1}}
     words = {"name": "cut: nothing is sent here", "text": "cut: nothing is sent here", "hoveron": "fills"}
     return {"type": "scatter", **outline, **look, **words, "hoverinfo": "text", "showlegend": False}
-
-
-def _choice(names: list[str], others: int) -> list[dict[str, Any]]:
-    """Buttons to look at one part of the state alone."""
-    if len(names) == 1:
-        return []
-    shown = [[name == chosen for name in names] + [True] * others for chosen in names]
-    buttons = [
-        {"label": name, "method": "restyle", "args": [{"visible": visible}]}
-        for name, visible in zip(names, shown, strict=True)
-    ]
-    look = {"bgcolor": "var(--card)", "bordercolor": "var(--grid)", "font": {"size": 12}, "showactive": True}
-    where = {"x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "pad": {"b": 4}, "direction": "right"}
-    return [{"type": "buttons", "buttons": buttons, **look, **where}]

@@ -74,6 +74,6 @@ def half_lives(layer: LayerGates, needed_lag: int | None) -> Figure | None:
     x = axis("half-life in steps", type="log", tickvals=_TICKS)
     layout = {"xaxis": x, "yaxis": axis("units"), "bargap": 0.05}
     if needed_lag:
-        shape, label = line_up(needed_lag, f"needed: {needed_lag}")
+        shape, label = line_up(needed_lag, f"needed: {needed_lag}", left=True)
         layout |= {"shapes": [shape], "annotations": [{**label, "x": math.log10(needed_lag)}]}
     return Figure(layer.name, [trace], layout)

@@ -64,6 +64,15 @@ function draw() {
 draw();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
+/* One part of the state at a time. */
+document.querySelectorAll(".choices input").forEach((input) =>
+  input.addEventListener("change", () => {
+    const figure = input.name.replace("choice", "figure");
+    const all = input.closest(".choices").querySelectorAll("input");
+    Plotly.restyle(figure, { visible: [...all].map((one) => one.checked) }, [...all.keys()]);
+  }),
+);
+
 document.querySelectorAll(".code button").forEach((button) =>
   button.addEventListener("click", async () => {
     const code = button.parentElement.querySelector("code");

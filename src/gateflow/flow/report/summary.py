@@ -78,7 +78,7 @@ def _best(report: Report, lag: int) -> str:
     left = {layer.name: layer.left_at(lag) for layer in report.reach.layers.values()}
     known = {name: x for name, x in left.items() if not math.isnan(x)}
     if not known:
-        return "farther than these sequences go"
+        return "farther than any gradient here is sent"
     return f"{_share(report.reach.layers[max(known, key=lambda name: known[name])], lag)} of the gradient is left there"
 
 

@@ -1,0 +1,96 @@
+"""The gradient flow of a language model, on its validation text or another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from gateflow.data.stream import TokenStream
+from gateflow.data.tokens import encode_file
+from gateflow.errors import DataError, FlowError, NonFiniteError
+from gateflow.flow import Report, diagnose, reach
+from gateflow.tasks.language_model import LanguageModel
+from gateflow.training.language_model import load_model, load_tokenizer
+from gateflow.training.metrics import MetricsLog
+from gateflow.training.runs import Run
+
+ROWS, SHORTEST, LONGEST, SAMPLED = 8, 64, 512, 32
+
+
+def diagnose_run(run: Run, text: Path | None = None, needed_lag: int | None = None) -> Report:
+    """What keeps the gradients of a run from reaching farther, its window and the clipping of its training included.
+
+    The text is read in stretches longer than the window, each from an empty state and without truncation: so it shows
+    what would arrive from beyond the window.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+        DataError: the text is missing, is none, or is too short.
+        FlowError: a needed lag below 1.
+    """
+    model, tokenizer, window = load_model(run), load_tokenizer(run), run.config().training.window
+    batch = _batch(run, tokenizer, text, looking_back(max(window, needed_lag or 0)))
+    records = [record for record in MetricsLog(run.metrics_file).read() if record.get("clipped") is not None]
+    report = diagnose(
+        model,
+        batch,
+        _loss,
+        needed_lag=needed_lag,
+        window=window,
+        clip_history=records,
+        tokens=[_spelled(tokenizer, token) for token in batch[0][:, 0].tolist()],
+    )
+    more = {"title": f"Gradient flow of {run.path.resolve().name}", "clip_history": records}
+    return replace(report, context={**report.context, **more})
+
+
+def horizon(model: LanguageModel, tokens: Path, window: int) -> int | None:
+    """How many steps back the gradient reaches on an encoded text; None where nothing or too much arrives."""
+    model.eval()
+    try:
+        return reach(model, stretches(tokens, looking_back(window)), _loss, targets=SAMPLED).horizon
+    except (FlowError, NonFiniteError):
+        return None
+
+
+def looking_back(steps: int) -> int:
+    """How long the sequences should be in which so many steps are looked back.
+
+    Example:
+        >>> looking_back(10), looking_back(100), looking_back(1000)
+        (64, 200, 512)
+    """
+    return min(LONGEST, max(SHORTEST, 2 * steps))
+
+
+def stretches(tokens: Path, steps: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets `[steps, rows]` of an encoded text; fewer rows, then fewer steps, where it is short."""
+    count = len(np.load(tokens, mmap_mode="r"))
+    if count < 3:
+        raise DataError(f"the text has {count} tokens; to look back takes at least 3. Give a longer one.")
+    return next(TokenStream(tokens, max(1, min(ROWS, (count - 1) // steps)), steps).windows())
+
+
+def _loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return model(*batch)[0]
+
+
+def _batch(run: Run, tokenizer: Tokenizer, text: Path | None, steps: int) -> tuple[Tensor, Tensor]:
+    if text is None:
+        return stretches(run.require(run.tokens_file("valid"), "give a text with --data"), steps)
+    with TemporaryDirectory() as folder:
+        tokens = Path(folder, "tokens.npy")
+        encode_file(tokenizer, text, tokens)
+        return stretches(tokens, steps)
+
+
+def _spelled(tokenizer: Tokenizer, token: int) -> str:
+    """A token as it is read, or as the tokenizer calls it if it is part of a character."""
+    text = tokenizer.decode([token], skip_special_tokens=False)
+    name = tokenizer.id_to_token(token) or str(token)
+    return (name if "\ufffd" in text or not text else text).replace("\n", "⏎")
