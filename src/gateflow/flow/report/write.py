@@ -37,7 +37,7 @@ def write(report: Report, path: str | Path) -> Path:
     """
     path, text = Path(path), page(report)
     with appears_whole(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", errors="replace")
     return path
 
 

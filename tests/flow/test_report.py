@@ -1,0 +1,198 @@
+"""The report as a page: what it says is what was measured, and it needs nothing but itself."""
+
+import dataclasses
+import json
+import re
+import sys
+from html.parser import HTMLParser
+
+import plotly.graph_objects as go
+import pytest
+import torch
+from torch import nn
+
+from gateflow import flow
+from gateflow.flow.report import page, write
+
+WORDS = ["the", "<unk>", "of", "</script>", "&", "“cats”", "{{ x }}", "are", "rusty", "."]
+
+
+class Cutting(nn.Module):
+    """Detaches the state in the middle."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(3, 6)
+
+    def forward(self, x):
+        first, state = self.rnn(x[:12])
+        return torch.cat([first, self.rnn(x[12:], tuple(part.detach() for part in state))[0]])
+
+
+def diagnosed(model=None, steps=20, **options):
+    torch.manual_seed(0)
+    return flow.diagnose(model or nn.LSTM(3, 6), torch.randn(steps, 2, 3), **options)
+
+
+def figures(text):
+    """By the title of their section: what is drawn there."""
+    found = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
+    body, drawn = text[: text.index('<script type="application/json"')], {}
+    for section in re.findall(r"<section>.*?</section>", body, re.S):
+        title = re.search(r"<h2>(.*?)</h2>", section)[1]
+        drawn[title] = [found[int(k)] for k in re.findall(r'id="figure-(\d+)"', section)]
+    return drawn
+
+
+class Parsed(HTMLParser):
+    """Words outside of scripts, and every address."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.words, self.addresses, self.inside = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.inside = tag
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "action", "data")]
+
+    def handle_endtag(self, tag):
+        self.inside = ""
+
+    def handle_data(self, data):
+        if self.inside not in ("script", "style"):
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return diagnosed(needed_lag=15, window=10, tokens=WORDS * 2)
+
+
+@pytest.fixture(scope="module")
+def text(report):
+    return page(report)
+
+
+def test_every_figure_is_one_that_plotly_knows(text):
+    for drawn in figures(text).values():
+        for figure in drawn:
+            plain = json.loads(re.sub(r"var\(--[\w-]+\)", "#123456", json.dumps(figure)))
+            go.Figure(plain["data"], plain["layout"])
+
+
+def test_nothing_is_loaded_from_anywhere(text):
+    assert Parsed(text[: text.index('<script type="application/json"')]).addresses == []
+    assert "default-src 'none'" in text
+    assert "@import" not in text.split("</style>")[0]
+
+
+def test_findings_come_first_with_evidence_remedy_code_and_source(report, text):
+    words = " ".join(" ".join(Parsed(text).words).split())
+    for finding in report.findings:
+        assert finding.says in words
+        assert finding.remedy in words
+        assert " ".join(finding.code.split()) in words
+        assert finding.source in words
+        assert all(name in words for name in finding.evidence)
+    assert words.index(report.findings[0].says) < words.index("How far the gradient reaches")
+
+
+def test_the_heatmap_is_the_reach_as_shares_of_its_diagonal(report, text):
+    layer = report.reach.layers["l0"]
+    shares = (layer.norms / layer.norms.diagonal().T[:, None]).clamp(min=layer.decay.floor).log10().nanmean(-1)
+    (figure,) = figures(text)["How far the gradient reaches"]
+    drawn = torch.tensor([[float("nan") if z is None else z for z in row] for row in figure["data"][0]["z"]])
+    torch.testing.assert_close(drawn, shares, atol=2e-2, rtol=0, equal_nan=True)
+    assert [trace["name"] for trace in figure["data"]] == ["full state", "h", "c"]
+    assert figure["labels"] == WORDS * 2
+
+
+def test_the_decay_is_drawn_as_measured_with_its_horizon(report, text):
+    layer = report.reach.layers["l0"]
+    (figure,) = figures(text)["How it fades with distance"]
+    line, dot = figure["data"]
+    torch.testing.assert_close(
+        torch.tensor(line["y"]).double(), layer.decay.values[: len(line["y"])], rtol=1e-3, atol=0
+    )
+    assert dot["x"] == [layer.horizon]
+    labels = [annotation["text"] for annotation in figure["layout"]["annotations"]]
+    assert labels == ["1 %: the horizon", "needed: 15", "training window: 10"]
+
+
+def test_half_lives_are_all_counted(report, text):
+    (figure,) = figures(text)["How long units remember"]
+    assert sum(figure["data"][0]["y"]) == 6
+
+
+def test_what_is_cut_is_hatched_and_not_drawn_as_vanished():
+    text = page(diagnosed(Cutting(), steps=24))
+    (figure,) = figures(text)["How far the gradient reaches"]
+    z = figure["data"][0]["z"]
+    assert all(z[t][k] is None for t in range(12, 24) for k in range(12))
+    (hatched,) = [trace for trace in figure["data"] if trace["type"] == "scatter"]
+    assert hatched["fillpattern"]["shape"] == "/"
+    assert (min(hatched["x"]), max(hatched["x"]), min(hatched["y"]), max(hatched["y"])) == (-0.5, 11.5, 11.5, 23.5)
+    assert "that is not vanishing" in text
+
+
+def test_long_sequences_are_averaged_into_blocks_and_said_to_be():
+    text = page(diagnosed(nn.RNN(3, 4), steps=300, compare=False))
+    (figure,) = figures(text)["How far the gradient reaches"]
+    z = figure["data"][0]["z"]
+    assert (len(z), len(z[0])) == (150, 150)
+    assert figure["data"][0]["x"][:2] == [0.5, 2.5]
+    assert "Each cell is the mean of 2 × 2 steps: 300 steps in all." in text
+
+
+def test_words_of_the_text_are_words_and_not_markup(text):
+    words = Parsed(text).words
+    assert "</script>" in words
+    assert "{{ x }}" in words
+    assert text.count("</script>") == 3
+    assert "What the gates do" in figures(text)
+
+
+def test_a_row_that_has_ended_has_no_words():
+    packed = nn.utils.rnn.pack_padded_sequence(torch.randn(10, 2, 3), [4, 10], enforce_sorted=False)
+    report = flow.diagnose(nn.GRU(3, 4), packed, tokens=WORDS)
+    assert page(report).count('title="keeps') == 4
+
+
+def test_models_without_gates_lags_or_terms_have_a_shorter_page():
+    report = diagnosed(nn.RNN(3, 4), compare=False)
+    text = page(dataclasses.replace(report, terms=None, lyapunov=None))
+    assert set(figures(text)) == {
+        "How far the gradient reaches",
+        "How it fades with distance",
+        "What the gates do",
+        "Words",
+    }
+    assert "needed lag</dt><dd><strong>" not in text
+
+
+def test_a_growing_gradient_has_a_scale_beyond_all():
+    model = nn.RNN(3, 4, nonlinearity="relu")
+    with torch.no_grad():
+        model.weight_hh_l0.copy_(1.5 * torch.eye(4))
+        model.bias_hh_l0.fill_(1.0)
+    (figure,) = figures(text := page(diagnosed(model, compare=False)))["How far the gradient reaches"]
+    assert figure["data"][0]["zmax"] >= 3
+    assert "explodes if it goes" in text
+
+
+def test_it_appears_whole_or_not_at_all(tmp_path, report, monkeypatch):
+    path = write(report, tmp_path / "flow.html")
+    before = path.read_bytes()
+    monkeypatch.setattr(sys.modules["gateflow.flow.report.write"], "page", lambda report: None)
+    with pytest.raises(TypeError):
+        write(report, path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["flow.html"]
+
+
+def test_clipping_is_drawn_over_training(report):
+    records = [{"step": 50 * k, "clipped": k / 10, "gradient_norm": 1.0 / (k + 1)} for k in range(5)]
+    text = page(dataclasses.replace(report, context={**report.context, "clip_history": records}))
+    (figure,) = figures(text)["What clipping did in training"]
+    assert [trace["y"] for trace in figure["data"]] == [[1.0 / (k + 1) for k in range(5)], [k / 10 for k in range(5)]]
