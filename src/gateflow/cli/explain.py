@@ -110,7 +110,7 @@ def _facts(equations: Cell, programs: Programs) -> dict[str, Any]:
 
 
 def _passes(plan: Plan, equations: Cell) -> list[str]:
-    return [_pass(each, equations) for each in plan.passes]
+    return [_pass(each, equations) for each in plan.passes if not each.ahead]
 
 
 def _pass(each: Pass, equations: Cell) -> str:

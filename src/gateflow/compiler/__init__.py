@@ -43,8 +43,8 @@ def compile_cell(cell: Cell, *, zoneout: bool = False) -> Kernel:
     Example:
         >>> from gateflow.cells import PeepholeLSTM
         >>> print(compile_cell(PeepholeLSTM(3, 4)).programs.infer)  # doctest: +ELLIPSIS
-        pass 0 over H:
-            sums 0 to 3 += (weight_hh[0] weight_hh[1] weight_hh[2] weight_hh[3]) @ state.h.previous
+        pass 0 over H, ahead:
+            sums 0 to 3 += (weight_ih[0] weight_ih[1] weight_ih[2] weight_ih[3]) @ x
         ...
     """
     number = kernel_number(cell, zoneout=zoneout)

@@ -49,13 +49,11 @@ def emit(programs: Programs, loops: Sequence[str] = LOOPS) -> str:
     Example:
         >>> from gateflow.cells import Elman
         >>> from gateflow.compiler.capture import capture
-        >>> text = emit(Programs(capture(Elman(3, 4))))
+        >>> text = emit(Programs(capture(Elman(3, 4))), ["stream"])
         >>> print(text[text.index("const V") : text.index("(void)rows")])
-        const V product_3 = load(sum + 0 * lanes<T>) + rows.load(3, m, j, n);
-                const V product_1 = rows.load(0, m, j, n);
-                const V add_4 = product_1 + product_3;
-                const V tanh_5 = tanh(add_4);
-                rows.store(1, m, j, n, tanh_5);
+        const V product_2 = load(sum + 0 * lanes<T>) + rows.load(3, m, j, n) + rows.load(4, m, j, n);
+                const V tanh_3 = tanh(product_2);
+                rows.store(0, m, j, n, tanh_3);
         <BLANKLINE>
     """
     plans = {name: getattr(programs, name) for name in loops}
