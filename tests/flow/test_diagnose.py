@@ -237,6 +237,19 @@ def test_torchs_gates_under_autocast_are_coarse_and_ours_are_not():
         assert [f.name for f in report.findings] == expected
 
 
+def test_a_loss_that_stands_still_is_said_beside_a_gradient_that_vanished():
+    history = [{"loss": 1.4 - k / 1e4} for k in range(9)]
+    first, *_ = flow.diagnose(default_rnn(), x(), needed_lag=30, history=history, compare=False).findings
+    assert first.name == "vanishing"
+    assert "stands still" in first.says
+
+
+def test_a_lag_that_the_batch_does_not_have():
+    first, *_ = flow.diagnose(open_lstm(), x(), needed_lag=100, compare=False).findings
+    assert (first.name, first.severity) == ("window-too-short", "problem")
+    assert "sees 40 at a time" in first.says
+
+
 def test_the_worst_comes_first():
     report = flow.diagnose(Windows(10), x(), needed_lag=30, clip_history={"clipped_share": 0.9}, compare=False)
     severities = [finding.severity for finding in report.findings]

@@ -148,8 +148,8 @@ def _judged(case: Case) -> tuple[Finding, ...]:
 
 def _healthy(case: Case) -> Finding:
     layer = case.farthest
-    asked = f"{case.left:.0%} of the gradient is left {case.lag} steps back"
-    says = f"Gradients arrive: {asked}, the horizon is {layer.horizon} of {case.longest} steps."
+    says = f"Gradients arrive: 1 % and more is left up to {layer.horizon} of {case.longest} steps back"
+    says += f", and {case.left:.0%} at the {case.needed_lag} that the task needs." if case.needed_lag else "."
     evidence = {"horizon": float(layer.horizon), "lag": float(case.lag), "left at lag": case.left}
     source = "Pascanu, Mikolov, Bengio (2013). arXiv:1211.5063"
     return Finding("healthy", "healthy", "", says, evidence, source, "Nothing to do.", "")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from gateflow.flow.finding import Finding
 from gateflow.flow.rules.case import Case
+from gateflow.flow.rules.course import flat_loss
 
 __all__ = ["exploding", "short_half_life", "vanishing"]
 
@@ -30,6 +31,8 @@ def vanishing(case: Case) -> Iterator[Finding]:
     below = "less than " if case.left <= layer.decay.floor else ""
     says = f"1 % of the gradient is left {layer.horizon} steps back, and {below}{case.left:.1e} of it {case.lag} back."
     says += f" The task needs {needed} steps." if needed else " Whatever lies farther back hardly teaches anything."
+    if flat_loss(case.series("loss")):
+        says += " The loss stands still as well: see to the reach before the learning rate."
     remedy, code = _longer(case, needed or case.longest)
     yield Finding("vanishing", "problem" if needed else "warning", layer.name, says, evidence, _PASCANU, remedy, code)
 
