@@ -51,10 +51,17 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title, "standoff": 8}, "automargin": True, "zeroline": False, **more}
 
 
-def line_across(y: float, words: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A dashed horizontal line, and its label."""
+def line_across(y: float, words: str, below: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A dashed horizontal line, and its label above or below it."""
     shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": _DASHED}
-    return shape, {"xref": "paper", "x": 1, "y": y, "xanchor": "right", "yanchor": "bottom", **_label(words)}
+    return shape, {
+        "xref": "paper",
+        "x": 1,
+        "y": y,
+        "xanchor": "right",
+        "yanchor": "top" if below else "bottom",
+        **_label(words),
+    }
 
 
 def line_up(x: float, words: str, height: float = 1.0, left: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,7 +11,7 @@ from gateflow.flow.layer_reach import LayerReach
 if TYPE_CHECKING:
     from gateflow.flow.diagnose import Report
 
-__all__ = ["Fact", "facts", "subtitle", "table", "verdict"]
+__all__ = ["Fact", "facts", "share", "subtitle", "table", "verdict"]
 
 _NAMED = 4
 
@@ -62,6 +62,18 @@ def facts(report: Report) -> list[Fact]:
     return found
 
 
+def share(value: float) -> str:
+    """A share as people write it.
+
+    Example:
+        >>> share(0.5), share(0.034), share(2e-5), share(math.nan)
+        ('50%', '3.4%', '2e-05', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    return f"{value:.0%}" if value >= 0.0995 else f"{value:.1%}" if value >= 0.0095 else f"{value:.0e}"
+
+
 def table(report: Report) -> list[list[str]]:
     """A heading, and a line per layer and direction."""
     needed = report.context["needed_lag"]
@@ -84,11 +96,7 @@ def _best(report: Report, lag: int) -> str:
 
 def _share(layer: LayerReach, lag: int) -> str:
     left = layer.left_at(lag)
-    if math.isnan(left):
-        return "–"
-    if left <= layer.decay.floor:
-        return f"below {left:.0e}"
-    return f"{left:.0%}" if left >= 0.0995 else f"{left:.1%}" if left >= 0.0095 else f"{left:.0e}"
+    return f"below {left:.0e}" if left <= layer.decay.floor else share(left)
 
 
 def _steps(count: int) -> str:

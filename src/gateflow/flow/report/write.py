@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from gateflow.data.files import appears_whole
 from gateflow.flow.report.page import content
+from gateflow.flow.report.summary import share
 
 if TYPE_CHECKING:
     from gateflow.flow.diagnose import Report
@@ -45,6 +46,7 @@ def page(report: Report) -> str:
     """The report as HTML: findings, reach, decay, exponents, gates, clipping, what if, and a glossary."""
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
+    environment.filters["share"] = share
     found = content(report)
     figures = [figure.to_dict() for section in found.sections for figure in section.figures]
     inside = {"style": _inside("page.css"), "script": _inside("page.js"), "plotly": Markup(get_plotlyjs())}
