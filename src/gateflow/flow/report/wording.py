@@ -20,8 +20,8 @@ in the directions that shrink least. At −0.7 it halves with every step, at −
 long sequences.""",
     "openness": """How open each gate is on average over its units: 0 is closed, 1 is open. Of what a tanh makes
 (content, state) the size is shown, without its sign.""",
-    "tokens": """It is the first sequence of the batch, token by token. In the text below, the stronger a token is coloured,
-the more of the memory is kept there; the pointer shows the number.""",
+    "tokens": """It is the first sequence of the batch, token by token. Below, the stronger a token is coloured, the
+more of the memory is kept there; the pointer shows the number.""",
     "half-lives": """A unit forgets half of what it holds within its half-life, if nothing new is written. To bridge
 a distance, some units must have half-lives of that size.""",
     "clipping": """The norm of the gradient over training, and in how many updates it was above the threshold and
