@@ -67,6 +67,7 @@ class Prepared:
     own: Mapping[str, Lines]
 
     def __call__(self) -> None:
+        """Runs the loop."""
         self.function(ctypes.c_void_p(self.call.buffer_info()[0]))
 
 

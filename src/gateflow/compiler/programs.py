@@ -72,8 +72,8 @@ class Programs:
     def stream(self) -> Plan:
         """One step; the products of the input are computed in it, in one sum with those of the state."""
         rows = [row for _, row in self._new_states()]
-        nodes = with_sums_joined([node for node, _ in self._new_states()], self._leaves())
-        return plan(list(zip(nodes, rows, strict=True)), self._leaves())
+        nodes = with_sums_joined([node for node, _ in self._new_states()], self._leaves)
+        return plan(list(zip(nodes, rows, strict=True)), self._leaves)
 
     @cached_property
     def backward(self) -> Plan:
@@ -85,7 +85,7 @@ class Programs:
         ]
         x = [(back.x, Row("d_x", Kind.STEP, back.x.width))] if back.x is not None else []
         kept = [*self.deltas.items(), *self.operands.items()]
-        known = self._leaves() | self._saved() | self._gradients() | self._states(Kind.STEP, back.forward.new_states)
+        known = self._leaves | self._saved() | self._gradients() | self._states(Kind.STEP, back.forward.new_states)
         gathers = [node for _, node in back.parameters]
         nodes = with_sums_joined([*(n for n, _ in [*carried, *x, *kept]), *gathers], known)
         outputs = [(n, r) for n, (_, r) in zip(nodes, [*carried, *x, *kept], strict=False)]
@@ -107,7 +107,7 @@ class Programs:
 
     def operand_row(self, delta: Delta) -> Row:
         """Where the operand of a product lies on the way back."""
-        return self.operands.get(delta.operand) or self._leaves()[delta.operand]
+        return self.operands.get(delta.operand) or self._leaves[delta.operand]
 
     def delta_row(self, delta: Delta) -> Row:
         """Where the gradient of a product lies."""
@@ -126,8 +126,8 @@ class Programs:
     def _with_input_ahead(self, outputs: list[tuple[Node, Row]]) -> Plan:
         """The products of the input run ahead of the rest."""
         hoisted = self._hoisted()
-        rest = plan(outputs, self._leaves() | hoisted)
-        return rest.after(plan(list(hoisted.items()), self._leaves())) if hoisted else rest
+        rest = plan(outputs, self._leaves | hoisted)
+        return rest.after(plan(list(hoisted.items()), self._leaves)) if hoisted else rest
 
     def _new_states(self) -> list[tuple[Node, Row]]:
         back = self.backward_graph.forward
@@ -135,6 +135,7 @@ class Programs:
             (n, Row(f"state.{s.name}", Kind.STEP, s.width)) for s, n in zip(back.states, back.new_states, strict=True)
         ]
 
+    @cached_property
     def _leaves(self) -> dict[Node, Row]:
         forward = self.backward_graph.forward
         nodes = {*forward.nodes, *in_order(self.backward_graph.outputs)}

@@ -127,7 +127,7 @@ class Stack(nn.Module):
             outputs, finals = self.run(x[None], state, None)
             return outputs[0][0], finals
         for k, (cell, parts) in enumerate(zip(self._equations, state, strict=True)):
-            weights = [self._parameters[name] for name in self._names[k]]
+            weights = [w for name in self._names[k] if (w := self._parameters[name]) is not None]
             new = streamed(cell, weights, x, parts)
             if new is None:
                 outputs, finals = self.run(x[None], state, None)
@@ -137,7 +137,7 @@ class Stack(nn.Module):
         return x, finals
 
     def _streams(self) -> bool:
-        """Whether a step is nothing but the cells' equations, and nobody asks for its gradient or how it is computed."""
+        """Whether a step is nothing but the cells' equations, and nobody asks for its gradient or its path."""
         options = self.options
         dropped = options.dropout or options.variational_dropout or options.weight_dropout
         plain = not (self.training and dropped) and not any(self._zones_out(cell) for cell in self._equations)

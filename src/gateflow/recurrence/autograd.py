@@ -8,7 +8,7 @@ A kernel is named by its number. Derivatives of derivatives (`create_graph=True`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ _FAST, _LEAN, _NOTHING = "fast", "lean", "nothing"
 
 
 @torch.library.custom_op("gateflow::recurrence", mutates_args=())
-def recurrence(
+def recurrence_operator(
     kernel: int,
     x: Tensor,
     weights: Sequence[Tensor],
@@ -46,13 +46,16 @@ def recurrence(
     Returns:
         For each part of the state its history, then for each its final value, then what is kept ("fast" alone).
     """
-    run = _sequences(kernel, x, weights, states, holds, offsets, reverse, rounded)
-    with torch.autocast("cpu", enabled=False):
-        histories, finals, saved = run.forward(keep=memory == _FAST)
+    return _run(kernel, x, weights, states, holds, offsets, reverse, rounded, memory)
+
+
+def _run(*inputs: Any) -> list[Tensor]:
+    *sequences, memory = inputs
+    histories, finals, saved = _sequences(*sequences).forward(keep=memory == _FAST)
     return [*histories, *finals, *([] if saved is None else [saved])]
 
 
-@recurrence.register_fake
+@recurrence_operator.register_fake
 def _(
     kernel: int,
     x: Tensor,
@@ -86,12 +89,17 @@ def recurrence_backward(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """Gradients of the input, the weights and the start states; empty where not `wanted` (input, weights)."""
-    run = _sequences(kernel, x, weights, states, holds, offsets, reverse, rounded)
+    inputs = (kernel, x, weights, states, holds, offsets, reverse, rounded)
+    return _run_backward(*inputs, histories, saved, d_output, d_finals, wanted)
+
+
+def _run_backward(*inputs: Any) -> list[Tensor]:
+    *sequences, histories, saved, d_output, d_finals, wanted = inputs
+    run = _sequences(*sequences)
     run.histories = list(histories)
-    names = list(run.weights)
+    names, x = list(run.weights), run.x
     chosen = frozenset(n for n, w in zip(names, wanted[1:], strict=True) if w)
-    with torch.autocast("cpu", enabled=False):
-        gradients = run.backward(saved, d_output, d_finals, chosen, d_x=wanted[0])
+    gradients = run.backward(saved, d_output, d_finals, chosen, d_x=wanted[0])
     d_x = x.new_empty(0) if gradients.x is None else gradients.x
     return [d_x, *(gradients.weights.get(n, x.new_empty(0)) for n in names), *gradients.states]
 
@@ -125,7 +133,10 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     ctx.save_for_backward(x, *weights, *states, *holds, *([] if offsets is None else [offsets]), *kept)
 
 
-def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
+def _gradients(
+    ctx: Any, gradients: Sequence[Tensor | None], wanted: list[bool], backward: Callable[..., list[Tensor]]
+) -> tuple[Tensor | None, list[Tensor | None], list[Tensor]]:
+    """Gradients of the input, the weights and the start states from those of the outputs."""
     (kernel, reverse, rounded), (n_weights, n_states, n_holds, ragged, kept) = ctx.call, ctx.counts
     rest = iter(ctx.saved_tensors)
     x = next(rest)
@@ -134,26 +145,72 @@ def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
     histories = [next(rest) for _ in states]
     saved = next(rest) if kept else None
     d_output, d_finals = gradients[0], list(gradients[n_states : 2 * n_states])
-    wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[2]]
     inputs = (kernel, x, weights, states, holds, offsets, reverse, rounded)
     if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _batched(gradients)):
         d_x, d_weights, d_states = _by_reference(inputs, d_output, d_finals)
     else:
         contiguous = None if d_output is None else d_output.contiguous()
-        found = recurrence_backward(*inputs, histories, saved, contiguous, d_finals, wanted)
+        found = backward(*inputs, histories, saved, contiguous, d_finals, wanted)
         d_x, d_weights, d_states = found[0], found[1 : 1 + n_weights], found[1 + n_weights :]
     d_weights = [d if w else None for d, w in zip(d_weights, wanted[1:], strict=True)]
-    return None, d_x if wanted[0] else None, d_weights, list(d_states), [None] * n_holds, None, None, None, None
+    return d_x if wanted[0] else None, d_weights, list(d_states)
 
 
-recurrence.register_autograd(_backward, setup_context=_remember)
-for _operator in (recurrence, recurrence_backward):
+def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[2]]
+    d_x, d_weights, d_states = _gradients(ctx, gradients, wanted, recurrence_backward)
+    return None, d_x, d_weights, d_states, [None] * ctx.counts[2], None, None, None, None
+
+
+recurrence_operator.register_autograd(_backward, setup_context=_remember)
+for _operator in (recurrence_operator, recurrence_backward):
     _operator.register_autocast("cpu", torch.float32)
+
+
+class _Eager(torch.autograd.Function):
+    """The same without the machinery of operators, which takes longer than a small recurrence."""
+
+    @staticmethod
+    def forward(ctx: Any, call: tuple[Any, ...], counts: tuple[int, int], x: Tensor, *tensors: Tensor) -> Any:
+        """`call` is `(kernel, offsets, reverse, rounded, memory)`; the tensors are weights, states and holds."""
+        kernel, offsets, reverse, rounded, memory = call
+        n, m = counts[0], sum(counts)
+        inputs = (kernel, x, tensors[:n], tensors[n:m], tensors[m:], offsets, reverse, rounded, memory)
+        output = _run(*inputs)
+        _remember(ctx, inputs, output)
+        ctx.mark_non_differentiable(*output[1 : counts[1]], *output[2 * counts[1] :])
+        return tuple(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        """In the order of `forward`."""
+        wanted = list(ctx.needs_input_grad[2 : 3 + ctx.counts[0]])
+        d_x, d_weights, d_states = _gradients(ctx, gradients, wanted, _run_backward)
+        return None, None, d_x, *d_weights, *d_states, *[None] * ctx.counts[2]
+
+
+def recurrence(
+    kernel: int,
+    x: Tensor,
+    weights: Sequence[Tensor],
+    states: Sequence[Tensor],
+    holds: Sequence[Tensor],
+    offsets: Tensor | None,
+    reverse: bool,
+    rounded: bool,
+    memory: str,
+) -> Sequence[Tensor]:
+    """Runs a kernel over sequences with its derivative; arguments and results as those of the operator."""
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        return recurrence_operator(kernel, x, weights, states, holds, offsets, reverse, rounded, memory)
+    call = (kernel, offsets, reverse, rounded, memory)
+    return _Eager.apply(call, (len(weights), len(states)), x, *weights, *states, *holds)
 
 
 def _batched(gradients: Sequence[Tensor | None]) -> bool:
     """Whether many gradients are asked for at once (`is_grads_batched`)."""
-    return any(g is not None and torch._C._functorch.is_legacy_batchedtensor(g) for g in gradients)
+    is_batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore[reportAttributeAccessIssue]
+    return any(g is not None and is_batched(g) for g in gradients)
 
 
 def _by_reference(

@@ -62,11 +62,8 @@ def run(
     layout = _Plain(x.shape[0], x.shape[1]) if lengths is None else _Ragged.of(lengths, x.shape[0])
     lines, outputs, finals = layout.lines(x), [], []
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
-        holds = (
-            []
-            if zoneout is None
-            else [layout.hold(h, lines, s, lengths, reverse=d == 1) for h, s in zip(zoneout[d], state, strict=True)]
-        )
+        held = zip(zoneout[d], state, strict=True) if zoneout else ()
+        holds = [_hold(layout, hold, part, lines, reverse=d == 1) for hold, part in held]
         number = kernel_number(cell, zoneout=zoneout is not None)
         assert isinstance(number, int)
         weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
@@ -100,10 +97,8 @@ class _Plain:
 
     unsorted = sorted
 
-    def hold(self, hold: Tensor | float, lines: Tensor, part: Tensor, _: None, *, reverse: bool) -> Tensor:
-        if isinstance(hold, Tensor):
-            return self.lines(hold.flip(0) if reverse else hold)
-        return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
+    def turned(self, x: Tensor) -> Tensor:
+        return x.flip(0)
 
 
 @dataclass(frozen=True)
@@ -111,19 +106,20 @@ class _Ragged:
     """Samples sorted by falling length, their steps without gaps."""
 
     steps: int
+    lengths: Tensor
     order: Tensor
     offsets: Tensor
     taken: Tensor
 
     @classmethod
     def of(cls, lengths: Tensor, steps: int) -> _Ragged:
-        lengths, order = lengths.sort(descending=True, stable=True)
-        valid = torch.arange(steps)[:, None] < lengths
+        falling, order = lengths.sort(descending=True, stable=True)
+        valid = torch.arange(steps)[:, None] < falling
         counts = valid.sum(1)
         sample = valid.nonzero()
         taken = sample[:, 0] * len(order) + order[sample[:, 1]]
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        return cls(steps, order, offsets, taken)
+        return cls(steps, lengths, order, offsets, taken)
 
     def lines(self, x: Tensor) -> Tensor:
         return x.flatten(0, 1).index_select(0, self.taken)
@@ -138,10 +134,15 @@ class _Ragged:
     def unsorted(self, part: Tensor) -> Tensor:
         return part.index_select(0, self.order.argsort())
 
-    def hold(self, hold: Tensor | float, lines: Tensor, part: Tensor, lengths: Tensor, *, reverse: bool) -> Tensor:
-        if isinstance(hold, Tensor):
-            return self.lines(reference.reverse(hold, lengths) if reverse else hold)
-        return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
+    def turned(self, x: Tensor) -> Tensor:
+        return reference.reverse(x, self.lengths)
+
+
+def _hold(layout: _Plain | _Ragged, hold: Tensor | float, part: Tensor, lines: Tensor, *, reverse: bool) -> Tensor:
+    """How much of a part of the state zoneout keeps at each line; its masks follow the cell's order of time."""
+    if isinstance(hold, Tensor):
+        return layout.lines(layout.turned(hold) if reverse else hold)
+    return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
 
 
 def _in_bf16(x: Tensor) -> bool:
@@ -159,7 +160,7 @@ def transformed() -> str | None:
     """The transforms of `torch.func` and forward-mode derivatives want operations they can see into."""
     if torch.compiler.is_compiling():
         return None
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore[reportAttributeAccessIssue]
         return "a transform of torch.func is at work, which needs to see every operation"
     return "forward-mode differentiation needs to see every operation" if forward_ad._current_level >= 0 else None
 

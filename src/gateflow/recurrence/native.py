@@ -1,8 +1,8 @@
 """The native path: a cell's compiled loops over sequences, forward and backward, on plain tensors without autograd.
 
-Everything that does not wait for the step before is taken out of the loop over time: the products of the input before
-it, the gradients of the weights after it. Both go by chunks of steps, so that what lies between two stages is still in
-the cache, and its memory does not grow with the length of the sequences.
+The gradients of the weights do not wait for the step before: they are taken out of the loop over time, as large
+products that follow it chunk by chunk of steps. What lies between the two is still in the cache, and its memory does not
+grow with the length of the sequences.
 """
 
 from __future__ import annotations
