@@ -1,8 +1,8 @@
 """The native path: a cell's compiled loops over sequences, forward and backward, on plain tensors without autograd.
 
 The gradients of the weights do not wait for the step before: they are taken out of the loop over time, as large
-products that follow it chunk by chunk of steps. What lies between the two is still in the cache, and its memory does not
-grow with the length of the sequences.
+products that follow it chunk by chunk of steps. What lies between the two is still in the cache, and its memory does
+not grow with the length of the sequences.
 """
 
 from __future__ import annotations
