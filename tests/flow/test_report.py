@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import sys
 from html.parser import HTMLParser
@@ -12,7 +13,9 @@ import torch
 from torch import nn
 
 from gateflow import flow
+from gateflow.flow import Activation, LayerGates
 from gateflow.flow.report import page, write
+from gateflow.flow.report.openness import half_lives, words
 
 WORDS = ["the", "<unk>", "of", "</script>", "&", "“cats”", "{{ x }}", "are", "rusty", "."]
 
@@ -88,14 +91,14 @@ def test_nothing_is_loaded_from_anywhere(text):
 
 
 def test_findings_come_first_with_evidence_remedy_code_and_source(report, text):
-    words = " ".join(" ".join(Parsed(text).words).split())
+    said = " ".join(" ".join(Parsed(text).words).split())
     for finding in report.findings:
-        assert finding.says in words
-        assert finding.remedy in words
-        assert " ".join(finding.code.split()) in words
-        assert finding.source in words
-        assert all(name in words for name in finding.evidence)
-    assert words.index(report.findings[0].says) < words.index("How far the gradient reaches")
+        assert finding.says in said
+        assert finding.remedy in said
+        assert " ".join(finding.code.split()) in said
+        assert finding.source in said
+        assert all(name in said for name in finding.evidence)
+    assert said.index(report.findings[0].says) < said.index("How far the gradient reaches")
 
 
 def test_the_heatmap_is_the_reach_as_shares_of_its_diagonal(report, text):
@@ -146,9 +149,9 @@ def test_long_sequences_are_averaged_into_blocks_and_said_to_be():
 
 
 def test_words_of_the_text_are_words_and_not_markup(text):
-    words = Parsed(text).words
-    assert "</script>" in words
-    assert "{{ x }}" in words
+    said = Parsed(text).words
+    assert "</script>" in said
+    assert "{{ x }}" in said
     assert text.count("</script>") == 3
     assert "What the gates do" in figures(text)
 
@@ -157,6 +160,31 @@ def test_a_row_that_has_ended_has_no_words():
     packed = nn.utils.rnn.pack_padded_sequence(torch.randn(10, 2, 3), [4, 10], enforce_sorted=False)
     report = flow.diagnose(nn.GRU(3, 4), packed, tokens=WORDS)
     assert page(report).count('title="keeps') == 4
+
+
+def test_a_row_without_steps_has_no_words_at_all():
+    layer = LayerGates("l0", {"forget": Activation("sigmoid", torch.full((5, 2, 3), torch.nan))}, None, ("forget", 1))
+    assert words(layer, WORDS) == []
+
+
+def test_a_gate_that_is_quite_open_or_shut_is_counted_among_the_longest_or_shortest():
+    extremes = torch.tensor([math.inf, -math.inf, math.nan, 0.0, 3.0], dtype=torch.float64)  # ln ½ / ±0 is ±infinite
+    figure = half_lives(LayerGates("l0", {}, extremes, ("forget", 1)), None)
+    assert figure is not None
+    bars = [
+        (length, count) for length, count in zip(figure.traces[0]["x"], figure.traces[0]["y"], strict=True) if count
+    ]
+    assert [count for _, count in bars] == [2, 1, 2]
+    assert [length for length, _ in bars] == pytest.approx([0.05, 3, 1e5], rel=0.25)
+
+
+def test_a_loss_at_the_last_step_is_one_row():
+    torch.manual_seed(0)
+    report = flow.diagnose(nn.GRU(3, 4), torch.randn(20, 2, 3), lambda m, x: m(x)[0][-1].sum(), compare=False)
+    (figure,) = figures(text := page(report))["How far the gradient reaches"]
+    assert len(figure["data"][0]["z"]) == 1
+    assert figure["layout"]["yaxis"]["tickvals"] == [19]
+    assert '<figure class="wide">' in text
 
 
 def test_models_without_gates_lags_or_terms_have_a_shorter_page():

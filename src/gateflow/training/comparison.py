@@ -47,10 +47,11 @@ class Comparison:
 
     def result(self, cell: str, tokens: Run, folder: Path) -> Result:
         """Train one cell with every seed."""
+        text, window = tokens.tokens_file("valid"), self.configure(cell).training.window
+        reachable = len(stretches(text, looking_back(window))[0]) - 1
         updates = self.budget.in_updates(lambda: self.seconds_of_one_update(cell, tokens, folder))
         trained = [self.train(cell, seed, updates, tokens, folder / f"{cell}-{seed}") for seed in range(self.seeds)]
         task, outcomes = trained[0][0], [outcome for _, outcome in trained]
-        text, window = tokens.tokens_file("valid"), self.configure(cell).training.window
         return Result(
             cell,
             sum(weight.numel() for weight in task.model.recurrent.parameters()),
@@ -58,7 +59,7 @@ class Comparison:
             1e6 * fmean(outcome.seconds / max(1, outcome.targets) for outcome in outcomes),
             [perplexity(outcome.best, 1) for outcome in outcomes if outcome.best is not None],
             [horizon(task.model, text, window) for task, _ in trained],
-            len(stretches(text, looking_back(window))[0]) - 1,
+            reachable,
         )
 
     def seconds_of_one_update(self, cell: str, tokens: Run, folder: Path) -> float:

@@ -15,7 +15,7 @@ from gateflow.flow.report.figure import Figure, axis, rounded
 
 __all__ = ["grows", "heatmap"]
 
-_LOWEST, _GROWS = -8.0, 0.05
+_LOWEST, _GROWS, _FEW = -8.0, 0.05, 8
 # Viridis up to "all of it", by matplotlib's anchors; beyond it, growth, orange to red.
 _LEFT = ["#440154", "#472c7a", "#3b518b", "#2c718e", "#21908d", "#27ad81", "#5cc863", "#aadc32", "#fde725"]
 _GROWN = ["#fb9a29", "#d7301f", "#7f0000"]
@@ -28,17 +28,19 @@ def heatmap(layer: LayerReach, labels: Sequence[str], side: int) -> Figure:
     block = max(1, math.ceil(steps / side)), max(1, math.ceil(n / side))
     pictures = {"full state": layer.norms} | (layer.parts if len(layer.parts) > 1 else {})
     shares = {name: _averaged(_shares(norms, layer), *block) for name, norms in pictures.items()}
-    colours = _colours(shares["full state"], layer)
+    shape = "square" if 4 * n > steps else "wide"
+    colours = _colours(shares["full state"], layer, -0.16 if shape == "square" else -0.3)
     places = {"x": _centres(list(range(steps)), block[0]), "y": _centres(list(layer.targets), block[1])}
     traces = [
         {"type": "heatmap", "name": name, "z": rounded(z, 3), **places, **colours, "visible": k == 0}
         for k, (name, z) in enumerate(shares.items())
     ]
     hatched = [_hatched(*corners) for corners in _cut_off(layer)]
-    axes = {"xaxis": axis("state after step k"), "yaxis": axis("loss at step t", autorange="reversed")}
+    ticks = {"tickvals": places["y"]} if len(places["y"]) <= _FEW else {}
+    axes = {"xaxis": axis("state after step k"), "yaxis": axis("loss at step t", autorange="reversed", **ticks)}
     note = "" if block == (1, 1) else f"Each cell is the mean of {block[0]} × {block[1]} steps: {steps} steps in all."
     labels, choices = labels if block == (1, 1) else (), list(shares) if len(shares) > 1 else ()
-    return Figure(layer.name, [*traces, *hatched], axes, note, "square", labels, choices)
+    return Figure(layer.name, [*traces, *hatched], axes, note, shape, labels, choices)
 
 
 def grows(layer: LayerReach) -> bool:
@@ -65,7 +67,7 @@ def _centres(places: list[int], block: int) -> list[float]:
     return [(group[0] + group[-1]) / 2 for group in groups]
 
 
-def _colours(shares: Tensor, layer: LayerReach) -> dict[str, Any]:
+def _colours(shares: Tensor, layer: LayerReach, below: float) -> dict[str, Any]:
     """Scale and legend, from the floor to all of it, or beyond where the gradient grows."""
     low = max(_LOWEST, math.floor(math.log10(layer.decay.floor)))
     most = float(shares.nan_to_num(low).max())
@@ -74,7 +76,7 @@ def _colours(shares: Tensor, layer: LayerReach) -> dict[str, Any]:
     scale = [[whole * k / (len(_LEFT) - 1), c] for k, c in enumerate(_LEFT)]
     scale += [[whole + (1 - whole) * (k + 1) / len(_GROWN), c] for k, c in enumerate(_GROWN)] if high else []
     ticks = sorted(tick for tick in _SHARES if low <= tick <= high)
-    bar = {"orientation": "h", "y": -0.16, "yanchor": "top", "thickness": 12, "len": 1.0, "outlinewidth": 0}
+    bar = {"orientation": "h", "y": below, "yanchor": "top", "thickness": 12, "len": 1.0, "outlinewidth": 0}
     bar |= {"tickvals": ticks, "ticktext": [_SHARES[tick] for tick in ticks]}
     return {"zmin": low, "zmax": high, "colorscale": scale, "colorbar": bar, "hoverongaps": False}
 

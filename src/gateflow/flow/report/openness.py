@@ -53,6 +53,8 @@ def words(layer: LayerGates, labels: Sequence[str]) -> list[Word]:
     gate, sign = layer.keeper
     values = layer.activations[gate].values[:_MOST_WORDS, 0].nanmean(-1)
     kept = [value for value in (values if sign > 0 else 1 - values).tolist() if math.isfinite(value)]
+    if not kept:
+        return []
     pale, dark = min(kept), max(max(kept), min(kept) + 0.1)  # small differences stay small
     return [Word(text, x, (x - pale) / (dark - pale)) for text, x in zip(labels, kept, strict=False)]
 
@@ -61,8 +63,7 @@ def half_lives(layer: LayerGates, needed_lag: int | None) -> Figure | None:
     """How many units forget half within how many steps; none where no gate keeps."""
     if layer.half_lives is None:
         return None
-    logs = layer.half_lives.clamp(0.05, 1e5).log10()
-    logs = torch.where(layer.half_lives.isnan(), math.log10(0.05), logs)
+    logs = layer.half_lives.abs().nan_to_num(0.0, posinf=1e5).clamp(0.05, 1e5).log10()  # a gate of 1 never forgets
     low, high = math.floor(4 * float(logs.min())) / 4, math.ceil(4 * float(logs.max()) + 1e-6) / 4
     bins = max(8, min(40, round(16 * (high - low))))
     counts = torch.histc(logs.float(), bins, low, high)

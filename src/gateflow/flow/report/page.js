@@ -15,12 +15,18 @@ function coloured(value, style) {
 function share(logarithm, lowest) {
   if (logarithm <= lowest) return `less than 1e${lowest}`;
   const value = 10 ** logarithm;
-  return value >= 0.01 ? `${(100 * value).toPrecision(2).replace(/\.?0+e/, "e")} %` : value.toExponential(0);
+  if (value > 1.1) return `${Number(value.toPrecision(2))} times as much`;
+  return value >= 0.01 ? `${Number((100 * value).toPrecision(2))} %` : value.toExponential(0);
 }
 
-/* What is said of each cell under the pointer. */
-function withWords(trace, labels) {
-  if (trace.type !== "heatmap") return labels.length ? { ...trace, text: labels.map(escaped), hovertemplate: `%{y:.2f}` } : trace;
+/* What is said under the pointer: of a line, the token beside its value; of a cell, all in words. */
+function withWords(trace, labels, first) {
+  if (trace.type === "heatmap") return withShares(trace, labels);
+  const named = first && labels.length && !trace.fill;
+  return named ? { ...trace, text: labels.map(escaped), hovertemplate: "%{y:.2f} at “%{text}”" } : trace;
+}
+
+function withShares(trace, labels) {
   const step = (k) => (labels[k] === undefined ? `${k}` : `${k} “${escaped(labels[k])}”`);
   const said = (z, i, j) => `loss at step ${step(trace.y[i])}<br>state after step ${step(trace.x[j])}<br>${share(z, trace.zmin)} left`;
   const text = trace.z.map((row, i) => row.map((z, j) => (z === null ? "" : said(z, i, j))));
@@ -55,7 +61,7 @@ function draw() {
   const style = getComputedStyle(document.documentElement);
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
   figures.forEach((figure, k) => {
-    const traces = figure.data.map((trace) => withWords(trace, figure.labels));
+    const traces = figure.data.map((trace, i) => withWords(trace, figure.labels, i === 0));
     const layout = layoutOf(figure.layout, figure.labels);
     Plotly.react(`figure-${k}`, coloured(traces, style), coloured(layout, style), config);
   });
