@@ -1,6 +1,8 @@
 """One model made sick on purpose per finding, and healthy ones, which must not raise an alarm."""
 
+import functools
 import math
+import re
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ import gateflow
 from gateflow import flow
 from gateflow.errors import FlowError, NonFiniteError
 from gateflow.remedies import NormClipper, init
+from gateflow.training.config import ModelConfig, TrainingConfig
 
 T, B, INPUTS, H = 40, 3, 4, 16
 
@@ -157,8 +160,21 @@ def test_the_sick_are_found(name):
     found = {finding.name: finding for finding in report.findings}
     assert name in found, list(found)
     assert found[name].severity in ("problem", "warning")
-    assert found[name].code
+    _exists(found[name].code)
     assert any(figure in found[name].says for figure in "0123456789")
+
+
+def _exists(code):
+    """Whatever names of this library and flags of its command line a remedy uses, there are."""
+    names = re.findall(r"gateflow((?:\.\w+)+)", code)
+    flags = re.findall(r"--([a-z-]+)", code)
+    for name in names:
+        functools.reduce(getattr, name.strip(".").split("."), gateflow)
+    known = {field for section in (ModelConfig, TrainingConfig) for field in section.model_fields}
+    assert {flag.replace("-", "_") for flag in flags} <= known
+    assert (
+        names or flags or code.startswith(("torch.set_flush_denormal", "parameter.requires", "layer.reset_parameters"))
+    )
 
 
 HEALTHY = {
@@ -220,6 +236,18 @@ def test_a_pause_of_all_rows_alike_is_no_padding():
 def test_an_open_window_is_a_warning_without_a_needed_lag():
     (finding,) = flow.diagnose(open_lstm(), x(), window=T, compare=False).findings
     assert (finding.name, finding.severity) == ("window-too-short", "warning")
+
+
+def test_a_window_longer_than_the_batch_is_not_what_is_too_short():
+    assert flow.diagnose(open_lstm(), x(), needed_lag=60, window=100, compare=False).findings[0].name == "healthy"
+
+
+def test_what_a_run_counts_on_is_left_as_it_was():
+    model = nn.Sequential(nn.BatchNorm1d(T), nn.LSTM(INPUTS, H, batch_first=True))
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    flow.diagnose(model, torch.randn(B, T, INPUTS))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    assert len(before) == 3
 
 
 def test_records_of_a_run_serve_as_clip_history():

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Group
 from torch import nn
 
-from gateflow.flow.examination import examine
+from gateflow.flow.examination import examine, without_autocast
 from gateflow.flow.finding import SEVERITIES, Finding
 from gateflow.flow.gates import Gates
 from gateflow.flow.lyapunov import Lyapunov
@@ -21,7 +20,7 @@ from gateflow.flow.rules import RULES, Case
 from gateflow.flow.table import Printable, columns
 from gateflow.flow.terms import Terms
 from gateflow.flow.trace import Loss
-from gateflow.flow.what_if import WhatIf, what_if
+from gateflow.flow.what_if import WhatIf, unchanged_buffers, what_if
 from gateflow.remedies.clip import NormClipper
 
 __all__ = ["Report", "diagnose"]
@@ -121,21 +120,12 @@ def diagnose(
         [('vanishing', 'problem'), ('short-half-life', 'problem')]
     """
     began = time.perf_counter()
-    case = examine(
-        model,
-        batch,
-        loss,
-        needed_lag=needed_lag,
-        window=window,
-        clip_history=clip_history,
-        history=history,
-        targets=targets,
-        memory_limit=memory_limit,
-        seed=seed,
-    )
     options: dict[str, Any] = {"needed_lag": needed_lag, "seed": seed, "memory_limit": memory_limit}
-    with torch.autocast(case.run.passes[0].x.device.type, enabled=False):
-        table = what_if(model, batch, loss, **options) if compare else None
+    more: dict[str, Any] = {"window": window, "clip_history": clip_history, "history": history, "targets": targets}
+    with unchanged_buffers(model):
+        case = examine(model, batch, loss, **options, **more)
+        with without_autocast(model):
+            table = what_if(model, batch, loss, **options) if compare else None
     context = _context(case, tokens) | {"seconds": time.perf_counter() - began}
     return Report(_judged(case), case.reach, case.lyapunov, case.gates, case.terms, table, context)
 

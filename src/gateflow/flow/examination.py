@@ -21,7 +21,7 @@ from gateflow.flow.terms import Terms, terms
 from gateflow.flow.trace import Loss, Trace, evaluate, trace, unchanged_random_state
 from gateflow.remedies.clip import NormClipper
 
-__all__ = ["examine"]
+__all__ = ["examine", "without_autocast"]
 
 _WORK = 2e10  # multiplications that the terms may take
 _HALF = (torch.bfloat16, torch.float16)
@@ -44,7 +44,7 @@ def examine(
     for name, value in {"needed_lag": needed_lag, "window": window}.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise FlowError(f"{name} is a number of steps, at least 1, or None; found {value!r}")
-    with torch.autocast(_device(model), enabled=False):  # the weights' own type is what can be followed step by step
+    with without_autocast(model):
         found = reach(model, batch, loss, targets=targets, memory_limit=memory_limit, seed=seed)
         run = trace(model, batch, loss, seed)
         measured: dict[str, Any] = {
@@ -67,8 +67,9 @@ def examine(
     )
 
 
-def _device(model: nn.Module) -> str:
-    return next((p.device.type for p in model.parameters()), "cpu")
+def without_autocast(model: nn.Module) -> torch.autocast:
+    """A context in which layers compute in their weights' own type, which is what can be followed step by step."""
+    return torch.autocast(next((p.device.type for p in model.parameters()), "cpu"), enabled=False)
 
 
 def _lyapunov(run: Trace, model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Lyapunov | None:

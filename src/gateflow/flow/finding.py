@@ -8,7 +8,7 @@ from typing import Any
 
 from gateflow.flow.table import plain
 
-__all__ = ["SEVERITIES", "Finding"]
+__all__ = ["SEVERITIES", "Finding", "chrono"]
 
 SEVERITIES = ("problem", "warning", "healthy")
 
@@ -46,3 +46,9 @@ class Finding:
         """For JSON; a number that is not finite as None."""
         evidence = {name: x if isinstance(x, str) else plain(x) for name, x in self.evidence.items()}
         return {field.name: getattr(self, field.name) for field in fields(self)} | {"evidence": evidence}
+
+
+def chrono(lag: int) -> str:
+    """The code of the remedy that most rules come to: memories as long as the task's lags."""
+    longest = max(lag, 2)
+    return f"gateflow.remedies.init.chrono(model, max_lag={longest})  # gateflow train lm --init chrono:{longest}"

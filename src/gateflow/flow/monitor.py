@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.errors import ConfigError, FlowError, NonFiniteError
-from gateflow.flow.origin import origin_of
+from gateflow.flow.curves import Curves
+from gateflow.flow.examination import without_autocast
+from gateflow.flow.origin import in_words, origin_of
 from gateflow.flow.reach import Reach, reach
-from gateflow.flow.snapshot import random_state, restore, save
+from gateflow.flow.snapshot import random_state, random_state_of, restore, save
 from gateflow.flow.trace import Loss
 from gateflow.layers import cells_in
 
@@ -40,12 +42,15 @@ class Monitor:
         writer: a TensorBoard `SummaryWriter`, or a folder for one.
         targets: time steps whose gradients are followed.
         budget: largest share of the time.
-        folder: where a step that is not finite is saved.
+        folder: where a step that is not finite is saved; what is there is replaced.
         clock: what time is measured by.
 
     Attributes:
+        curves: what goes to TensorBoard, with the heatmap of decay over the run.
         history: records with `step`, `loss`, `horizon`, per layer `horizon/…`, `left`, and the monitor's `share` of the
             time; `skipped` says why there is no horizon.
+
+    Not for float16 with a `GradScaler`, whose first gradients overflow on purpose. Reading the loss waits for a GPU.
 
     Raises:
         ConfigError: an option out of range, or TensorBoard is not installed.
@@ -89,11 +94,10 @@ class Monitor:
             )
         self.model, self.every, self.loss, self.needed_lag = model, every, loss, needed_lag
         self.targets, self.budget, self.folder, self.clock = targets, budget, Path(folder), clock
-        self.writer = _writer(writer) if isinstance(writer, str | Path) else writer
+        self.curves = Curves(writer)
         self.history: list[dict[str, Any]] = []
         self.steps = 0
         self._began, self._spent, self._cost = clock(), 0.0, 0.0
-        self._decays: list[dict[str, Tensor]] = []
         self._inputs: Any = None
         self._generators: dict[str, Tensor] = {}
         self._watched = _recurrent_weights(model)
@@ -134,7 +138,8 @@ class Monitor:
     def _remember(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before each forward pass with gradients; random state as the first of a step found it."""
         if torch.is_grad_enabled():
-            self._inputs = dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
+            named = inspect.signature(module.forward).bind(*args, **kwargs).arguments if kwargs else None
+            self._inputs = args if named is None else dict(named)
             self._generators = self._generators or random_state(module)
 
     def _affordable(self) -> bool:
@@ -144,25 +149,21 @@ class Monitor:
 
     def _gradients_are_finite(self) -> bool:
         grads = [w.grad for w in self._watched if w.grad is not None]
-        sums = [
-            g.sum().float() for g in grads
-        ]  # quicker than a look at each, and nothing that is not finite leaves it so
+        sums = [g.sum().float() for g in grads]  # quicker than a look at each; NaN and infinity stay in a sum
         return not sums or bool(torch.stack(sums).isfinite().all()) or all(bool(g.isfinite().all()) for g in grads)
 
     def _measure(self, value: float, batch: Any) -> None:
         record: dict[str, Any] = {"step": self.steps, "loss": value}
         try:
-            with _eval_mode(self.model), torch.autocast(_device(self.model), enabled=False):
+            with _eval_mode(self.model), without_autocast(self.model):
                 found = reach(self.model, batch, self.loss, targets=self.targets, seed=self.steps)
             record |= self._figures(found)
+            self.curves.add(record, found)
         except FlowError as error:
             record["skipped"] = str(error)
         self.history.append(record)
-        if self.writer is not None:
-            self._write(record)
 
     def _figures(self, found: Reach) -> dict[str, Any]:
-        self._decays.append({name: layer.decay.values for name, layer in found.layers.items()})
         figures: dict[str, Any] = {"horizon": found.horizon}
         figures |= {f"horizon/{name}": layer.horizon for name, layer in found.layers.items()}
         if self.needed_lag is not None:
@@ -170,39 +171,17 @@ class Monitor:
             figures["left"] = max(left, default=None)
         return figures
 
-    def _write(self, record: dict[str, Any]) -> None:
-        for name, value in record.items():
-            if isinstance(value, int | float) and name != "step":
-                self.writer.add_scalar(f"flow/{name}", value, self.steps)
-        for name in self._decays[-1] if "horizon" in record else ():
-            self.writer.add_image(f"reach/{name}", self.heatmap(name), self.steps, dataformats="HW")
-
-    def heatmap(self, layer: str) -> Tensor:
-        """`[measurements, lags]`: `log10 ρ` from 1e-8 (black, 0) to 1 (white, 1), the oldest first."""
-        rows = [decay[layer] for decay in self._decays if layer in decay]
-        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0.0).nan_to_num(0.0)
-        return (1 + padded.clamp(min=1e-8).log10() / 8).clamp(0, 1)
-
     def _stop(self, value: float, batch: Any, generators: dict[str, Tensor]) -> None:
         origin: dict[str, Any] = {"what": "loss"}
         if batch is not None:
-            with _at(self.model, generators):
+            with random_state_of(self.model, generators):
                 origin = origin_of(self.model, batch, self.loss, math.isfinite(value))
         folder = save(self.folder, self.model, batch, generators, {"step": self.steps, "loss": repr(value), **origin})
         raise NonFiniteError(
-            f"step {self.steps}: {_said(origin, value)}. Weights, batch and random state are in {folder}: "
+            f"step {self.steps}: {in_words(origin, value)}. Weights, batch and random state are in {folder}: "
             "gateflow.flow.restore(folder, model) brings them back. The optimizer has not stepped; lower the learning "
             "rate or clip, and look for log(0) and 0/0"
         )
-
-
-def _said(origin: dict[str, Any], value: float) -> str:
-    what = {"activations": "NaN or infinity arises", "input": "NaN or infinity comes in with the input"}
-    words = [what.get(origin["what"], f"the {origin['what']} hold NaN or infinity")]
-    if origin["what"] == "loss":
-        words = [f"the loss is {value}, and everything below it is finite"]
-    places = {"layer": "layer {}", "step": "time step {}", "gate": "gate {}", "row": "row {}", "weight": "weight {}"}
-    return ", ".join(words + [text.format(origin[name]) for name, text in places.items() if name in origin])
 
 
 def _recurrent_weights(model: nn.Module) -> list[nn.Parameter]:
@@ -221,31 +200,3 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-@contextlib.contextmanager
-def _at(model: nn.Module, generators: dict[str, Tensor]) -> Iterator[None]:
-    """Within the block the random state is an earlier one."""
-    now = random_state(model)
-    try:
-        _set(generators)
-        yield
-    finally:
-        _set(now)
-
-
-def _set(generators: dict[str, Tensor]) -> None:
-    for name, state in generators.items():
-        torch.set_rng_state(state) if name == "cpu" else torch.cuda.set_rng_state(state, name)
-
-
-def _device(model: nn.Module) -> str:
-    return next((p.device.type for p in model.parameters()), "cpu")
-
-
-def _writer(folder: str | Path) -> Any:
-    try:
-        from torch.utils.tensorboard.writer import SummaryWriter
-    except ImportError:
-        raise ConfigError("writer= a folder needs TensorBoard: pip install 'gateflow[tensorboard]'") from None
-    return SummaryWriter(str(folder))

@@ -16,7 +16,7 @@ from gateflow.flow.sweep import backward
 from gateflow.flow.trace import Loss, evaluate, trace, unchanged_random_state
 from gateflow.layers import cells_in
 
-__all__ = ["origin_of"]
+__all__ = ["in_words", "origin_of"]
 
 
 def origin_of(model: nn.Module, batch: Any, loss: Loss | None, loss_is_finite: bool) -> dict[str, Any]:
@@ -38,6 +38,16 @@ def origin_of(model: nn.Module, batch: Any, loss: Loss | None, loss_is_finite: b
     if not loss_is_finite:
         return {"what": "loss"}
     return _gate_of_gradient(model) | _in_backward(model, batch, loss)
+
+
+def in_words(origin: dict[str, Any], loss: float) -> str:
+    """What `origin_of` found, for a message."""
+    if origin["what"] == "loss":
+        return f"the loss is {loss}, and everything below it is finite"
+    what = {"activations": "NaN or infinity arises", "input": "NaN or infinity comes in with the input"}
+    words = [what.get(origin["what"], f"the {origin['what']} hold NaN or infinity")]
+    places = {"layer": "layer {}", "step": "time step {}", "gate": "gate {}", "row": "row {}", "weight": "weight {}"}
+    return ", ".join(words + [text.format(origin[name]) for name, text in places.items() if name in origin])
 
 
 def _in_pass(done: Pass) -> dict[str, Any] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.errors import FlowError
 
-__all__ = ["random_state", "restore", "save"]
+__all__ = ["random_state", "random_state_of", "restore", "save"]
 
 _KINDS: dict[str, type] = {"packed": PackedSequence, "tuple": tuple, "list": list}  # a packed sequence is a tuple
+
+_GENERATOR = "generator "
 
 
 def random_state(model: nn.Module) -> dict[str, Tensor]:
@@ -24,13 +28,32 @@ def random_state(model: nn.Module) -> dict[str, Tensor]:
     return {"cpu": torch.get_rng_state()} | {f"cuda:{k}": torch.cuda.get_rng_state(k) for k in devices}
 
 
+@contextlib.contextmanager
+def random_state_of(model: nn.Module, generators: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within the block the generators are where they were."""
+    now = random_state(model)
+    try:
+        _set(generators)
+        yield
+    finally:
+        _set(now)
+
+
+def _set(generators: Mapping[str, Tensor]) -> None:
+    for name, state in generators.items():
+        if name == "cpu":
+            torch.set_rng_state(state)
+        else:
+            torch.cuda.set_rng_state(state, name)
+
+
 def save(folder: Path, model: nn.Module, batch: Any, generators: dict[str, Tensor], about: dict[str, Any]) -> Path:
     """Writes `weights.safetensors`, `step.safetensors` (batch and generators) and `about.json`.
 
     What is neither tensor, number, text, list, tuple, dictionary nor packed sequence is named, and left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"generator {name}": state for name, state in generators.items()}
+    tensors = {_GENERATOR + name: state for name, state in generators.items()}
     shape = _taken_apart(batch, "batch", tensors)
     save_file(_apart(model.state_dict()), folder / "weights.safetensors")
     save_file(_apart(tensors), folder / "step.safetensors")
@@ -65,18 +88,14 @@ def restore(folder: str | Path, model: nn.Module) -> Any:
     model.load_state_dict(load_file(folder / "weights.safetensors"))
     model.train(about["training"])
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    for name, state in tensors.items():
-        kind, _, which = name.partition(" ")
-        if kind == "generator" and which == "cpu":
-            torch.set_rng_state(state)
-        elif kind == "generator":
-            torch.cuda.set_rng_state(state, which)
+    _set({name.removeprefix(_GENERATOR): state for name, state in tensors.items() if name.startswith(_GENERATOR)})
     return _put_together(about["batch"], tensors, device)
 
 
-def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _apart(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
     """Copies that share no memory, as the format wants them."""
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    kept = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in kept.items()}
 
 
 def _taken_apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from gateflow.errors import ConfigError, FlowError
+from gateflow.errors import ConfigError, FlowError, NonFiniteError
 from gateflow.flow.gates import Gates, gates
 from gateflow.flow.reach import Reach, reach
 from gateflow.flow.table import Printable, columns, plain
@@ -20,7 +20,7 @@ from gateflow.flow.trace import Loss, unchanged_random_state
 from gateflow.layers import cells_in
 from gateflow.remedies import init
 
-__all__ = ["WhatIf", "WhatIfRow", "what_if"]
+__all__ = ["WhatIf", "WhatIfRow", "unchanged_buffers", "what_if"]
 
 _TARGETS = 16
 
@@ -109,13 +109,20 @@ def what_if(
         cells_in(model)
     except ConfigError:
         return None
+    with unchanged_buffers(model):
+        return _table(model, batch, loss, needed_lag, seed, memory_limit)
+
+
+def _table(
+    model: nn.Module, batch: Any, loss: Loss | None, needed_lag: int | None, seed: int, memory_limit: int | None
+) -> WhatIf:
     options: dict[str, Any] = {"targets": _TARGETS, "seed": seed, "memory_limit": memory_limit}
     now = reach(model, batch, loss, **options)
     longest = max(len(layer.decay.values) - 1 for layer in now.layers.values())
     lag = min(needed_lag or longest, longest)
     rows = [_row("as it is", "", lag, now, gates(model, batch, loss, seed=seed))]
     for name, code, change in _changes(needed_lag or longest):
-        with _other_weights(model), contextlib.suppress(ConfigError, FlowError):
+        with _other_weights(model), contextlib.suppress(ConfigError, FlowError, NonFiniteError):
             _draw(model, change, seed)
             rows.append(_row(name, code, lag, reach(model, batch, loss, **options), gates(model, batch, loss)))
     return WhatIf(lag, tuple(rows))
@@ -124,7 +131,7 @@ def what_if(
 def _changes(lag: int) -> list[tuple[str, str, Callable[[nn.Module], None]]]:
     """Name, code, and what is done after the default weights have been drawn."""
     found: list[tuple[str, str, Callable[[nn.Module], None]]] = [
-        ("default", "model.reset_parameters()", lambda model: None),
+        ("default", "layer.reset_parameters()", lambda model: None),
         ("forget bias 1", "gateflow.remedies.init.forget_bias(model, 1.0)", init.forget_bias),
         ("orthogonal", "gateflow.remedies.init.orthogonal(model)", init.orthogonal),
         ("identity", "gateflow.remedies.init.identity(model)", init.identity),
@@ -155,6 +162,18 @@ def _other_weights(model: nn.Module) -> Iterator[None]:
     finally:
         for module, name, weight in own:
             setattr(module, name, weight)
+
+
+@contextlib.contextmanager
+def unchanged_buffers(model: nn.Module) -> Iterator[None]:
+    """After the block buffers that a run counts on, such as batch norm's averages, are what they were."""
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in before:
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)
 
 
 def _row(name: str, code: str, lag: int, found: Reach, openness: Gates) -> WhatIfRow:

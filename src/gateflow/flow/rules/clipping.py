@@ -26,12 +26,8 @@ def clips_most_steps(case: Case) -> Iterator[Finding]:
     says = f"{share:.0%} of the steps were clipped: the threshold, not the gradient, sets their length."
     says += f" Half of the norms are above {middle:.3g}." if math.isfinite(middle) else ""
     evidence = {"clipped share": share, "median norm": middle, "threshold": limit}
-    higher = f"{4 * middle:.2g}" if math.isfinite(middle) else "'auto'"
     remedy = "If the loss no longer falls, raise the threshold to a few times the usual norm, or lower the rate."
-    code = (
-        f"gateflow.remedies.NormClipper(model, threshold={higher})  # gateflow train lm --clip {higher.strip(chr(39))}"
-    )
-    yield Finding("clipping", "warning", "", says, evidence, _PASCANU, remedy, code)
+    yield Finding("clipping", "warning", "", says, evidence, _PASCANU, remedy, _clip_at(4 * middle))
 
 
 def heavy_tail(case: Case) -> Iterator[Finding]:
@@ -44,10 +40,7 @@ def heavy_tail(case: Case) -> Iterator[Finding]:
     )
     evidence = {"median norm": middle, "99th percentile": high, "ratio": high / middle}
     remedy = "Clip at a few times the median norm."
-    code = (
-        f"gateflow.remedies.NormClipper(model, threshold={4 * middle:.2g})  # gateflow train lm --clip {4 * middle:.2g}"
-    )
-    yield Finding("heavy-tail", "warning", "", says, evidence, _PASCANU, remedy, code)
+    yield Finding("heavy-tail", "warning", "", says, evidence, _PASCANU, remedy, _clip_at(4 * middle))
 
 
 def skipped_steps(case: Case) -> Iterator[Finding]:
@@ -60,3 +53,9 @@ def skipped_steps(case: Case) -> Iterator[Finding]:
     remedy = "Find where the first one arises; it names the layer, the step and the gate."
     severity = "problem" if skipped > 0.1 * steps else "warning"
     yield Finding("skipped-steps", severity, "", says, evidence, _PASCANU, remedy, "gateflow.flow.Monitor(model)")
+
+
+def _clip_at(norm: float) -> str:
+    flag = f"{norm:.2g}" if math.isfinite(norm) else "auto"
+    threshold = flag if math.isfinite(norm) else "'auto'"
+    return f"gateflow.remedies.NormClipper(model, threshold={threshold})  # gateflow train lm --clip {flag}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gateflow.flow.finding import Finding
+from gateflow.flow.finding import Finding, chrono
 from gateflow.flow.rules.case import Case
 from gateflow.flow.rules.course import flat_loss
 
 __all__ = ["exploding", "short_half_life", "vanishing"]
 
 _PASCANU = "Pascanu, Mikolov, Bengio (2013), sections 2.1 and 3. arXiv:1211.5063"
-_CHRONO = "Tallec, Ollivier (2018), section 2. arXiv:1804.11188"
+_CHRONO = "Tallec, Ollivier (2018). Can recurrent neural networks warp time? arXiv:1804.11188"
 
 
 def vanishing(case: Case) -> Iterator[Finding]:
@@ -38,13 +38,10 @@ def vanishing(case: Case) -> Iterator[Finding]:
 
 
 def _longer(case: Case, lag: int) -> tuple[str, str]:
-    cell, flags = case.cell(case.farthest.name), max(lag, 2)
+    cell = case.cell(case.farthest.name)
     if cell.keeps and cell.bias:
         remedy = "Begin with memories as long as the task's lags (chrono), and train again from there."
-        return (
-            remedy,
-            f"gateflow.remedies.init.chrono(model, max_lag={flags})  # gateflow train lm --init chrono:{flags}",
-        )
+        return remedy, chrono(lag)
     if type(cell).__name__ == "ElmanReLU":
         return "Begin with the identity, and clip.", "gateflow.remedies.init.identity(model)  # --init identity"
     if cell.gates and not cell.keeps:
@@ -63,7 +60,7 @@ def short_half_life(case: Case) -> Iterator[Finding]:
             continue
         median, longest = layer.half_lives.quantile(layer.half_lives.new_tensor([0.5, 0.9])).tolist()
         kept = 0.5 ** (case.lag / longest)
-        if kept >= 0.01:
+        if not kept < 0.01:
             continue
         evidence = {"half-life": median, "half-life of the longest tenth": longest, "kept over the lag": kept}
         gate, sign = layer.keeper
@@ -71,10 +68,8 @@ def short_half_life(case: Case) -> Iterator[Finding]:
             f"The {gate} gates {'close' if sign > 0 else 'open'} too early: half of the units forget within "
             f"{median:.1f} steps, nine tenths within {longest:.1f}, and the task needs {case.needed_lag}."
         )
-        lag = max(case.lag, 2)
-        remedy = "Spread the units' memories over the lags of the task."
-        code = f"gateflow.remedies.init.chrono(model, max_lag={lag})  # gateflow train lm --init chrono:{lag}"
-        yield Finding("short-half-life", "problem", f"{name} {gate}", says, evidence, _CHRONO, remedy, code)
+        remedy, where = "Spread the units' memories over the lags of the task.", f"{name} {gate}"
+        yield Finding("short-half-life", "problem", where, says, evidence, _CHRONO, remedy, chrono(case.lag))
 
 
 def exploding(case: Case) -> Iterator[Finding]:
@@ -97,9 +92,7 @@ def exploding(case: Case) -> Iterator[Finding]:
         if rate > 0:
             says += f" Its fastest direction grows by a factor {math.exp(rate):.3g} per step: the longer, the worse."
         remedy = "Clip the gradient's norm (half to ten times its usual size), and begin with orthogonal matrices."
-        code = (
-            "gateflow.remedies.NormClipper(model, threshold='auto')  # gateflow train lm --clip auto --init orthogonal"
-        )
+        code = "gateflow.remedies.NormClipper(model, threshold='auto')  # gateflow train lm --clip auto"
         severity = "problem" if growth > 100 else "warning"
         source = f"{_PASCANU}; Mikhaeil, Monfared, Durstewitz (2022), theorem 2. arXiv:2110.07238"
         yield Finding("exploding", severity, name, says, evidence, source, remedy, code)

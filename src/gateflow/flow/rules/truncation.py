@@ -23,19 +23,18 @@ def window_too_short(case: Case) -> Iterator[Finding]:
     Without a needed lag a warning, where more than 1 % of the gradient arrives at the window's edge: there truncation
     is the limit, and not vanishing.
     """
-    window = min(case.window or math.inf, case.longest + 1)
-    edge = min(int(window), case.longest + 1) - 1
+    window, needed = case.window or case.longest + 1, case.needed_lag
+    edge = window - 1
     left = max((x for layer in case.layers if not math.isnan(x := layer.left_at(edge))), default=0.0)
-    needed = case.needed_lag
     if needed is not None and needed >= window:
-        severity, says = "problem", f"The task needs {needed} steps, and back-propagation sees {window:.0f} at a time."
+        severity, says = "problem", f"The task needs {needed} steps, and back-propagation sees {window} at a time."
     elif needed is None and case.window is not None and left > 0.01:
         severity = "warning"
         says = f"{left:.0%} of the gradient is left where back-propagation is cut, {edge} steps back."
     else:
         return
     evidence = {"window": float(window), "needed lag": needed or math.nan, "left at the edge": left}
-    longer = 2 * (needed or int(window))
+    longer = 2 * (needed or window)
     remedy = "Make the windows longer than the lag; state carried between windows brings no gradient with it."
     code = f"gateflow train lm --window {longer}"
     yield Finding("window-too-short", severity, "", says, evidence, _TALLEC, remedy, code)
@@ -58,6 +57,9 @@ def padding_read(case: Case) -> Iterator[Finding]:
     layer = case.reach.layers[lowest.title]
     last, rows = layer.norms[-1], torch.arange(lowest.rows, device=ends.device)
     words = (last.shape[0] - 1 - ends).clamp(min=0)
+    padded &= words < layer.at[-1]
+    if not bool(padded.any()):
+        return
     ratio = (last[words, rows] / last[layer.at[-1].clamp(min=0), rows])[padded].nan_to_num(0.0)
     left = float(ratio.median())
     middle = float(ends[padded].double().median())

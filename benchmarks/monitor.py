@@ -1,0 +1,52 @@
+"""What watching a training run costs: seconds per step with a `Monitor` at its default setting, and without.
+
+    python -m benchmarks.monitor
+
+Alternates stretches of either, so that whatever else the machine does falls on both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from gateflow import Recurrent
+from gateflow.flow import Monitor
+
+STRETCH, STRETCHES = 200, 4
+
+
+def seconds(model: torch.nn.Module, x: torch.Tensor, after: Callable[[torch.Tensor], None]) -> float:
+    """Of a stretch of training steps, with `after(loss)` behind each backward pass."""
+    optimizer = torch.optim.Adam(model.parameters())
+    began = time.perf_counter()
+    for _ in range(STRETCH):
+        optimizer.zero_grad()
+        loss = model(x)[0].square().mean()
+        loss.backward()
+        after(loss)
+        optimizer.step()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print both, and the share."""
+    torch.manual_seed(0)
+    model, x = Recurrent("lstm", 128, 256), torch.randn(35, 32, 128)
+    seconds(model, x, lambda loss: None)
+    alone = watched = measurements = 0.0
+    for _ in range(STRETCHES):
+        alone += seconds(model, x, lambda loss: None)
+        monitor = Monitor(model)
+        watched += seconds(model, x, monitor.step)
+        measurements += len(monitor.history)
+        monitor.close()
+    each = 1e3 / (STRETCH * STRETCHES)
+    print(f"{alone * each:.2f} ms a step alone, {watched * each:.2f} watched: {watched / alone - 1:+.1%}", end="; ")
+    print(f"{measurements:.0f} measurements in {STRETCH * STRETCHES} steps")
+
+
+if __name__ == "__main__":
+    main()
