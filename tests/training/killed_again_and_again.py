@@ -20,7 +20,7 @@ from gateflow.training.loop import Loop
 from gateflow.training.processes import join_processes
 from gateflow.training.runs import Run
 
-OPTIONS = {"epochs": 20, "checkpoint_every": 5, "validate_every": 4, "clip": "auto"}
+OPTIONS = {"epochs": 300, "checkpoint_every": 5, "validate_every": 4, "clip": "auto"}
 DROPOUT = 0.2
 
 
@@ -40,7 +40,7 @@ def main(path: Path, seed: int) -> None:
         if (child := os.fork()) == 0:
             train(path)
             os._exit(0)
-        time.sleep(chance.uniform(0, 0.5))
+        time.sleep(chance.uniform(0, 0.25))
         os.kill(child, signal.SIGKILL)
         killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
     train(path)

@@ -16,15 +16,15 @@ bool subnormals_live() {
 // Each thread writes where only it may, all meet, and each reads what all have written.
 bool everybody_sees_everything(int64_t threads, int rounds) {
     std::vector<int64_t> written(static_cast<std::size_t>(threads)), wrong(written.size());
-    gateflow::Barrier barrier(threads);
-    gateflow::in_parallel(threads, [&](int64_t id) {
+    gateflow::Barrier barrier;
+    gateflow::in_parallel(threads, [&](int64_t id, int64_t all) {
         for (int round = 1; round <= rounds; ++round) {
             written[static_cast<std::size_t>(id)] = round * (id + 1);
-            barrier.wait();
+            barrier.wait(all);
             int64_t sum = 0;
             for (const int64_t value : written) sum += value;
             wrong[static_cast<std::size_t>(id)] += sum != round * threads * (threads + 1) / 2;
-            barrier.wait();
+            barrier.wait(all);
         }
     });
     for (const int64_t count : wrong)
