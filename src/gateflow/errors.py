@@ -26,7 +26,7 @@ class ConfigError(GateflowError, ValueError):
 
 
 class ShapeError(GateflowError, ValueError, RuntimeError):
-    """A tensor's shape or dtype does not fit. ``torch.nn`` raises ``ValueError`` or ``RuntimeError`` here; this is both."""
+    """A tensor's shape or dtype does not fit. ``torch.nn`` raises ``ValueError`` or ``RuntimeError``; this is both."""
 
 
 class PathError(GateflowError, RuntimeError):
