@@ -32,6 +32,7 @@ using V = Vec<T>;
 _TAIL = """\
 }}  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {{
 {entries}
 void pack_weights(const Matrices<T>* weights, T* panels, int64_t threads) {{ pack(*weights, panels, threads); }}
@@ -40,6 +41,7 @@ void subnormals_are_zero(int64_t* modes, int64_t threads, int64_t restore) {{
 }}
 int64_t lanes_of_a_vector() {{ return lanes<T>; }}
 }}
+#pragma GCC visibility pop
 """
 
 

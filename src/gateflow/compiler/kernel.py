@@ -19,9 +19,9 @@ from gateflow.compiler.emit_cpp import WIDTHS, emit
 from gateflow.compiler.plan import Kind, Plan, Row, Term
 from gateflow.compiler.programs import Programs
 
-__all__ = ["Kernel", "Lines", "Loop", "Prepared", "Span"]
+__all__ = ["REALS", "Kernel", "Lines", "Loop", "Prepared", "Span"]
 
-_REALS = {torch.float32: "float", torch.float64: "double"}
+REALS = {torch.float32: "float", torch.float64: "double"}
 AHEAD = 256
 """Lines (samples × steps) whose products of the input are computed at once: weights read rarely, results still near."""
 _CACHE = 1 << 20
@@ -96,7 +96,7 @@ class Kernel:
     @functools.cache  # noqa: B019  (kernels live as long as the process)
     def _loops(self, name: str, dtype: torch.dtype, products: torch.dtype | None) -> Loop:
         names = _BUILT_TOGETHER.get(name, (name,))
-        flags = (f"-DGATEFLOW_REAL={_REALS[dtype]}", *(["-DGATEFLOW_BF16_PRODUCTS"] if products else []))
+        flags = (f"-DGATEFLOW_REAL={REALS[dtype]}", *(["-DGATEFLOW_BF16_PRODUCTS"] if products else []))
         library = load(build(emit(self.programs, names), extra_flags=flags))
         return Loop(getattr(self.programs, name), library, name, dtype)
 
@@ -164,7 +164,7 @@ class Loop:
         return {n: Lines(torch.empty(lines[n], self.columns(n, sizes), dtype=self.dtype)) for n in names}
 
     def _place(self, row: Row, lines: Lines, sizes: Mapping[str, int]) -> tuple[int, int, int, int]:
-        offset = sum(sizes[width] for width in row.before) * self.dtype.itemsize
+        offset = row.begin(sizes) * self.dtype.itemsize
         stride = 0 if row.kind is Kind.FIXED else lines.tensor.stride(0)
         start = 0 if lines.start is None else lines.start.data_ptr()
         return lines.tensor.data_ptr() + offset, start, stride, lines.origin

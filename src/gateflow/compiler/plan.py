@@ -47,6 +47,10 @@ class Row:
     width: str = "H"
     before: tuple[str, ...] = ()
 
+    def begin(self, sizes: Mapping[str, int]) -> int:
+        """The number of its first column in a line of the tensor."""
+        return sum(sizes[width] for width in self.before)
+
     def __str__(self) -> str:
         place = f"[{len(self.before)}]" if self.tensor in ("hoisted", "saved", "delta", "operand", "scratch") else ""
         return f"{self.tensor}{place}" + (".previous" if self.kind is Kind.PREVIOUS else "")
@@ -166,7 +170,6 @@ class _Drafts:
         for node in nodes:
             self.levels[node] = self._level(node)
         last = max(self.levels.values(), default=0)
-        self.stores: list[tuple[Node, Row]] = list(outputs)
         for node, row in outputs:
             self._add_store(node, row, last if row in late else None)
         for node in nodes:

@@ -118,11 +118,6 @@ class Programs:
         """Weights of the hoisted products, in the order of their rows."""
         return [n.weights[0] for n in self.hoisted]
 
-    @cached_property
-    def weights(self) -> set[Weight]:
-        """Every block of weights that a product uses."""
-        return {w for n in self.graph.nodes for w in n.weights}
-
     def _with_input_ahead(self, outputs: list[tuple[Node, Row]]) -> Plan:
         """The products of the input run ahead of the rest."""
         hoisted = self._hoisted()

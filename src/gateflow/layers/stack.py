@@ -122,19 +122,16 @@ class Stack(nn.Module):
 
     def run_step(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]]:
         """One time step of all layers, `x [B, I]`; where no gradient is wanted, with little but the kernels."""
-        finals = list[State]()
-        if not self._streams():
-            outputs, finals = self.run(x[None], state, None)
-            return outputs[0][0], finals
+        y, finals, streams = x, list[State](), self._streams()
         for k, (cell, parts) in enumerate(zip(self._equations, state, strict=True)):
             weights = [w for name in self._names[k] if (w := self._parameters[name]) is not None]
-            new = streamed(cell, weights, x, parts)
+            new = streamed(cell, weights, y, parts) if streams else None
             if new is None:
                 outputs, finals = self.run(x[None], state, None)
                 return outputs[0][0], finals
-            x = self.skips[k](x, new[0]) if self.options.skip else new[0]
+            y = self.skips[k](y, new[0]) if self.options.skip else new[0]
             finals.append(new)
-        return x, finals
+        return y, finals
 
     def _streams(self) -> bool:
         """Whether a step is nothing but the cells' equations, and nobody asks for its gradient or its path."""

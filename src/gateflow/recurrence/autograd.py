@@ -20,7 +20,7 @@ from gateflow.recurrence.native import Sequences
 
 __all__ = ["recurrence"]
 
-_FAST, _LEAN, _NOTHING = "fast", "lean", "nothing"
+_FAST = "fast"
 
 
 @torch.library.custom_op("gateflow::recurrence", mutates_args=())
@@ -56,17 +56,7 @@ def _run(*inputs: Any) -> list[Tensor]:
 
 
 @recurrence_operator.register_fake
-def _(
-    kernel: int,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    states: Sequence[Tensor],
-    holds: Sequence[Tensor],
-    offsets: Tensor | None,
-    reverse: bool,
-    rounded: bool,
-    memory: str,
-) -> list[Tensor]:
+def _(kernel, x, weights, states, holds, offsets, reverse, rounded, memory):
     histories = [x.new_empty(x.shape[0], s.shape[1]) for s in states]
     saved = [x.new_empty(x.shape[0], _saved_columns(kernel, states, x))] if memory == _FAST else []
     return [*histories, *(torch.empty_like(s) for s in states), *saved]
@@ -105,21 +95,8 @@ def _run_backward(*inputs: Any) -> list[Tensor]:
 
 
 @recurrence_backward.register_fake
-def _(
-    kernel: int,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    states: Sequence[Tensor],
-    holds: Sequence[Tensor],
-    offsets: Tensor | None,
-    reverse: bool,
-    rounded: bool,
-    histories: Sequence[Tensor],
-    saved: Tensor | None,
-    d_output: Tensor | None,
-    d_finals: Sequence[Tensor | None],
-    wanted: Sequence[bool],
-) -> list[Tensor]:
+def _(kernel, x, weights, states, *others):
+    wanted = others[-1]
     inputs = [torch.empty_like(t) if w else x.new_empty(0) for t, w in zip([x, *weights], wanted, strict=True)]
     return [*inputs, *(torch.empty_like(s) for s in states)]
 
@@ -127,7 +104,7 @@ def _(
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     kernel, x, weights, states, holds, offsets, reverse, rounded, memory = inputs
     ctx.set_materialize_grads(False)
-    ctx.call, ctx.memory = (kernel, reverse, rounded), memory
+    ctx.call = (kernel, reverse, rounded)
     ctx.counts = [len(weights), len(states), len(holds), offsets is not None, memory == _FAST]
     kept = [*output[: len(states)], *output[2 * len(states) :]]
     ctx.save_for_backward(x, *weights, *states, *holds, *([] if offsets is None else [offsets]), *kept)
@@ -189,22 +166,12 @@ class _Eager(torch.autograd.Function):
         return None, None, d_x, *d_weights, *d_states, *[None] * ctx.counts[2]
 
 
-def recurrence(
-    kernel: int,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    states: Sequence[Tensor],
-    holds: Sequence[Tensor],
-    offsets: Tensor | None,
-    reverse: bool,
-    rounded: bool,
-    memory: str,
-) -> Sequence[Tensor]:
-    """Runs a kernel over sequences with its derivative; arguments and results as those of the operator."""
+def recurrence(*inputs: Any) -> Sequence[Tensor]:
+    """Runs a kernel over sequences with its derivative; arguments and results as those of `recurrence_operator`."""
     if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
-        return recurrence_operator(kernel, x, weights, states, holds, offsets, reverse, rounded, memory)
-    call = (kernel, offsets, reverse, rounded, memory)
-    return _Eager.apply(call, (len(weights), len(states)), x, *weights, *states, *holds)
+        return recurrence_operator(*inputs)
+    kernel, x, weights, states, holds, *settings = inputs
+    return _Eager.apply((kernel, *settings), (len(weights), len(states)), x, *weights, *states, *holds)
 
 
 def _batched(gradients: Sequence[Tensor | None]) -> bool:
@@ -244,16 +211,15 @@ def reference_over(run: Sequences) -> tuple[Tensor, tuple[Tensor, ...]]:
     cell = run.kernel.equations.over(run.weights)
     grid, valid = run.grid()
     x = run.padded(run.x, grid)
-    zoneout = tuple(run.padded(h.expand(run.x.shape[0], -1), grid) for h in run.holds) or None
-    if run.reverse:
-        lengths = None if valid is None else valid.sum(0)[:, 0]
-        x = reference.reverse(x, lengths)
-        zoneout = zoneout and tuple(reference.reverse(h, lengths) for h in zoneout)
-        y, finals = reference.unroll(cell, x, tuple(run.states), valid=valid, zoneout=zoneout)
-        y = reference.reverse(y, lengths)
-    else:
-        y, finals = reference.unroll(cell, x, tuple(run.states), valid=valid, zoneout=zoneout)
-    return y.flatten(0, 1)[grid], finals
+    zoneout = [run.padded(hold.expand(run.x.shape[0], -1), grid) for hold in run.holds]
+    lengths = None if valid is None else valid.sum(0)[:, 0]
+
+    def turned(lines: Tensor) -> Tensor:
+        return reference.reverse(lines, lengths) if run.reverse else lines
+
+    held = tuple(turned(hold) for hold in zoneout) or None
+    y, finals = reference.unroll(cell, turned(x), tuple(run.states), valid=valid, zoneout=held)
+    return turned(y).flatten(0, 1)[grid], finals
 
 
 def _sequences(

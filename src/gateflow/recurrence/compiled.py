@@ -108,6 +108,7 @@ class _Ragged:
     steps: int
     lengths: Tensor
     order: Tensor
+    back: Tensor
     offsets: Tensor
     taken: Tensor
 
@@ -119,7 +120,7 @@ class _Ragged:
         sample = valid.nonzero()
         taken = sample[:, 0] * len(order) + order[sample[:, 1]]
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        return cls(steps, lengths, order, offsets, taken)
+        return cls(steps, lengths, order, order.argsort(), offsets, taken)
 
     def lines(self, x: Tensor) -> Tensor:
         return x.flatten(0, 1).index_select(0, self.taken)
@@ -132,7 +133,7 @@ class _Ragged:
         return part.index_select(0, self.order)
 
     def unsorted(self, part: Tensor) -> Tensor:
-        return part.index_select(0, self.order.argsort())
+        return part.index_select(0, self.back)
 
     def turned(self, x: Tensor) -> Tensor:
         return reference.reverse(x, self.lengths)

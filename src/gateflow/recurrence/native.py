@@ -7,7 +7,7 @@ not grow with the length of the sequences.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -59,6 +59,7 @@ class Sequences:
     rounded: bool = False
     histories: list[Tensor] = field(default_factory=list)
     buffers: dict[str, Tensor] = field(default_factory=dict)
+    shared: dict[Loop, tuple[int, Tensor | None]] = field(default_factory=dict)
 
     @cached_property
     def samples(self) -> int:
@@ -91,11 +92,11 @@ class Sequences:
             The history of each part of the state `[lines, size]`, its value after each sample's last step, and what the
             way back needs beside them, if `keep`.
         """
-        loop = self._loop("train" if keep else "infer")
+        loop = self.loop("train" if keep else "infer")
         self.histories = [self.x.new_empty(self.x.shape[0], s.shape[1]) for s in self.states]
         saved = self.x.new_empty(self.x.shape[0], loop.columns("saved", self.sizes)) if keep else None
-        tensors = self._known(loop) | ({} if saved is None else {"saved": Lines(saved)})
-        packed = self._pack(loop)
+        tensors = self.known() | ({} if saved is None else {"saved": Lines(saved)})
+        packed = self.pack(loop)
         if self.steps:
             first, last = (self.steps - 1, 0) if self.reverse else (0, self.steps - 1)
             self._run(loop, first, last, tensors, packed)
@@ -121,13 +122,15 @@ class Sequences:
         """
         return _WayBack(self, saved, d_output, d_finals, wanted, d_x).run()
 
-    def _loop(self, name: str) -> Loop:
+    def loop(self, name: str) -> Loop:
+        """A loop of the kernel for these numbers."""
         return self.kernel.loop(name, self.x.dtype, torch.bfloat16 if self.rounded else None)
 
-    def _pack(self, loop: Loop) -> list[Tensor]:
+    def pack(self, loop: Loop) -> list[Tensor]:
+        """The weights as a loop reads them."""
         return loop.pack(self.weights, self.sizes, torch.get_num_threads())
 
-    def _known(self, loop: Loop) -> dict[str, Lines]:
+    def known(self) -> dict[str, Lines]:
         """The tensors that a loop reads or writes in all chunks alike."""
         graph = self.kernel.programs.graph
         vectors = {f"weights.{n}": Lines(w[None]) for n, w in self.weights.items() if w.dim() == 1}
@@ -150,29 +153,38 @@ class Sequences:
         return matrix.bfloat16().to(matrix.dtype) if self.rounded else matrix
 
     def _run(self, loop: Loop, first: int, last: int, tensors: Mapping[str, Lines], packed: Sequence[Tensor]) -> Tensor:
-        threads, bounds = shares(self.begins, self.samples, self.sizes, loop.plan)
-        span = Span(self.steps, self.samples, first, last, self.reverse, self.offsets, threads, bounds)
-        return loop.run(span, tensors, packed, self.sizes)
+        return loop.run(self.span(loop, first, last), tensors, packed, self.sizes)
+
+    def span(self, loop: Loop, first: int, last: int) -> Span:
+        """Some steps for a loop, and how threads share them out."""
+        if loop not in self.shared:
+            self.shared[loop] = shares(self.begins, self.samples, self.sizes, loop.plan)
+        return Span(self.steps, self.samples, first, last, self.reverse, self.offsets, *self.shared[loop])
 
     def _lines(self, first: int, last: int) -> tuple[int, int]:
         low, high = min(first, last), max(first, last)
         return self.begins[low], self.begins[high + 1]
 
-    def _chunks(self, *, back: bool = False) -> Iterator[tuple[int, int]]:
-        """First and last step of each chunk, in the order in which the cell, or the way back, goes through them."""
+    def _chunks(self) -> list[tuple[int, int]]:
+        """First and last step of each chunk, in the order of the way back."""
         ranges, start = [], 0
         for t in range(self.steps):
             if t == self.steps - 1 or self.begins[t + 2] - self.begins[start] > CHUNK:
                 ranges.append((start, t))
                 start = t + 1
-        return iter([(b, a) for a, b in reversed(ranges)] if self.reverse != back else ranges)
+        return ranges if self.reverse else [(b, a) for a, b in reversed(ranges)]
 
     def _finals(self) -> list[Tensor]:
         if self.offsets is None:
             lines = slice(0, self.samples) if self.reverse else slice(self.x.shape[0] - self.samples, None)
             full = self.steps > 0
             return [(h[lines] if full else s).clone() for h, s in zip(self.histories, self.states, strict=True)]
-        return [torch.cat([h, s])[self._last_lines] for h, s in zip(self.histories, self.states, strict=True)]
+        return [lines[self._last_lines] for lines in self._with_starts]
+
+    @cached_property
+    def _with_starts(self) -> list[Tensor]:
+        """Each history, followed by the lines before its first step."""
+        return [torch.cat(pair) for pair in zip(self.histories, self.states, strict=True)]
 
     @cached_property
     def _counts(self) -> Tensor:
@@ -215,7 +227,7 @@ class Sequences:
         history, start, B = self.histories[k], self.states[k], self.samples
         begin, end = self._lines(first, last)
         if self.offsets is not None:
-            return [(slice(0, end - begin), torch.cat([history, start])[self._lines_before[begin:end]])]
+            return [(slice(0, end - begin), self._with_starts[k][self._lines_before[begin:end]])]
         if self.reverse and end == history.shape[0]:
             return [(slice(end - begin - B, end - begin), start), (slice(0, end - begin - B), history[begin + B :])]
         if not self.reverse and begin == 0:
@@ -247,7 +259,7 @@ class _WayBack:
         d_x: bool,
     ):
         self.forward, self.saved, self.d_output, self.wanted = run, saved, d_output, wanted
-        self.loop, self.sizes = run._loop("backward"), run.sizes
+        self.loop, self.sizes = run.loop("backward"), run.sizes
         self.carries = [
             torch.zeros_like(s) if d is None else d.clone(memory_format=torch.contiguous_format)
             for d, s in zip(d_finals, run.states, strict=True)
@@ -257,12 +269,12 @@ class _WayBack:
 
     def run(self) -> Gradients:
         """All chunks, last step first."""
-        run, known = self.forward, self.forward._known(self.loop)
+        run, known = self.forward, self.forward.known()
         known |= {f"carry.{s.name}": Lines(c) for s, c in zip(self.programs.graph.states, self.carries, strict=True)}
         known["d_output"] = Lines(self._zero_line() if self.d_output is None else self.d_output)
-        packed = run._pack(self.loop)
+        packed = run.pack(self.loop)
         with self.loop.subnormals_are_zero():  # what is left of a vanishing gradient would slow the products
-            for first, last in run._chunks(back=True):
+            for first, last in run._chunks():
                 chunk = self._chunk_tensors(first, last)
                 vectors = run._run(self.loop, first, last, known | chunk, packed)
                 for name, gradient in zip(self.loop.plan.parameters, vectors, strict=True):
@@ -295,12 +307,17 @@ class _WayBack:
         run = self.forward
         if not self.programs.saved:
             return {}
-        loop = run._loop("recompute")
+        loop, known, packed = self.again
         begin, end = run._lines(first, last)
         saved = Lines(run.chunk("saved", end - begin, loop.columns("saved", self.sizes)), origin=begin)
-        tensors = run._known(loop) | {"saved": saved}
-        run._run(loop, last, first, tensors, run._pack(loop))
+        run._run(loop, last, first, known | {"saved": saved}, packed)
         return {"saved": saved}
+
+    @cached_property
+    def again(self) -> tuple[Loop, dict[str, Lines], list[Tensor]]:
+        """The loop that computes again what was not kept, its tensors and its packed weights."""
+        loop = self.forward.loop("recompute")
+        return loop, self.forward.known(), self.forward.pack(loop)
 
     @cached_property
     def pieces(self) -> list[_Piece]:
@@ -308,7 +325,7 @@ class _WayBack:
         pieces: list[_Piece] = []
         for delta in self.programs.backward_graph.deltas:
             row, operand = self.programs.delta_row(delta), self.programs.operand_row(delta)
-            begin = sum(self.sizes[w] for w in row.before)
+            begin = row.begin(self.sizes)
             columns = slice(begin, begin + self.sizes[row.width])
             last = pieces[-1] if pieces else None
             if last and self._follows(last, delta.weight, columns, operand):
@@ -348,7 +365,7 @@ class _WayBack:
             return run.previous(names.index(row.tensor), first, last)
         if row.tensor == "x":
             return [(slice(0, end - begin), run.x[begin:end])]
-        start = sum(self.sizes[w] for w in row.before)
+        start = row.begin(self.sizes)
         return [(slice(0, end - begin), chunk[row.tensor].tensor[:, start : start + self.sizes[row.width]])]
 
     def _input(self, chunk: Mapping[str, Lines], first: int, last: int) -> None:

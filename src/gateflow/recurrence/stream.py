@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gateflow.cells import Cell
 from gateflow.compiler import compile_cell
-from gateflow.compiler.kernel import Lines, Span
+from gateflow.compiler.kernel import REALS
 from gateflow.recurrence import compiled
-from gateflow.recurrence.shares import shares
+from gateflow.recurrence.native import Sequences
 
 __all__ = ["streamed"]
 
@@ -36,9 +36,12 @@ def streamed(cell: Cell, weights: Sequence[Tensor], x: Tensor, state: Sequence[T
         >>> h.shape
         torch.Size([1, 4])
     """
+    if compiled.transformed() or torch.is_autocast_enabled("cpu") or any(s.dtype != x.dtype for s in state):
+        return None
     stream = _streams.get(cell)
     if stream is None or not stream.fits(weights, x):
-        if compiled.obstacle(cell, zoneout=False, device=x.device, dtype=x.dtype) is not None:
+        one_dtype = x.dtype in REALS and all(w.dtype == x.dtype for w in weights)
+        if not one_dtype or compiled.obstacle(cell, zoneout=False, device=x.device, dtype=x.dtype) is not None:
             return None
         stream = _streams[cell] = _Stream(cell, weights, x, state)
     return stream.step(x, state)
@@ -51,15 +54,11 @@ class _Stream:
         kernel, self.seen = compile_cell(cell), self._versions(weights)
         self.weights, self.x_shape, self.dtype, self.threads = list(weights), x.shape, x.dtype, torch.get_num_threads()
         names = dict(zip(cell.parameter_shapes(), (w.detach().contiguous() for w in weights), strict=True))
-        sizes = {"P": 0, "H": cell.hidden_size, "I": x.shape[1], "1": 1}
-        sizes |= {n.width: s.shape[1] for n, s in zip(kernel.programs.graph.states, state, strict=True)}
-        loop, B = kernel.loop("stream", x.dtype), x.shape[0]
-        self.packed = loop.pack(names, sizes, self.threads)
-        threads, self.bounds = shares([0, B], B, sizes, loop.plan)
-        lines = {f"weights.{n}": Lines(w[None]) for n, w in names.items() if w.dim() == 1}
-        lines |= {f"state.{n}": Lines(s, s) for n, s in zip(cell.state_sizes, state, strict=True)} | {"x": Lines(x)}
-        self.prepared = loop.prepare(Span(1, B, 0, 0, False, None, threads, self.bounds), lines, self.packed, sizes)
-        self.lines = lines
+        one = Sequences(kernel, x, names, state, histories=list(state))
+        loop = one.loop("stream")
+        self.held = one.pack(loop), one.known(), one.span(loop, 0, 0)  # what the addresses below point to
+        packed, lines, span = self.held
+        self.prepared = loop.prepare(span, lines, packed, one.sizes)
         rows = list(enumerate(loop.plan.rows))
         self.places = [[4 * k for k, row in rows if row.tensor == f"state.{name}"] for name in cell.state_sizes]
         self.inputs = [4 * k for k, row in rows if row.tensor == "x"]

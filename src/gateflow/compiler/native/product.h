@@ -17,7 +17,7 @@
 
 #include "vector.h"
 
-namespace gateflow {
+namespace [[gnu::visibility("hidden")]] gateflow {
 
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int registers = 32;

@@ -20,7 +20,7 @@
 #include "threads.h"
 #include "vector_math.h"
 
-namespace gateflow {
+namespace [[gnu::visibility("hidden")]] gateflow {
 
 enum class Kind { step, chunk, previous, sample, fixed };
 

@@ -13,7 +13,7 @@
 #include <immintrin.h>
 #endif
 
-namespace gateflow {
+namespace [[gnu::visibility("hidden")]] gateflow {
 
 // Runs work(id, threads) on each of at most `asked` threads: there may be fewer, where a limit is set.
 template <class Work>

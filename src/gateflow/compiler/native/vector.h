@@ -5,6 +5,9 @@
 //
 // The width is GATEFLOW_VECTOR_BYTES, by default that of the instructions the compiler may use. Arithmetic and
 // comparisons are the operators of the extension; a comparison gives a Mask, all bits of a lane set or none.
+//
+// Nothing of the namespace leaves its library: a process loads one per cell and precision, and the linker would take
+// the static data of a template, which is one for all of C++, from whichever came first.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +35,7 @@
 #define GATEFLOW_AVX512 1
 #endif
 
-namespace gateflow {
+namespace [[gnu::visibility("hidden")]] gateflow {
 
 namespace detail {
 template <class T>

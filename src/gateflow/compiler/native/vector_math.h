@@ -14,7 +14,7 @@
 
 #include "vector.h"
 
-namespace gateflow {
+namespace [[gnu::visibility("hidden")]] gateflow {
 
 namespace detail {
 

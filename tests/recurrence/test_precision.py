@@ -1,0 +1,63 @@
+"""Precision belongs to a run, not to the process: neither a loop nor a step takes it from what ran before."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from tests.oracle import needs_compiler
+from tests.recurrence.case import distance
+
+from gateflow import Recurrent
+from gateflow.errors import ShapeError
+
+pytestmark = needs_compiler
+
+IN_THIS_ORDER = """
+import sys, torch
+from gateflow import Recurrent
+from gateflow.recurrence import force_path
+layer, x = Recurrent("gru", 3, 5), torch.randn(4, 2, 3)
+for precision in sys.argv[1:]:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        found = layer(x)[0]
+    with torch.no_grad(), force_path("reference"):
+        away = (found - layer(x)[0]).abs().max().item()
+    assert (1e-5 < away < 0.1) if precision == "bf16" else away < 1e-6, (precision, away)
+"""
+
+
+@pytest.mark.parametrize("order", [("bf16", "fp32"), ("fp32", "bf16")])
+def test_kernels_of_two_precisions_live_side_by_side(order):
+    subprocess.run([sys.executable, "-c", IN_THIS_ORDER, *order], check=True, timeout=300)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_step_in_half_precision_is_a_sequence_of_one(dtype):
+    layer, x = Recurrent("lstm", 3, 5, dtype=dtype), torch.randn(2, 3, dtype=dtype)
+    with torch.no_grad():
+        found, wanted = layer.step(x)[0], layer(x[None])[0][0]
+    assert found.dtype == dtype
+    assert torch.equal(found, wanted)
+
+
+def test_so_is_a_step_under_autocast():
+    layer, x = Recurrent("lstm", 3, 5), torch.randn(2, 3)
+    with torch.no_grad():
+        exact = layer.step(x)[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            found, wanted = layer.step(x)[0], layer(x[None])[0][0]
+    assert torch.equal(found, wanted)
+    assert 0 < distance(found, exact) < 0.02
+
+
+@pytest.mark.parametrize("part", ["input", "state", "weights"])
+def test_a_step_of_mixed_precision_reads_no_number_as_another(part):
+    layer, x = Recurrent("elman", 3, 5), torch.randn(2, 3)
+    with torch.no_grad():
+        state = layer.step(x)[1]
+        layer = layer.double() if part == "weights" else layer
+        x = x.double() if part == "input" else x
+        state = [(h.double(),) for (h,) in state] if part == "state" else state
+        with pytest.raises(ShapeError, match="dtype"):
+            layer.step(x, state)
