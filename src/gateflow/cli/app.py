@@ -17,6 +17,7 @@ from gateflow.cli.evaluate import evaluate
 from gateflow.cli.explain import explain
 from gateflow.cli.generate import generate
 from gateflow.cli.quickstart import quickstart
+from gateflow.cli.remedies import remedies
 from gateflow.cli.resume import resume
 from gateflow.cli.train_lm import train_lm
 
@@ -41,5 +42,5 @@ def gateflow(
 app.command()(quickstart)
 train.command("lm")(train_lm)
 app.add_typer(train, name="train")
-for verb in (resume, evaluate, generate, diagnose, agreement, cells, explain, compare, bench, doctor):
+for verb in (resume, evaluate, generate, diagnose, agreement, cells, explain, compare, remedies, bench, doctor):
     app.command()(verb)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor, nn
 
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, NonFiniteError
 from gateflow.layers import Recurrent
 from gateflow.remedies import clip
 from gateflow.tasks.memory import MemoryTask
@@ -30,13 +31,28 @@ class Reader(nn.Module):
 
 @dataclass
 class Outcome:
-    """The model, the loss of each update, ``(update, metric)`` at each check, and when it was solved, if ever."""
+    """The model, the loss of each update, ``(update, metric)`` at each check, and when it was solved, if ever.
+
+    `clip_rate` is the share of updates whose gradient was clipped. `broken_at` is the update at which a gradient that
+    is not finite ended the training.
+    """
 
     chance: float
     model: Reader
     losses: list[float] = field(default_factory=list)
     checks: list[tuple[int, float]] = field(default_factory=list)
     solved_at: int | None = None
+    broken_at: int | None = None
+    clip_rate: float = math.nan
+
+    @property
+    def failure(self) -> float:
+        """The metric at the last check; NaN if there was none, or if the training broke."""
+        return self.checks[-1][1] if self.checks and self.broken_at is None else math.nan
+
+
+Penalty = Callable[[Reader, Tensor, Tensor], Tensor | float]
+"""What is added to the loss: of the model, its inputs, and the targets."""
 
 
 def train_memory(
@@ -49,6 +65,7 @@ def train_memory(
     batch_size: int = 50,
     learning_rate: float = 1e-3,
     clip_norm: float = 1.0,
+    penalty: Penalty = lambda model, inputs, targets: 0.0,
     check_every: int = 100,
     check_size: int = 1000,
     seed: int = 0,
@@ -60,7 +77,9 @@ def train_memory(
         task: which task, how long.
         layer: a cell's name, built here with ``hidden_size`` units, or a layer of your own.
         init: changes the layer's initial weights, such as ``partial(init.chrono, max_lag=100)``.
-        hidden_size, updates, batch_size, learning_rate, clip_norm: the budget; Adam.
+        hidden_size, updates, batch_size, learning_rate: the budget; Adam.
+        clip_norm: the largest norm of a gradient; infinity for no clipping.
+        penalty: added to the loss that is learned, not to `losses`.
         check_every, check_size: how often, in updates, and on how many sequences.
         seed: of initial weights and sequences.
         on_update: called with the number of the update and its loss.
@@ -86,16 +105,21 @@ def train_memory(
         inputs, targets = task.batch(batch_size, training)
         optimizer.zero_grad()
         loss = task.loss(model(inputs), targets)
-        loss.backward()
-        if clipper.step():
-            optimizer.step()
         outcome.losses.append(loss.item())
+        try:
+            (loss + penalty(model, inputs, targets)).backward()
+            if clipper.step():
+                optimizer.step()
+        except NonFiniteError:
+            outcome.broken_at = update
+            break
         on_update(update, outcome.losses[-1])
         if update % check_every == 0:
             outcome.checks.append((update, check(task, model, check_size, checking)))
             if outcome.checks[-1][1] < task.solved_below:
                 outcome.solved_at = update
                 break
+    outcome.clip_rate = clipper.statistics()["clipped_share"]
     return outcome
 
 

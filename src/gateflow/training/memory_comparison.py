@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from torch import Generator
 
@@ -52,7 +53,7 @@ class MemoryComparison:
         trained = [self.train(cell, seed, updates) for seed in range(self.seeds)]
         steps = [len(outcome.losses) * self.task.steps * self.batch_size for outcome, _ in trained]
         speed = 1e6 * fmean(seconds / n for (_, seconds), n in zip(trained, steps, strict=True))
-        failures = [outcome.checks[-1][1] for outcome, _ in trained]
+        failures = [outcome.failure for outcome, _ in trained]
         horizons = [self.horizon(outcome) for outcome, _ in trained]
         return Result(cell, parameters, updates, speed, failures, horizons, self.task.steps - 1)
 
@@ -65,8 +66,11 @@ class MemoryComparison:
             return None
         return found.horizon
 
-    def train(self, cell: str, seed: int, updates: int) -> tuple[Outcome, float]:
-        """One training and its seconds, checks included; it ends early if the task is solved."""
+    def train(self, cell: str, seed: int, updates: int, **more: Any) -> tuple[Outcome, float]:
+        """One training and its seconds, checks included; it ends early if the task is solved.
+
+        `more` goes to `train_memory`, and comes before what the comparison itself says.
+        """
         started = time.perf_counter()
         outcome = train_memory(
             self.task,
@@ -75,9 +79,9 @@ class MemoryComparison:
             updates=updates,
             batch_size=self.batch_size,
             learning_rate=self.lr,
-            clip_norm=self.clip,
             check_every=min(100, updates),
             seed=seed,
             on_update=lambda done, _: self.on_update(done, updates),
+            **{"clip_norm": self.clip, **more},
         )
         return outcome, time.perf_counter() - started

@@ -1,0 +1,83 @@
+"""A study of remedies as a table with what it says below, as lines of a log, and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gateflow.cli.output import print_table
+from gateflow.training.remedy_study import probed_lag
+from gateflow.training.remedy_summary import foretold, rows
+
+if TYPE_CHECKING:
+    from gateflow.tasks.memory import MemoryTask
+    from gateflow.training.remedy_study import Training
+    from gateflow.training.remedy_summary import Row
+
+
+def print_study(task: MemoryTask, trainings: Sequence[Training], gradients: bool) -> None:
+    """One row per candidate; `gradients` adds what was measured before training beside the horizon."""
+    lag = probed_lag(task)
+    columns = ["candidate", "horizon", "then", "solved", "at update", task.metric, "clipped"]
+    columns[2:2] = ["‖∂E/∂W_hh‖", f"left at {lag}", "far share"] if gradients else []
+    title = f"{type(task).__name__}, {task.steps} steps. Horizon: steps back at which 1 % of the gradient is left, "
+    title += "before training and then."
+    if gradients:
+        title += f" Before training too: the norm of the usual gradient, what is left {lag} steps back, and the share "
+        title += "of the terms of Equation (1) from 40 % of the steps or farther."
+    print_table(columns, [_row(row, gradients) for row in rows(trainings)], title=title)
+    for line in foretold(trainings, lag):
+        typer.echo(line)
+
+
+def as_document(task: MemoryTask, trainings: Sequence[Training]) -> dict[str, Any]:
+    """All trainings one by one, and what they say."""
+    about = {"task": type(task).__name__, "steps": task.steps, "measure": task.metric, "probed_lag": probed_lag(task)}
+    said = foretold(trainings, probed_lag(task)) if trainings else []
+    return about | {"trainings": [training.to_dict() for training in trainings], "foretold": said}
+
+
+def in_words(training: Training) -> str:
+    """One training, for the log."""
+    end = f"{training.failure:.3g} at the end"
+    if training.solved_at:
+        end = f"solved at update {training.solved_at}"
+    if training.broken_at:
+        end = f"gradient not finite at update {training.broken_at}"
+    before = training.before
+    return (
+        f"{training.candidate}, seed {training.seed}: {end}; "
+        f"horizon {before.horizon}, then {'–' if training.horizon is None else training.horizon}; "
+        f"‖∂E/∂W_hh‖ {before.gradient_norm:.1e}, left {before.left:.1e}, far share {before.far_share:.1e}; "
+        f"clipped {training.clip_rate:.0%}"
+    )
+
+
+def _row(row: Row, gradients: bool) -> list[str]:
+    before, trainings = [t.before for t in row.trainings], row.trainings
+    measured = ([getattr(b, name) for b in before] for name in ("gradient_norm", "left", "far_share"))
+    return [
+        row.candidate,
+        between([b.horizon for b in before]),
+        *(between(values) for values in measured if gradients),
+        between([t.horizon for t in trainings if t.horizon is not None]),
+        f"{len(row.solved)} of {len(trainings)}" + (f", {row.broken} not finite" if row.broken else ""),
+        f"{median(row.solved):,.0f}" if row.solved else "–",
+        between([t.failure for t in trainings if not math.isnan(t.failure)]),
+        between([t.clip_rate for t in trainings]),
+    ]
+
+
+def between(values: Sequence[float]) -> str:
+    """The smallest and the largest, to two digits.
+
+    Example:
+        >>> between([7, 7]), between([0.0123, 0.5]), between([])
+        ('7', '0.012 to 0.5', '–')
+    """
+    low, high = (f"{value:.2g}" for value in (min(values), max(values))) if values else ("–", "–")
+    return low if low == high else f"{low} to {high}"
