@@ -57,5 +57,9 @@ class FlowError(GateflowError, ValueError):
     """A model, batch or loss gives the instruments of `gateflow.flow` nothing to measure, or too much to hold."""
 
 
+class FlowWarning(UserWarning):
+    """What a `gateflow.flow.Monitor` sees in a training that goes on: reach that is lost, or a NaN; what to do."""
+
+
 class ReferencePathWarning(UserWarning):
     """A layer runs on the reference loop, which is right but slow; the message says why."""

@@ -44,6 +44,14 @@ def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
         assert part in err
 
 
+def test_the_horizon_stands_beside_the_loss(capsys):
+    with TrainingDisplay() as display:
+        display.record({"kind": "flow", "step": 1, "loss": 5.0, "horizon": 7, "longest": 34})
+        display.record({"kind": "flow", "step": 2, "loss": 5.0, "skipped": "too short"})
+        display.record(TRAIN)
+    assert capsys.readouterr().err.startswith("epoch 0.50 loss 4.500 perplexity 90.0 horizon 7 of 34 12,345 tokens/s")
+
+
 def test_a_process_that_is_not_the_first_shows_nothing(capsys):
     with TrainingDisplay(enabled=False) as display:
         display.record(TRAIN)

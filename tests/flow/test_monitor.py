@@ -12,7 +12,7 @@ from torch.utils.flop_counter import flop_registry
 
 import gateflow
 from gateflow import flow
-from gateflow.errors import ConfigError, FlowError, NonFiniteError
+from gateflow.errors import ConfigError, FlowError, FlowWarning, NonFiniteError
 from gateflow.flow import Monitor
 
 T, B, INPUTS, H = 12, 3, 4, 8
@@ -48,9 +48,10 @@ def train(model, steps, monitor=None, lr=0.1):
 
 def test_the_record_is_what_reach_says():
     model = Model()
-    monitor = Monitor(model, every=3, needed_lag=5)
+    monitor = Monitor(model, every=3, needed_lag=5, budget=1.0)
     x = train(model, 3, monitor, lr=0.0)
-    (record,) = monitor.history
+    first, record = monitor.history
+    assert (first["step"], record["longest"]) == (1, T - 1)
     found = flow.reach(model, {"x": x, "scale": 2.0}, targets=4, seed=3)
     assert record["step"] == 3
     assert record["horizon"] == found.horizon == record["horizon/encoder.l0"]
@@ -78,7 +79,7 @@ def test_a_watched_run_is_the_same_run():
         model = Model(variational_dropout=0.5, num_layers=2, zoneout=0.1)
         monitor = Monitor(model, every=2, budget=1.0) if watched else None
         train(model, 7, monitor)
-        assert not watched or (len(monitor.history) == 3 and 0 < monitor.history[-1]["share"] < 1)
+        assert not watched or (len(monitor.history) == 4 and 0 < monitor.history[-1]["share"] < 1)
         assert all(module.training for module in model.modules())
         return list(model.parameters()), torch.get_rng_state()
 
@@ -104,7 +105,7 @@ def test_it_keeps_to_its_budget_whatever_a_measurement_costs(cost, every):
 
     def measure(value, batch):
         clock.now += cost
-        monitor.history.append({})
+        monitor.history.append({"step": monitor.steps})
 
     monitor._measure = measure
     steps = 5_000
@@ -229,6 +230,40 @@ def test_what_it_saved_runs_again_bit_for_bit(tmp_path):
         flow.restore(tmp_path / "nowhere", fresh)
 
 
+def test_in_a_loop_that_skips_such_steps_it_warns_of_the_first(tmp_path):
+    model = Model()
+    monitor = Monitor(model, every=2, budget=1.0, folder=tmp_path, non_finite="warn")
+    train(model, 1, monitor)
+    with pytest.warns(FlowWarning, match="step 2: the loss is nan"):
+        monitor.step(torch.tensor(torch.nan))
+    assert (monitor.history[-1]["step"], "the loss is nan" in monitor.history[-1]["warning"]) == (2, True)
+    saved = (tmp_path / "about.json").read_text()
+    monitor.step(torch.tensor(torch.inf))
+    train(model, 1, monitor)
+    assert (tmp_path / "about.json").read_text() == saved
+    assert [record["step"] for record in monitor.history] == [1, 2, 4]
+
+
+def test_it_warns_once_when_the_horizon_collapses():
+    """A plain network whose matrix is first the identity, then nothing: 11 steps, and none."""
+    layer = nn.RNN(INPUTS, H)
+    monitor = Monitor(layer, every=1, budget=1.0)
+
+    def step(scale):
+        with torch.no_grad():
+            layer.weight_hh_l0.copy_(scale * torch.eye(H))
+            layer.weight_ih_l0.zero_()
+        monitor.step(layer(torch.randn(T, B, INPUTS))[0].sum())
+
+    step(1.0)
+    step(0.0)
+    assert [record["horizon"] for record in monitor.history] == [T - 1, 0]
+    with pytest.warns(FlowWarning, match="horizon was 11 steps and is 0 now"):
+        step(0.0)
+    step(0.0)
+    assert [("warning" in record) for record in monitor.history] == [False, False, True, False]
+
+
 class Writer:
     def __init__(self):
         self.scalars, self.images = {}, {}
@@ -244,9 +279,9 @@ def test_what_tensorboard_is_given():
     model, writer = Model(), Writer()
     monitor = Monitor(model, every=2, budget=1.0, writer=writer)
     train(model, 4, monitor)
-    assert writer.scalars["flow/horizon", 4] == monitor.history[1]["horizon"]
+    assert writer.scalars["flow/horizon", 4] == monitor.history[2]["horizon"]
     image = writer.images["reach/encoder.l0", 4]
-    assert len(image) == 2
+    assert len(image) == 3
     assert torch.all(image[:, 0] == 1)
     assert 0 <= float(image.min()) < float(image[0, 1]) < 1
 

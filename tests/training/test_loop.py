@@ -9,9 +9,10 @@ import sys
 import pytest
 import torch
 from tests.training import killed_again_and_again
-from tests.training.tiny import EchoTask, echo_run
+from tests.training.tiny import Echo, EchoTask, echo_run
 
-from gateflow.errors import ConfigError, NonFiniteError, RunError
+from gateflow import flow
+from gateflow.errors import ConfigError, FlowWarning, NonFiniteError, RunError
 from gateflow.training.checkpoint import Checkpoint
 from gateflow.training.loop import Loop
 from gateflow.training.metrics import MetricsLog
@@ -21,9 +22,9 @@ from gateflow.training.weights import read_tensors
 TIMES = ("seconds", "tokens_per_second")
 
 
-def loop(run, config, task=None, listeners=()):
+def loop(run, config, task=None, listeners=(), monitor=None):
     accelerator = join_processes(config.training)
-    return Loop(task or EchoTask(), config.training, run, accelerator, listeners)
+    return Loop(task or EchoTask(), config.training, run, accelerator, listeners, monitor)
 
 
 def metrics(run):
@@ -159,6 +160,41 @@ def test_too_many_in_a_row_stop_the_training_and_the_checkpoint_stays_good(tmp_p
         loop(run, config, BrokenTask(*range(6, 20))).train()
     assert Checkpoint.read(run.checkpoint_file).progress.step == 4
     assert not loop(run, config).train().interrupted
+
+
+def test_a_watched_run_has_the_losses_of_one_that_is_not_and_goes_on_exactly(tmp_path):
+    def watched(listeners=()):
+        task = EchoTask(0.2)
+        loop(run, config, task, listeners, flow.Monitor(task.model, every=1, budget=1.0)).train()
+        return [record for record in MetricsLog(run.metrics_file).read() if record["kind"] == "flow"]
+
+    whole, config = echo_run(tmp_path / "whole", 0.2)
+    loop(whole, config, EchoTask(0.2)).train()
+    run, config = echo_run(tmp_path / "run", 0.2)
+    assert [record["step"] for record in watched([StopAfter(7)])] == list(range(1, 9))
+    found = watched()
+    assert [record["step"] for record in found] == list(range(1, 19))
+    assert all(0 <= record["horizon"] <= record["longest"] == 4 for record in found)
+    assert [record for record in metrics(run) if record["kind"] != "flow"] == metrics(whole)
+    assert run.model_file.read_bytes() == whole.model_file.read_bytes()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_first_update_that_is_not_finite_is_named_and_kept_and_the_run_goes_on(tmp_path, accumulate):
+    run, config = echo_run(tmp_path / "run", accumulate=accumulate)
+    task = EchoTask()
+    task.data = task.data.clone()
+    task.data[17, 2] = torch.inf  # step 1 of the fourth window
+    monitor = flow.Monitor(task.model, folder=run.path / "non_finite_step", non_finite="warn")
+    update = 4 // accumulate
+    with pytest.warns(FlowWarning, match=f"step {update}: .* with the input, layer recurrent.l0, time step 1, row 2"):
+        assert loop(run, config, task, monitor=monitor).train().step == 18 // accumulate
+    (noted,) = (r for r in metrics(run) if r["kind"] == "flow" and "warning" in r)
+    assert (noted["step"], noted["loss"]) == (update, None)
+    model = Echo()
+    x, y, carried = flow.restore(run.path / "non_finite_step", model)
+    assert torch.equal(x, task.data[16:21])
+    assert not model(x, y, carried)[0].isfinite()
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):

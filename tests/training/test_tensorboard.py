@@ -22,6 +22,7 @@ def test_every_number_of_a_record_becomes_a_point(tmp_path):
 
     curves = TensorBoardCurves(tmp_path)
     curves.record({"kind": "train", "step": 3, "epoch": 0.5, "loss": 2.5, "perplexity": None, "lr": 0.1})
+    curves.record({"kind": "flow", "step": 3, "epoch": 0.5, "horizon": 7})  # which a monitor writes itself
     events = EventAccumulator(str(tmp_path)).Reload()
     assert sorted(events.Tags()["scalars"]) == ["train/loss", "train/lr"]
     assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(3, 2.5)]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class TrainingDisplay:
-    """A listener of the training loop that shows loss, perplexity, tokens per second and time left on stderr."""
+    """A listener of the training loop that shows loss, horizon, tokens per second and time left on stderr."""
 
     def __init__(self, *, enabled: bool = True, lines: bool = True) -> None:
         self.lines = lines
@@ -30,6 +30,7 @@ class TrainingDisplay:
         )
         self.task = self.bar.add_task("starting")
         self.left = 0.0
+        self.reach: dict[str, Any] = {}
         self._since: tuple[int, float] | None = None
 
     def __enter__(self) -> Self:
@@ -51,8 +52,11 @@ class TrainingDisplay:
         self.bar.update(self.task, completed=done, total=total)
 
     def record(self, record: dict[str, Any]) -> None:
-        """Show the figures: in the bar, or as a line of their own."""
-        text = describe(record)
+        """Show the figures: in the bar, or as a line of their own; the horizon as it was measured last."""
+        if record["kind"] == "flow":
+            self.reach |= {name: record[name] for name in ("horizon", "longest") if name in record}
+            return
+        text = describe(record | self.reach if record["kind"] == "train" else record)
         if record["kind"] == "train" and self.console.is_terminal:
             self.bar.update(self.task, description=text)
         elif self.lines and record["kind"] == "train":
@@ -67,11 +71,15 @@ def describe(record: dict[str, Any]) -> str:
     Example:
         >>> describe({"kind": "valid", "step": 120, "epoch": 1.0, "loss": 4.5, "perplexity": 90.02})
         'epoch 1.00 validation loss 4.500 perplexity 90.0'
+        >>> describe({"kind": "train", "step": 120, "epoch": 1.0, "loss": 4.5, "horizon": 12, "longest": 34})
+        'epoch 1.00 loss 4.500 horizon 12 of 34'
     """
     kind = "validation " if record["kind"] == "valid" else ""
     text = f"epoch {record['epoch']:.2f} {kind}loss {_number(record['loss'], 3)}"
     if "perplexity" in record:
         text += f" perplexity {_number(record['perplexity'], 1)}"
+    if "horizon" in record:
+        text += f" horizon {record['horizon']} of {record['longest']}"
     if "tokens_per_second" in record:
         text += f" {record['tokens_per_second']:,} tokens/s"
     return text + (f" ({record['skipped']} updates skipped)" if record.get("skipped") else "")

@@ -11,6 +11,7 @@ from gateflow.cli.failures import INTERRUPTED
 from gateflow.cli.output import print_json, say
 from gateflow.cli.process import prepare_process
 from gateflow.cli.progress import TrainingDisplay, minutes
+from gateflow.flow import Monitor
 from gateflow.tasks.language_model import perplexity
 from gateflow.training.config import RunConfig
 from gateflow.training.language_model import LanguageModelTask
@@ -42,9 +43,14 @@ def train_run(run: Run, accelerator: Accelerator | None = None, *, json: bool) -
     task = LanguageModelTask(run, config, accelerator.process_index, accelerator.num_processes)
     with TrainingDisplay(enabled=accelerator.is_main_process) as display:
         listeners: list[Listener] = [display]
+        monitor, writer = None, None
         if config.training.tensorboard and accelerator.is_main_process:
-            listeners.append(TensorBoardCurves(run.path / "tensorboard"))
-        outcome = Loop(task, config.training, run, accelerator, listeners).train()
+            listeners.append(curves := TensorBoardCurves(run.path / "tensorboard"))
+            writer = curves.writer
+        if config.training.monitor:
+            folder = run.path / "non_finite_step"
+            monitor = Monitor(task.model, folder=folder, non_finite="warn", writer=writer)
+        outcome = Loop(task, config.training, run, accelerator, listeners, monitor).train()
     if accelerator.is_main_process:
         report(run, outcome, json=json)
     leave_processes(accelerator, INTERRUPTED if outcome.interrupted else 0)

@@ -41,7 +41,7 @@ class Sampling:
 
 
 def chosen(run: Trace, targets: int | Sequence[int] | None, seed: int) -> Sampling:
-    """The targets asked for; without a wish all, or beyond 512 a sample of 128, one from each stretch of time."""
+    """The targets asked for; without a wish all, or beyond 512 a sample of 128, the last among them."""
     among = run.targets()
     if not among:
         raise FlowError("the loss's gradient is exactly zero at every recurrent layer: saturated, masked, or constant?")
@@ -60,6 +60,7 @@ def chosen(run: Trace, targets: int | Sequence[int] | None, seed: int) -> Sampli
         return Sampling(tuple(among), len(among))
     edges = torch.linspace(0, len(among), targets + 1, dtype=torch.float64)
     where = torch.rand(targets, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    where[-1] = 1 - 1e-9  # the last one looks back farthest
     picked = (edges[:-1] + where * edges.diff()).long().unique().tolist()
     return Sampling(tuple(among[k] for k in picked), len(among))
 

@@ -6,14 +6,15 @@ import contextlib
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from gateflow.errors import ConfigError, FlowError, NonFiniteError
+from gateflow.errors import ConfigError, FlowError, FlowWarning, NonFiniteError
 from gateflow.flow.curves import Curves
 from gateflow.flow.examination import without_autocast
 from gateflow.flow.origin import in_words, origin_of
@@ -28,10 +29,12 @@ __all__ = ["Monitor", "restore"]
 class Monitor:
     """Tracks how far the gradient reaches while a model trains, at a small and bounded share of the time.
 
-    Call `step(loss)` after `loss.backward()`, before `optimizer.step()`. Every `every` steps, but never so often that
-    it takes more than `budget` of the time, it measures `reach` for a few targets on the batch at hand, in eval mode,
-    and takes down a record. On the first loss or gradient of a recurrent weight that is not finite it saves the step
-    and raises. The horizon opens before the loss moves, and its collapse comes before the loss stands still.
+    Call `step(loss)` after `loss.backward()`, before `optimizer.step()`. At the first step and every `every` steps, but
+    never so often that it takes more than `budget` of the time, it measures `reach` for a few targets on the batch at
+    hand, in eval mode, and takes down a record. On the first loss or gradient of a recurrent weight that is not finite
+    it saves the step and raises. The horizon opens before the loss moves, and its collapse comes before the loss stands
+    still: a `FlowWarning` says, once, that two measurements in a row found a third or less of the longest one so far,
+    from 10 steps or more.
 
     Args:
         model: the one that is called in the loop; its inputs are kept from one call to the next.
@@ -41,14 +44,18 @@ class Monitor:
         needed_lag: lag at which reach is taken down as `left`.
         writer: a TensorBoard `SummaryWriter`, or a folder for one.
         targets: time steps whose gradients are followed.
-        budget: largest share of the time.
+        budget: largest share of the time; 1 for every measurement that is due.
         folder: where a step that is not finite is saved; what is there is replaced.
+        non_finite: "raise" at the first such step; or "warn", and take it down, for a loop that skips it (as
+            `NormClipper` does) and goes on. Later ones are not looked into.
         clock: what time is measured by.
 
     Attributes:
         curves: what goes to TensorBoard, with the heatmap of decay over the run.
-        history: records with `step`, `loss`, `horizon`, per layer `horizon/…`, `left`, and the monitor's `share` of the
-            time; `skipped` says why there is no horizon.
+        history: records with `step`, `loss`, `horizon`, the `longest` that the batch has room for, per layer
+            `horizon/…`, `left`, and the monitor's `share` of the time; `skipped` says why there is no horizon,
+            `warning` what was warned of.
+        steps: counted so far; set it where a loop goes on from a checkpoint.
 
     Not for float16 with a `GradScaler`, whose first gradients overflow on purpose. Reading the loss waits for a GPU.
 
@@ -65,13 +72,13 @@ class Monitor:
 
     Example:
         >>> model, batch = nn.LSTM(3, 8), torch.randn(20, 2, 3)
-        >>> monitor = Monitor(model, every=2)
+        >>> monitor = Monitor(model, every=2, budget=1.0)
         >>> for _ in range(2):
         ...     loss = model(batch)[0].square().mean()
         ...     loss.backward()
         ...     monitor.step(loss)
         >>> [record["step"] for record in monitor.history], monitor.history[0]["horizon"] > 0
-        ([2], True)
+        ([1, 2], True)
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class Monitor:
         targets: int = 4,
         budget: float = 0.03,
         folder: str | Path = "non_finite_step",
+        non_finite: Literal["raise", "warn"] = "raise",
         clock: Callable[[], float] = time.perf_counter,
     ):
         if every < 1 or targets < 1 or not 0 < budget <= 1 or (needed_lag is not None and needed_lag < 1):
@@ -94,6 +102,7 @@ class Monitor:
             )
         self.model, self.every, self.loss, self.needed_lag = model, every, loss, needed_lag
         self.targets, self.budget, self.folder, self.clock = targets, budget, Path(folder), clock
+        self.non_finite, self._broke, self._collapsed = non_finite, False, False
         self.curves = Curves(writer)
         self.history: list[dict[str, Any]] = []
         self.steps = 0
@@ -122,13 +131,14 @@ class Monitor:
         self._generators, generators = {}, self._generators
         if not math.isfinite(value) or not self._gradients_are_finite():
             self._stop(value, batch, generators)
-        if batch is not None and self.steps % self.every == 0 and self._affordable():
+        elif batch is not None and self._due():
             began = self.clock()
             self._measure(value, batch)
             self._cost = self.clock() - began
             self._spent += self._cost
             self.history[-1]["share"] = self._spent / (self.clock() - self._began)
             self._generators = {}  # its own forward pass was none of the training's
+            self._warn_of_collapse()
 
     def close(self) -> None:
         """Takes its hook off the model and lets the last inputs go."""
@@ -142,10 +152,12 @@ class Monitor:
             self._inputs = args if named is None else dict(named)
             self._generators = self._generators or random_state(module)
 
-    def _affordable(self) -> bool:
-        """Whether another measurement like the last stays within the budget."""
-        training = self.clock() - self._began - self._spent
-        return self._spent + self._cost <= self.budget * training or not self.history
+    def _due(self) -> bool:
+        """Whether this step is one to measure, and another measurement like the last stays within the budget."""
+        if not self.history:
+            return self.steps == 1 or self.steps % self.every == 0
+        again = self.steps % self.every == 0 and self.history[-1]["step"] != self.steps
+        return again and self._spent + self._cost <= self.budget * (self.clock() - self._began + self._cost)
 
     def _gradients_are_finite(self) -> bool:
         grads = [w.grad for w in self._watched if w.grad is not None]
@@ -164,24 +176,58 @@ class Monitor:
         self.history.append(record)
 
     def _figures(self, found: Reach) -> dict[str, Any]:
-        figures: dict[str, Any] = {"horizon": found.horizon}
+        longest = max(len(layer.decay.values) for layer in found.layers.values()) - 1
+        figures: dict[str, Any] = {"horizon": found.horizon, "longest": longest}
         figures |= {f"horizon/{name}": layer.horizon for name, layer in found.layers.items()}
         if self.needed_lag is not None:
             left = [x for layer in found.layers.values() if not math.isnan(x := layer.left_at(self.needed_lag))]
             figures["left"] = max(left, default=None)
         return figures
 
+    def _warn_of_collapse(self) -> None:
+        horizons = [record["horizon"] for record in self.history if "horizon" in record]
+        if self._collapsed or not collapsed(horizons):
+            return
+        self._collapsed = True
+        self._warn(
+            self.history[-1],
+            f"step {self.steps}: the gradient's horizon was {max(horizons)} steps and is {horizons[-1]} now; the loss "
+            "may stand still next. Lower the learning rate, or begin with chrono initial weights, which kept theirs; "
+            "gateflow.flow.diagnose shows what happened",
+        )
+
+    def _warn(self, record: dict[str, Any], text: str) -> None:
+        record["warning"] = text
+        warnings.warn(text, FlowWarning, stacklevel=4)
+
     def _stop(self, value: float, batch: Any, generators: dict[str, Tensor]) -> None:
+        if self._broke:
+            return
+        self._broke = self.non_finite == "warn"
         origin: dict[str, Any] = {"what": "loss"}
         if batch is not None:
             with random_state_of(self.model, generators):
                 origin = origin_of(self.model, batch, self.loss, math.isfinite(value))
         folder = save(self.folder, self.model, batch, generators, {"step": self.steps, "loss": repr(value), **origin})
-        raise NonFiniteError(
+        text = (
             f"step {self.steps}: {in_words(origin, value)}. Weights, batch and random state are in {folder}: "
             "gateflow.flow.restore(folder, model) brings them back. The optimizer has not stepped; lower the learning "
             "rate or clip, and look for log(0) and 0/0"
         )
+        if self.non_finite == "raise":
+            raise NonFiniteError(text)
+        self.history.append({"step": self.steps, "loss": value})
+        self._warn(self.history[-1], text)
+
+
+def collapsed(horizons: Sequence[int]) -> bool:
+    """Whether the last two are a third or less of the longest, and that was 10 steps or more.
+
+    Example:
+        >>> collapsed([34, 30, 11, 9]), collapsed([34, 9, 30]), collapsed([9, 1, 1])
+        (True, False, False)
+    """
+    return len(horizons) > 2 and max(horizons) >= 10 and 3 * max(horizons[-2:]) <= max(horizons)
 
 
 def _recurrent_weights(model: nn.Module) -> list[nn.Parameter]:

@@ -95,6 +95,7 @@ class TrainingConfig(_Section):
         default=None, ge=1, description="Updates between validations; each epoch if left out."
     )
     checkpoint_every: int = Field(default=500, ge=1, description="Updates between checkpoints.")
+    monitor: bool = Field(default=True, description="Show how far the gradient reaches, beside the loss.")
     tensorboard: bool = Field(default=False, description="Write TensorBoard events into the run as well.")
 
     @field_validator("clip", mode="before")

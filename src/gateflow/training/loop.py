@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from gateflow.errors import ConfigError
+from gateflow.flow import Monitor
 from gateflow.remedies.clip import NormClipper
 from gateflow.training.checkpoint import Progress, State
 from gateflow.training.config import TrainingConfig
@@ -31,6 +32,8 @@ from gateflow.training.task import Listener, Outcome, Task
 class Loop:
     """Train `task` in `run` until its settings say enough, from wherever its checkpoint stands.
 
+    A `monitor` of the task's model changes nothing that is learnt; what it takes down becomes records of kind ``flow``.
+
     Raises:
         ConfigError: more windows per update than the data have.
         RunError: the checkpoint is damaged, or another process trains this run.
@@ -44,9 +47,11 @@ class Loop:
         run: Run,
         accelerator: Accelerator,
         listeners: Sequence[Listener] = (),
+        monitor: Monitor | None = None,
     ) -> None:
         self.task, self.settings, self.run, self.accelerator = task, settings, run, accelerator
         self.listeners = listeners if accelerator.is_main_process else ()
+        self.monitor = monitor if accelerator.is_main_process else None
         self.updates_per_epoch = _updates_per_epoch(task, settings)
         self.total = min(settings.max_updates or 2**63, settings.epochs * self.updates_per_epoch)
         self.model, self.optimizer = accelerator.prepare(task.model, build_optimizer(task.model, settings))
@@ -63,6 +68,7 @@ class Loop:
             self.task.model.train()
             for windows in self.remaining_updates():
                 interrupted = self.update(windows, interrupt)
+                self.record_flow()
                 self.record_when_due()
                 self.validate_when_due()
                 self.save_when_due(interrupted)
@@ -102,7 +108,11 @@ class Loop:
                 with self.accelerator.autocast():
                     loss, count, self.carried = self.task.loss(self.model, window, self.carried)
                 self.accelerator.backward(loss)
-            if math.isfinite(mean := loss.item()):
+            mean = loss.item()
+            if self.monitor is not None:
+                self.monitor.steps = self.progress.step
+                self.monitor.step(mean)
+            if math.isfinite(mean):
                 loss_sum, loss_count = loss_sum + mean * count, loss_count + count
             else:
                 broken += 1
@@ -122,6 +132,12 @@ class Loop:
             progress.epoch, progress.window, self.carried = progress.epoch + 1, 0, None
         for listener in self.listeners:
             listener.step(progress, self.total)
+
+    def record_flow(self) -> None:
+        """A line of metrics.jsonl if the monitor has measured, or warned of, the update just made."""
+        if self.monitor is not None and self.monitor.history and self.monitor.history[-1]["step"] == self.progress.step:
+            found = dict(self.monitor.history[-1])
+            self.record("flow", found.pop("loss"), **{name: found[name] for name in found if name != "step"})
 
     def record_when_due(self) -> None:
         """A line of metrics.jsonl every `log_every` updates and at the end: means since the last one."""

@@ -17,7 +17,8 @@ class MetricsLog:
     """The file of a run's metrics.
 
     Every record has `step`; those of the fields `seconds` and `tokens_per_second` are times and differ between two
-    runs of the same seed, all others are equal.
+    runs of the same seed, all others are equal. Records of kind ``flow`` are a monitor's, which measures when there is
+    time; its `share` of the time differs too.
 
     Example:
         >>> import tempfile

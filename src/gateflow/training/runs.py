@@ -8,6 +8,7 @@
         model.safetensors              the best weights so far
         metrics.jsonl                  one line per logging interval and validation
         checkpoint/last.safetensors    all that is needed to go on exactly
+        non_finite_step/               the first update whose loss or gradient was not finite, if any
         lock                           held by the process that trains
 
 Nothing in it is a pickle.
@@ -35,6 +36,7 @@ CONTENT = frozenset(
         "flow.html",
         "checkpoint",
         "tensorboard",
+        "non_finite_step",
         "lock",
     }
 )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TensorBoardCurves:
-    """A listener that writes every number of a record under ``train/`` or ``valid/``.
+    """A listener that writes every number of a record under ``train/`` or ``valid/``; a monitor writes its own.
 
     Raises:
         ConfigError: TensorBoard is not installed.
@@ -28,6 +28,8 @@ class TensorBoardCurves:
 
     def record(self, record: Record) -> None:
         """Add one point to each curve."""
+        if record["kind"] == "flow":
+            return
         for name, value in record.items():
             if isinstance(value, int | float) and name not in ("step", "epoch", "seconds"):
                 self.writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
