@@ -58,6 +58,14 @@ def test_omega_of_a_linear_orthogonal_recurrence_is_zero():
     )
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_an_error_that_has_vanished_or_exploded_counts_as_any_other(scale):
+    cell = cells.Elman(I, H)
+    x, s, e = torch.randn(T, B, I), torch.randn(T, B, H), torch.randn(T, B, H)
+    wanted = penalties.omega(cell, x, (s,), (e,))
+    torch.testing.assert_close(penalties.omega(cell, x, (s,), (scale * e,)), wanted)
+
+
 def test_steps_without_error_are_left_out():
     cell = cells.Elman(I, H)
     x, s, e = torch.randn(T, B, I), torch.randn(T, B, H), torch.randn(T, B, H)

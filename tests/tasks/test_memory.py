@@ -1,5 +1,6 @@
 """The long-memory tasks: the baselines are what the data says, and a cell that can remember learns a short one."""
 
+import math
 from functools import partial
 
 import pytest
@@ -107,3 +108,28 @@ def test_a_layer_of_another_size_is_refused():
 def test_a_task_knows_its_steps(task):
     inputs, _ = task.batch(2, torch.Generator().manual_seed(0))
     assert len(inputs) == task.steps
+
+
+def test_clipping_can_be_off_and_its_rate_is_counted():
+    run = partial(train_memory, Adding(6), "elman", hidden_size=4, updates=8, learning_rate=0.1)
+    off, tight, wide = (run(clip_norm=norm) for norm in (math.inf, 1e-6, 1e9))
+    assert (off.clip_rate, tight.clip_rate, wide.clip_rate) == (0, 1, 0)
+    assert off.losses == wide.losses != tight.losses
+
+
+def test_a_penalty_is_learned_and_is_no_part_of_the_losses():
+    def weight_decay(model, inputs, targets):
+        assert inputs.shape[1] == len(targets)
+        return 1e6 * model.layer.weight_hh_l0.square().sum()
+
+    run = partial(train_memory, Adding(6), "elman", hidden_size=4, updates=30, learning_rate=0.01)
+    plain, penalised = run(), run(penalty=weight_decay)
+    assert penalised.losses[0] == plain.losses[0]
+    assert penalised.model.layer.weight_hh_l0.norm() < 0.5 * plain.model.layer.weight_hh_l0.norm()
+
+
+def test_a_gradient_that_is_not_finite_ends_the_training_and_is_said():
+    outcome = train_memory(Adding(6), "elman", hidden_size=4, updates=50, learning_rate=1e30)
+    assert outcome.broken_at == len(outcome.losses) == 11  # the first update, and the clipper's patience
+    assert (outcome.solved_at, outcome.checks) == (None, [])
+    assert math.isnan(outcome.failure)

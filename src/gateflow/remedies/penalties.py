@@ -69,13 +69,19 @@ def omega(cell: Cell, x: Tensor, states: tuple[Tensor, ...], gradients: tuple[Te
         (True, True)
     """
     before = tuple(s.detach().flatten(0, 1).requires_grad_() for s in states)
-    errors = tuple(e.detach().flatten(0, 1) for e in gradients)
+    errors = _scaled([e.detach().flatten(0, 1) for e in gradients])
     after = cell.bind().advance(x.detach().flatten(0, 1), before)
     back = torch.autograd.grad(after, before, errors, create_graph=True)
     reached, started = _norm(back), _norm(errors)
     alive = started > 0
     ratio = torch.where(alive, reached / started.where(alive, 1.0), 1.0)
     return (ratio - 1).square().sum() / x.shape[1]
+
+
+def _scaled(errors: list[Tensor]) -> tuple[Tensor, ...]:
+    """Each row over its largest number: ratios stay, and squares of what vanishes or explodes stay in range."""
+    largest = torch.cat(errors, dim=-1).abs().amax(-1, keepdim=True)
+    return tuple(e / largest.where(largest > 0, 1.0) for e in errors)
 
 
 def _norm(parts: tuple[Tensor, ...]) -> Tensor:
