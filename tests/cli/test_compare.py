@@ -93,3 +93,25 @@ def test_options_of_another_task_are_refused(gateflow):
         result = gateflow("compare", *words, "--updates", 3)
         assert (result.code, result.out) == (2, "")
         assert part in result.err
+
+
+def test_a_training_that_breaks_is_a_row(gateflow):
+    words = (
+        "--task",
+        "adding",
+        "--length",
+        6,
+        "--cells",
+        "elman,gru",
+        "--hidden-size",
+        3,
+        "--updates",
+        20,
+        "--lr",
+        1e30,
+    )
+    result = gateflow("compare", *words, "--seeds", 2)
+    assert result.code == 0, result.err
+    assert [row.split()[0] for row in result.out.splitlines()[-2:]] == ["elman", "gru"]
+    assert "nan ± nan" in result.out
+    assert json.loads(gateflow("compare", *words, "--json").out)[0]["qualities"] == [None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -48,10 +49,13 @@ class Result(NamedTuple):
     reachable: int
 
     def spread(self) -> tuple[float, float]:
-        """Mean and standard deviation over the seeds; the deviation of one seed is 0.
+        """Mean and standard deviation over the seeds; the deviation of one seed is 0, NaN if a training broke.
 
         Example:
             >>> Result("gru", 9, 1, 0.5, [1.0, 3.0], [7, 9], 99).spread()
             (2.0, 1.4142135623730951)
         """
-        return fmean(self.qualities), stdev(self.qualities) if len(self.qualities) > 1 else 0.0
+        mean = fmean(self.qualities)
+        if not math.isfinite(mean):
+            return mean, math.nan
+        return mean, stdev(self.qualities) if len(self.qualities) > 1 else 0.0
