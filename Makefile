@@ -1,10 +1,10 @@
-# make demo · make test · make check · make check-native · make bench: each sets itself up in .venv first.
+# make demo · make test · make check · make check-native · make bench · make published: each sets itself up in .venv first.
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test check check-native bench clean
+.PHONY: setup demo test check check-native bench published clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,10 @@ check-native: setup
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# Results of 1997 again: how many sequences an LSTM needs for two tasks of long memory.
+published: setup
+	$(BIN)/python -m benchmarks.published $(ARGS)
 
 $(STAMP)-bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
