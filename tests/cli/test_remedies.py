@@ -16,7 +16,7 @@ def test_a_row_per_remedy_and_what_they_say(gateflow):
     assert result.code == 0, result.err
     title, head, *rows = result.out.splitlines()
     assert title.startswith("TemporalOrder, 10 steps.")
-    assert head.split() == "candidate horizon then solved at update error rate clipped".split()
+    assert head.split() == "candidate horizon then solved at update error rate clipped, %".split()
     assert [row.split("  ")[0] for row in rows[: len(REMEDIES)]] == [candidate.name for candidate in REMEDIES]
     assert all("0 of 2" in row for row in rows[: len(REMEDIES)])
     assert rows[len(REMEDIES)].startswith("Of ")

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def print_study(task: MemoryTask, trainings: Sequence[Training], gradients: bool) -> None:
     """One row per candidate; `gradients` adds what was measured before training beside the horizon."""
     lag = probed_lag(task)
-    columns = ["candidate", "horizon", "then", "solved", "at update", task.metric, "clipped"]
+    columns = ["candidate", "horizon", "then", "solved", "at update", task.metric, "clipped, %"]
     columns[2:2] = ["‖∂E/∂W_hh‖", f"left at {lag}", "far share"] if gradients else []
     title = f"{type(task).__name__}, {task.steps} steps. Horizon: steps back at which 1 % of the gradient is left, "
     title += "before training and then."
     if gradients:
-        title += f" Before training too: the norm of the usual gradient, what is left {lag} steps back, and the share "
-        title += "of the terms of Equation (1) from 40 % of the steps or farther."
+        title += f" Before training too, medians: the norm of the usual gradient, what is left {lag} steps back, and "
+        title += "the share of the terms of Equation (1) from 40 % of the steps or farther."
     print_table(columns, [_row(row, gradients) for row in rows(trainings)], title=title)
     for line in foretold(trainings, lag):
         typer.echo(line)
@@ -59,16 +59,16 @@ def in_words(training: Training) -> str:
 
 def _row(row: Row, gradients: bool) -> list[str]:
     before, trainings = [t.before for t in row.trainings], row.trainings
-    measured = ([getattr(b, name) for b in before] for name in ("gradient_norm", "left", "far_share"))
+    measured = [median(getattr(b, name) for b in before) for name in ("gradient_norm", "left", "far_share")]
     return [
         row.candidate,
         between([b.horizon for b in before]),
-        *(between(values) for values in measured if gradients),
+        *(f"{value:.1e}" for value in measured if gradients),
         between([t.horizon for t in trainings if t.horizon is not None]),
         f"{len(row.solved)} of {len(trainings)}" + (f", {row.broken} not finite" if row.broken else ""),
         f"{median(row.solved):,.0f}" if row.solved else "–",
         between([t.failure for t in trainings if not math.isnan(t.failure)]),
-        between([t.clip_rate for t in trainings]),
+        between([round(100 * t.clip_rate) for t in trainings]),
     ]
 
 
@@ -77,7 +77,7 @@ def between(values: Sequence[float]) -> str:
 
     Example:
         >>> between([7, 7]), between([0.0123, 0.5]), between([])
-        ('7', '0.012 to 0.5', '–')
+        ('7', '0.012–0.5', '–')
     """
     low, high = (f"{value:.2g}" for value in (min(values), max(values))) if values else ("–", "–")
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else f"{low}–{high}"
