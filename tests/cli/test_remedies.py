@@ -28,6 +28,7 @@ def test_ways_to_begin_have_the_gradient_beside_them(gateflow):
     assert result.code == 0, result.err
     assert "‖∂E/∂W_hh‖" in result.out
     assert "left at 4" in result.out
+    assert "saturated, %" in result.out
     assert all(candidate.name in result.out for candidate in INITIAL_WEIGHTS)
     assert "mean squared error" in result.out
 

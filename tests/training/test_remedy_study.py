@@ -24,7 +24,7 @@ def _reference():
         yield
 
 
-@pytest.mark.parametrize("gain", [0.3, 3.0])
+@pytest.mark.parametrize("gain", [0.3, 5.0])
 def test_the_report_against_one_autograd_per_step(gain):
     """`∂E/∂s_k` and `∂⁺s_k/∂W` from a loop in which each step has a copy of state and weights to itself."""
     task, H, B = TemporalOrder(20), 5, 3
@@ -49,6 +49,9 @@ def test_the_report_against_one_autograd_per_step(gain):
     assert found.horizon == int((decay > 0.01).nonzero().max())
     assert found.left == pytest.approx(float(decay[9]), rel=1e-6)
     assert found.far_share == pytest.approx(float(norms[:12].sum() / norms.sum()), rel=1e-6)  # the first 60 % of 20
+    saturated = torch.stack(states[1:]).abs() > 0.95
+    assert found.saturated == pytest.approx(float(saturated.double().mean()), rel=1e-6)
+    assert bool(saturated.any()) == (gain == 5.0)
     assert found.gradient_norm == pytest.approx(float(terms.sum(0).norm()), rel=1e-6)
 
 
@@ -99,7 +102,7 @@ def test_the_lag_is_that_of_the_nearer_symbol():
 
 
 def training(candidate, horizon, norm, solved_at, seed=0):
-    before = InitReport(horizon, 0.1, 0.1, norm)
+    before = InitReport(horizon, 0.1, 0.1, norm, None)
     return Training(candidate, seed, before, 10, solved_at, None, 0.0, 0.0, horizon)
 
 

@@ -23,12 +23,12 @@ def print_study(task: MemoryTask, trainings: Sequence[Training], gradients: bool
     """One row per candidate; `gradients` adds what was measured before training beside the horizon."""
     lag = probed_lag(task)
     columns = ["candidate", "horizon", "then", "solved", "at update", task.metric, "clipped, %"]
-    columns[2:2] = ["‖∂E/∂W_hh‖", f"left at {lag}", "far share"] if gradients else []
+    columns[2:2] = ["‖∂E/∂W_hh‖", f"left at {lag}", "far share", "saturated, %"] if gradients else []
     title = f"{type(task).__name__}, {task.steps} steps. Horizon: steps back at which 1 % of the gradient is left, "
     title += "before training and then."
     if gradients:
-        title += f" Before training too, medians: the norm of the usual gradient, what is left {lag} steps back, and "
-        title += "the share of the terms of Equation (1) from 40 % of the steps or farther."
+        title += f" Before training too, medians: the norm of the usual gradient, what is left {lag} steps back, the "
+        title += "share of the terms of Equation (1) from 40 % of the steps or farther, and of a tanh beyond ±0.95."
     print_table(columns, [_row(row, gradients) for row in rows(trainings)], title=title)
     for line in foretold(trainings, lag):
         typer.echo(line)
@@ -60,10 +60,12 @@ def in_words(training: Training) -> str:
 def _row(row: Row, gradients: bool) -> list[str]:
     before, trainings = [t.before for t in row.trainings], row.trainings
     measured = [median(getattr(b, name) for b in before) for name in ("gradient_norm", "left", "far_share")]
+    saturated = [b.saturated for b in before if b.saturated is not None]
+    measured = [*(f"{value:.1e}" for value in measured), f"{100 * median(saturated):.0f}" if saturated else "–"]
     return [
         row.candidate,
         between([b.horizon for b in before]),
-        *(f"{value:.1e}" for value in measured if gradients),
+        *(measured if gradients else ()),
         between([t.horizon for t in trainings if t.horizon is not None]),
         f"{len(row.solved)} of {len(trainings)}" + (f", {row.broken} not finite" if row.broken else ""),
         f"{median(row.solved):,.0f}" if row.solved else "–",

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Generator, Tensor, nn
 
-from gateflow.flow import reach, terms
+from gateflow.flow import gates, reach, terms
 from gateflow.tasks.memory import MemoryTask
 from gateflow.tasks.memory_training import Outcome
 from gateflow.training.budget import TRIAL
@@ -30,12 +30,14 @@ class InitReport:
         far_share: the part of the norms of the terms of Equation (1) that comes from at least 40 % of the length away;
             with a loss at the last step alone, from the first 60 % of the steps.
         gradient_norm: `‖∂E/∂W_hh‖`, what monitors of training usually show.
+        saturated: the largest share of a tanh beyond ±0.95; none without a tanh.
     """
 
     horizon: int
     left: float
     far_share: float
     gradient_norm: float
+    saturated: float | None
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,14 @@ def init_report(model: nn.Module, task: MemoryTask, batch_size: int) -> InitRepo
 
     reached = reach(model, inputs, loss, targets=SAMPLED, floor=0.0)
     summed = terms(model, inputs, loss, targets=SAMPLED)
+    seen = (a for layer in gates(model, inputs, loss).layers.values() for a in layer.activations.values())
     near = task.steps - round(0.6 * task.steps) - 1
     return InitReport(
         reached.horizon,
         max(layer.left_at(probed_lag(task)) for layer in reached.layers.values()),
         max(layer.beyond(near) for layer in summed.layers.values()),
         max(layer.gradient_norm for layer in summed.layers.values()),
+        max((a.high for a in seen if a.kind == "tanh"), default=None),
     )
 
 
