@@ -101,6 +101,38 @@ def test_findings_come_first_with_evidence_remedy_code_and_source(report, text):
     assert said.index(report.findings[0].says) < said.index("How far the gradient reaches")
 
 
+def test_a_finding_of_several_layers_is_one_card_with_the_numbers_of_each():
+    report = diagnosed(nn.LSTM(3, 6, num_layers=3), steps=40, needed_lag=30)
+    halves = [finding for finding in report.findings if finding.name == "short-half-life"]
+    assert len(halves) == 3
+    text = page(report)
+    (card,) = re.findall(r"<article(?:(?!</article>).)*short half life.*?</article>", text, re.S)
+    assert all(finding.where in card and finding.says in card for finding in halves)
+    assert card.count("and in 2 more") == 1
+    assert " ".join(" ".join(Parsed(text).words).split()).startswith(
+        "Gradient flow of LSTM Gradient flow of LSTM l0 to l2:"
+    )
+
+
+def test_a_number_that_there_is_not_is_no_evidence_on_the_page():
+    report = diagnosed(window=5)
+    (finding,) = (finding for finding in report.findings if finding.name == "window-too-short")
+    assert math.isnan(finding.evidence["needed lag"])
+    assert ">nan<" not in page(report).replace(" ", "").replace("\n", "")
+    assert "nan" not in " ".join(Parsed(page(report)).words).split()
+
+
+def test_the_horizon_is_drawn_beside_the_loss_if_it_was_watched():
+    records = [{"step": 1, "loss": 5.0, "horizon": 7}, {"step": 2, "loss": 4.0}, {"step": 3, "loss": 3.0, "horizon": 9}]
+    text = page(diagnosed(history=records))
+    (figure,) = figures(text)["How it went in training"]
+    assert [(line["name"], line["x"], line["y"]) for line in figure["data"]] == [
+        ("horizon", [1, 3], [7, 9]),
+        ("loss", [1, 2, 3], [5.0, 4.0, 3.0]),
+    ]
+    assert "How it went in training" not in figures(page(diagnosed(history=records[:2])))
+
+
 def test_the_heatmap_is_the_reach_as_shares_of_its_diagonal(report, text):
     layer = report.reach.layers["l0"]
     shares = (layer.norms / layer.norms.diagonal().T[:, None]).clamp(min=layer.decay.floor).log10().nanmean(-1)

@@ -36,7 +36,7 @@ class Report(Printable):
         lyapunov: none for 16-bit models, whose Jacobians are too coarse.
         terms: of `weight_hh`, for a sample of targets; none if no cell has one, or it was too much work.
         what_if: other initial weights on the same batch; none if it was not asked for or cannot be.
-        context: sizes, cells, steps, rows, loss, needed lag, window, seconds, tokens.
+        context: sizes, cells, steps, rows, loss, needed lag, window, seconds, tokens, history.
     """
 
     findings: tuple[Finding, ...]
@@ -126,7 +126,7 @@ def diagnose(
         case = examine(model, batch, loss, **options, **more)
         with without_autocast(model):
             table = what_if(model, batch, loss, **options) if compare else None
-    context = _context(case, tokens) | {"seconds": time.perf_counter() - began}
+    context = _context(case, tokens) | {"seconds": time.perf_counter() - began, "history": list(case.history)}
     return Report(_judged(case), case.reach, case.lyapunov, case.gates, case.terms, table, context)
 
 

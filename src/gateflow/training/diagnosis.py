@@ -23,7 +23,7 @@ ROWS, SHORTEST, LONGEST, SAMPLED = 8, 64, 512, 32
 
 
 def diagnose_run(run: Run, text: Path | None = None, needed_lag: int | None = None) -> Report:
-    """What keeps the gradients of a run from reaching farther, its window and the clipping of its training included.
+    """What keeps the gradients of a run from reaching farther, its window and the course of its training included.
 
     The text is read in stretches longer than the window, each from an empty state and without truncation: so it shows
     what would arrive from beyond the window.
@@ -35,7 +35,8 @@ def diagnose_run(run: Run, text: Path | None = None, needed_lag: int | None = No
     """
     model, tokenizer, window = load_model(run), load_tokenizer(run), run.config().training.window
     batch = _batch(run, tokenizer, text, looking_back(max(window, needed_lag or 0)))
-    records = [record for record in MetricsLog(run.metrics_file).read() if record.get("clipped") is not None]
+    history = [record for record in MetricsLog(run.metrics_file).read() if record["kind"] != "valid"]
+    records = [record for record in history if record.get("clipped") is not None]
     report = diagnose(
         model,
         batch,
@@ -43,6 +44,7 @@ def diagnose_run(run: Run, text: Path | None = None, needed_lag: int | None = No
         needed_lag=needed_lag,
         window=window,
         clip_history=records,
+        history=history,
         tokens=[_spelled(tokenizer, token) for token in batch[0][:, 0].tolist()],
     )
     more = {"title": f"Gradient flow of {run.path.resolve().name}", "clip_history": records}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from gateflow.flow.budget import Sampling
 from gateflow.flow.finding import Finding
 from gateflow.flow.report.clipping import clipping
+from gateflow.flow.report.course import course
 from gateflow.flow.report.decay import decay, shares
 from gateflow.flow.report.figure import Figure
 from gateflow.flow.report.heatmap import grows, heatmap
@@ -46,7 +48,7 @@ class Content:
     subtitle: str
     verdict: str
     facts: Sequence[Fact]
-    findings: Sequence[Finding]
+    findings: Sequence[Sequence[Finding]]
     sections: Sequence[Section]
     what_if: WhatIf | None
     glossary: Mapping[str, str]
@@ -61,8 +63,8 @@ def content(report: Report) -> Content:
         subtitle=subtitle(report),
         verdict=verdict(report),
         facts=facts(report),
-        findings=report.findings,
-        sections=[section for section in [*sections, _clipping(report)] if section.figures],
+        findings=_alike(report.findings),
+        sections=[section for section in [*sections, _course(report), _clipping(report)] if section.figures],
         what_if=report.what_if,
         glossary=GLOSSARY,
         maker=f"gateflow {version('gateflow')}",
@@ -106,9 +108,23 @@ def _half_lives(report: Report) -> Section:
     return Section("How long units remember", READING["half-lives"], [figure for figure in figures if figure])
 
 
+def _course(report: Report) -> Section:
+    figure = course(report.context.get("history") or ())
+    return Section("How it went in training", READING["course"], [figure] if figure else [])
+
+
 def _clipping(report: Report) -> Section:
     figure = clipping(report.context.get("clip_history") or ())
     return Section("What clipping did in training", READING["clipping"], [figure] if figure else [])
+
+
+def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings that differ in nothing but the layer stand together."""
+
+    def remedy(finding: Finding) -> tuple[str, ...]:
+        return finding.severity, finding.name, finding.remedy, finding.code, finding.source
+
+    return [list(group) for _, group in groupby(findings, key=remedy)]
 
 
 def _joined(*parts: str | Sampling) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from gateflow.flow.layer_reach import LayerReach
 
@@ -28,11 +30,22 @@ class Fact:
 def subtitle(report: Report) -> str:
     """What was measured."""
     c = report.context
-    layers = [f"{title}: {c['cells'][title]} of {size} units" for title, size in c["hidden_sizes"].items()]
+    layers = [
+        _layers(*kind, list(titles)) for kind, titles in groupby(c["hidden_sizes"], key=lambda title: _kind(c, title))
+    ]
     rest = f" and {len(layers) - _NAMED} more" if len(layers) > _NAMED else ""
     batch = f"{c['rows']} sequence{'' if c['rows'] == 1 else 's'} of {_steps(c['steps'])}"
     measured = f"Measured on {batch}, {c['dtype']}, loss {c['loss']:.4g}, in {c['seconds']:.1f} seconds."
     return f"{', '.join(layers[:_NAMED])}{rest}. {measured}"
+
+
+def _kind(context: Mapping[str, Any], title: str) -> tuple[str, int]:
+    return context["cells"][title], context["hidden_sizes"][title]
+
+
+def _layers(cell: str, size: int, titles: list[str]) -> str:
+    named = titles[0] if len(titles) == 1 else f"{titles[0]} to {titles[-1]}"
+    return f"{named}: {cell} of {size} units{'' if len(titles) == 1 else ' each'}"
 
 
 def verdict(report: Report) -> str:
@@ -55,7 +68,8 @@ def facts(report: Report) -> list[Fact]:
         found.append(Fact(_steps(c["window"]), "training window", "across its border no gradient is sent"))
     if report.lyapunov:
         slowest = max(report.lyapunov.layers.values(), key=lambda layer: layer.largest)
-        found.append(Fact(f"{slowest.largest:+.3f}", "largest exponent", f"{slowest.regime}, per step"))
+        regime = slowest.regime.replace("neither", "neither vanishing nor exploding")
+        found.append(Fact(f"{slowest.largest:+.3f}", "largest exponent", f"per step: {regime}"))
     if report.terms:
         means = "relative error of the terms' sum against autograd's own gradient"
         found.append(Fact(f"{report.terms.error:.0e}", "self-check", means))
