@@ -164,6 +164,14 @@ def test_the_sick_are_found(name):
     assert any(figure in found[name].says for figure in "0123456789")
 
 
+def test_a_flat_loss_is_not_laid_at_the_rate_where_a_layer_is_cut_off():
+    model, batch, _, options = SICK["deep-stack"]()
+    flat = [{"loss": 7.06 - k / 1e4} for k in range(9)]
+    found = {finding.name for finding in flow.diagnose(model, batch, compare=False, history=flat, **options).findings}
+    assert "deep-stack" in found
+    assert "not-the-gradient" not in found
+
+
 def _exists(code):
     """Whatever names of this library and flags of its command line a remedy uses, there are."""
     names = re.findall(r"gateflow((?:\.\w+)+)", code)

@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 
 from gateflow.flow.finding import Finding, chrono
+from gateflow.flow.rules import depth, saturation
 from gateflow.flow.rules.case import Case
 
 __all__ = ["collapsed_horizon", "flat_loss", "not_the_gradient", "unstable_horizon"]
+
+_MAY_BE = (depth.no_gradient, depth.deep_stack, saturation.saturated_units)
 
 _OWN = "Own measurement: adding and temporal order over 100 steps, see the documentation of the flow instruments"
 
@@ -23,9 +26,12 @@ def flat_loss(losses: Sequence[float]) -> bool:
 
 
 def not_the_gradient(case: Case) -> Iterator[Finding]:
-    """A warning where the loss stands still though more than 1 % of the gradient is left at the lag."""
+    """A warning where the loss stands still though more than 1 % of the gradient is left at the lag.
+
+    Not where a layer gets next to none of it, or is saturated: then it may be the gradient.
+    """
     losses = case.series("loss")
-    if not flat_loss(losses) or case.left <= 0.01:
+    if not flat_loss(losses) or case.left <= 0.01 or any(found for rule in _MAY_BE for found in rule(case)):
         return
     says = f"The loss stands still ({losses[0]:.3g} to {losses[-1]:.3g}), and {case.left:.0%} of the gradient is left "
     says += f"{case.lag} steps back: it is not for want of reach."
