@@ -46,7 +46,10 @@ def toolchain() -> Toolchain:
     Raises:
         BuildError: There is none, or it cannot build a trial of ten lines.
     """
-    return _toolchain(os.environ.get("CXX", ""), os.environ.get("PATH", ""))
+    found = _toolchain(os.environ.get("CXX", ""), os.environ.get("PATH", ""), os.environ.get("GATEFLOW_CACHE", ""))
+    if isinstance(found, str):
+        raise BuildError(found)
+    return found
 
 
 def build(source: str, *, extra_flags: tuple[str, ...] = ()) -> Path:
@@ -80,16 +83,20 @@ def load(library: Path) -> ctypes.CDLL:
 
 
 @functools.cache
-def _toolchain(cxx: str, path: str) -> Toolchain:
+def _toolchain(cxx: str, path: str, cache: str) -> Toolchain | str:
+    """What has been found out for this environment, or why there is none: it is asked before every run."""
     problem: BuildError | None = None
-    for candidate in candidates(cxx, path):
-        try:
-            load(_build(candidate, TRIAL, ()))
-        except BuildError as found:
-            problem = found
-        else:
-            return candidate
-    raise BuildError(f"the C++ compiler found cannot build kernels: {problem}")
+    try:
+        for candidate in candidates(cxx, path):
+            try:
+                load(_build(candidate, TRIAL, ()))
+            except BuildError as found:
+                problem = found
+            else:
+                return candidate
+    except BuildError as none_found:
+        return str(none_found)
+    return f"the C++ compiler found cannot build kernels: {problem}"
 
 
 def _build(tools: Toolchain, source: str, extra_flags: tuple[str, ...]) -> Path:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from gateflow.cells import Cell
+from gateflow.compiler.blocks import empty
 from gateflow.compiler.build import build, load
 from gateflow.compiler.emit_cpp import WIDTHS, emit
-from gateflow.compiler.plan import Kind, Plan, Row, Term
+from gateflow.compiler.plan import Kind, Plan, Term
 from gateflow.compiler.programs import Programs
 
 __all__ = ["REALS", "Kernel", "Lines", "Loop", "Prepared", "Span"]
@@ -101,6 +102,14 @@ class Kernel:
         return Loop(getattr(self.programs, name), library, name, dtype)
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """For given sizes: each row's tensor, the byte where it begins, whether all lines are one; columns of tensors."""
+
+    places: list[tuple[str, int, bool]]
+    columns: dict[str, int]
+
+
 class Loop:
     """One loop over time as a function of tensors."""
 
@@ -110,6 +119,7 @@ class Loop:
         self._subnormals = library.subnormals_are_zero
         self._lanes = int(library.lanes_of_a_vector())
         self._terms = [term for each in plan.passes for term in each.terms]
+        self.parameters = plan.parameters
 
     def pack(self, weights: Mapping[str, Tensor], sizes: Mapping[str, int], threads: int) -> list[Tensor]:
         """The weights of the loop's products in the order in which the kernel reads them."""
@@ -127,12 +137,13 @@ class Loop:
         self, span: Span, tensors: Mapping[str, Lines], packed: Sequence[Tensor], sizes: Mapping[str, int]
     ) -> Prepared:
         """All arguments of a run; the tensors must outlive it."""
-        own = self._own(span, sizes)
-        groups = -(-span.samples // 4) if self.plan.parameters else 0
-        gathered = torch.zeros(groups, len(self.plan.parameters), sizes["H"], dtype=self.dtype)
-        places = array("q")
-        for row in self.plan.rows:
-            places.extend(self._place(row, own.get(row.tensor) or tensors[row.tensor], sizes))
+        own, layout = self._own(span, sizes), self._layout(tuple(sizes.items()))
+        groups = -(-span.samples // 4) if self.parameters else 0
+        gathered = torch.zeros(groups, len(self.parameters), sizes["H"], dtype=self.dtype)
+        places, at = array("q"), {n: _addresses(own.get(n) or tensors[n]) for n in layout.columns}
+        for tensor, offset, fixed in layout.places:
+            base, start, stride, origin = at[tensor]
+            places.extend((base + offset, start, 0 if fixed else stride, origin))
         weights = array("q", [w.data_ptr() for w in packed])
         saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
         call = array("q", [span.steps, span.samples, span.first, span.last, span.reverse, span.threads])
@@ -155,19 +166,20 @@ class Loop:
 
     def columns(self, tensor: str, sizes: Mapping[str, int]) -> int:
         """How many numbers a line of a tensor has."""
-        return sum(sizes[width] for width in self.plan.columns(tensor))
+        return self._layout(tuple(sizes.items())).columns.get(tensor, 0)
+
+    @functools.cache  # noqa: B019  (loops live as long as the process)
+    def _layout(self, widths: tuple[tuple[str, int], ...]) -> _Layout:
+        sizes, item = dict(widths), self.dtype.itemsize
+        places = [(r.tensor, r.begin(sizes) * item, r.kind is Kind.FIXED) for r in self.plan.rows]
+        names = dict.fromkeys(row.tensor for row in self.plan.rows)
+        return _Layout(places, {n: sum(sizes[width] for width in self.plan.columns(n)) for n in names})
 
     def _own(self, span: Span, sizes: Mapping[str, int]) -> dict[str, Lines]:
         """Rows that only this loop uses: one line per sample, or as many as a chunk of steps has."""
         lines = {"scratch": span.samples, "number": span.samples, "hoisted": span.samples * _steps_ahead(span)}
-        names = {row.tensor for row in self.plan.rows} & lines.keys()
-        return {n: Lines(torch.empty(lines[n], self.columns(n, sizes), dtype=self.dtype)) for n in names}
-
-    def _place(self, row: Row, lines: Lines, sizes: Mapping[str, int]) -> tuple[int, int, int, int]:
-        offset = row.begin(sizes) * self.dtype.itemsize
-        stride = 0 if row.kind is Kind.FIXED else lines.tensor.stride(0)
-        start = 0 if lines.start is None else lines.start.data_ptr()
-        return lines.tensor.data_ptr() + offset, start, stride, lines.origin
+        columns = self._layout(tuple(sizes.items())).columns
+        return {n: Lines(empty(lines[n], columns[n], self.dtype)) for n in lines.keys() & columns.keys()}
 
     def _packed(self, term: Term, weights: Mapping[str, Tensor], sizes: Mapping[str, int], threads: int) -> Tensor:
         first = term.weights[0][0]
@@ -180,7 +192,7 @@ class Loop:
             for w in block
         ]
         blocks = -(-units // self._lanes)
-        panels = torch.empty(blocks * sum(depths) * term.count * self._lanes, dtype=self.dtype)
+        panels = empty(blocks, sum(depths) * term.count * self._lanes, self.dtype)
         strides = (1, width) if first.transposed else (width, 1)
         from_, columns = array("q", starts), array("q", depths)
         matrices = array(
@@ -190,6 +202,10 @@ class Loop:
             ctypes.c_void_p(matrices.buffer_info()[0]), ctypes.c_void_p(panels.data_ptr()), ctypes.c_int64(threads)
         )
         return panels
+
+
+def _addresses(lines: Lines) -> tuple[int, int, int, int]:
+    return lines.tensor.data_ptr(), _address(lines.start), lines.tensor.stride(0), lines.origin
 
 
 def _steps_ahead(span: Span) -> int:

@@ -7,6 +7,7 @@ not grow with the length of the sequences.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,9 +15,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gateflow.compiler.blocks import empty
 from gateflow.compiler.graph import Weight
 from gateflow.compiler.kernel import Kernel, Lines, Loop, Span
 from gateflow.compiler.plan import Kind, Row
+from gateflow.compiler.programs import Programs
 from gateflow.recurrence.shares import shares
 
 __all__ = ["Gradients", "Sequences"]
@@ -93,8 +96,10 @@ class Sequences:
             way back needs beside them, if `keep`.
         """
         loop = self.loop("train" if keep else "infer")
-        self.histories = [self.x.new_empty(self.x.shape[0], s.shape[1]) for s in self.states]
-        saved = self.x.new_empty(self.x.shape[0], loop.columns("saved", self.sizes)) if keep else None
+        lines, dtype = self.x.shape[0], self.x.dtype
+        output, *others = (s.shape[1] for s in self.states)
+        self.histories = [self.x.new_empty(lines, output), *(empty(lines, size, dtype) for size in others)]
+        saved = empty(lines, loop.columns("saved", self.sizes), dtype) if keep else None
         tensors = self.known() | ({} if saved is None else {"saved": Lines(saved)})
         packed = self.pack(loop)
         if self.steps:
@@ -145,7 +150,7 @@ class Sequences:
         """Lines for one chunk, in the memory that the chunk before has used for the same."""
         flat = self.buffers.get(name)
         if flat is None or flat.numel() < lines * columns:
-            flat = self.buffers[name] = self.x.new_empty(lines * columns)
+            flat = self.buffers[name] = empty(lines, columns, self.x.dtype).flatten()
         return flat[: lines * columns].view(lines, columns)
 
     def factor(self, matrix: Tensor) -> Tensor:
@@ -245,6 +250,26 @@ class _Piece:
     columns: slice
     operand: Row
 
+    def goes_on_with(self, weight: Weight, columns: slice, operand: Row) -> bool:
+        """Whether another block continues this one, in the weight and in the gradients."""
+        same = self.weight.name == weight.name and self.operand == operand
+        return same and self.weight.block + self.blocks == weight.block and self.columns.stop == columns.start
+
+
+@functools.cache
+def _pieces(programs: Programs, widths: tuple[tuple[str, int], ...]) -> list[_Piece]:
+    """The products that give the gradients of the weights."""
+    pieces, sizes = list[_Piece](), dict(widths)
+    for delta in programs.backward_graph.deltas:
+        row, operand = programs.delta_row(delta), programs.operand_row(delta)
+        columns = slice(row.begin(sizes), row.begin(sizes) + sizes[row.width])
+        last = pieces[-1] if pieces else None
+        if last and last.goes_on_with(delta.weight, columns, operand):
+            last.blocks, last.columns = last.blocks + 1, slice(last.columns.start, columns.stop)
+        else:
+            pieces.append(_Piece(delta.weight, 1, columns, operand))
+    return pieces
+
 
 class _WayBack:
     """One run of the backward loop, with the gradients that it adds up chunk by chunk."""
@@ -260,6 +285,7 @@ class _WayBack:
     ):
         self.forward, self.saved, self.d_output, self.wanted = run, saved, d_output, wanted
         self.loop, self.sizes = run.loop("backward"), run.sizes
+        self.pieces = _pieces(self.programs, tuple(self.sizes.items()))
         self.carries = [
             torch.zeros_like(s) if d is None else d.clone(memory_format=torch.contiguous_format)
             for d, s in zip(d_finals, run.states, strict=True)
@@ -277,7 +303,7 @@ class _WayBack:
             for first, last in run._chunks():
                 chunk = self._chunk_tensors(first, last)
                 vectors = run._run(self.loop, first, last, known | chunk, packed)
-                for name, gradient in zip(self.loop.plan.parameters, vectors, strict=True):
+                for name, gradient in zip(self.loop.parameters, vectors, strict=True):
                     if name in self.wanted:
                         self.d_weights[name] += gradient
                 self._weights(chunk, first, last)
@@ -285,7 +311,7 @@ class _WayBack:
         return Gradients(self.d_x, self.d_weights, self.carries)
 
     @property
-    def programs(self):
+    def programs(self) -> Programs:
         """The cell's programs."""
         return self.forward.kernel.programs
 
@@ -296,9 +322,8 @@ class _WayBack:
     def _chunk_tensors(self, first: int, last: int) -> dict[str, Lines]:
         run = self.forward
         begin, end = run._lines(first, last)
-        names = {row.tensor for row in self.loop.plan.rows} & {"delta", "operand", "d_x"}
-        columns = {name: self.loop.columns(name, self.sizes) for name in names}
-        made = {n: Lines(run.chunk(n, end - begin, size), origin=begin) for n, size in columns.items()}
+        columns = {name: self.loop.columns(name, self.sizes) for name in ("delta", "operand", "d_x")}
+        made = {n: Lines(run.chunk(n, end - begin, size), origin=begin) for n, size in columns.items() if size}
         if self.saved is not None:
             return made | {"saved": Lines(self.saved)}
         return made | self._recomputed(first, last)
@@ -318,26 +343,6 @@ class _WayBack:
         """The loop that computes again what was not kept, its tensors and its packed weights."""
         loop = self.forward.loop("recompute")
         return loop, self.forward.known(), self.forward.pack(loop)
-
-    @cached_property
-    def pieces(self) -> list[_Piece]:
-        """The products that give the gradients of the weights."""
-        pieces: list[_Piece] = []
-        for delta in self.programs.backward_graph.deltas:
-            row, operand = self.programs.delta_row(delta), self.programs.operand_row(delta)
-            begin = row.begin(self.sizes)
-            columns = slice(begin, begin + self.sizes[row.width])
-            last = pieces[-1] if pieces else None
-            if last and self._follows(last, delta.weight, columns, operand):
-                last.blocks, last.columns = last.blocks + 1, slice(last.columns.start, columns.stop)
-            else:
-                pieces.append(_Piece(delta.weight, 1, columns, operand))
-        return pieces
-
-    @staticmethod
-    def _follows(last: _Piece, weight: Weight, columns: slice, operand: Row) -> bool:
-        same = last.weight.name == weight.name and last.operand == operand
-        return same and last.weight.block + last.blocks == weight.block and last.columns.stop == columns.start
 
     def _rows_of(self, piece: _Piece) -> slice:
         height = self.sizes[piece.weight.rows]

@@ -55,15 +55,20 @@ GATEFLOW_INLINE T factor(T value) {
 }
 
 template <class T>
+constexpr int64_t line_of_cache = 64 / sizeof(T);
+
+template <class T>
 struct Operand {
     const T* rows;
     int64_t stride;
     int64_t depth;
 };
 
-// sum[m][u][first gate + c] += operand[m][k] · panel_u[k][c]; starts from zero if `fresh`.
+// sum[m][u][first gate + c] += operand[m][k] · panel_u[k][c]; starts from zero if `fresh`. Meanwhile one line of the cache
+// for each k, from `next` on, comes nearer.
 template <class T, int M, int U, int C>
-__attribute__((noinline)) void multiply(const Operand<T>& operand, const T* panels, T* sum, int64_t sums, bool fresh) {
+__attribute__((noinline)) void multiply(const Operand<T>& operand, const T* panels, const T* next, T* sum, int64_t sums,
+                                        bool fresh) {
     constexpr int L = lanes<T>;
     const int64_t panel = operand.depth * C * L;
     Vec<T> total[M][U][C];
@@ -71,6 +76,7 @@ __attribute__((noinline)) void multiply(const Operand<T>& operand, const T* pane
         for (int u = 0; u < U; ++u)
             for (int c = 0; c < C; ++c) total[m][u][c] = fresh ? Vec<T>{} : load(sum + ((m * U + u) * sums + c) * L);
     for (int64_t k = 0; k < operand.depth; ++k) {
+        __builtin_prefetch(next + k * line_of_cache<T>, 0, 2);
         Vec<T> weight[U][C];
         for (int u = 0; u < U; ++u)
             for (int c = 0; c < C; ++c) weight[u][c] = load(panels + u * panel + (k * C + c) * L);
@@ -86,7 +92,7 @@ __attribute__((noinline)) void multiply(const Operand<T>& operand, const T* pane
 }
 
 template <class T>
-using Multiply = void (*)(const Operand<T>&, const T*, T*, int64_t, bool);
+using Multiply = void (*)(const Operand<T>&, const T*, const T*, T*, int64_t, bool);
 
 template <class T, int M, int U, int C>
 constexpr Multiply<T> fitting() {

@@ -133,17 +133,22 @@ struct Blocks {
 };
 
 template <class Pass, class T, int slots, int... k>
-void products(const Call<T>& call, const Rows<T, slots>& rows, int64_t m, int64_t height, int64_t block,
-              int64_t blocks, T* sum, std::integer_sequence<int, k...>) {
+void products(const Call<T>& call, const Rows<T, slots>& rows, int64_t m, int64_t height, int64_t tile, Blocks own,
+              Blocks now, T* sum, std::integer_sequence<int, k...>) {
+    const int64_t blocks = now.end - now.begin;
     const auto one = [&](auto index) {
         constexpr Term term = Pass::terms[index.value];
         bool fresh = true;
         for (int other = 0; other < index.value; ++other) fresh &= Pass::terms[other].first != term.first;
         const Operand<T> operand{rows.place(term.slot, m, 0), rows.stride[term.slot], term.depth(call.widths)};
-        const T* panels = call.weights[term.weights] + block * operand.depth * term.count * lanes<T>;
+        const int64_t panel = operand.depth * term.count * lanes<T>;
+        const T* panels = call.weights[term.weights];
+        // The weights of the next units are on their way while this tile is computed, each tile sees to a part.
+        const T* next = panels + (now.end < own.end ? now.end : own.begin) * panel;
+        if (tile < blocks * term.count) next += tile * operand.depth * line_of_cache<T>;
         constexpr int most = tile_rows(Pass::sums);
-        multiplication<T, term.count, most>(height, blocks)(operand, panels, sum + term.first * lanes<T>, Pass::sums,
-                                                            fresh);
+        multiplication<T, term.count, most>(height, blocks)(operand, panels + now.begin * panel, next,
+                                                            sum + term.first * lanes<T>, Pass::sums, fresh);
     };
     (one(std::integral_constant<int, k>()), ...);
 }
@@ -182,7 +187,7 @@ void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& s
             // What the equations will read arrives while the product is computed.
             for (int64_t i = 0; i < height; ++i)
                 for (int64_t u = 0; u < blocks; ++u) Pass::fetch(rows, m + i, (block + u) * L);
-            products<Pass>(call, rows, m, height, block, blocks, sum,
+            products<Pass>(call, rows, m, height, tile, own, {block, block + blocks}, sum,
                            std::make_integer_sequence<int, Pass::number_of_terms>());
             for (int64_t u = 0; u < blocks; ++u)
                 points<Pass>(rows, sums, m, height, (block + u) * L, sums.width, sum + u * A * L, blocks * A * L);
