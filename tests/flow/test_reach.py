@@ -5,12 +5,14 @@ import json
 import pytest
 import torch
 from tests.flow.by_hand import reach_of_row
+from tests.oracle import needs_compiler
 from torch import nn
 
 import gateflow
 from gateflow import cells
-from gateflow.flow import reach
+from gateflow.flow import reach, replay
 from gateflow.layers import cells_in
+from gateflow.recurrence import histories
 
 T, LENGTHS = 5, [5, 0, 3]
 
@@ -47,6 +49,20 @@ def test_every_cell_both_directions_two_layers_ragged(name):
     found = reach(model, x, weighted(v, lengths=LENGTHS), floor=0)
     assert list(found.layers) == ["l0", "l0_reverse", "l1", "l1_reverse"]
     assert_reach(found, model, x, v, LENGTHS)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["lstm", "full_gru", "projected_lstm"])
+def test_states_may_come_from_the_kernel(name, monkeypatch):
+    model = gateflow.Recurrent(name, 3, 4, num_layers=2, bidirectional=True, dtype=torch.float64)
+    x, v = torch.randn(T, 3, 3, dtype=torch.float64), torch.randn(T, 3, model.output_size, dtype=torch.float64)
+    asked = []
+    monkeypatch.setattr(replay, "WORTH_A_KERNEL", 1)
+    monkeypatch.setattr(replay, "histories", lambda *args: asked.append(histories(*args)) or asked[-1])
+    found = reach(model, x, weighted(v), floor=0)
+    assert len(asked) == 4
+    assert all(states is not None for states in asked)
+    assert_reach(found, model, x, v, [T] * 3)
 
 
 def test_in_portions_it_is_the_same():

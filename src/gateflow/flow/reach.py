@@ -98,9 +98,9 @@ def reach(
         NonFiniteError: weights or loss are NaN or infinite.
 
     Cost: mostly one matrix product per step, `[targets · B, G · H] × [G · H, H]`. Measured for an LSTM, `T = 128`,
-    `B = 8`, `H = 256`, in backward passes of `torch.nn.LSTM`: 13 with torch's initial weights, where targets soon fall
-    below the floor; 23 with `floor=0`, of which that product takes 14 at the peak of the machine. Layers below another
-    recurrent layer are always followed to the first step.
+    `B = 8`, `H = 256`, one thread, in backward passes of gateflow's LSTM (of `torch.nn.LSTM`): 14 (11) with torch's
+    initial weights, where targets soon fall below the floor; 26 (18) with `floor=0`, of which that product takes 13 at
+    the peak of the machine. Layers below another recurrent layer are always followed to the first step.
 
     Source: Pascanu, Mikolov, Bengio (2013). On the difficulty of training recurrent neural networks. ICML, equations 3
     to 5. arXiv:1211.5063.

@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from gateflow.cells import Cell
+from gateflow.recurrence import histories
 
 __all__ = ["Pass", "replay"]
+
+WORTH_A_KERNEL = 1 << 24
+"""`T · B · I · H` from which on a loop in Python takes longer than a kernel, even if that has to be built."""
 
 State = tuple[Tensor, ...]
 Hold = tuple[Tensor | float, ...] | None
@@ -107,10 +111,18 @@ def replay(
         x, start = x.to(dtype), tuple(part.to(dtype) for part in start)
     done = Pass(name, cell.over(weights), x, start, (), valid, hold, reversed, x, ())
     with torch.autocast(x.device.type, enabled=False):
-        done.states = tuple(torch.stack(parts) for parts in zip(*_states(done), strict=True))
+        done.states = _at_once(done) or tuple(torch.stack(parts) for parts in zip(*_states(done), strict=True))
     done.y = done.states[0][1:].clone().requires_grad_()
     done.final = tuple(part[-1].clone().requires_grad_() for part in done.states)
     return done
+
+
+def _at_once(done: Pass) -> State | None:
+    """All states by the cell's kernel, where it is worth building one and all rows go the same way."""
+    if done.valid is not None or done.hold is not None or done.x.numel() * done.y.shape[-1] < WORTH_A_KERNEL:
+        return None
+    after = histories(done.cell, done.x, done.start)
+    return after and tuple(torch.cat([a[None], b]) for a, b in zip(done.start, after, strict=True))
 
 
 def _states(done: Pass) -> Iterator[State]:

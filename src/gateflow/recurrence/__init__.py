@@ -1,5 +1,6 @@
 """A cell over time: the reference loop that defines it, the vendor kernels, and the choice between them."""
 
+from gateflow.recurrence.compiled import histories
 from gateflow.recurrence.dispatch import Choice, choose, force_path, path_is_forced, prepare, run_layer
 from gateflow.recurrence.explain import Explanation, explain
 from gateflow.recurrence.reference import reverse, unroll
@@ -11,6 +12,7 @@ __all__ = [
     "choose",
     "explain",
     "force_path",
+    "histories",
     "path_is_forced",
     "prepare",
     "reverse",

@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gateflow.cells import Cell
-from gateflow.compiler import kernel_number
+from gateflow.compiler import kernel_number, kernel_numbered
 from gateflow.compiler.build import toolchain
 from gateflow.errors import BuildError, ShapeError
 from gateflow.recurrence import reference
 from gateflow.recurrence.autograd import recurrence
+from gateflow.recurrence.native import Sequences
 
-__all__ = ["obstacle", "run", "transformed"]
+__all__ = ["histories", "obstacle", "run", "transformed"]
 
 State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
@@ -75,6 +76,30 @@ def run(
         outputs.append(layout.padded(made[0]).to(given))
         finals.append(tuple(layout.unsorted(part).to(given) for part in made[len(start) : 2 * len(start)]))
     return outputs, finals
+
+
+def histories(cell: Cell, x: Tensor, state: State) -> State | None:
+    """Every part of the state after each step, `[T, B, size]`, apart from autograd; none where the loops cannot run.
+
+    Args:
+        cell: the equations and weights.
+        x: input `[T, B, I]`.
+        state: the parts of the state before the first step, `[B, size]`.
+
+    Example:
+        >>> from gateflow.cells import LSTM
+        >>> h, c = histories(LSTM(3, 4), torch.zeros(5, 2, 3), (torch.zeros(2, 4), torch.zeros(2, 4)))
+        >>> c.shape
+        torch.Size([5, 2, 4])
+    """
+    weights = {n: w.detach().contiguous() for n, w in cell._parameters.items() if w is not None}
+    one_dtype = {t.dtype for t in (x, *state, *weights.values())} == {x.dtype}
+    number = kernel_number(cell)
+    if not one_dtype or isinstance(number, str) or obstacle(cell, zoneout=False, device=x.device, dtype=x.dtype):
+        return None
+    lines = _Plain(*x.shape[:2]).lines(x.detach())
+    run = Sequences(kernel_numbered(number), lines, weights, [part.detach().contiguous() for part in state])
+    return tuple(lines.view(*x.shape[:2], -1) for lines in run.forward(keep=False)[0])
 
 
 @dataclass(frozen=True)
