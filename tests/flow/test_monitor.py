@@ -299,6 +299,17 @@ def test_a_batch_that_cannot_be_measured_does_not_stop_the_run():
     assert "one step" in monitor.history[0]["skipped"]
 
 
+def test_a_loss_that_is_finite_only_with_dropout_does_not_stop_the_run():
+    class Sharp(Model):
+        def forward(self, x):
+            return super().forward(x) if self.training else super().forward(x) / 0
+
+    model, x = Sharp(), torch.randn(T, B, INPUTS)
+    monitor = Monitor(model)
+    monitor.step(model(x).sum())
+    assert "look for NaN or infinity" in monitor.history[0]["skipped"]
+
+
 def test_it_lets_go():
     model = Model()
     monitor = Monitor(model)
@@ -308,7 +319,9 @@ def test_it_lets_go():
     assert monitor._inputs is None
 
 
-@pytest.mark.parametrize("options", [{"every": 0}, {"budget": 0.0}, {"targets": 0}, {"needed_lag": 0}])
+@pytest.mark.parametrize(
+    "options", [{"every": 0}, {"budget": 0.0}, {"targets": 0}, {"needed_lag": 0}, {"non_finite": "skip"}]
+)
 def test_options_out_of_range(options):
-    with pytest.raises(ConfigError, match="Monitor needs"):
+    with pytest.raises(ConfigError, match="Monitor"):
         Monitor(Model(), **options)

@@ -7,7 +7,7 @@ import inspect
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from gateflow.flow.curves import Curves
 from gateflow.flow.examination import without_autocast
 from gateflow.flow.origin import in_words, origin_of
 from gateflow.flow.reach import Reach, reach
+from gateflow.flow.rules.course import collapsed
 from gateflow.flow.snapshot import random_state, random_state_of, restore, save
 from gateflow.flow.trace import Loss
 from gateflow.layers import cells_in
@@ -100,6 +101,8 @@ class Monitor:
                 "Monitor needs every, targets and needed_lag of at least 1, and a budget above 0 and up to 1; got "
                 f"every={every}, targets={targets}, needed_lag={needed_lag}, budget={budget}"
             )
+        if non_finite not in ("raise", "warn"):
+            raise ConfigError(f"Monitor's non_finite is 'raise' or 'warn', not {non_finite!r}")
         self.model, self.every, self.loss, self.needed_lag = model, every, loss, needed_lag
         self.targets, self.budget, self.folder, self.clock = targets, budget, Path(folder), clock
         self.non_finite, self._broke, self._collapsed = non_finite, False, False
@@ -171,7 +174,7 @@ class Monitor:
                 found = reach(self.model, batch, self.loss, targets=self.targets, seed=self.steps)
             record |= self._figures(found)
             self.curves.add(record, found)
-        except FlowError as error:
+        except (FlowError, NonFiniteError) as error:
             record["skipped"] = str(error)
         self.history.append(record)
 
@@ -218,16 +221,6 @@ class Monitor:
             raise NonFiniteError(text)
         self.history.append({"step": self.steps, "loss": value})
         self._warn(self.history[-1], text)
-
-
-def collapsed(horizons: Sequence[int]) -> bool:
-    """Whether the last two are a third or less of the longest, and that was 10 steps or more.
-
-    Example:
-        >>> collapsed([34, 30, 11, 9]), collapsed([34, 9, 30]), collapsed([9, 1, 1])
-        (True, False, False)
-    """
-    return len(horizons) > 2 and max(horizons) >= 10 and 3 * max(horizons[-2:]) <= max(horizons)
 
 
 def _recurrent_weights(model: nn.Module) -> list[nn.Parameter]:

@@ -9,7 +9,7 @@ from gateflow.flow.finding import Finding, chrono
 from gateflow.flow.rules import depth, saturation
 from gateflow.flow.rules.case import Case
 
-__all__ = ["collapsed_horizon", "flat_loss", "not_the_gradient", "unstable_horizon"]
+__all__ = ["collapsed", "collapsed_horizon", "flat_loss", "not_the_gradient", "unstable_horizon"]
 
 _MAY_BE = (depth.no_gradient, depth.deep_stack, saturation.saturated_units)
 
@@ -61,6 +61,16 @@ def collapsed_horizon(case: Case) -> Iterator[Finding]:
     remedy = "Begin with chrono, the gated start that kept its horizon; a smaller learning rate may help too."
     where = case.farthest.name
     yield Finding("collapsed-horizon", "warning", where, says, evidence, _OWN, remedy, chrono(case.lag))
+
+
+def collapsed(horizons: Sequence[int]) -> bool:
+    """Whether the last two are a third or less of the longest, and that was 10 steps or more.
+
+    Example:
+        >>> collapsed([34, 30, 11, 9]), collapsed([34, 9, 30]), collapsed([9, 1, 1])
+        (True, False, False)
+    """
+    return len(horizons) > 2 and max(horizons) >= 10 and 3 * max(horizons[-2:]) <= max(horizons)
 
 
 def unstable_horizon(case: Case) -> Iterator[Finding]:
