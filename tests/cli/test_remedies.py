@@ -33,6 +33,12 @@ def test_ways_to_begin_have_the_gradient_beside_them(gateflow):
     assert "mean squared error" in result.out
 
 
+def test_a_few_can_be_chosen(gateflow):
+    words = ("--of", "initial-weights", "--only", "lstm, FORGET bias", *TINY, "--seeds", 1, "--json")
+    found = json.loads(gateflow("remedies", *words).out)
+    assert [t["candidate"] for t in found["trainings"]] == [f"LSTM, forget bias {b}" for b in (0, 1, 2, 4)]
+
+
 def test_json_has_every_training(gateflow):
     found = json.loads(gateflow("remedies", "--task", "copy", *TINY, "--seeds", 1, "--json").out)
     assert (found["task"], found["steps"], found["probed_lag"]) == ("Copy", 30, 14)
@@ -77,6 +83,7 @@ def test_what_ends_it_early_costs_nothing_that_was_done(gateflow, monkeypatch, d
     [
         (("--task", "parity"), "--task parity: there are adding, copy, order"),
         (("--of", "cures"), "--of cures: there are remedies, initial-weights"),
+        (("--only", "magic"), "--only magic: there are plain RNN; orthogonal W; "),
         (("--length", 3), "the task needs a length of 10 or more"),
         (("--updates", 3, "--minutes", 1), "--updates or as --minutes"),
         (("--task", "adding", "--length", 1), "the task needs a length of 2 or more"),

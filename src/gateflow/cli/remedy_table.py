@@ -37,8 +37,8 @@ def print_study(task: MemoryTask, trainings: Sequence[Training], gradients: bool
 def as_document(task: MemoryTask, trainings: Sequence[Training]) -> dict[str, Any]:
     """All trainings one by one, and what they say."""
     about = {"task": type(task).__name__, "steps": task.steps, "measure": task.metric, "probed_lag": probed_lag(task)}
-    said = foretold(trainings, probed_lag(task)) if trainings else []
-    return about | {"trainings": [training.to_dict() for training in trainings], "foretold": said}
+    each = [training.to_dict() for training in trainings]
+    return about | {"trainings": each, "foretold": foretold(trainings, probed_lag(task))}
 
 
 def in_words(training: Training) -> str:
