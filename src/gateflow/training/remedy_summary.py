@@ -89,12 +89,17 @@ def _ranked(found: Sequence[Row]) -> str:
     norm = rank_correlation([row.gradient_norm for row in found], success)
     if horizon is None or norm is None:
         return "All candidates did equally well, or began equally: there is nothing to foretell."
-    more = "the horizon tells" if horizon > norm else "the gradient norm tells"
     return (
         f"Rank correlation with the share solved, over {len(found)} candidates: horizon {horizon:+.2f}, ‖∂E/∂W_hh‖ "
-        f"{norm:+.2f}; here {'neither tells' if abs(horizon - norm) < 0.005 else more} more. So few candidates show a "
-        "direction, not a law."
+        f"{norm:+.2f}; here {_tells_more(horizon, norm)}. So few candidates show a direction, not a law."
     )
+
+
+def _tells_more(horizon: float, norm: float) -> str:
+    if abs(abs(horizon) - abs(norm)) < 0.005:
+        return "neither tells more"
+    name, value = max(("horizon", horizon), ("gradient norm", norm), key=lambda pair: abs(pair[1]))
+    return f"the {name} tells more" + (", the smaller the better" if value < 0 else "")
 
 
 def _exceptions(found: Sequence[Row], lag: int) -> Iterator[str]:
