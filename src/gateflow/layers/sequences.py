@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.errors import ShapeError
 
@@ -22,26 +22,22 @@ class Padded:
         data: `[T, B, F]`, zero where a row has ended.
         lengths: `[B]` on the device of `data`; none if every row is `T` long.
         packed: the packed sequence that this was, whose order `restore` follows.
+        places: where its lines lie among the `T · B` rows of `data`.
         batch_first: whether `restore` puts the batch first.
     """
 
     data: Tensor
     lengths: Tensor | None
     packed: PackedSequence | None = None
+    places: Tensor | None = None
     batch_first: bool = False
 
     def restore(self, y: Tensor) -> Tensor | PackedSequence:
         """An output `[T, B, F]` in the form in which the input came, zero where a row has ended."""
-        if self.packed is not None:
-            return self._repack(y)
+        if self.packed is not None and self.places is not None:
+            return self.packed._replace(data=y.flatten(0, 1).index_select(0, self.places))
         y = _blank_padding(y, self.lengths)
         return y.transpose(0, 1) if self.batch_first else y
-
-    def _repack(self, y: Tensor) -> PackedSequence:
-        assert self.packed is not None
-        order, lengths = self.packed.sorted_indices, _lengths_of(self.packed)
-        y = y if order is None else y.index_select(1, order)
-        return self.packed._replace(data=pack_padded_sequence(y, lengths).data)
 
 
 def from_padded(x: Tensor, lengths: Tensor | Sequence[int] | None, batch_first: bool) -> Padded:
@@ -62,9 +58,15 @@ def from_padded(x: Tensor, lengths: Tensor | Sequence[int] | None, batch_first: 
 
 def from_packed(packed: PackedSequence) -> Padded:
     """Takes a packed sequence, sorted or not."""
-    data, lengths = pad_packed_sequence(packed)
-    ragged = bool((lengths != data.shape[0]).any())
-    return Padded(data, lengths.to(data.device) if ragged else None, packed=packed)
+    counts, lines = packed.batch_sizes, packed.data
+    T, B = len(counts), int(counts[0])
+    valid = torch.arange(B) < counts[:, None]  # rows sorted by falling length: those of a step are its first
+    order = torch.arange(B) if packed.sorted_indices is None else packed.sorted_indices.cpu()
+    step, row = valid.nonzero(as_tuple=True)
+    places = (step * B + order[row]).to(lines.device)
+    data = lines.new_zeros(T * B, *lines.shape[1:]).index_copy_(0, places, lines).unflatten(0, (T, B))
+    lengths = torch.empty(B, dtype=torch.int64).index_copy_(0, order, valid.sum(0))
+    return Padded(data, None if bool(valid.all()) else lengths.to(data.device), packed=packed, places=places)
 
 
 def _checked_lengths(lengths: Tensor | Sequence[int], data: Tensor) -> Tensor | None:
@@ -86,9 +88,3 @@ def _blank_padding(data: Tensor, lengths: Tensor | None) -> Tensor:
         return data
     valid = torch.arange(data.shape[0], device=data.device)[:, None] < lengths
     return torch.where(valid[:, :, None], data, 0.0)
-
-
-def _lengths_of(packed: PackedSequence) -> Tensor:
-    """Lengths in the packed (descending) order: row `b` lasts as many steps as have more than `b` rows."""
-    rows = torch.arange(int(packed.batch_sizes[0]))
-    return (packed.batch_sizes[:, None] > rows).sum(0)

@@ -152,7 +152,7 @@ class _Ragged:
 
     def padded(self, lines: Tensor) -> Tensor:
         full = lines.new_zeros(self.steps * len(self.order), lines.shape[1])
-        return full.index_copy(0, self.taken, lines).view(self.steps, len(self.order), lines.shape[1])
+        return full.index_copy_(0, self.taken, lines).view(self.steps, len(self.order), lines.shape[1])
 
     def sorted(self, part: Tensor) -> Tensor:
         return part.index_select(0, self.order)

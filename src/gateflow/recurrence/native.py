@@ -180,11 +180,13 @@ class Sequences:
         return ranges if self.reverse else [(b, a) for a, b in reversed(ranges)]
 
     def _finals(self) -> list[Tensor]:
+        if not self.x.shape[0]:
+            return [start.clone() for start in self.states]
         if self.offsets is None:
             lines = slice(0, self.samples) if self.reverse else slice(self.x.shape[0] - self.samples, None)
-            full = self.steps > 0
-            return [(h[lines] if full else s).clone() for h, s in zip(self.histories, self.states, strict=True)]
-        return [lines[self._last_lines] for lines in self._with_starts]
+            return [history[lines].clone() for history in self.histories]
+        began, last = self._last_lines
+        return [torch.where(began, h[last], s) for h, s in zip(self.histories, self.states, strict=True)]
 
     @cached_property
     def _with_starts(self) -> list[Tensor]:
@@ -197,12 +199,12 @@ class Sequences:
         return torch.tensor(self.begins[1:]) - torch.tensor(self.begins[:-1])
 
     @cached_property
-    def _last_lines(self) -> Tensor:
-        """The line after which each sample ends; those without a step keep their start, which follows the history."""
+    def _last_lines(self) -> tuple[Tensor, Tensor]:
+        """Which samples have a step at all, `[B, 1]`, and the line after which each ends."""
         sample = torch.arange(self.samples)
         length = (self._counts[None] > sample[:, None]).sum(1)
         last = torch.zeros_like(length) if self.reverse else (length - 1).clamp(min=0)
-        return torch.where(length > 0, torch.tensor(self.begins)[last] + sample, self.x.shape[0] + sample)
+        return (length > 0)[:, None], torch.where(length > 0, torch.tensor(self.begins)[last] + sample, 0)
 
     @cached_property
     def _lines_before(self) -> Tensor:
@@ -225,7 +227,7 @@ class Sequences:
     def padded(self, lines: Tensor, grid: Tensor) -> Tensor:
         """Lines as `[T, B, size]`, zeros where a sample has ended."""
         full = lines.new_zeros(self.steps * self.samples, lines.shape[1])
-        return full.index_copy(0, grid, lines).view(self.steps, self.samples, -1)
+        return full.index_copy_(0, grid, lines).view(self.steps, self.samples, -1)
 
     def previous(self, k: int, first: int, last: int) -> list[tuple[slice, Tensor]]:
         """The values of state `k` before the lines of some steps: pieces of the chunk, and the values there."""
