@@ -110,6 +110,9 @@ class Recurrent(Stack):
     def step(self, x: Tensor, state: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
         """One time step for streaming: `x [B, I]` to the output `[B, output_size]` and the new state.
 
+        Without a gradient the weights are kept as the kernel reads them, and taken anew when they change. Changes made
+        through `weight.data` go unseen, as torch does not count them: make them under `torch.no_grad()`.
+
         Raises:
             ConfigError: the layer is bidirectional; its reverse half needs the end of the sequence first.
         """

@@ -24,7 +24,8 @@ def streamed(cell: Cell, weights: Sequence[Tensor], x: Tensor, state: Sequence[T
 
     Args:
         cell: the equations; what is prepared is kept for as long as they live.
-        weights: the cell's weights in the order of its parameters; when they change, they are packed anew.
+        weights: the cell's weights in the order of its parameters; packed anew when torch's version counter says that
+            they have changed.
         x: input `[B, I]`.
         state: the parts of the state, `[B, size]`.
 
