@@ -65,6 +65,10 @@ def test_a_run_as_a_page_with_its_tokens_window_and_clipping(gateflow, trained, 
     assert found["context"]["tokens"][:3] == ["the", "cat", "sat"]
     assert "window-too-short" in {finding["name"] for finding in found["findings"]}
     assert found["context"]["clip_history"][0]["step"] > 0
+    watched, *means = found["context"]["history"]
+    assert (watched["step"], watched["kind"], "loss" in watched) == (1, "flow", False)
+    assert watched["horizon"] >= 0
+    assert all(record["loss"] > 0 for record in means)
     page = out.read_text(encoding="utf-8")
     assert "the task needs 30" in page
     assert "What clipping did" in page

@@ -91,7 +91,7 @@ class Monitor:
         needed_lag: int | None = None,
         writer: Any = None,
         targets: int = 4,
-        budget: float = 0.03,
+        budget: float = 0.02,
         folder: str | Path = "non_finite_step",
         non_finite: Literal["raise", "warn"] = "raise",
         clock: Callable[[], float] = time.perf_counter,

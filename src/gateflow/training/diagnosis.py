@@ -16,7 +16,7 @@ from gateflow.errors import DataError, FlowError, NonFiniteError
 from gateflow.flow import Report, diagnose, reach
 from gateflow.tasks.language_model import LanguageModel
 from gateflow.training.language_model import load_model, load_tokenizer
-from gateflow.training.metrics import MetricsLog
+from gateflow.training.metrics import MetricsLog, Record
 from gateflow.training.runs import Run
 
 ROWS, SHORTEST, LONGEST, SAMPLED = 8, 64, 512, 32
@@ -35,7 +35,7 @@ def diagnose_run(run: Run, text: Path | None = None, needed_lag: int | None = No
     """
     model, tokenizer, window = load_model(run), load_tokenizer(run), run.config().training.window
     batch = _batch(run, tokenizer, text, looking_back(max(window, needed_lag or 0)))
-    history = [record for record in MetricsLog(run.metrics_file).read() if record["kind"] != "valid"]
+    history = [_of_course(record) for record in MetricsLog(run.metrics_file).read() if record["kind"] != "valid"]
     records = [record for record in history if record.get("clipped") is not None]
     report = diagnose(
         model,
@@ -76,6 +76,11 @@ def stretches(tokens: Path, steps: int) -> tuple[Tensor, Tensor]:
     if count < 3:
         raise DataError(f"the text has {count} tokens; to look back takes at least 3. Give a longer one.")
     return next(TokenStream(tokens, max(1, min(ROWS, (count - 1) // steps)), steps).windows())
+
+
+def _of_course(record: Record) -> Record:
+    """A monitor's loss is that of one window; those of the other records are means."""
+    return {name: x for name, x in record.items() if record["kind"] != "flow" or name != "loss"}
 
 
 def _loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

@@ -19,7 +19,7 @@ def course(records: Sequence[Mapping[str, Any]]) -> Figure | None:
         _line("loss", records, "lines", 1, "%{y:.3f}"),
     ]
     traces[1] |= {"yaxis": "y2"}
-    right = axis("loss", overlaying="y", side="right", showgrid=False)
+    right = axis("loss", tickformat=".3g", overlaying="y", side="right", showgrid=False)
     left = axis("horizon (steps)", rangemode="tozero")
     layout = {"xaxis": axis("update"), "yaxis": left, "yaxis2": right, "showlegend": True, "hovermode": "x unified"}
     return Figure("", traces, layout)
