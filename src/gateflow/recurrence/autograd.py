@@ -17,6 +17,7 @@ from torch import Tensor
 from gateflow.compiler import kernel_numbered
 from gateflow.recurrence import reference
 from gateflow.recurrence.native import Sequences
+from gateflow.recurrence.way_back import WayBack
 
 __all__ = ["recurrence"]
 
@@ -89,7 +90,7 @@ def _run_backward(*inputs: Any) -> list[Tensor]:
     run.histories = list(histories)
     names, x = list(run.weights), run.x
     chosen = frozenset(n for n, w in zip(names, wanted[1:], strict=True) if w)
-    gradients = run.backward(saved, d_output, d_finals, chosen, d_x=wanted[0])
+    gradients = WayBack(run, saved, d_output, d_finals, chosen, wanted[0]).run()
     d_x = x.new_empty(0) if gradients.x is None else gradients.x
     return [d_x, *(gradients.weights.get(n, x.new_empty(0)) for n in names), *gradients.states]
 
