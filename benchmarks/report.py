@@ -23,6 +23,9 @@ LEGEND = (
 )
 
 
+BOUND = "At the peak: the same if our products ran at the matrix peak of the machine and all else took no time."
+
+
 def show(results: Results, console: Console) -> None:
     """Prints all that was measured, and why the rest was not."""
     for (mode, precision), figures in groupby(results.figures, lambda f: (f.case.mode, f.case.precision)):
@@ -40,14 +43,16 @@ def show(results: Results, console: Console) -> None:
 
 
 def summary(lines: Iterable[Row]) -> Table:
-    """Target beside reached."""
-    table = Table("", "target", "reached", "", "least favourable", box=None, title="summary", title_justify="left")
+    """Target beside reached, and what could be at most."""
+    columns = ("", "target", "reached", "", "at the peak", "least favourable")
+    table = Table(*columns, box=None, title="summary", title_justify="left", caption=BOUND, caption_justify="left")
     for row in lines:
         sign = "≥" if row.at_least else "≤"
         mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}[row.met]
         reached = "not measured" if row.reached is None else f"{row.reached:.2f}"
         worst = "" if row.worst is None else f"{row.worst:.2f}  {row.where}"
-        table.add_row(row.what, f"{sign} {row.target}", reached, mark, worst)
+        bound = "" if row.bound is None else f"{row.bound:.2f}"
+        table.add_row(row.what, f"{sign} {row.target}", reached, mark, bound, worst)
     return table
 
 

@@ -27,7 +27,10 @@ class Results:
 
 
 class Row(NamedTuple):
-    """One line: `reached` is the mean, `worst` the least favourable figure in it; none if nothing was measured."""
+    """One line: `reached` is the mean, `worst` the least favourable figure in it; none if nothing was measured.
+
+    `bound` is what `reached` would be if the products ran at the matrix peak and all else took no time.
+    """
 
     what: str
     target: float
@@ -35,6 +38,7 @@ class Row(NamedTuple):
     reached: float | None = None
     worst: float | None = None
     where: str = ""
+    bound: float | None = None
 
     @property
     def met(self) -> bool | None:
@@ -75,7 +79,14 @@ def _is(figure: Figure, mode: str, precision: str = "fp32") -> bool:
 
 
 def _against(peer: str, what: str, target: float, figures: Iterable[Figure], cells: Sequence[str]) -> Row:
-    return _mean(what, target, [f for f in figures if f.case.cell in cells], lambda f: f.speedup(peer))
+    chosen = [f for f in figures if f.case.cell in cells]
+    at_peak = _mean(what, target, chosen, lambda f: _at_peak(f, peer))
+    return _mean(what, target, chosen, lambda f: f.speedup(peer))._replace(bound=at_peak.reached)
+
+
+def _at_peak(figure: Figure, peer: str) -> float | None:
+    speedup = figure.speedup(peer)
+    return speedup / figure.peak_share if speedup and figure.peak_share else None
 
 
 def _mean(what: str, target: float, figures: Iterable[Figure], of: Callable[[Figure], float | None]) -> Row:
@@ -87,7 +98,7 @@ def _mean(what: str, target: float, figures: Iterable[Figure], of: Callable[[Fig
 
 def _slowest(what: str, figures: Iterable[Figure]) -> Row:
     row = _against("torch_nn", what, 1, figures, LSTMS)
-    return row._replace(reached=row.worst)
+    return row._replace(reached=row.worst, bound=None)
 
 
 def _at_most(results: Results) -> list[Row]:

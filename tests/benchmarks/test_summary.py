@@ -70,3 +70,12 @@ def test_where_less_is_better():
 
 def test_nothing_measured_is_not_met_and_not_missed():
     assert {row.met for row in rows(Results())} == {None}
+
+
+def test_the_bound_is_what_the_peak_would_give():
+    figures = [
+        figure("gru", SMALL, share=0.5, ours=1.0, torch_nn=2.0),
+        figure("gru", LARGE, share=0.8, ours=1.0, torch_nn=1.2),
+    ]
+    assert row(Results(figures), "GRU").bound == pytest.approx((4.0 * 1.5) ** 0.5)
+    assert row(Results([figure("gru", SMALL, ours=1.0, torch_nn=2.0)]), "GRU").bound is None
