@@ -101,7 +101,7 @@ def outshone_memory(case: Case) -> Iterator[Finding]:
             continue
         cell = case.cell(name)
         norm = float(torch.linalg.matrix_norm(cell.weight_hh.detach().float(), 2))
-        says = f"Ten and more steps back the gradient by c is {ratio:.2f} of that by h: the recurrent matrix (largest "
+        says = f"Ten and more steps back the gradient by c is {ratio:.2g} of that by h: the recurrent matrix (largest "
         says += f"singular value {norm:.1f}) drowns the memory's straight path."
         evidence = {"c to h": ratio, "largest singular value": norm}
         source = "Arpit, Kanuparthi, Kerg, Ke, Mitliagkas, Bengio (2019). h-detach. arXiv:1810.03023"
