@@ -73,7 +73,9 @@ def test_it_builds_a_kernel_and_leaves_no_trace(gateflow, cache):
 def test_it_says_why_kernels_are_not_kept(gateflow, cache):
     cache.mkdir()
     cache.chmod(0o777)
-    assert f"mend it by: chmod 700 {cache}" in facts(gateflow("doctor", "--json"))["kernels"]["remedy"]
+    result = gateflow("doctor", "--json")
+    assert f"mend it by: chmod 700 {cache}" in facts(result)["kernels"]["remedy"]
+    assert result.err == ""
 
 
 def test_a_missing_package_is_broken_and_code_1(gateflow, monkeypatch):

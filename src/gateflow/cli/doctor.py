@@ -18,7 +18,8 @@ def doctor(json: AsJson = False) -> None:
     from gateflow.cli.kernels import kernel_findings
     from gateflow.cli.machine import findings
 
-    found = [*findings(), *kernel_findings()]
+    kernels = kernel_findings()  # first: why kernels are not kept is said once, to whoever builds the first one
+    found = [*findings(), *kernels]
     if json:
         print_json([finding._asdict() for finding in found])
     else:
