@@ -36,7 +36,7 @@ def remedies(
 
     How far the gradient reaches is measured before training; the table puts that beside the outcome. With
     ``--of initial-weights`` nine ways to begin are compared, the gradient clipped at 1, and the usual norm of the
-    gradient stands there too. Ctrl-C shows what is done. About six minutes; adding needs ``--updates 3500``.
+    gradient stands there too. Ctrl-C shows what is done. About ten minutes; adding needs ``--updates 3500``.
 
     Example: `gateflow remedies --of initial-weights --seeds 3`
     """
