@@ -20,11 +20,13 @@ from gateflow.compiler.emit_cpp import WIDTHS, emit
 from gateflow.compiler.plan import Kind, Plan, Term
 from gateflow.compiler.programs import Programs
 
-__all__ = ["REALS", "Kernel", "Lines", "Loop", "Prepared", "Span"]
+__all__ = ["GROUP", "REALS", "Kernel", "Lines", "Loop", "Prepared", "Span"]
 
 REALS = {torch.float32: "float", torch.float64: "double"}
 AHEAD = 256
 """Lines (samples × steps) whose products of the input are computed at once: weights read rarely, results still near."""
+GROUP = 4
+"""Samples whose gradients of a vector are summed together, whatever the threads: as in `recurrence.h`."""
 _CACHE = 1 << 20
 """Bytes that stay in the cache between the way there and the way back."""
 _BUILT_TOGETHER = {"infer": ("infer",), "train": ("train", "backward"), "backward": ("train", "backward")}
@@ -137,8 +139,8 @@ class Loop:
         self, span: Span, tensors: Mapping[str, Lines], packed: Sequence[Tensor], sizes: Mapping[str, int]
     ) -> Prepared:
         """All arguments of a run; the tensors must outlive it."""
-        own, layout = self._own(span, sizes), self._layout(tuple(sizes.items()))
-        groups = -(-span.samples // 4) if self.parameters else 0
+        layout = self._layout(tuple(sizes.items()))
+        own, groups = self._own(span, layout), -(-span.samples // GROUP) if self.parameters else 0
         gathered = torch.zeros(groups, len(self.parameters), sizes["H"], dtype=self.dtype)
         places, at = array("q"), {n: _addresses(own.get(n) or tensors[n]) for n in layout.columns}
         for tensor, offset, fixed in layout.places:
@@ -175,10 +177,10 @@ class Loop:
         names = dict.fromkeys(row.tensor for row in self.plan.rows)
         return _Layout(places, {n: sum(sizes[width] for width in self.plan.columns(n)) for n in names})
 
-    def _own(self, span: Span, sizes: Mapping[str, int]) -> dict[str, Lines]:
+    def _own(self, span: Span, layout: _Layout) -> dict[str, Lines]:
         """Rows that only this loop uses: one line per sample, or as many as a chunk of steps has."""
         lines = {"scratch": span.samples, "number": span.samples, "hoisted": span.samples * _steps_ahead(span)}
-        columns = self._layout(tuple(sizes.items())).columns
+        columns = layout.columns
         return {n: Lines(empty(lines[n], columns[n], self.dtype)) for n in lines.keys() & columns.keys()}
 
     def _packed(self, term: Term, weights: Mapping[str, Tensor], sizes: Mapping[str, int], threads: int) -> Tensor:

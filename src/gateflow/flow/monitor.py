@@ -68,8 +68,7 @@ class Monitor:
     check of each step reads the loss and the recurrent weights' gradients once. The first measurement is made whatever
     it costs, so a short run may end above the budget.
 
-    Source: reach: Pascanu, Mikolov, Bengio (2013). arXiv:1211.5063. That the horizon leads the loss is measured in the
-    documentation of the instruments.
+    Source: reach: Pascanu, Mikolov, Bengio (2013). arXiv:1211.5063.
 
     Example:
         >>> model, batch = nn.LSTM(3, 8), torch.randn(20, 2, 3)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from gateflow.compiler.kernel import GROUP
 from gateflow.compiler.plan import Plan
 
 __all__ = ["shares"]
@@ -20,9 +21,6 @@ FEW = 24
 
 CACHE = 1 << 19
 """Numbers of weights that stay in the cache of a core."""
-
-GROUP = 4
-"""Samples whose gradients of a vector are summed together, whatever the threads: as in `recurrence.h`."""
 
 WORTH_A_BARRIER = 1 << 18
 """Multiplications per step from which on two threads save more than their meeting costs (about a microsecond)."""
