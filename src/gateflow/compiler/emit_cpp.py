@@ -21,6 +21,7 @@ WIDTHS = ("H", "P", "I", "1")
 
 _HEAD = """\
 // {cell}: generated from its step; the frame is recurrence.h.
+#include "gemm.h"
 #include "recurrence.h"
 
 namespace {{
@@ -36,8 +37,8 @@ _TAIL = """\
 extern "C" {{
 {entries}
 void pack_weights(const Matrices<T>* weights, T* panels, int64_t threads) {{ pack(*weights, panels, threads); }}
-void subnormals_are_zero(int64_t* modes, int64_t threads, int64_t restore) {{
-    subnormals_are_zero_in_pool(modes, threads, restore != 0);
+void multiply_products(const Gemm<T>* gemms, const Blas<T>* blas, int64_t count, int64_t threads) {{
+    multiply_all(gemms, count, threads, *blas);
 }}
 int64_t lanes_of_a_vector() {{ return lanes<T>; }}
 }}

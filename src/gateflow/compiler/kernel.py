@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,14 +33,15 @@ _BUILT_TOGETHER = {"infer": ("infer",), "train": ("train", "backward"), "backwar
 
 @dataclass(frozen=True)
 class Lines:
-    """A tensor whose lines are the rows of samples at steps. `origin` is the number of its first line.
+    """A tensor whose lines are the rows of samples at steps.
 
-    `start` are the lines before the first step, one per sample, where the tensor is a state.
+    `start` are the lines before the first step, one per sample, where the tensor is a state. A tensor `of_a_chunk` has
+    the lines of some steps at a time; see `Prepared.move`.
     """
 
     tensor: Tensor
     start: Tensor | None = None
-    origin: int = 0
+    of_a_chunk: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,29 @@ class Span:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The arguments of one run, as the loop reads them. Calling it runs the loop."""
+    """The arguments of one run, as the loop reads them. Calling it runs the loop.
+
+    `gathered` are the gradients of vectors, which every run adds to: `[groups of samples, vectors, H]`. What the addresses
+    point to is `held`.
+    """
 
     function: Any
     call: array
     places: array
     weights: array
     gathered: Tensor
-    own: Mapping[str, Lines]
+    origins: Sequence[int]
+    held: object
 
     def __call__(self) -> None:
         """Runs the loop."""
         self.function(ctypes.c_void_p(self.call.buffer_info()[0]))
+
+    def move(self, first: int, last: int, line: int) -> None:
+        """Makes the next run one over other steps; the tensors of a chunk begin with that line."""
+        self.call[2], self.call[3] = first, last
+        for k in self.origins:
+            self.places[k] = line
 
 
 class Kernel:
@@ -118,7 +129,7 @@ class Loop:
     def __init__(self, plan: Plan, library: ctypes.CDLL, name: str, dtype: torch.dtype):
         self.plan, self.dtype = plan, dtype
         self._run, self._pack = getattr(library, name), library.pack_weights
-        self._subnormals = library.subnormals_are_zero
+        self.multiply = library.multiply_products
         self._lanes = int(library.lanes_of_a_vector())
         self._terms = [term for each in plan.passes for term in each.terms]
         self.parameters = plan.parameters
@@ -127,25 +138,19 @@ class Loop:
         """The weights of the loop's products in the order in which the kernel reads them."""
         return [self._packed(term, weights, sizes, threads) for term in self._terms]
 
-    def run(
-        self, span: Span, tensors: Mapping[str, Lines], packed: Sequence[Tensor], sizes: Mapping[str, int]
-    ) -> Tensor:
-        """Runs the loop over the steps of `span`. Returns the gradients of vectors, `[vectors, H]`."""
-        prepared = self.prepare(span, tensors, packed, sizes)
-        prepared()
-        return prepared.gathered.sum(0)
-
     def prepare(
         self, span: Span, tensors: Mapping[str, Lines], packed: Sequence[Tensor], sizes: Mapping[str, int]
     ) -> Prepared:
-        """All arguments of a run; the tensors must outlive it."""
+        """The arguments of a run over the steps of `span`."""
         layout = self._layout(tuple(sizes.items()))
         own, groups = self._own(span, layout), -(-span.samples // GROUP) if self.parameters else 0
         gathered = torch.zeros(groups, len(self.parameters), sizes["H"], dtype=self.dtype)
         places, at = array("q"), {n: _addresses(own.get(n) or tensors[n]) for n in layout.columns}
         for tensor, offset, fixed in layout.places:
-            base, start, stride, origin = at[tensor]
-            places.extend((base + offset, start, 0 if fixed else stride, origin))
+            base, start, stride = at[tensor]
+            places.extend((base + offset, start, 0 if fixed else stride, 0))
+        chunked = {n for n in layout.columns if n in tensors and tensors[n].of_a_chunk}
+        origins = [4 * k + 3 for k, (tensor, _, _) in enumerate(layout.places) if tensor in chunked]
         weights = array("q", [w.data_ptr() for w in packed])
         saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
         call = array("q", [span.steps, span.samples, span.first, span.last, span.reverse, span.threads])
@@ -153,18 +158,7 @@ class Loop:
         call.extend(
             [places.buffer_info()[0], weights.buffer_info()[0], gathered.data_ptr(), _steps_ahead(span), saved > _CACHE]
         )
-        return Prepared(self._run, call, places, weights, gathered, own)
-
-    @contextlib.contextmanager
-    def subnormals_are_zero(self) -> Iterator[None]:
-        """Within the block the threads that the kernels share with torch treat subnormal numbers as zero."""
-        threads = torch.get_num_threads()
-        modes = array("q", [0] * threads)
-        self._subnormals(ctypes.c_void_p(modes.buffer_info()[0]), ctypes.c_int64(threads), ctypes.c_int64(0))
-        try:
-            yield
-        finally:
-            self._subnormals(ctypes.c_void_p(modes.buffer_info()[0]), ctypes.c_int64(threads), ctypes.c_int64(1))
+        return Prepared(self._run, call, places, weights, gathered, origins, (span, tensors, own, packed))
 
     def columns(self, tensor: str, sizes: Mapping[str, int]) -> int:
         """How many numbers a line of a tensor has."""
@@ -206,8 +200,8 @@ class Loop:
         return panels
 
 
-def _addresses(lines: Lines) -> tuple[int, int, int, int]:
-    return lines.tensor.data_ptr(), _address(lines.start), lines.tensor.stride(0), lines.origin
+def _addresses(lines: Lines) -> tuple[int, int, int]:
+    return lines.tensor.data_ptr(), _address(lines.start), lines.tensor.stride(0)
 
 
 def _steps_ahead(span: Span) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gateflow.compiler.blocks import empty
-from gateflow.compiler.kernel import Kernel, Lines, Loop, Span
+from gateflow.compiler.kernel import Kernel, Lines, Loop, Prepared, Span
 from gateflow.recurrence.shares import shares
 
 __all__ = ["Sequences"]
@@ -40,7 +40,6 @@ class Sequences:
     reverse: bool = False
     rounded: bool = False
     histories: list[Tensor] = field(default_factory=list)
-    shared: dict[Loop, tuple[int, Tensor | None]] = field(default_factory=dict)
 
     @cached_property
     def samples(self) -> int:
@@ -79,10 +78,9 @@ class Sequences:
         self.histories = [self.x.new_empty(lines, output), *(empty(lines, size, dtype) for size in others)]
         saved = empty(lines, loop.columns("saved", self.sizes), dtype) if keep else None
         tensors = self.known() | ({} if saved is None else {"saved": Lines(saved)})
-        packed = self.pack(loop)
         if self.steps:
             first, last = (self.steps - 1, 0) if self.reverse else (0, self.steps - 1)
-            self.run(loop, first, last, tensors, packed)
+            self.prepare(loop, first, last, tensors)()
         return self.histories, self._finals(), saved
 
     def loop(self, name: str) -> Loop:
@@ -104,15 +102,14 @@ class Sequences:
             tensors[f"hold_{node.name}"] = Lines(hold)
         return tensors
 
-    def run(self, loop: Loop, first: int, last: int, tensors: Mapping[str, Lines], packed: Sequence[Tensor]) -> Tensor:
-        """Runs a loop over some steps; returns the gradients of vectors."""
-        return loop.run(self.span(loop, first, last), tensors, packed, self.sizes)
+    def prepare(self, loop: Loop, first: int, last: int, tensors: Mapping[str, Lines]) -> Prepared:
+        """A run of a loop over some steps."""
+        return loop.prepare(self.span(loop, first, last), tensors, self.pack(loop), self.sizes)
 
     def span(self, loop: Loop, first: int, last: int) -> Span:
         """Some steps for a loop, and how threads share them out."""
-        if loop not in self.shared:
-            self.shared[loop] = shares(self.begins, self.samples, self.sizes, loop.plan)
-        return Span(self.steps, self.samples, first, last, self.reverse, self.offsets, *self.shared[loop])
+        shared = shares(self.begins, self.samples, self.sizes, loop.plan)
+        return Span(self.steps, self.samples, first, last, self.reverse, self.offsets, *shared)
 
     def lines(self, first: int, last: int) -> tuple[int, int]:
         """The first line of some steps, and the line after the last."""

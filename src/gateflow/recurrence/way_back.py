@@ -8,16 +8,19 @@ not grow with the length of the sequences.
 from __future__ import annotations
 
 import functools
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 
 import torch
 from torch import Tensor
 
 from gateflow.compiler.blocks import empty
+from gateflow.compiler.gemm import Gemms
 from gateflow.compiler.graph import Weight
-from gateflow.compiler.kernel import Lines, Loop
+from gateflow.compiler.kernel import Lines, Loop, Prepared
 from gateflow.compiler.plan import Kind, Row
 from gateflow.compiler.programs import Programs
 from gateflow.recurrence.native import Sequences
@@ -39,17 +42,35 @@ class Gradients:
 
 @dataclass
 class _Piece:
-    """Adjacent blocks of one weight whose gradients of results lie side by side: one matrix product."""
+    """Adjacent blocks of one weight whose gradients of results lie side by side: one matrix product.
+
+    Pieces of which parts are the same weights have different turns.
+    """
 
     weight: Weight
     blocks: int
     columns: slice
     operand: Row
+    turn: int = 0
 
     def goes_on_with(self, weight: Weight, columns: slice, operand: Row) -> bool:
         """Whether another block continues this one, in the weight and in the gradients."""
         same = self.weight.name == weight.name and self.operand == operand
         return same and self.weight.block + self.blocks == weight.block and self.columns.stop == columns.start
+
+    def meets(self, other: _Piece) -> bool:
+        """Whether both have a block in common."""
+        first, last = max(self.weight.block, other.weight.block), min(self._end, other._end)
+        return self.weight.name == other.weight.name and first < last
+
+    def rows(self, sizes: Mapping[str, int]) -> slice:
+        """The rows of the weight."""
+        height = sizes[self.weight.rows]
+        return slice(self.weight.block * height, self._end * height)
+
+    @property
+    def _end(self) -> int:
+        return self.weight.block + self.blocks
 
 
 @functools.cache
@@ -64,6 +85,8 @@ def _pieces(programs: Programs, widths: tuple[tuple[str, int], ...]) -> list[_Pi
             last.blocks, last.columns = last.blocks + 1, slice(last.columns.start, columns.stop)
         else:
             pieces.append(_Piece(delta.weight, 1, columns, operand))
+    for k, piece in enumerate(pieces):
+        piece.turn = max((p.turn + 1 for p in pieces[:k] if piece.meets(p)), default=0)
     return pieces
 
 
@@ -88,7 +111,7 @@ class WayBack:
         wanted: frozenset[str],
         d_x: bool,
     ):
-        self.forward, self.saved, self.d_output, self.wanted = run, saved, d_output, wanted
+        self.forward, self.d_output, self.wanted = run, d_output, wanted
         self.loop, self.sizes = run.loop("backward"), run.sizes
         self.pieces = _pieces(self.programs, tuple(self.sizes.items()))
         self.carries = [
@@ -96,24 +119,23 @@ class WayBack:
             for d, s in zip(d_finals, run.states, strict=True)
         ]
         self.d_x = torch.empty_like(run.x) if d_x else None
-        self.buffers = dict[str, Tensor]()
         self.d_weights = {n: torch.zeros_like(run.weights[n]) for n in wanted}
+        self.chunks = _chunks(run.begins, reverse=run.reverse)
+        self.chunk = self._chunk_tensors()
+        self.sums = run.x.new_zeros(self.loop.columns("delta", self.sizes), 1)
+        self.saved = self._chunk("saved", run.loop("recompute")) if saved is None else Lines(saved)
 
     def run(self) -> Gradients:
         """All chunks, last step first."""
-        run, known = self.forward, self.forward.known()
-        known |= {f"carry.{s.name}": Lines(c) for s, c in zip(self.programs.graph.states, self.carries, strict=True)}
-        known["d_output"] = Lines(self._zero_line() if self.d_output is None else self.d_output)
-        packed = run.pack(self.loop)
-        with self.loop.subnormals_are_zero():  # what is left of a vanishing gradient would slow the products
-            for first, last in self._chunks():
-                chunk = self._chunk_tensors(first, last)
-                vectors = run.run(self.loop, first, last, known | chunk, packed)
-                for name, gradient in zip(self.loop.parameters, vectors, strict=True):
-                    if name in self.wanted:
-                        self.d_weights[name] += gradient
-                self._weights(chunk, first, last)
-                self._input(chunk, first, last)
+        loops = self._prepared()
+        for first, last in self.chunks:
+            begin, end = self.forward.lines(first, last)
+            for direction, loop in loops:
+                loop.move(*(first, last)[::direction], begin)
+                loop()
+            self._products(begin, end)
+        if loops:
+            self._add_sums(loops[-1][1].gathered)
         return Gradients(self.d_x, self.d_weights, self.carries)
 
     @property
@@ -121,92 +143,94 @@ class WayBack:
         """The cell's programs."""
         return self.forward.kernel.programs
 
+    def _prepared(self) -> list[tuple[int, Prepared]]:
+        """The loops of a chunk, and whether each goes the way back (1) or the way there (-1)."""
+        run, graph = self.forward, self.programs.graph
+        if not self.chunks:
+            return []
+        known = run.known() | self.chunk | {"saved": self.saved}
+        known |= {f"carry.{s.name}": Lines(c) for s, c in zip(graph.states, self.carries, strict=True)}
+        known["d_output"] = Lines(self._zero_line() if self.d_output is None else self.d_output)
+        first, last = self.chunks[0][0], self.chunks[-1][1]
+        backward = run.prepare(self.loop, first, last, known)
+        if not self.saved.of_a_chunk or not self.programs.saved:
+            return [(1, backward)]
+        return [(-1, run.prepare(run.loop("recompute"), last, first, known)), (1, backward)]
+
+    def _chunk_tensors(self) -> dict[str, Lines]:
+        return {name: self._chunk(name, self.loop) for name in ("delta", "operand", "d_x")}
+
+    def _chunk(self, name: str, loop: Loop) -> Lines:
+        """Memory that one chunk after the other uses."""
+        most = max((end - begin for begin, end in starmap(self.forward.lines, self.chunks)), default=0)
+        return Lines(empty(most, loop.columns(name, self.sizes), self.forward.x.dtype), of_a_chunk=True)
+
     def _zero_line(self) -> Tensor:
         """One line of zeros that stands for all lines."""
         return self.forward.x.new_zeros(1, self.forward.states[0].shape[1]).expand(self.forward.x.shape[0], -1)
 
-    def _chunk_tensors(self, first: int, last: int) -> dict[str, Lines]:
-        run = self.forward
-        begin, end = run.lines(first, last)
-        columns = {name: self.loop.columns(name, self.sizes) for name in ("delta", "operand", "d_x")}
-        made = {n: Lines(self._chunk(n, end - begin, size), origin=begin) for n, size in columns.items() if size}
-        if self.saved is not None:
-            return made | {"saved": Lines(self.saved)}
-        return made | self._recomputed(first, last)
-
-    def _recomputed(self, first: int, last: int) -> dict[str, Lines]:
-        run = self.forward
-        if not self.programs.saved:
-            return {}
-        loop, known, packed = self.again
-        begin, end = run.lines(first, last)
-        saved = Lines(self._chunk("saved", end - begin, loop.columns("saved", self.sizes)), origin=begin)
-        run.run(loop, last, first, known | {"saved": saved}, packed)
-        return {"saved": saved}
-
-    @cached_property
-    def again(self) -> tuple[Loop, dict[str, Lines], list[Tensor]]:
-        """The loop that computes again what was not kept, its tensors and its packed weights."""
-        loop = self.forward.loop("recompute")
-        return loop, self.forward.known(), self.forward.pack(loop)
-
-    def _rows_of(self, piece: _Piece) -> slice:
-        height = self.sizes[piece.weight.rows]
-        return slice(piece.weight.block * height, (piece.weight.block + piece.blocks) * height)
-
-    def _weights(self, chunk: Mapping[str, Lines], first: int, last: int) -> None:
-        if not self.wanted:
-            return
-        sums, factor = dict[tuple[int, int], Tensor](), self._factor
+    def _products(self, begin: int, end: int) -> None:
+        """Adds what a chunk gives to the gradients of weights and input."""
+        gemms, factor = Gemms(self.forward.x.dtype), self._factor
+        delta = self.chunk["delta"].tensor[: end - begin]
+        if self._biased:
+            gemms.add(self.sums, delta, delta.new_ones(end - begin, 1), turned=True)
+        delta = factor(delta)
         for piece in self.pieces:
-            delta, rows = chunk["delta"].tensor[:, piece.columns], self._rows_of(piece)
             if piece.weight.name in self.wanted:
-                for lines, operand in self._operand(piece.operand, chunk, first, last):
-                    self.d_weights[piece.weight.name][rows].addmm_(factor(delta[lines]).T, factor(operand))
-            if piece.weight.bias in self.wanted:
-                place = piece.columns.start, piece.columns.stop
-                sums[place] = total = sums[place] if place in sums else delta.sum(0)
-                self.d_weights[piece.weight.bias][rows] += total
+                to = self.d_weights[piece.weight.name][piece.rows(self.sizes)]
+                for k, (lines, operand) in enumerate(self._operand(piece.operand, begin, end)):
+                    gemms.add(to, delta[lines, piece.columns], factor(operand), turn=2 * piece.turn + k, turned=True)
+        if self.d_x is not None:
+            self._input(gemms, self.d_x[begin:end], delta)
+        gemms.run(self.loop.multiply)
 
-    def _operand(self, row: Row, chunk: Mapping[str, Lines], first: int, last: int) -> list[tuple[slice, Tensor]]:
-        run = self.forward
-        begin, end = run.lines(first, last)
+    def _input(self, gemms: Gemms, d_x: Tensor, delta: Tensor) -> None:
+        direct = self.chunk["d_x"].tensor[: len(d_x)]
+        pieces = [piece for piece in self.pieces if piece.operand.tensor == "x"]
+        if direct.shape[1]:
+            d_x.copy_(direct)
+        elif not pieces:
+            d_x.zero_()
+        for k, piece in enumerate(pieces):
+            weight = self._factor(self.forward.weights[piece.weight.name][piece.rows(self.sizes)])
+            gemms.add(d_x, delta[:, piece.columns], weight, turn=k, fresh=k == 0 and not direct.shape[1])
+
+    def _operand(self, row: Row, begin: int, end: int) -> list[tuple[slice, Tensor]]:
+        """What a product was applied to: lines of the chunk, and the values there."""
         if row.kind is Kind.PREVIOUS:
             names = [f"state.{s.name}" for s in self.programs.graph.states]
-            return self._previous(names.index(row.tensor), first, last)
+            return self._previous(names.index(row.tensor), begin, end)
         if row.tensor == "x":
-            return [(slice(0, end - begin), run.x[begin:end])]
+            return [(slice(None), self.forward.x[begin:end])]
         start = row.begin(self.sizes)
-        return [(slice(0, end - begin), chunk[row.tensor].tensor[:, start : start + self.sizes[row.width]])]
+        return [(slice(None), self.chunk[row.tensor].tensor[: end - begin, start : start + self.sizes[row.width]])]
 
-    def _input(self, chunk: Mapping[str, Lines], first: int, last: int) -> None:
-        if self.d_x is None:
-            return
-        (begin, end), factor = self.forward.lines(first, last), self._factor
-        d_x, direct = self.d_x[begin:end], chunk.get("d_x")
-        pieces = [piece for piece in self.pieces if piece.operand.tensor == "x"]
-        if direct is not None or not pieces:
-            d_x.zero_() if direct is None else d_x.copy_(direct.tensor)
-        for k, piece in enumerate(pieces):
-            delta = factor(chunk["delta"].tensor[:, piece.columns])
-            weight = factor(self.forward.weights[piece.weight.name][self._rows_of(piece)])
-            d_x.addmm_(delta, weight, beta=0 if k == 0 and direct is None else 1)
+    def _previous(self, k: int, begin: int, end: int) -> list[tuple[slice, Tensor]]:
+        """The values of state `k` before the lines of a chunk."""
+        run = self.forward
+        history, start, B = run.histories[k], run.states[k], run.samples
+        if run.offsets is not None:
+            return [(slice(None), self._with_starts[k][self._lines_before[begin:end]])]
+        if run.reverse and end == history.shape[0]:
+            return [(slice(end - begin - B, None), start), (slice(0, end - begin - B), history[begin + B :])]
+        if not run.reverse and begin == 0:
+            return [(slice(0, B), start), (slice(B, None), history[: end - B])]
+        shift = B if run.reverse else -B
+        return [(slice(None), history[begin + shift : end + shift])]
 
-    def _chunks(self) -> list[tuple[int, int]]:
-        """First and last step of each chunk, in the order of the way back."""
-        run, ranges, start = self.forward, [], 0
-        for t in range(run.steps):
-            if t == run.steps - 1 or run.begins[t + 2] - run.begins[start] > CHUNK:
-                ranges.append((start, t))
-                start = t + 1
-        return ranges if run.reverse else [(b, a) for a, b in reversed(ranges)]
+    def _add_sums(self, gathered: Tensor) -> None:
+        """The gradients of vectors and biases, from their sums over all lines."""
+        for name, gradient in zip(self.loop.parameters, gathered.sum(0), strict=True):
+            if name in self.wanted:
+                self.d_weights[name] += gradient
+        for piece in self.pieces:
+            if piece.weight.bias in self.wanted:
+                self.d_weights[piece.weight.bias][piece.rows(self.sizes)] += self.sums[piece.columns, 0]
 
-    def _chunk(self, name: str, lines: int, columns: int) -> Tensor:
-        """Lines for one chunk, in the memory that the chunk before has used for the same."""
-        flat = self.buffers.get(name)
-        if flat is None or flat.numel() < lines * columns:
-            flat = self.buffers[name] = empty(lines, columns, self.forward.x.dtype).flatten()
-        return flat[: lines * columns].view(lines, columns)
+    @cached_property
+    def _biased(self) -> bool:
+        return any(piece.weight.bias in self.wanted for piece in self.pieces)
 
     def _factor(self, matrix: Tensor) -> Tensor:
         """A factor of a large product, rounded if products are in bf16."""
@@ -229,16 +253,12 @@ class WayBack:
         before = before.clamp(0, max(run.steps - 1, 0))
         return torch.where(inside & (sample < counts[before]), begins[before] + sample, run.x.shape[0] + sample)
 
-    def _previous(self, k: int, first: int, last: int) -> list[tuple[slice, Tensor]]:
-        """The values of state `k` before the lines of some steps: pieces of the chunk, and the values there."""
-        run = self.forward
-        history, start, B = run.histories[k], run.states[k], run.samples
-        begin, end = run.lines(first, last)
-        if run.offsets is not None:
-            return [(slice(0, end - begin), self._with_starts[k][self._lines_before[begin:end]])]
-        if run.reverse and end == history.shape[0]:
-            return [(slice(end - begin - B, end - begin), start), (slice(0, end - begin - B), history[begin + B :])]
-        if not run.reverse and begin == 0:
-            return [(slice(0, B), start), (slice(B, end), history[: end - B])]
-        shift = B if run.reverse else -B
-        return [(slice(0, end - begin), history[begin + shift : end + shift])]
+
+def _chunks(begins: Sequence[int], *, reverse: bool) -> list[tuple[int, int]]:
+    """First and last step of each chunk, in the order of the way back."""
+    ranges, start, steps = [], 0, len(begins) - 1
+    while start < steps:
+        last = max(start, bisect_right(begins, begins[start] + CHUNK) - 2)
+        ranges.append((start, last))
+        start = last + 1
+    return ranges if reverse else [(b, a) for a, b in reversed(ranges)]

@@ -89,19 +89,4 @@ class SubnormalsAreZero {
     SubnormalsAreZero& operator=(const SubnormalsAreZero&) = delete;
 };
 
-// The same for the threads of the pool as a whole, while the large products of others run on them: sets each thread's
-// mode and keeps what it was in `modes`, or, to `restore`, puts it back.
-inline void subnormals_are_zero_in_pool(int64_t* modes, int64_t threads, bool restore) {
-    in_parallel(threads, [&](int64_t id, int64_t) {
-        (void)modes, (void)id, (void)restore;
-#if defined(__x86_64__) || defined(__i386__)
-        if (!restore) modes[id] = _mm_getcsr();
-        _mm_setcsr(static_cast<unsigned>(modes[id]) | (restore ? 0 : 0x8040));
-#elif defined(__aarch64__)
-        if (!restore) asm volatile("mrs %0, fpcr" : "=r"(modes[id]));
-        asm volatile("msr fpcr, %0" ::"r"(modes[id] | (restore ? 0 : int64_t{1} << 24)));
-#endif
-    });
-}
-
 }  // namespace gateflow

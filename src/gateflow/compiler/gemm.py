@@ -1,0 +1,80 @@
+"""The large products that follow a loop, `to += left @ right`, many at once on the BLAS that torch has loaded.
+
+One product of torch after the other would make all threads wait for the slowest each time, and its result depend on
+how many there are; see `native/gemm.h`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from array import array
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Gemms", "blas"]
+
+FIELDS = 11
+"""Numbers that describe a product, as in `gemm.h`."""
+WORTH_THREADS = 1 << 19
+"""Multiplications from which on the start of threads is worth it."""
+
+_NAMES = {torch.float32: "sgemm_", torch.float64: "dgemm_"}
+
+
+class Gemms:
+    """Products that are collected and then run together.
+
+    Those of one turn run at the same time and must write to different places; a later turn waits for the earlier.
+    """
+
+    def __init__(self, dtype: torch.dtype):
+        self._blas = blas(dtype)
+        self._turns, self._held, self._work = defaultdict[int, array](lambda: array("q")), list[Tensor](), 0
+
+    def add(self, to: Tensor, left: Tensor, right: Tensor, *, turn: int = 0, turned: bool = False, fresh: bool = False):
+        """Collects `to += left @ right`, or with `turned` `to += left.T @ right`; `fresh` writes instead of adding.
+
+        Rows of `to` and `left` must lie without gaps between their numbers.
+        """
+        right = _with_own_rows(right)
+        (rows, columns), depth = to.shape, right.shape[0]
+        pointers, strides = [t.data_ptr() for t in (to, left, right)], [_stride(t) for t in (to, left, right)]
+        self._turns[turn].extend([*pointers, *strides, rows, columns, depth, turned, fresh])
+        self._held += to, left, right
+        self._work += rows * columns * depth
+
+    def run(self, multiply: Any) -> None:
+        """Runs the products, by the entry of any kernel of the same dtype."""
+        threads = torch.get_num_threads() if self._work > WORTH_THREADS else 1
+        for _, numbers in sorted(self._turns.items()):
+            lists = [ctypes.c_void_p(each.buffer_info()[0]) for each in (numbers, self._blas)]
+            multiply(*lists, ctypes.c_int64(len(numbers) // FIELDS), ctypes.c_int64(threads))
+
+
+@functools.cache
+def blas(dtype: torch.dtype) -> array:
+    """Addresses of torch's own matrix product and of what sets MKL's threads for one thread; 0 where there is none."""
+    library = _torch_library()
+    names = _NAMES[dtype], "MKL_Set_Num_Threads_Local"
+    found = [getattr(library, name, None) for name in names]
+    return array("q", [0 if f is None else ctypes.cast(f, ctypes.c_void_p).value or 0 for f in found])
+
+
+def _torch_library() -> ctypes.CDLL | None:
+    for path in (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"):
+        return ctypes.CDLL(str(path))
+    return None
+
+
+def _with_own_rows(matrix: Tensor) -> Tensor:
+    """An expanded matrix has one row for all, which no BLAS takes."""
+    return matrix if matrix.shape[0] == 1 or matrix.stride(0) >= matrix.shape[1] else matrix.contiguous()
+
+
+def _stride(matrix: Tensor) -> int:
+    return max(matrix.stride(0), matrix.shape[1])

@@ -1,0 +1,85 @@
+// The large products that follow a loop: the gradients of weights and of the input, over many steps at once.
+//
+// They are cut into tiles of rows, and each thread takes the next tile that nobody has taken: a thread that must share
+// its core takes fewer. Where a tile ends does not depend on the threads, so neither does a result. The product itself
+// is the BLAS that torch has loaded, on one thread; without one, a plain loop.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+#include "threads.h"
+#include "vector.h"
+
+namespace [[gnu::visibility("hidden")]] gateflow {
+
+// to[rows × columns] += left[rows × depth] · right[depth × columns], or = if `fresh`. All by rows; `turned`: left lies
+// transposed, as [depth × rows]. Filled in by the caller as 64-bit numbers, in this order.
+template <class T>
+struct Gemm {
+    T* to;
+    const T *left, *right;
+    int64_t to_stride, left_stride, right_stride, rows, columns, depth, turned, fresh;
+
+    // Tiles are large enough for the BLAS to pack the right side again for each, and at least four where that allows.
+    int64_t tiles() const { return std::clamp<int64_t>(rows / 64, 1, std::max<int64_t>(4, rows / 256)); }
+};
+
+// What torch has loaded: sgemm_ or dgemm_, and MKL's number of threads for the caller's thread; null if it is not there.
+template <class T>
+struct Blas {
+    using Int = const int*;
+    void (*gemm)(const char*, const char*, Int, Int, Int, const T*, const T*, Int, const T*, Int, const T*, T*, Int);
+    int (*set_threads)(int);
+};
+
+// The BLAS stays on the calling thread while this lives.
+template <class T>
+struct OneThread {
+    const Blas<T>& blas;
+    const int before = blas.set_threads ? blas.set_threads(1) : 0;
+    ~OneThread() {
+        if (blas.set_threads) blas.set_threads(before);
+    }
+};
+
+template <class T>
+void multiply_plainly(const Gemm<T>& g, int64_t low, int64_t high) {
+    for (int64_t row = low; row < high; ++row) {
+        T* to = g.to + row * g.to_stride;
+        if (g.fresh) std::fill_n(to, g.columns, T(0));
+        for (int64_t k = 0; k < g.depth; ++k) {
+            const T left = g.turned ? g.left[k * g.left_stride + row] : g.left[row * g.left_stride + k];
+            for (int64_t n = 0; n < g.columns; ++n) to[n] += left * g.right[k * g.right_stride + n];
+        }
+    }
+}
+
+// The rows of one tile. A BLAS thinks by columns: to it everything is transposed, and left and right change sides.
+template <class T>
+void multiply_tile(const Gemm<T>& g, int64_t tile, const Blas<T>& blas) {
+    const int64_t low = g.rows * tile / g.tiles(), high = g.rows * (tile + 1) / g.tiles();
+    if (!blas.gemm) return multiply_plainly(g, low, high);
+    const auto number = [](int64_t value) { return static_cast<int>(value); };
+    const int columns = number(g.columns), rows = number(high - low), depth = number(g.depth);
+    const int right_stride = number(g.right_stride), left_stride = number(g.left_stride), to_stride = number(g.to_stride);
+    const T one = 1, old = g.fresh ? 0 : 1;
+    blas.gemm("N", g.turned ? "T" : "N", &columns, &rows, &depth, &one, g.right, &right_stride,
+              g.left + low * (g.turned ? 1 : g.left_stride), &left_stride, &old, g.to + low * g.to_stride, &to_stride);
+}
+
+// All products; no two of them write the same place.
+template <class T>
+void multiply_all(const Gemm<T>* gemms, int64_t count, int64_t threads, const Blas<T>& blas) {
+    std::atomic<int64_t> taken{0};
+    in_parallel(threads, [&](int64_t, int64_t) {
+        const SubnormalsAreZero mode;
+        const OneThread<T> limit{blas};
+        int64_t mine = taken.fetch_add(1), first = 0;
+        for (int64_t k = 0; k < count; first += gemms[k++].tiles())
+            for (; mine < first + gemms[k].tiles(); mine = taken.fetch_add(1)) multiply_tile(gemms[k], mine - first, blas);
+    });
+}
+
+}  // namespace gateflow
