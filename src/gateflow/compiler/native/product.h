@@ -13,9 +13,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstring>
 
-#include "vector.h"
+#include "factors.h"
 
 namespace [[gnu::visibility("hidden")]] gateflow {
 
@@ -39,29 +38,11 @@ constexpr int tile_blocks(int rows, int sums) {
     return rows * sums * 4 <= tile_sums ? 4 : rows * sums * 2 <= tile_sums ? 2 : 1;
 }
 
-// A factor of a product: as it is, or rounded to bfloat16 (to nearest, ties to even) for products in bf16. The sums stay
-// in T: a product of two bfloat16 is exact in fp32.
-template <class T>
-GATEFLOW_INLINE T factor(T value) {
-#ifdef GATEFLOW_BF16_PRODUCTS
-    static_assert(std::is_same_v<T, float>);
-    std::uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    if (value != value) return value;
-    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
-    std::memcpy(&value, &bits, sizeof bits);
-#endif
-    return value;
-}
-
-template <class T>
-constexpr int64_t line_of_cache = 64 / sizeof(T);
-
+// Rows of factors, and how many places of each a product runs over.
 template <class T>
 struct Operand {
     const T* rows;
-    int64_t stride;
-    int64_t depth;
+    int64_t stride, depth;
 };
 
 // sum[m][u][first gate + c] += operand[m][k] · panel_u[k][c]; starts from zero if `fresh`. Meanwhile one line of the cache
@@ -81,9 +62,9 @@ __attribute__((noinline)) void multiply(const Operand<T>& operand, const T* pane
         for (int u = 0; u < U; ++u)
             for (int c = 0; c < C; ++c) weight[u][c] = load(panels + u * panel + (k * C + c) * L);
         for (int m = 0; m < M; ++m) {
-            const Vec<T> each = splat(factor(operand.rows[m * operand.stride + k]));
+            const Vec<T> each = splat_place(operand.rows + m * operand.stride + k);
             for (int u = 0; u < U; ++u)
-                for (int c = 0; c < C; ++c) total[m][u][c] += each * weight[u][c];
+                for (int c = 0; c < C; ++c) total[m][u][c] = add_product<T>(total[m][u][c], each, weight[u][c]);
         }
     }
     for (int m = 0; m < M; ++m)
@@ -120,6 +101,7 @@ struct Matrices {
     const T* const* from;       // [column blocks][gates]: the number of unit 0, column 0
     const int64_t* depths;      // columns in each block
     int64_t column_blocks, gates, units, unit_stride, column_stride;
+    T* panels;                  // where they go
 };
 
 // Packs panel number `block`: the units that fill a vector, zeros where there are no more.
@@ -127,11 +109,15 @@ template <class T>
 void pack_panel(const Matrices<T>& w, int64_t block, T* panel) {
     constexpr int L = lanes<T>;
     const int64_t first = block * L, count = std::min<int64_t>(L, w.units - first);
+    int64_t column = 0;
     for (int64_t b = 0; b < w.column_blocks; ++b)
-        for (int64_t k = 0; k < w.depths[b]; ++k)
-            for (int64_t c = 0; c < w.gates; ++c, panel += L) {
+        for (int64_t k = 0; k < w.depths[b]; ++k, ++column)
+            for (int64_t c = 0; c < w.gates; ++c) {
                 const T* from = w.from[b * w.gates + c] + first * w.unit_stride + k * w.column_stride;
-                for (int64_t l = 0; l < L; ++l) panel[l] = l < count ? factor(from[l * w.unit_stride]) : T(0);
+                T* const place = panel + (column / factors_per_place<T> * w.gates + c) * L;
+                T copy[L], *const numbers = rounds<T> ? copy : place;
+                for (int64_t l = 0; l < L; ++l) numbers[l] = l < count ? from[l * w.unit_stride] : T(0);
+                if constexpr (rounds<T>) put_rounded(load(copy), column, place);
             }
 }
 

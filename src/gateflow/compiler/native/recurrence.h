@@ -12,10 +12,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <utility>
 
+#include "gemm.h"
 #include "product.h"
 #include "threads.h"
 #include "vector_math.h"
@@ -46,6 +49,12 @@ struct Call {
     T* gathered;                 // [groups of samples][vectors][H], sums of gradients of vectors
     int64_t ahead;               // steps in a chunk
     int64_t far;                 // whether what is kept for the way back is too much for the caches
+    const Matrices<T>* matrices; // weights to be packed before the first step, and how many
+    int64_t to_pack;
+    const Gemm<T>* gemms;        // products that follow the last step, and how many
+    int64_t products;
+    const Blas<T>* blas;
+    int64_t team;                // threads for what comes before and after the steps
 
     int64_t rows(int64_t t) const {
         if (t < 0 || t >= steps) return 0;
@@ -91,10 +100,11 @@ struct Rows {
     void store_number(int slot, int64_t m, Vec<T> v) const { *place(slot, m, 0) = v[0]; }
 };
 
-// What is summed over the units of a row, or over samples, while a pass goes on.
+// What a thread keeps while a pass goes on: sums over the units of a row, or over samples, and its rounded operands.
 template <class T>
 struct Sums {
     T* mean;       // [row][mean][lane]
+    T* factors;    // [term][row][place]
     T* gathered;   // [group][vector][H]
     int64_t means, vectors, width, sample;
 
@@ -132,15 +142,32 @@ struct Blocks {
     int64_t begin, end;
 };
 
+// What each term's product reads: the rows where they lie or, to be rounded once for all units, a copy of them.
 template <class Pass, class T, int slots, int... k>
-void products(const Call<T>& call, const Rows<T, slots>& rows, int64_t m, int64_t height, int64_t tile, Blocks own,
-              Blocks now, T* sum, std::integer_sequence<int, k...>) {
+std::array<Operand<T>, sizeof...(k)> operands(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& sums,
+                                              int64_t count, std::integer_sequence<int, k...>) {
+    T* free = sums.factors;
+    const auto one = [&](const Term& term) {
+        const int64_t depth = term.depth(call.widths), stride = row_of_places<T>(depth);
+        if constexpr (rounds<T>) {
+            for (int64_t m = 0; m < count; ++m) write_factors(rows.place(term.slot, m, 0), depth, free + m * stride);
+            return Operand<T>{std::exchange(free, free + count * stride), stride, places<T>(depth)};
+        }
+        return Operand<T>{rows.place(term.slot, 0, 0), rows.stride[term.slot], depth};
+    };
+    return {one(Pass::terms[k])...};
+}
+
+template <class Pass, class T, size_t terms, int... k>
+void products(const Call<T>& call, const std::array<Operand<T>, terms>& operands, int64_t m, int64_t height,
+              int64_t tile, Blocks own, Blocks now, T* sum, std::integer_sequence<int, k...>) {
     const int64_t blocks = now.end - now.begin;
     const auto one = [&](auto index) {
         constexpr Term term = Pass::terms[index.value];
         bool fresh = true;
         for (int other = 0; other < index.value; ++other) fresh &= Pass::terms[other].first != term.first;
-        const Operand<T> operand{rows.place(term.slot, m, 0), rows.stride[term.slot], term.depth(call.widths)};
+        Operand<T> operand = operands[index.value];
+        operand.rows += m * operand.stride;
         const int64_t panel = operand.depth * term.count * lanes<T>;
         const T* panels = call.weights[term.weights];
         // The weights of the next units are on their way while this tile is computed, each tile sees to a part.
@@ -179,6 +206,8 @@ void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& s
     constexpr int L = lanes<T>, A = Pass::sums;
     const int64_t tiles = (count + tile_rows(A) - 1) / tile_rows(A);
     const int64_t at_once = tile_blocks(static_cast<int>((count + tiles - 1) / tiles), A);
+    const auto terms = std::make_integer_sequence<int, Pass::number_of_terms>();
+    const auto read = operands<Pass>(call, rows, sums, count, terms);
     alignas(GATEFLOW_VECTOR_BYTES) T sum[std::max(tile_sums, tile_rows(A) * A) * L];
     for (int64_t block = own.begin, blocks; block < own.end; block += blocks) {
         blocks = std::min(at_once, own.end - block) == 3 ? 2 : std::min(at_once, own.end - block);
@@ -187,8 +216,7 @@ void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& s
             // What the equations will read arrives while the product is computed.
             for (int64_t i = 0; i < height; ++i)
                 for (int64_t u = 0; u < blocks; ++u) Pass::fetch(rows, m + i, (block + u) * L);
-            products<Pass>(call, rows, m, height, tile, own, {block, block + blocks}, sum,
-                           std::make_integer_sequence<int, Pass::number_of_terms>());
+            products<Pass>(call, read, m, height, tile, own, {block, block + blocks}, sum, terms);
             for (int64_t u = 0; u < blocks; ++u)
                 points<Pass>(rows, sums, m, height, (block + u) * L, sums.width, sum + u * A * L, blocks * A * L);
         }
@@ -283,11 +311,25 @@ void run_ahead(const Call<T>& call, int64_t low_t, int64_t high_t, const Share& 
     (one(Pass{}), ...);
 }
 
+// How many places the rounded operands of a pass take at most.
+template <class Pass, class T>
+int64_t rounded_places(const Call<T>& call, const Share& share) {
+    int64_t row = 0;
+    if constexpr (rounds<T> && Pass::sums > 0)
+        for (const Term& term : Pass::terms) row += row_of_places<T>(term.depth(call.widths));
+    return row * (share.high - share.low) * (Pass::ahead ? call.ahead : 1);
+}
+
 template <class Program, class T, class... Pass>
 void run_share(const Call<T>& call, const Share& share, Barrier& barrier) {
+    struct alignas(64) Line {
+        T places[line_of_cache<T>];
+    };
     const size_t numbers = static_cast<size_t>((share.high - share.low) * std::max({0, Pass::means...}) * lanes<T>);
+    const auto lines = static_cast<size_t>(std::max({int64_t{0}, rounded_places<Pass>(call, share)...})) / line_of_cache<T>;
     const std::unique_ptr<T[]> means(numbers ? new T[numbers] : nullptr);
-    const Sums<T> sums{means.get(), call.gathered, 0, Program::vectors, 0, 0};
+    const std::unique_ptr<Line[]> factors(lines ? new Line[lines] : nullptr);
+    const Sums<T> sums{means.get(), lines ? factors[0].places : nullptr, call.gathered, 0, Program::vectors, 0, 0};
     const int64_t direction = call.first <= call.last ? 1 : -1, past = call.last + direction;
     for (int64_t from = call.first; from != past;) {
         const int64_t left = (past - from) * direction, to = from + direction * std::min(left, call.ahead);
@@ -298,25 +340,35 @@ void run_share(const Call<T>& call, const Share& share, Barrier& barrier) {
     }
 }
 
-template <class Program, class T, class... Pass>
-void run(const Call<T>& call) {
-    Barrier barrier;
-    in_parallel(call.threads, [&](int64_t id, int64_t threads) {
-        const SubnormalsAreZero mode;
-        if (!call.bounds) return run_share<Program, T, Pass...>(call, {id, threads, 0, call.samples, true}, barrier);
-        for (int64_t k = id; k < call.threads; k += threads)
-            run_share<Program, T, Pass...>(call, {k, threads, call.bounds[k], call.bounds[k + 1], false}, barrier);
-    });
+// Packs the weights of all terms, the panels shared out among threads.
+template <class T>
+void pack(const Call<T>& call, int64_t id, int64_t threads) {
+    for (int64_t k = 0; k < call.to_pack; ++k) {
+        const Matrices<T>& weights = call.matrices[k];
+        int64_t depth = 0;
+        for (int64_t b = 0; b < weights.column_blocks; ++b) depth += weights.depths[b];
+        const int64_t blocks = (weights.units + lanes<T> - 1) / lanes<T>;
+        const int64_t panel = places<T>(depth) * weights.gates * lanes<T>;
+        for (int64_t b = id; b < blocks; b += threads) pack_panel(weights, b, weights.panels + b * panel);
+    }
 }
 
-// Packs weights for a term, the panels shared out among threads.
-template <class T>
-void pack(const Matrices<T>& weights, T* panels, int64_t threads) {
-    int64_t depth = 0;
-    for (int64_t b = 0; b < weights.column_blocks; ++b) depth += weights.depths[b];
-    const int64_t blocks = (weights.units + lanes<T> - 1) / lanes<T>, panel = depth * weights.gates * lanes<T>;
-    in_parallel(std::min(threads, blocks), [&](int64_t id, int64_t all) {
-        for (int64_t b = id; b < blocks; b += all) pack_panel(weights, b, panels + b * panel);
+// All that happens in one call, by one team of threads: a team that is called together for each stage anew would wait
+// for its slowest member each time.
+template <class Program, class T, class... Pass>
+void run(const Call<T>& call) {
+    Barrier stages, steps;
+    std::atomic<int64_t> tiles{0};
+    in_parallel(std::max(call.threads, call.team), [&](int64_t id, int64_t team) {
+        const SubnormalsAreZero mode;
+        if (call.to_pack) pack(call, id, team), stages.wait(team);
+        const int64_t threads = std::min(team, call.threads);
+        if (!call.bounds && id < threads)
+            run_share<Program, T, Pass...>(call, {id, threads, 0, call.samples, true}, steps);
+        for (int64_t k = id; call.bounds && k < call.threads; k += team)
+            run_share<Program, T, Pass...>(call, {k, threads, call.bounds[k], call.bounds[k + 1], false}, steps);
+        if (call.products) stages.wait(team), multiply_tiles(call.gemms, call.products, *call.blas, tiles, stages, team);
+        stages.wait(team);  // the runtime's own barrier, which only spins, then finds everyone there
     });
 }
 
