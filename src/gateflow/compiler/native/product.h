@@ -90,7 +90,7 @@ constexpr std::array<std::array<Multiply<T>, 3>, sizeof...(M)> table(std::intege
 
 // The kernel for a tile of `rows` × `blocks` with C gates.
 template <class T, int C, int most>
-Multiply<T> multiplication(int64_t rows, int64_t blocks) {
+Multiply<T> in_registers(int64_t rows, int64_t blocks) {
     static constexpr auto kernels = table<T, C>(std::make_integer_sequence<int, most>());
     return kernels[static_cast<size_t>(rows - 1)][blocks == 4 ? 2 : static_cast<size_t>(blocks - 1)];
 }
@@ -119,6 +119,8 @@ void pack_panel(const Matrices<T>& w, int64_t block, T* panel) {
                 for (int64_t l = 0; l < L; ++l) numbers[l] = l < count ? from[l * w.unit_stride] : T(0);
                 if constexpr (rounds<T>) put_rounded(load(copy), column, place);
             }
+    const int64_t filled = (column + factors_per_place<T> - 1) / factors_per_place<T>;
+    std::fill(panel + filled * w.gates * L, panel + places<T>(column) * w.gates * L, T(0));
 }
 
 }  // namespace gateflow

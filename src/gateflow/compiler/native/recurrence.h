@@ -19,7 +19,7 @@
 #include <utility>
 
 #include "gemm.h"
-#include "product.h"
+#include "product_amx.h"
 #include "threads.h"
 #include "vector_math.h"
 
@@ -204,11 +204,10 @@ void run_rows(const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Bl
 template <class Pass, class T, int slots>
 void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Blocks own) {
     constexpr int L = lanes<T>, A = Pass::sums;
-    const int64_t tiles = (count + tile_rows(A) - 1) / tile_rows(A);
-    const int64_t at_once = tile_blocks(static_cast<int>((count + tiles - 1) / tiles), A);
+    const auto [tiles, at_once] = cut<T>(count, A);
     const auto terms = std::make_integer_sequence<int, Pass::number_of_terms>();
     const auto read = operands<Pass>(call, rows, sums, count, terms);
-    alignas(GATEFLOW_VECTOR_BYTES) T sum[std::max(tile_sums, tile_rows(A) * A) * L];
+    alignas(GATEFLOW_VECTOR_BYTES) T sum[most_sums<T>(A) * L];
     for (int64_t block = own.begin, blocks; block < own.end; block += blocks) {
         blocks = std::min(at_once, own.end - block) == 3 ? 2 : std::min(at_once, own.end - block);
         for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -317,11 +316,12 @@ int64_t rounded_places(const Call<T>& call, const Share& share) {
     int64_t row = 0;
     if constexpr (rounds<T> && Pass::sums > 0)
         for (const Term& term : Pass::terms) row += row_of_places<T>(term.depth(call.widths));
-    return row * (share.high - share.low) * (Pass::ahead ? call.ahead : 1);
+    return row * ((share.high - share.low) * (Pass::ahead ? call.ahead : 1) + tile_height - 1);
 }
 
 template <class Program, class T, class... Pass>
 void run_share(const Call<T>& call, const Share& share, Barrier& barrier) {
+    const AmxTiles tiles;
     struct alignas(64) Line {
         T places[line_of_cache<T>];
     };
