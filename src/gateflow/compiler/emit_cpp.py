@@ -21,7 +21,6 @@ WIDTHS = ("H", "P", "I", "1")
 
 _HEAD = """\
 // {cell}: generated from its step; the frame is recurrence.h.
-#include "gemm.h"
 #include "recurrence.h"
 
 namespace {{
@@ -36,10 +35,6 @@ _TAIL = """\
 #pragma GCC visibility push(default)
 extern "C" {{
 {entries}
-void pack_weights(const Matrices<T>* weights, T* panels, int64_t threads) {{ pack(*weights, panels, threads); }}
-void multiply_products(const Gemm<T>* gemms, const Blas<T>* blas, int64_t count, int64_t threads) {{
-    multiply_all(gemms, count, threads, *blas);
-}}
 int64_t lanes_of_a_vector() {{ return lanes<T>; }}
 }}
 #pragma GCC visibility pop

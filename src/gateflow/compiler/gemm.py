@@ -11,14 +11,13 @@ import functools
 from array import array
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 __all__ = ["Gemms", "blas"]
 
-FIELDS = 11
+FIELDS = 12
 """Numbers that describe a product, as in `gemm.h`."""
 WORTH_THREADS = 1 << 19
 """Multiplications from which on the start of threads is worth it."""
@@ -27,13 +26,13 @@ _NAMES = {torch.float32: "sgemm_", torch.float64: "dgemm_"}
 
 
 class Gemms:
-    """Products that are collected and then run together.
+    """Products that are collected, to run together after a loop.
 
     Those of one turn run at the same time and must write to different places; a later turn waits for the earlier.
     """
 
     def __init__(self, dtype: torch.dtype):
-        self._blas = blas(dtype)
+        self.blas = blas(dtype)
         self._turns, self._held, self._work = defaultdict[int, array](lambda: array("q")), list[Tensor](), 0
 
     def add(self, to: Tensor, left: Tensor, right: Tensor, *, turn: int = 0, turned: bool = False, fresh: bool = False):
@@ -44,16 +43,24 @@ class Gemms:
         right = _with_own_rows(right)
         (rows, columns), depth = to.shape, right.shape[0]
         pointers, strides = [t.data_ptr() for t in (to, left, right)], [_stride(t) for t in (to, left, right)]
-        self._turns[turn].extend([*pointers, *strides, rows, columns, depth, turned, fresh])
+        self._turns[turn].extend([*pointers, *strides, rows, columns, depth, turned, fresh, turn])
         self._held += to, left, right
         self._work += rows * columns * depth
 
-    def run(self, multiply: Any) -> None:
-        """Runs the products, by the entry of any kernel of the same dtype."""
-        threads = torch.get_num_threads() if self._work > WORTH_THREADS else 1
+    def listed(self) -> array:
+        """The products as `native/gemm.h` reads them, by their turns."""
+        listed = array("q")
         for _, numbers in sorted(self._turns.items()):
-            lists = [ctypes.c_void_p(each.buffer_info()[0]) for each in (numbers, self._blas)]
-            multiply(*lists, ctypes.c_int64(len(numbers) // FIELDS), ctypes.c_int64(threads))
+            listed.extend(numbers)
+        return listed
+
+    def __len__(self) -> int:
+        return sum(map(len, self._turns.values())) // FIELDS
+
+    @property
+    def threads(self) -> int:
+        """How many threads they are worth."""
+        return torch.get_num_threads() if self._work > WORTH_THREADS else 1
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import functools
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,16 +17,19 @@ from gateflow.cells import Cell
 from gateflow.compiler.blocks import empty
 from gateflow.compiler.build import build, load
 from gateflow.compiler.emit_cpp import WIDTHS, emit
+from gateflow.compiler.gemm import Gemms
 from gateflow.compiler.plan import Kind, Plan, Term
 from gateflow.compiler.programs import Programs
 
-__all__ = ["GROUP", "REALS", "Kernel", "Lines", "Loop", "Prepared", "Span"]
+__all__ = ["GROUP", "REALS", "TURN", "Kernel", "Lines", "Loop", "Prepared", "Span"]
 
 REALS = {torch.float32: "float", torch.float64: "double"}
 AHEAD = 256
 """Lines (samples × steps) whose products of the input are computed at once: weights read rarely, results still near."""
 GROUP = 4
 """Samples whose gradients of a vector are summed together, whatever the threads: as in `recurrence.h`."""
+_FIRST, _THREADS, TURN, _TO_PACK, _GEMMS = 2, 5, 17, 19, 20
+"""Places in a `Call`, see `recurrence.h`."""
 _CACHE = 1 << 20
 """Bytes that stay in the cache between the way there and the way back."""
 _BUILT_TOGETHER = {"infer": ("infer",), "train": ("train", "backward"), "backward": ("train", "backward")}
@@ -59,17 +63,25 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """The arguments of one run, as the loop reads them. Calling it runs the loop.
+class Panels:
+    """The weights of a loop's products in the order in which the kernel reads them, and how to bring them into it."""
 
-    `gathered` are the gradients of vectors, which every run adds to: `[groups of samples, vectors, H]`. What the addresses
-    point to is `held`.
+    tensors: list[Tensor]
+    matrices: array
+    held: object
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The arguments of a run, as the loop reads them. Calling it runs the loop; the first time, weights are packed.
+
+    `gathered` are the gradients of vectors, which every run adds to: `[groups of samples, vectors, H]`. What the
+    addresses point to is `held`.
     """
 
     function: Any
     call: array
     places: array
-    weights: array
     gathered: Tensor
     origins: Sequence[int]
     held: object
@@ -77,10 +89,23 @@ class Prepared:
     def __call__(self) -> None:
         """Runs the loop."""
         self.function(ctypes.c_void_p(self.call.buffer_info()[0]))
+        self.call[_TO_PACK] = 0
+
+    def followed_by(self, gemms: Gemms) -> None:
+        """Runs the loop and then large products."""
+        listed = gemms.listed()
+        self.call[_GEMMS:] = array("q", [_pointer(listed), len(gemms), _pointer(gemms.blas), gemms.threads])
+        self()
+
+    def only(self, gemms: Gemms) -> None:
+        """Runs large products alone."""
+        threads, self.call[_THREADS] = self.call[_THREADS], 0
+        self.followed_by(gemms)
+        self.call[_THREADS], self.call[_GEMMS + 1] = threads, 0
 
     def move(self, first: int, last: int, line: int) -> None:
         """Makes the next run one over other steps; the tensors of a chunk begin with that line."""
-        self.call[2], self.call[3] = first, last
+        self.call[_FIRST : _FIRST + 2] = array("q", [first, last])
         for k in self.origins:
             self.places[k] = line
 
@@ -128,19 +153,22 @@ class Loop:
 
     def __init__(self, plan: Plan, library: ctypes.CDLL, name: str, dtype: torch.dtype):
         self.plan, self.dtype = plan, dtype
-        self._run, self._pack = getattr(library, name), library.pack_weights
-        self.multiply = library.multiply_products
+        self._run = getattr(library, name)
         self._lanes = int(library.lanes_of_a_vector())
         self._terms = [term for each in plan.passes for term in each.terms]
         self.parameters = plan.parameters
 
-    def pack(self, weights: Mapping[str, Tensor], sizes: Mapping[str, int], threads: int) -> list[Tensor]:
-        """The weights of the loop's products in the order in which the kernel reads them."""
-        return [self._packed(term, weights, sizes, threads) for term in self._terms]
+    def panels(self, weights: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Panels:
+        """Where the weights of the loop's products are packed, before the first step of the first run."""
+        matrices, tensors, held = array("q"), [], []
+        for term in self._terms:
+            starts, depths, *numbers = self._matrices(term, weights, sizes)
+            tensors.append(self._panels(term, numbers[2], depths))
+            matrices.extend((_pointer(starts), _pointer(depths), *numbers, tensors[-1].data_ptr()))
+            held += starts, depths
+        return Panels(tensors, matrices, (held, weights))
 
-    def prepare(
-        self, span: Span, tensors: Mapping[str, Lines], packed: Sequence[Tensor], sizes: Mapping[str, int]
-    ) -> Prepared:
+    def prepare(self, span: Span, tensors: Mapping[str, Lines], panels: Panels, sizes: Mapping[str, int]) -> Prepared:
         """The arguments of a run over the steps of `span`."""
         layout = self._layout(tuple(sizes.items()))
         own, groups = self._own(span, layout), -(-span.samples // GROUP) if self.parameters else 0
@@ -151,14 +179,13 @@ class Loop:
             places.extend((base + offset, start, 0 if fixed else stride, 0))
         chunked = {n for n in layout.columns if n in tensors and tensors[n].of_a_chunk}
         origins = [4 * k + 3 for k, (tensor, _, _) in enumerate(layout.places) if tensor in chunked]
-        weights = array("q", [w.data_ptr() for w in packed])
+        weights = array("q", [panel.data_ptr() for panel in panels.tensors])
         saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
         call = array("q", [span.steps, span.samples, span.first, span.last, span.reverse, span.threads])
         call.extend([_address(span.bounds), _address(span.offsets), *(sizes[w] for w in WIDTHS)])
-        call.extend(
-            [places.buffer_info()[0], weights.buffer_info()[0], gathered.data_ptr(), _steps_ahead(span), saved > _CACHE]
-        )
-        return Prepared(self._run, call, places, weights, gathered, origins, (span, tensors, own, packed))
+        call.extend([_pointer(places), _pointer(weights), gathered.data_ptr(), _steps_ahead(span), saved > _CACHE, 0])
+        call.extend([_pointer(panels.matrices), len(self._terms), 0, 0, 0, 0])
+        return Prepared(self._run, call, places, gathered, origins, (span, tensors, own, panels, weights))
 
     def columns(self, tensor: str, sizes: Mapping[str, int]) -> int:
         """How many numbers a line of a tensor has."""
@@ -177,27 +204,21 @@ class Loop:
         columns = layout.columns
         return {n: Lines(empty(lines[n], columns[n], self.dtype)) for n in lines.keys() & columns.keys()}
 
-    def _packed(self, term: Term, weights: Mapping[str, Tensor], sizes: Mapping[str, int], threads: int) -> Tensor:
+    def _matrices(self, term: Term, weights: Mapping[str, Tensor], sizes: Mapping[str, int]) -> tuple[Any, ...]:
+        """What `Matrices` in `product.h` begins with: starts, depths, column blocks, gates, units and two strides."""
         first = term.weights[0][0]
+        width, item = weights[first.name].stride(0), self.dtype.itemsize
+        starts = array("q")
+        for weight in chain.from_iterable(term.weights):
+            begin = weight.block * sizes[weight.rows] * width * item
+            starts.append(weights[weight.name].data_ptr() + begin)
+        depths = array("q", [sizes[each] for each in term.columns])
         units = sizes[first.columns if first.transposed else first.rows]
-        depths = [sizes[width] for width in term.columns]
-        width = weights[first.name].stride(0)
-        starts = [
-            weights[w.name].data_ptr() + w.block * sizes[w.rows] * width * self.dtype.itemsize
-            for block in term.weights
-            for w in block
-        ]
-        blocks = -(-units // self._lanes)
-        panels = empty(blocks, sum(depths) * term.count * self._lanes, self.dtype)
         strides = (1, width) if first.transposed else (width, 1)
-        from_, columns = array("q", starts), array("q", depths)
-        matrices = array(
-            "q", [from_.buffer_info()[0], columns.buffer_info()[0], len(depths), term.count, units, *strides]
-        )
-        self._pack(
-            ctypes.c_void_p(matrices.buffer_info()[0]), ctypes.c_void_p(panels.data_ptr()), ctypes.c_int64(threads)
-        )
-        return panels
+        return starts, depths, len(depths), term.count, units, *strides
+
+    def _panels(self, term: Term, units: int, depths: Sequence[int]) -> Tensor:
+        return empty(-(-units // self._lanes), sum(depths) * term.count * self._lanes, self.dtype)
 
 
 def _addresses(lines: Lines) -> tuple[int, int, int]:
@@ -207,6 +228,10 @@ def _addresses(lines: Lines) -> tuple[int, int, int]:
 def _steps_ahead(span: Span) -> int:
     """How many steps a chunk has."""
     return max(1, min(abs(span.last - span.first) + 1, AHEAD // max(span.samples, 1)))
+
+
+def _pointer(numbers: array) -> int:
+    return numbers.buffer_info()[0]
 
 
 def _address(tensor: Tensor | None) -> int:

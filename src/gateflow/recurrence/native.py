@@ -87,10 +87,6 @@ class Sequences:
         """A loop of the kernel for these numbers."""
         return self.kernel.loop(name, self.x.dtype, torch.bfloat16 if self.rounded else None)
 
-    def pack(self, loop: Loop) -> list[Tensor]:
-        """The weights as a loop reads them."""
-        return loop.pack(self.weights, self.sizes, torch.get_num_threads())
-
     def known(self) -> dict[str, Lines]:
         """The tensors that a loop reads or writes in all chunks alike."""
         graph = self.kernel.programs.graph
@@ -104,7 +100,7 @@ class Sequences:
 
     def prepare(self, loop: Loop, first: int, last: int, tensors: Mapping[str, Lines]) -> Prepared:
         """A run of a loop over some steps."""
-        return loop.prepare(self.span(loop, first, last), tensors, self.pack(loop), self.sizes)
+        return loop.prepare(self.span(loop, first, last), tensors, loop.panels(self.weights, self.sizes), self.sizes)
 
     def span(self, loop: Loop, first: int, last: int) -> Span:
         """Some steps for a loop, and how threads share them out."""

@@ -127,38 +127,45 @@ class WayBack:
 
     def run(self) -> Gradients:
         """All chunks, last step first."""
-        loops = self._prepared()
-        for first, last in self.chunks:
-            begin, end = self.forward.lines(first, last)
-            for direction, loop in loops:
-                loop.move(*(first, last)[::direction], begin)
-                loop()
-            self._products(begin, end)
-        if loops:
-            self._add_sums(loops[-1][1].gathered)
+        if self.chunks:
+            again, backward = self._prepared()
+            for first, last in self.chunks:
+                begin, end = self.forward.lines(first, last)
+                if again is not None:
+                    again.move(last, first, begin)
+                    again()
+                backward.move(first, last, begin)
+                self._run_chunk(backward, begin, end)
+            self._add_sums(backward.gathered)
         return Gradients(self.d_x, self.d_weights, self.carries)
+
+    def _run_chunk(self, backward: Prepared, begin: int, end: int) -> None:
+        if self.forward.rounded:  # the factors of large products are rounded in between
+            backward()
+            backward.only(self._products(begin, end))
+        else:
+            backward.followed_by(self._products(begin, end))
 
     @property
     def programs(self) -> Programs:
         """The cell's programs."""
         return self.forward.kernel.programs
 
-    def _prepared(self) -> list[tuple[int, Prepared]]:
-        """The loops of a chunk, and whether each goes the way back (1) or the way there (-1)."""
+    def _prepared(self) -> tuple[Prepared | None, Prepared]:
+        """The loop that computes again what was not kept, if there is such, and the loop of the way back."""
         run, graph = self.forward, self.programs.graph
-        if not self.chunks:
-            return []
         known = run.known() | self.chunk | {"saved": self.saved}
         known |= {f"carry.{s.name}": Lines(c) for s, c in zip(graph.states, self.carries, strict=True)}
         known["d_output"] = Lines(self._zero_line() if self.d_output is None else self.d_output)
         first, last = self.chunks[0][0], self.chunks[-1][1]
-        backward = run.prepare(self.loop, first, last, known)
-        if not self.saved.of_a_chunk or not self.programs.saved:
-            return [(1, backward)]
-        return [(-1, run.prepare(run.loop("recompute"), last, first, known)), (1, backward)]
+        again = self.saved.of_a_chunk and bool(self.programs.saved)
+        recompute = run.prepare(run.loop("recompute"), last, first, known) if again else None
+        return recompute, run.prepare(self.loop, first, last, known)
 
     def _chunk_tensors(self) -> dict[str, Lines]:
-        return {name: self._chunk(name, self.loop) for name in ("delta", "operand", "d_x")}
+        """Where the loop writes; what it adds to the gradient of the input itself goes where that is asked for."""
+        made = {name: self._chunk(name, self.loop) for name in ("delta", "operand", "d_x")}
+        return made if self.d_x is None else made | {"d_x": Lines(self.d_x)}
 
     def _chunk(self, name: str, loop: Loop) -> Lines:
         """Memory that one chunk after the other uses."""
@@ -169,8 +176,8 @@ class WayBack:
         """One line of zeros that stands for all lines."""
         return self.forward.x.new_zeros(1, self.forward.states[0].shape[1]).expand(self.forward.x.shape[0], -1)
 
-    def _products(self, begin: int, end: int) -> None:
-        """Adds what a chunk gives to the gradients of weights and input."""
+    def _products(self, begin: int, end: int) -> Gemms:
+        """What a chunk adds to the gradients of weights and input."""
         gemms, factor = Gemms(self.forward.x.dtype), self._factor
         delta = self.chunk["delta"].tensor[: end - begin]
         if self._biased:
@@ -183,18 +190,16 @@ class WayBack:
                     gemms.add(to, delta[lines, piece.columns], factor(operand), turn=2 * piece.turn + k, turned=True)
         if self.d_x is not None:
             self._input(gemms, self.d_x[begin:end], delta)
-        gemms.run(self.loop.multiply)
+        return gemms
 
     def _input(self, gemms: Gemms, d_x: Tensor, delta: Tensor) -> None:
-        direct = self.chunk["d_x"].tensor[: len(d_x)]
         pieces = [piece for piece in self.pieces if piece.operand.tensor == "x"]
-        if direct.shape[1]:
-            d_x.copy_(direct)
-        elif not pieces:
+        begun = self.loop.columns("d_x", self.sizes) > 0
+        if not begun and not pieces:
             d_x.zero_()
         for k, piece in enumerate(pieces):
             weight = self._factor(self.forward.weights[piece.weight.name][piece.rows(self.sizes)])
-            gemms.add(d_x, delta[:, piece.columns], weight, turn=k, fresh=k == 0 and not direct.shape[1])
+            gemms.add(d_x, delta[:, piece.columns], weight, turn=k, fresh=k == 0 and not begun)
 
     def _operand(self, row: Row, begin: int, end: int) -> list[tuple[slice, Tensor]]:
         """What a product was applied to: lines of the chunk, and the values there."""

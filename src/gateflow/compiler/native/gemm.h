@@ -15,12 +15,12 @@
 namespace [[gnu::visibility("hidden")]] gateflow {
 
 // to[rows × columns] += left[rows × depth] · right[depth × columns], or = if `fresh`. All by rows; `turned`: left lies
-// transposed, as [depth × rows]. Filled in by the caller as 64-bit numbers, in this order.
+// transposed, as [depth × rows]. Products of one `turn` write to different places. Filled in by the caller as 64-bit numbers, in this order.
 template <class T>
 struct Gemm {
     T* to;
     const T *left, *right;
-    int64_t to_stride, left_stride, right_stride, rows, columns, depth, turned, fresh;
+    int64_t to_stride, left_stride, right_stride, rows, columns, depth, turned, fresh, turn;
 
     // Tiles are large enough for the BLAS to pack the right side again for each, and at least four where that allows.
     int64_t tiles() const { return std::clamp<int64_t>(rows / 64, 1, std::max<int64_t>(4, rows / 256)); }
@@ -69,17 +69,16 @@ void multiply_tile(const Gemm<T>& g, int64_t tile, const Blas<T>& blas) {
               g.left + low * (g.turned ? 1 : g.left_stride), &left_stride, &old, g.to + low * g.to_stride, &to_stride);
 }
 
-// All products; no two of them write the same place.
+// Tile after tile of the products, sorted by turn, while others of the team take theirs.
 template <class T>
-void multiply_all(const Gemm<T>* gemms, int64_t count, int64_t threads, const Blas<T>& blas) {
-    std::atomic<int64_t> taken{0};
-    in_parallel(threads, [&](int64_t, int64_t) {
-        const SubnormalsAreZero mode;
-        const OneThread<T> limit{blas};
-        int64_t mine = taken.fetch_add(1), first = 0;
-        for (int64_t k = 0; k < count; first += gemms[k++].tiles())
-            for (; mine < first + gemms[k].tiles(); mine = taken.fetch_add(1)) multiply_tile(gemms[k], mine - first, blas);
-    });
+void multiply_tiles(const Gemm<T>* gemms, int64_t count, const Blas<T>& blas, std::atomic<int64_t>& taken,
+                    Barrier& barrier, int64_t team) {
+    const OneThread<T> limit{blas};
+    int64_t mine = taken.fetch_add(1), first = 0;
+    for (int64_t k = 0; k < count; first += gemms[k++].tiles()) {
+        if (k > 0 && gemms[k].turn != gemms[k - 1].turn) barrier.wait(team);
+        for (; mine < first + gemms[k].tiles(); mine = taken.fetch_add(1)) multiply_tile(gemms[k], mine - first, blas);
+    }
 }
 
 }  // namespace gateflow

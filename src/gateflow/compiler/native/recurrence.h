@@ -49,6 +49,7 @@ struct Call {
     T* gathered;                 // [groups of samples][vectors][H], sums of gradients of vectors
     int64_t ahead;               // steps in a chunk
     int64_t far;                 // whether what is kept for the way back is too much for the caches
+    int64_t turn;                // 1: at even steps the units are gone through from the last to the first, else at odd ones
     const Matrices<T>* matrices; // weights to be packed before the first step, and how many
     int64_t to_pack;
     const Gemm<T>* gemms;        // products that follow the last step, and how many
@@ -80,7 +81,7 @@ struct Rows {
     T* at[slots];
     int64_t stride[slots];
     int64_t sample;  // the first one
-    bool far;
+    bool far, turned;
 
     T* place(int slot, int64_t m, int64_t j) const { return at[slot] + m * stride[slot] + j; }
     void fetch(int slot, int64_t m, int64_t j) const { __builtin_prefetch(place(slot, m, j)); }
@@ -160,7 +161,7 @@ std::array<Operand<T>, sizeof...(k)> operands(const Call<T>& call, const Rows<T,
 
 template <class Pass, class T, size_t terms, int... k>
 void products(const Call<T>& call, const std::array<Operand<T>, terms>& operands, int64_t m, int64_t height,
-              int64_t tile, Blocks own, Blocks now, T* sum, std::integer_sequence<int, k...>) {
+              int64_t tile, int64_t following, Blocks now, T* sum, std::integer_sequence<int, k...>) {
     const int64_t blocks = now.end - now.begin;
     const auto one = [&](auto index) {
         constexpr Term term = Pass::terms[index.value];
@@ -171,7 +172,7 @@ void products(const Call<T>& call, const std::array<Operand<T>, terms>& operands
         const int64_t panel = operand.depth * term.count * lanes<T>;
         const T* panels = call.weights[term.weights];
         // The weights of the next units are on their way while this tile is computed, each tile sees to a part.
-        const T* next = panels + (now.end < own.end ? now.end : own.begin) * panel;
+        const T* next = panels + following * panel;
         if (tile < blocks * term.count) next += tile * operand.depth * line_of_cache<T>;
         constexpr int most = tile_rows(Pass::sums);
         multiplication<T, term.count, most>(height, blocks)(operand, panels + now.begin * panel, next,
@@ -200,7 +201,8 @@ void run_rows(const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Bl
             points<Pass, T>(rows, sums, m, 1, block * lanes<T>, sums.width, nullptr, 0);
 }
 
-// With products the rows go in tiles, and the weights of a few units serve all tiles before the next are fetched.
+// With products the rows go in tiles, and the weights of a few units serve all tiles before the next are fetched. The
+// next step begins with the units that this one ended with: of weights larger than the cache, these are still there.
 template <class Pass, class T, int slots>
 void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Blocks own) {
     constexpr int L = lanes<T>, A = Pass::sums;
@@ -208,14 +210,17 @@ void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& s
     const auto terms = std::make_integer_sequence<int, Pass::number_of_terms>();
     const auto read = operands<Pass>(call, rows, sums, count, terms);
     alignas(GATEFLOW_VECTOR_BYTES) T sum[most_sums<T>(A) * L];
-    for (int64_t block = own.begin, blocks; block < own.end; block += blocks) {
-        blocks = std::min(at_once, own.end - block) == 3 ? 2 : std::min(at_once, own.end - block);
+    const bool turned = rows.turned && Pass::means == 0;  // sums over units keep their order
+    for (int64_t done = own.begin, blocks; done < own.end; done += blocks) {
+        blocks = std::min(at_once, own.end - done) == 3 ? 2 : std::min(at_once, own.end - done);
+        const int64_t block = turned ? own.begin + own.end - done - blocks : done;
+        const int64_t following = turned ? std::max(own.begin, block - at_once) : std::min(own.end - 1, block + blocks);
         for (int64_t tile = 0; tile < tiles; ++tile) {
             const int64_t m = count * tile / tiles, height = count * (tile + 1) / tiles - m;
             // What the equations will read arrives while the product is computed.
             for (int64_t i = 0; i < height; ++i)
                 for (int64_t u = 0; u < blocks; ++u) Pass::fetch(rows, m + i, (block + u) * L);
-            products<Pass>(call, read, m, height, tile, own, {block, block + blocks}, sum, terms);
+            products<Pass>(call, read, m, height, tile, following, {block, block + blocks}, sum, terms);
             for (int64_t u = 0; u < blocks; ++u)
                 points<Pass>(rows, sums, m, height, (block + u) * L, sums.width, sum + u * A * L, blocks * A * L);
         }
@@ -243,6 +248,7 @@ Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, 
     Rows<T, Program::slots> rows;
     rows.sample = sample;
     rows.far = call.far != 0;
+    rows.turned = ((t ^ call.turn) & 1) != 0;
     for (int s = 0; s < Program::slots; ++s) {
         const Place<T>& place = call.places[s];
         const int64_t before = going_on ? call.line(call.before(t)) - place.origin : 0;
@@ -278,10 +284,12 @@ void run_step(const Call<T>& call, int64_t t, int64_t chunk, const Share& share,
     const int64_t low = share.low, now = std::clamp(call.rows(t), low, share.high);
     const int64_t old = std::clamp(call.rows(call.before(t)), low, now);
     const auto going_on = rows_at<Program>(call, t, low, true, chunk), fresh = rows_at<Program>(call, t, old, false, chunk);
+    bool begun = t != call.first;  // what the first pass reads was there before the threads set out
     const auto one = [&](auto pass) {
         using P = decltype(pass);
         if constexpr (!P::ahead) {
-            if (share.units && (P::sums > 0 || P::overwrites)) barrier.wait(share.threads);
+            if (begun && share.units && (P::sums > 0 || P::overwrites)) barrier.wait(share.threads);
+            begun = true;
             const Blocks own = own_blocks<P>(call, share);
             run_pass<P>(call, going_on, sums, old - low, own);
             run_pass<P>(call, fresh, sums, now - old, own);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -30,8 +31,8 @@ void in_parallel(int64_t asked, const Work& work) {
 #endif
 }
 
-// All threads wait for the last. Spins for about a microsecond, then gives its core to whoever wants it: a barrier that
-// only spins stands still for a time slice as soon as the machine has something else to do.
+// All threads wait for the last. Spins for some microseconds, then sleeps: one that only spins uses up its share of a core
+// that others want too, and stands still for a time slice when the last has come.
 class Barrier {
   public:
     void wait(int64_t threads) {
@@ -43,10 +44,10 @@ class Barrier {
             return;
         }
         for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
-            if (spins < 200)
+            if (spins < 1000)
                 relax();
             else
-                std::this_thread::yield();
+                std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
 
   private:
