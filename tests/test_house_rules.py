@@ -101,7 +101,7 @@ def front_page():
 
 
 # What only makes sense to those who build a path or a layer; their docstrings give shapes, tests their examples.
-INSIDE = {"run_layer", "prepare", "streamed", "choose", "path_is_forced", "Choice", "Explanation", "reverse", "unroll"}
+INSIDE = {"run_layer", "prepare", "choose", "path_is_forced", "Choice", "Explanation", "reverse", "unroll"}
 INSIDE |= {"Stack", "Gate"}
 # Results: what makes one has the example.
 INSIDE |= {"Activation", "Gates", "LayerGates", "LayerLyapunov", "LayerReach", "LayerTerms", "Lyapunov", "Reach"}

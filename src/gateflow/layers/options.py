@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,16 @@ class Options:
     learn_initial_state: bool = False
     memory: str = "fast"
     strict: bool = False
+
+    @cached_property
+    def drops(self) -> bool:
+        """Whether anything is dropped in training, apart from zoneout."""
+        return bool(self.dropout or self.variational_dropout or self.weight_dropout)
+
+    @cached_property
+    def zones_out(self) -> bool:
+        """Whether any part of the old state may stay, in training or in expectation."""
+        return any(self.zoneout) if isinstance(self.zoneout, Sequence) else bool(self.zoneout)
 
     def __post_init__(self) -> None:
         rates = [(n, getattr(self, n)) for n in ("dropout", "variational_dropout", "weight_dropout")]

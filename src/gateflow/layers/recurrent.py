@@ -116,6 +116,12 @@ class Recurrent(Stack):
         Raises:
             ConfigError: the layer is bidirectional; its reverse half needs the end of the sequence first.
         """
+        taken = None if state is None else self.streamed(x, state)
+        y, final = self._checked_step(x, state) if taken is None else taken
+        dense: Any = self._modules["dense"]  # as `self.dense`, which takes a microsecond
+        return dense(y) if dense._modules else y, final
+
+    def _checked_step(self, x: Tensor, state: Sequence[State] | None) -> tuple[Tensor, list[State]]:
         if self.bidirectional:
             raise ConfigError(
                 "a bidirectional layer cannot stream: its reverse direction starts at the end of the sequence; "
@@ -124,8 +130,7 @@ class Recurrent(Stack):
         if x.dim() != 2 or x.shape[1] != self.input_size:
             raise ShapeError(f"step takes one time step [B, I] with I = {self.input_size}, found {list(x.shape)}")
         start = self.initial_state(x[None]) if state is None else self._checked_state(state, x.shape[0])
-        y, final = self.run_step(x, start)
-        return self.dense(y) if len(self.dense) else y, final
+        return self.run_step(x, start)
 
     def extra_repr(self) -> str:
         """Cells, sizes, and the options that differ from their defaults."""

@@ -15,7 +15,7 @@ from gateflow.cells import Cell
 from gateflow.errors import ConfigError
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
 from gateflow.layers.options import MERGES, SKIPS, Options
-from gateflow.recurrence import Choice, choose, path_is_forced, prepare, run_layer, streamed
+from gateflow.recurrence import Choice, Stream, choose, prepare, run_layer, streams_now
 
 __all__ = ["CellFactory", "Stack", "State", "layers_run_by"]
 
@@ -58,6 +58,7 @@ class Stack(nn.Module):
         self.bidirectional, self.num_directions = options.bidirectional, 1 + options.bidirectional
         self._equations: list[Cell] = []
         self._names: list[list[str]] = []
+        self._streams: list[Stream] = []
         skips, size = [], input_size
         for k, (factory, hidden_size) in enumerate(zip(factories, hidden_sizes, strict=True)):
             for suffix in self.suffixes(k):
@@ -122,24 +123,46 @@ class Stack(nn.Module):
 
     def run_step(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]]:
         """One time step of all layers, `x [B, I]`; where no gradient is wanted, with little but the kernels."""
-        y, finals, streams = x, list[State](), self._streams()
-        for k, (cell, parts) in enumerate(zip(self._equations, state, strict=True)):
-            weights = [w for name in self._names[k] if (w := self._parameters[name]) is not None]
-            new = streamed(cell, weights, y, parts) if streams else None
-            if new is None:
-                outputs, finals = self.run(x[None], state, None)
-                return outputs[0][0], finals
-            y = self.skips[k](y, new[0]) if self.options.skip else new[0]
-            finals.append(new)
+        state = [tuple(part.contiguous() for part in parts) for parts in state]
+        if self._streams_now() and self._prepare_streams(x, state):
+            taken = self.streamed(x, state)
+            if taken is not None:
+                return taken
+        outputs, finals = self.run(x[None], state, None)
+        return outputs[0][0], finals
+
+    def streamed(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]] | None:
+        """One time step by what is prepared for such tensors; none where they do not fit, for whatever reason."""
+        if len(state) != len(self._streams) or not self._streams_now():
+            return None
+        named: Any = self._parameters.__getitem__
+        y, finals = x, []
+        try:
+            for k, stream in enumerate(self._streams):
+                new = stream.step([*map(named, self._names[k])], y, state[k])
+                if new is None:
+                    return None
+                y = self.skips[k](y, new[0]) if self.options.skip else new[0]
+                finals.append(new)
+        except KeyError:  # a weight that is computed, as by `torch.nn.utils.parametrize`
+            return None
         return y, finals
 
-    def _streams(self) -> bool:
-        """Whether a step is nothing but the cells' equations, and nobody asks for its gradient or its path."""
+    def _prepare_streams(self, x: Tensor, state: Sequence[State]) -> bool:
+        """Whether every layer's weights are parameters that its kernel can take."""
+        for stream, names, parts in zip(self._streams, self._names, state, strict=True):
+            weights = [w for name in names if (w := self._parameters.get(name)) is not None]
+            y = x.new_empty(x.shape[0], stream.cell.input_size)
+            if len(weights) < len(names) or not stream.prepare(weights, y, parts):
+                return False
+        return True
+
+    def _streams_now(self) -> bool:
+        """Whether a step is nothing but the cells' equations, and nobody watches."""
         options = self.options
-        dropped = options.dropout or options.variational_dropout or options.weight_dropout
-        plain = not (self.training and dropped) and not any(self._zones_out(cell) for cell in self._equations)
-        watched = torch.is_grad_enabled() or torch.compiler.is_compiling() or _observer.get() or path_is_forced()
-        return plain and not watched
+        if self.bidirectional or options.zones_out or (self.training and options.drops):
+            return False
+        return streams_now() and _observer.get() is None
 
     def _run_layer(self, k: int, x: Tensor, states: tuple[State, ...], lengths: Tensor | None) -> Any:
         cells, options, zoneout = self.layer_cells(k), self.options, None
@@ -179,6 +202,7 @@ class Stack(nn.Module):
         self._names.append([name + suffix for name in cell._parameters])
         prepare(cell, zoneout=self._zones_out(cell))
         self._equations.append(cell)
+        self._streams.append(Stream(cell))
 
     def _layer_equations(self, k: int) -> list[Cell]:
         return self._equations[k * self.num_directions : (k + 1) * self.num_directions]

@@ -4,11 +4,12 @@ from gateflow.recurrence.compiled import histories
 from gateflow.recurrence.dispatch import Choice, choose, force_path, path_is_forced, prepare, run_layer
 from gateflow.recurrence.explain import Explanation, explain
 from gateflow.recurrence.reference import reverse, unroll
-from gateflow.recurrence.stream import streamed
+from gateflow.recurrence.stream import Stream, streams_now
 
 __all__ = [
     "Choice",
     "Explanation",
+    "Stream",
     "choose",
     "explain",
     "force_path",
@@ -17,6 +18,6 @@ __all__ = [
     "prepare",
     "reverse",
     "run_layer",
-    "streamed",
+    "streams_now",
     "unroll",
 ]

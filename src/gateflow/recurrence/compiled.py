@@ -55,7 +55,7 @@ def run(
         For each direction the output `[T, B, size]` and the final state.
 
     Raises:
-        ShapeError: input, weights and start states are not of one dtype, and no autocast makes them so.
+        ShapeError: input, weights and start states are not on one device or, without autocast, not of one dtype.
     """
     rounded, given = _in_bf16(x), x.dtype
     if rounded:  # the factors of products are rounded inside; states and sums are fp32
@@ -69,7 +69,7 @@ def run(
         assert isinstance(number, int)
         weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
         start = [layout.sorted(part).contiguous() for part in state]
-        _refuse_mixed_dtypes(x, weights, start)
+        _refuse_mixed(x, weights, start)
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
         kept = memory if keep else "nothing"
         made = recurrence(number, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
@@ -176,7 +176,11 @@ def _in_bf16(x: Tensor) -> bool:
     return x.dtype == torch.bfloat16 or (autocast and x.dtype == torch.float32)
 
 
-def _refuse_mixed_dtypes(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None:
+def _refuse_mixed(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None:
+    devices = {t.device.type for t in (x, *weights, *start)}
+    if len(devices) > 1:
+        found = " and ".join(sorted(devices))
+        raise ShapeError(f"input, weights and start states must be on one device, found {found}; move them with .to()")
     found = {str(t.dtype).removeprefix("torch.") for t in (x, *weights, *start)}
     if len(found) > 1 and not torch.is_autocast_enabled("cpu"):
         raise ShapeError(f"input, weights and start states must be of one dtype, found {' and '.join(sorted(found))}")

@@ -2,87 +2,165 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from gateflow.cells import Cell
 from gateflow.compiler import compile_cell
-from gateflow.compiler.kernel import REALS
+from gateflow.compiler.kernel import REALS, TURN, Loop, Panels, Prepared
+from gateflow.compiler.plan import Kind
 from gateflow.recurrence import compiled
+from gateflow.recurrence.dispatch import path_is_forced
 from gateflow.recurrence.native import Sequences
 
-__all__ = ["streamed"]
+__all__ = ["Stream", "streams_now"]
 
-_streams: WeakKeyDictionary[Cell, _Stream] = WeakKeyDictionary()
+SHAPES = 64
+"""Of batches that stay prepared; a beam search goes through some."""
+
+_address, _version, _empty_like = Tensor.data_ptr, attrgetter("_version"), torch.empty_like
+_transforms: Any = torch._C._functorch.peek_interpreter_stack  # pyright: ignore[reportAttributeAccessIssue]
+_modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def streamed(cell: Cell, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
-    """The new state after one step, or none where the native path cannot take it.
+def streams_now() -> bool:
+    """Whether a step may be nothing but its kernel: nobody asks for its gradient, its operations, or another path.
+
+    Example:
+        >>> with torch.no_grad():
+        ...     streams_now()
+        True
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        return False
+    return forward_ad._current_level < 0 and _transforms() is None and not _modes() and not path_is_forced()
+
+
+class Stream:
+    """A cell's step with its weights as the kernel reads them, taken anew when they change.
 
     Args:
-        cell: the equations; what is prepared is kept for as long as they live.
-        weights: the cell's weights in the order of its parameters; packed anew when torch's version counter says that
-            they have changed.
-        x: input `[B, I]`.
-        state: the parts of the state, `[B, size]`.
+        cell: the equations.
 
     Example:
         >>> from gateflow.cells import LSTM
-        >>> cell = LSTM(3, 4)
-        >>> zeros = torch.zeros(1, 4)
-        >>> h, c = streamed(cell, list(cell.parameters()), torch.zeros(1, 3), (zeros, zeros))
+        >>> cell, x, zeros = LSTM(3, 4), torch.zeros(1, 3), torch.zeros(1, 4)
+        >>> stream, weights = Stream(cell), list(cell.parameters())
+        >>> print(stream.step(weights, x, (zeros, zeros)))
+        None
+        >>> stream.prepare(weights, x, (zeros, zeros))
+        True
+        >>> h, c = stream.step(weights, x, (zeros, zeros))
         >>> h.shape
         torch.Size([1, 4])
     """
-    if compiled.transformed() or torch.is_autocast_enabled("cpu") or any(s.dtype != x.dtype for s in state):
-        return None
-    stream = _streams.get(cell)
-    if stream is None or not stream.fits(weights, x):
-        one_dtype = x.dtype in REALS and all(w.dtype == x.dtype for w in weights)
-        if not one_dtype or compiled.obstacle(cell, zoneout=False, device=x.device, dtype=x.dtype) is not None:
+
+    def __init__(self, cell: Cell):
+        self.cell = cell
+        self._ready: _Ready | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies: they have weights of their own."""
+        return {"cell": self.cell, "_ready": None}
+
+    def step(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        """The new state after one step, or none where what is prepared does not fit.
+
+        Args:
+            weights: the cell's weights in the order of its parameters; their changes are counted by torch.
+            x: input `[B, I]`.
+            state: the parts of the state, `[B, size]`.
+        """
+        ready = self._ready
+        if ready is None or [*map(_address, weights), *map(_version, weights)] != ready.seen:
             return None
-        stream = _streams[cell] = _Stream(cell, weights, x, state)
-    return stream.step(x, state)
+        batch = ready.batches.get((x.shape, torch.get_num_threads()))
+        return None if batch is None else batch.step(x, state)
+
+    def prepare(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> bool:
+        """Makes ready for such tensors; false where the native path cannot take them by their addresses."""
+        tensors = [*weights, x, *state]
+        plain = all(t.is_cpu and t.dtype == x.dtype for t in tensors) and all(type(t) is Tensor for t in (x, *state))
+        if not plain or x.dtype not in REALS or any(w.is_inference() for w in weights):  # of those torch counts nothing
+            return False
+        if compiled.obstacle(self.cell, zoneout=False, device=x.device, dtype=x.dtype) is not None:
+            return False
+        ready = self._ready
+        if ready is None or ready.seen != [*map(_address, weights), *map(_version, weights)]:
+            ready = self._ready = _Ready(self.cell, weights)
+        ready.add(x, state)
+        return True
 
 
-class _Stream:
-    """A cell's step with packed weights, for one size of batch and one number of threads."""
+class _Ready:
+    """Packed weights, and what is prepared for batches of some shapes on some number of threads."""
 
-    def __init__(self, cell: Cell, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]):
-        kernel, self.seen = compile_cell(cell), self._versions(weights)
-        self.weights, self.x_shape, self.dtype, self.threads = list(weights), x.shape, x.dtype, torch.get_num_threads()
-        names = dict(zip(cell.parameter_shapes(), (w.detach().contiguous() for w in weights), strict=True))
-        one = Sequences(kernel, x, names, state, histories=list(state))
-        loop = one.loop("stream")
-        self.held = one.pack(loop), one.known(), one.span(loop, 0, 0)  # what the addresses below point to
-        packed, lines, span = self.held
-        self.prepared = loop.prepare(span, lines, packed, one.sizes)
-        rows = list(enumerate(loop.plan.rows))
-        self.places = [[4 * k for k, row in rows if row.tensor == f"state.{name}"] for name in cell.state_sizes]
-        self.inputs = [4 * k for k, row in rows if row.tensor == "x"]
+    def __init__(self, cell: Cell, weights: Sequence[Tensor]):
+        self.seen: list[int] = [*map(_address, weights), *map(_version, weights)]
+        self.kernel, self.batches = compile_cell(cell), dict[tuple[torch.Size, int], _Batch]()
+        self.weights = [w.detach() for w in weights]  # while they live, nothing else has their addresses
+        self.named = dict(zip(cell.parameter_shapes(), (w.contiguous() for w in self.weights), strict=True))
+        self.panels: Panels | None = None
 
-    @staticmethod
-    def _versions(weights: Sequence[Tensor]) -> list[tuple[int, int]]:
-        return [(w.data_ptr(), w._version) for w in weights]
+    def add(self, x: Tensor, state: Sequence[Tensor]) -> None:
+        x, state = torch.empty(x.shape, dtype=x.dtype), [torch.empty(s.shape, dtype=s.dtype) for s in state]
+        run = Sequences(self.kernel, x, self.named, state, histories=list(state))
+        loop = run.loop("stream")
+        self.panels = self.panels or loop.panels(self.named, run.sizes)
+        if len(self.batches) >= SHAPES:
+            self.batches.clear()
+        self.batches[x.shape, torch.get_num_threads()] = _Batch(run, loop, self.panels)
 
-    def fits(self, weights: Sequence[Tensor], x: Tensor) -> bool:
-        """Whether nothing has changed that was prepared for."""
-        same = x.shape == self.x_shape and x.dtype == self.dtype and torch.get_num_threads() == self.threads
-        return same and self._versions(weights) == self.seen
 
-    def step(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """One step: the addresses of this step's tensors, and the call."""
-        x, old = x.contiguous(), [s.contiguous() for s in state]
-        new = tuple(torch.empty_like(s) for s in old)
-        places = self.prepared.places
-        for k in self.inputs:
-            places[k] = x.data_ptr()
-        for slots, before, after in zip(self.places, old, new, strict=True):
-            start, base = before.data_ptr(), after.data_ptr()
-            for k in slots:
-                places[k], places[k + 1] = base, start
-        self.prepared()
+class _Batch:
+    """The step of a batch of one shape."""
+
+    def __init__(self, run: Sequences, loop: Loop, panels: Panels):
+        self.run, self.loop, self.panels = run, loop, panels
+        self.dtype, self.shapes = run.x.dtype, [s.shape for s in run.states]
+        self.free = [self._prepared()]
+        self.slots = self._slots()
+
+    def _slots(self) -> list[int]:
+        """Where the addresses of the input, of the old and of the new parts of the state are written."""
+        rows = {(row.tensor, row.kind): 4 * k for k, row in enumerate(self.loop.plan.rows)}
+        names = [f"state.{node.name}" for node in self.run.kernel.programs.graph.states]
+        new = [rows[name, Kind.STEP] for name in names]
+        old = [rows.get((name, Kind.PREVIOUS), row) + 1 for name, row in zip(names, new, strict=True)]
+        return [rows.get(("x", Kind.STEP), old[0]), *old, *new]  # what is read by nobody goes where nobody looks
+
+    def _prepared(self) -> tuple[Prepared, ctypes.c_void_p]:
+        """A run, and the address of its arguments."""
+        one = self.loop.prepare(self.run.span(self.loop, 0, 0), self.run.known(), self.panels, self.run.sizes)
+        one()  # packs the weights
+        return one, ctypes.c_void_p(one.call.buffer_info()[0])
+
+    def step(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        """One step: the addresses of this step's tensors, and the call; none for tensors that do not fit."""
+        dtype = self.dtype
+        if x.dtype != dtype or not x.is_cpu or type(x) is not Tensor or len(state) != len(self.shapes):
+            return None
+        for part, shape in zip(state, self.shapes):  # noqa: B905  (their number has been compared)
+            if part.shape != shape or part.dtype != dtype or not part.is_cpu or type(part) is not Tensor:
+                return None
+            if not part.is_contiguous():
+                return None
+        new = tuple([_empty_like(part) for part in state])
+        try:
+            free = self.free.pop()  # calls from several threads at once have places of their own
+        except IndexError:
+            free = self._prepared()
+        prepared, call = free
+        x, places = x.contiguous(), prepared.places
+        for place, address in zip(self.slots, map(_address, (x, *state, *new))):  # noqa: B905
+            places[place] = address
+        prepared.call[TURN] ^= 1  # of weights too large for the cache, what the last step ended with is still there
+        prepared.function(call)
+        self.free.append(free)
         return new
