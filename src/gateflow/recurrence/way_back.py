@@ -119,8 +119,10 @@ class WayBack:
             for d, s in zip(d_finals, run.states, strict=True)
         ]
         self.d_x = torch.empty_like(run.x) if d_x else None
-        self.d_weights = {n: torch.zeros_like(run.weights[n]) for n in wanted}
         self.chunks = _chunks(run.begins, reverse=run.reverse)
+        self.d_weights = {
+            n: (torch.empty_like if self._overwritten(n) else torch.zeros_like)(run.weights[n]) for n in wanted
+        }
         self.chunk = self._chunk_tensors()
         self.sums = run.x.new_zeros(self.loop.columns("delta", self.sizes), 1)
         self.saved = self._chunk("saved", run.loop("recompute")) if saved is None else Lines(saved)
@@ -178,16 +180,22 @@ class WayBack:
 
     def _products(self, begin: int, end: int) -> Gemms:
         """What a chunk adds to the gradients of weights and input."""
-        gemms, factor = Gemms(self.forward.x.dtype), self._factor
+        gemms, factor, first = (
+            Gemms(self.forward.x.dtype),
+            self._factor,
+            self.forward.lines(*self.chunks[0])[0] == begin,
+        )
         delta = self.chunk["delta"].tensor[: end - begin]
         if self._biased:
             gemms.add(self.sums, delta, delta.new_ones(end - begin, 1), turned=True)
         delta = factor(delta)
         for piece in self.pieces:
             if piece.weight.name in self.wanted:
-                to = self.d_weights[piece.weight.name][piece.rows(self.sizes)]
-                for k, (lines, operand) in enumerate(self._operand(piece.operand, begin, end)):
-                    gemms.add(to, delta[lines, piece.columns], factor(operand), turn=2 * piece.turn + k, turned=True)
+                to, turn = self.d_weights[piece.weight.name][piece.rows(self.sizes)], 2 * piece.turn
+                for lines, operand in self._operand(piece.operand, begin, end):
+                    fresh = turn == 0 and first and self._overwritten(piece.weight.name)
+                    gemms.add(to, delta[lines, piece.columns], factor(operand), turn=turn, turned=True, fresh=fresh)
+                    turn += 1
         if self.d_x is not None:
             self._input(gemms, self.d_x[begin:end], delta)
         return gemms
@@ -223,6 +231,12 @@ class WayBack:
             return [(slice(0, B), start), (slice(B, None), history[: end - B])]
         shift = B if run.reverse else -B
         return [(slice(None), history[begin + shift : end + shift])]
+
+    def _overwritten(self, name: str) -> bool:
+        """Whether the first products on the way back write all of a weight's gradient, so that it need not be zero."""
+        blocks = sum(p.blocks for p in self.pieces if p.weight.name == name and p.turn == 0)
+        rows = next((self.sizes[p.weight.rows] for p in self.pieces if p.weight.name == name), 0)
+        return bool(self.chunks) and blocks * rows == self.forward.weights[name].shape[0]
 
     def _add_sums(self, gathered: Tensor) -> None:
         """The gradients of vectors and biases, from their sums over all lines."""
