@@ -11,14 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isinf
 
 from gateflow.compiler.graph import LEAVES, Node, in_order, names_of
-from gateflow.compiler.plan import Kind, Pass, Plan, Row, Term
+from gateflow.compiler.plan import WIDTHS, Kind, Pass, Plan, Row, Term
 from gateflow.compiler.programs import Programs
 
-__all__ = ["LOOPS", "WIDTHS", "emit"]
+__all__ = ["LOOPS", "emit"]
 
 LOOPS = ("infer", "train", "backward", "recompute", "stream")
-WIDTHS = ("H", "P", "I", "1")
-
 _HEAD = """\
 // {cell}: generated from its step; the frame is recurrence.h.
 #include "recurrence.h"

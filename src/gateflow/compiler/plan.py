@@ -19,7 +19,10 @@ from enum import Enum
 
 from gateflow.compiler.graph import Node, Weight, in_order, names_of
 
-__all__ = ["Kind", "Pass", "Plan", "Row", "Term", "plan"]
+__all__ = ["WIDTHS", "Kind", "Pass", "Plan", "Row", "Term", "plan"]
+
+WIDTHS = ("H", "P", "I", "1")
+"""What rows can be wide: units, numbers of the first part of the state where it is projected, inputs, one."""
 
 _CHEAP = frozenset("add sub mul neg abs relu minimum maximum clamp where lt le gt ge eq ne".split())
 
@@ -99,7 +102,7 @@ class Pass:
         return [(n, Row(f"weights.{bias}", Kind.FIXED, w.rows, (w.rows,) * w.block)) for n, w, bias in named if bias]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """The passes of one step, and every row they touch, numbered by its place in `rows`."""
 

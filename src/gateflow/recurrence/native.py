@@ -9,8 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gateflow.compiler.arguments import Lines, Prepared, Span
 from gateflow.compiler.blocks import empty
-from gateflow.compiler.kernel import Kernel, Lines, Loop, Prepared, Span
+from gateflow.compiler.kernel import Kernel, Loop
 from gateflow.recurrence.shares import shares
 
 __all__ = ["Sequences"]
@@ -90,8 +91,7 @@ class Sequences:
     def known(self) -> dict[str, Lines]:
         """The tensors that a loop reads or writes in all chunks alike."""
         graph = self.kernel.programs.graph
-        vectors = {f"weights.{n}": Lines(w[None]) for n, w in self.weights.items() if w.dim() == 1}
-        tensors = {"x": Lines(self.x)} | vectors
+        tensors = {"x": Lines(self.x)} | {f"weights.{n}": Lines(w) for n, w in self.weights.items()}
         for node, history, start in zip(graph.states, self.histories, self.states, strict=True):
             tensors[f"state.{node.name}"] = Lines(history, start)
         for node, hold in zip(graph.states, self.holds, strict=False):
@@ -100,7 +100,7 @@ class Sequences:
 
     def prepare(self, loop: Loop, first: int, last: int, tensors: Mapping[str, Lines]) -> Prepared:
         """A run of a loop over some steps."""
-        return loop.prepare(self.span(loop, first, last), tensors, loop.panels(self.weights, self.sizes), self.sizes)
+        return loop.prepare(self.span(loop, first, last), tensors, self.sizes)
 
     def span(self, loop: Loop, first: int, last: int) -> Span:
         """Some steps for a loop, and how threads share them out."""

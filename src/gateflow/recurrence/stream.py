@@ -13,7 +13,9 @@ from torch.autograd import forward_ad
 
 from gateflow.cells import Cell
 from gateflow.compiler import compile_cell
-from gateflow.compiler.kernel import REALS, TURN, Loop, Panels, Prepared
+from gateflow.compiler.arguments import TURN, Prepared, place
+from gateflow.compiler.blocks import empty
+from gateflow.compiler.kernel import REALS, Loop
 from gateflow.compiler.plan import Kind
 from gateflow.recurrence import compiled
 from gateflow.recurrence.dispatch import path_is_forced
@@ -106,13 +108,14 @@ class _Ready:
         self.kernel, self.batches = compile_cell(cell), dict[tuple[torch.Size, int], _Batch]()
         self.weights = [w.detach() for w in weights]  # while they live, nothing else has their addresses
         self.named = dict(zip(cell.parameter_shapes(), (w.contiguous() for w in self.weights), strict=True))
-        self.panels: Panels | None = None
+        self.panels: Tensor | None = None
 
     def add(self, x: Tensor, state: Sequence[Tensor]) -> None:
         x, state = torch.empty(x.shape, dtype=x.dtype), [torch.empty(s.shape, dtype=s.dtype) for s in state]
         run = Sequences(self.kernel, x, self.named, state, histories=list(state))
         loop = run.loop("stream")
-        self.panels = self.panels or loop.panels(self.named, run.sizes)
+        if self.panels is None:
+            self.panels = empty(1, loop.form(run.sizes).panels, run.x.dtype)
         if len(self.batches) >= SHAPES:
             self.batches.clear()
         self.batches[x.shape, torch.get_num_threads()] = _Batch(run, loop, self.panels)
@@ -121,7 +124,7 @@ class _Ready:
 class _Batch:
     """The step of a batch of one shape."""
 
-    def __init__(self, run: Sequences, loop: Loop, panels: Panels):
+    def __init__(self, run: Sequences, loop: Loop, panels: Tensor):
         self.run, self.loop, self.panels = run, loop, panels
         self.dtype, self.shapes = run.x.dtype, [s.shape for s in run.states]
         self.free = [self._prepared()]
@@ -129,7 +132,7 @@ class _Batch:
 
     def _slots(self) -> list[int]:
         """Where the addresses of the input, of the old and of the new parts of the state are written."""
-        rows = {(row.tensor, row.kind): 4 * k for k, row in enumerate(self.loop.plan.rows)}
+        rows = {(row.tensor, row.kind): place(k) for k, row in enumerate(self.loop.plan.rows)}
         names = [f"state.{node.name}" for node in self.run.kernel.programs.graph.states]
         new = [rows[name, Kind.STEP] for name in names]
         old = [rows.get((name, Kind.PREVIOUS), row) + 1 for name, row in zip(names, new, strict=True)]
@@ -137,9 +140,9 @@ class _Batch:
 
     def _prepared(self) -> tuple[Prepared, ctypes.c_void_p]:
         """A run, and the address of its arguments."""
-        one = self.loop.prepare(self.run.span(self.loop, 0, 0), self.run.known(), self.panels, self.run.sizes)
+        one = self.loop.prepare(self.run.span(self.loop, 0, 0), self.run.known(), self.run.sizes, self.panels)
         one()  # packs the weights
-        return one, ctypes.c_void_p(one.call.buffer_info()[0])
+        return one, one.address
 
     def step(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
         """One step: the addresses of this step's tensors, and the call; none for tensors that do not fit."""
@@ -157,10 +160,10 @@ class _Batch:
         except IndexError:
             free = self._prepared()
         prepared, call = free
-        x, places = x.contiguous(), prepared.places
-        for place, address in zip(self.slots, map(_address, (x, *state, *new))):  # noqa: B905
-            places[place] = address
-        prepared.call[TURN] ^= 1  # of weights too large for the cache, what the last step ended with is still there
+        x, numbers = x.contiguous(), prepared.numbers
+        for slot, address in zip(self.slots, map(_address, (x, *state, *new))):  # noqa: B905
+            numbers[slot] = address
+        numbers[TURN] ^= 1  # of weights too large for the cache, what the last step ended with is still there
         prepared.function(call)
         self.free.append(free)
         return new

@@ -17,10 +17,11 @@ from itertools import starmap
 import torch
 from torch import Tensor
 
+from gateflow.compiler.arguments import Lines, Prepared
 from gateflow.compiler.blocks import empty
 from gateflow.compiler.gemm import Gemms
 from gateflow.compiler.graph import Weight
-from gateflow.compiler.kernel import Lines, Loop, Prepared
+from gateflow.compiler.kernel import Loop
 from gateflow.compiler.plan import Kind, Row
 from gateflow.compiler.programs import Programs
 from gateflow.recurrence.native import Sequences
@@ -238,9 +239,9 @@ class WayBack:
         rows = next((self.sizes[p.weight.rows] for p in self.pieces if p.weight.name == name), 0)
         return bool(self.chunks) and blocks * rows == self.forward.weights[name].shape[0]
 
-    def _add_sums(self, gathered: Tensor) -> None:
+    def _add_sums(self, gathered: Tensor | None) -> None:
         """The gradients of vectors and biases, from their sums over all lines."""
-        for name, gradient in zip(self.loop.parameters, gathered.sum(0), strict=True):
+        for name, gradient in zip(self.loop.parameters, () if gathered is None else gathered.sum(0), strict=True):
             if name in self.wanted:
                 self.d_weights[name] += gradient
         for piece in self.pieces:

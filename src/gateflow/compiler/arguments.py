@@ -1,0 +1,189 @@
+"""The arguments of a run: one block of 64-bit numbers, as `native/recurrence.h` reads it.
+
+    Call │ a Place for each row │ panels of each term │ Matrices of each term │ where their gates begin, depths
+
+What the plan and the sizes decide is written once, into a form. A run copies it and fills in where its tensors lie.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from gateflow.compiler.gemm import Gemms
+from gateflow.compiler.graph import Weight
+from gateflow.compiler.plan import WIDTHS, Kind, Plan, Term
+
+__all__ = ["TURN", "Form", "Lines", "Prepared", "Span", "place"]
+
+_CALL, _PLACE, _MATRICES = 24, 4, 8
+"""How many numbers the structures of `recurrence.h` and `product.h` have."""
+_FIRST, _THREADS, _WIDTHS, _PLACES, _GATHERED, TURN, _TO_PACK, _GEMMS = 2, 5, 8, 12, 14, 17, 19, 20
+"""Which number of a `Call` is what."""
+
+
+class Lines(NamedTuple):
+    """A tensor whose lines are the rows of samples at steps.
+
+    `start` are the lines before the first step, one per sample, where the tensor is a state. A tensor `of_a_chunk` has
+    the lines of some steps at a time; see `Prepared.move`.
+    """
+
+    tensor: Tensor
+    start: Tensor | None = None
+    of_a_chunk: bool = False
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which steps to run, in which order, and how threads share the work."""
+
+    steps: int
+    samples: int
+    first: int
+    last: int
+    reverse: bool
+    offsets: Tensor | None
+    threads: int
+    bounds: Tensor | None
+
+    @property
+    def length(self) -> int:
+        """How many steps."""
+        return abs(self.last - self.first) + 1
+
+
+def place(row: int) -> int:
+    """Which number says where the row with that number is; the next says where its start is."""
+    return _CALL + _PLACE * row
+
+
+class Form:
+    """The arguments of a plan's runs for given sizes, with room for the addresses of tensors.
+
+    Args:
+        plan: the passes.
+        sizes: what the widths of rows are.
+        lanes: how many numbers a vector has.
+        item: bytes of a number.
+    """
+
+    def __init__(self, plan: Plan, sizes: Mapping[str, int], lanes: int, item: int):
+        self.sizes, self.lanes, self.item = sizes, lanes, item
+        self.tensors = list(dict.fromkeys([*(row.tensor for row in plan.rows), "panels"]))
+        self.columns = {n: sum(sizes[w] for w in plan.columns(n)) for n in self.tensors}
+        self.panels = 0
+        terms = [term for each in plan.passes for term in each.terms]
+        weights = _CALL + _PLACE * len(plan.rows)
+        matrices = weights + len(terms)
+        self.numbers = array("q", bytes(8 * (matrices + _MATRICES * len(terms))))
+        self.inner = [(_PLACES, _CALL), (_PLACES + 1, weights), (_TO_PACK - 1, matrices)]
+        self.rooms = list[tuple[int, str, int, int]]()
+        self.numbers[_WIDTHS : _WIDTHS + 4] = array("q", [sizes[width] for width in WIDTHS])
+        self.numbers[_TO_PACK] = len(terms)
+        self.places = [(place(k) + 3, row.tensor) for k, row in enumerate(plan.rows)]
+        for k, row in enumerate(plan.rows):
+            self._add(place(k), row.tensor, 0, row.begin(sizes) * item)
+            self._add(place(k) + 1, row.tensor, 1)
+            if row.kind is not Kind.FIXED:
+                self._add(place(k) + 2, row.tensor, 2)
+        for k, term in enumerate(terms):
+            self._add(weights + k, "panels", 0, self.panels * item)
+            self._add_matrices(matrices + _MATRICES * k, term)
+        order = {name: 3 * k for k, name in enumerate(self.tensors)}
+        self.outer = [(at, order[name] + which, offset) for at, name, which, offset in self.rooms]
+
+    def filled(self, span: Span, tensors: Mapping[str, Lines], gathered: Tensor | None, ahead: int, far: bool) -> array:
+        """The arguments of a run over the steps of `span`. The tensors must outlive it."""
+        numbers, values = self.numbers[:], list[int]()
+        for tensor, start, _ in [tensors[name] for name in self.tensors]:
+            values += tensor.data_ptr(), 0 if start is None else start.data_ptr(), tensor.stride(0)
+        for at, which, offset in self.outer:
+            numbers[at] = values[which] + offset
+        begin = numbers.buffer_info()[0]
+        for at, to in self.inner:
+            numbers[at] = begin + 8 * to
+        addresses = [0 if t is None else t.data_ptr() for t in (span.bounds, span.offsets)]
+        steps = span.steps, span.samples, span.first, span.last, span.reverse, span.threads
+        numbers[:_WIDTHS] = array("q", [*steps, *addresses])
+        numbers[_GATHERED : _GATHERED + 3] = array("q", [0 if gathered is None else gathered.data_ptr(), ahead, far])
+        return numbers
+
+    def origins(self, tensors: Mapping[str, Lines]) -> list[int]:
+        """Where a `Place` says with which line its tensor begins, for the tensors of a chunk."""
+        return [at for at, name in self.places if tensors[name].of_a_chunk]
+
+    def _add(self, at: int, tensor: str, which: int, offset: int = 0) -> None:
+        """Makes room for where a tensor is (0), where its start is (1) or what lies between its lines (2)."""
+        self.rooms.append((at, tensor, which, offset))
+
+    def _add_matrices(self, at: int, term: Term) -> None:
+        """The weights of a term: starts, depths, column blocks, gates, units, two strides, and where panels go."""
+        first, sizes = term.weights[0][0], self.sizes
+        depths, weights = [sizes[width] for width in term.columns], list(chain.from_iterable(term.weights))
+        units, width = sizes[first.columns if first.transposed else first.rows], sizes[first.columns]
+        strides = (1, width) if first.transposed else (width, 1)
+        lists = len(self.numbers)
+        self.inner += (at, lists), (at + 1, lists + len(weights))
+        self.numbers[at + 2 : at + 7] = array("q", [len(depths), term.count, units, *strides])
+        self.numbers.extend([0] * len(weights) + depths)
+        for k, weight in enumerate(weights):
+            self._add(lists + k, self._weight(weight), 0, weight.block * sizes[weight.rows] * width * self.item)
+        self._add(at + 7, "panels", 0, self.panels * self.item)
+        self.panels += -(-units // self.lanes) * sum(depths) * term.count * self.lanes
+
+    def _weight(self, weight: Weight) -> str:
+        name = f"weights.{weight.name}"
+        if name not in self.tensors:
+            self.tensors.append(name)
+        return name
+
+
+@dataclass
+class Prepared:
+    """The arguments of a run, as the loop reads them. Calling it runs the loop; the first time, weights are packed.
+
+    `gathered` are the gradients of vectors, which every run adds to: `[groups of samples, vectors, H]`. What the
+    addresses point to is `held`.
+    """
+
+    function: Any
+    numbers: array
+    gathered: Tensor | None
+    origins: Sequence[int]
+    held: object = field(repr=False)
+
+    @property
+    def address(self) -> ctypes.c_void_p:
+        """Where the arguments are."""
+        return ctypes.c_void_p(self.numbers.buffer_info()[0])
+
+    def __call__(self) -> None:
+        """Runs the loop."""
+        self.function(self.address)
+        self.numbers[_TO_PACK] = 0
+
+    def followed_by(self, gemms: Gemms) -> None:
+        """Runs the loop and then large products."""
+        listed = gemms.listed()
+        products = [listed.buffer_info()[0], len(gemms), gemms.blas.buffer_info()[0], gemms.threads]
+        self.numbers[_GEMMS : _GEMMS + 4] = array("q", products)
+        self()
+
+    def only(self, gemms: Gemms) -> None:
+        """Runs large products alone."""
+        threads, self.numbers[_THREADS] = self.numbers[_THREADS], 0
+        self.followed_by(gemms)
+        self.numbers[_THREADS], self.numbers[_GEMMS + 1] = threads, 0
+
+    def move(self, first: int, last: int, line: int) -> None:
+        """Makes the next run one over other steps; the tensors of a chunk begin with that line."""
+        self.numbers[_FIRST : _FIRST + 2] = array("q", [first, last])
+        for k in self.origins:
+            self.numbers[k] = line
