@@ -23,6 +23,7 @@ from gateflow.errors import UnsupportedStepError
 __all__ = ["compile_cell", "kernel_number", "kernel_numbered"]
 
 _PLAIN = (int, float, str, bool, tuple, list, dict)
+_SCALARS = (int, float, str, bool)
 _OF_MODULES = frozenset(vars(nn.Module())) - {"training"}
 _kernels: list[Kernel] = []
 _numbers: dict[tuple[object, ...], int | str] = {}
@@ -72,14 +73,16 @@ def kernel_numbered(number: int) -> Kernel:
 
 def _fingerprint(cell: Cell) -> tuple[object, ...]:
     """What a captured step depends on: its code, the sizes, and plain attributes such as rates that it reads."""
-    plain = tuple((k, _frozen(v)) for k, v in vars(cell).items() if isinstance(v, _PLAIN) and k not in _OF_MODULES)
-    return type(cell), type(cell).step, plain
+    own = [(k, v) for k, v in vars(cell).items() if k not in _OF_MODULES]
+    return type(cell), type(cell).step, tuple([(k, _frozen(v)) for k, v in own if isinstance(v, _PLAIN)])
 
 
 def _frozen(value: object) -> object:
     """A plain value as a key; `1` and `True` are told apart."""
+    if isinstance(value, _SCALARS):
+        return type(value), value
     if isinstance(value, dict):
         return tuple((k, _frozen(v)) for k, v in value.items())
     if isinstance(value, list | tuple):
         return tuple(map(_frozen, value))
-    return type(value), value if isinstance(value, int | float | str) else repr(value)
+    return type(value), repr(value)

@@ -16,24 +16,25 @@ from gateflow.recurrence import reference
 from gateflow.recurrence.autograd import recurrence
 from gateflow.recurrence.native import Sequences
 
-__all__ = ["histories", "obstacle", "run", "transformed"]
+__all__ = ["histories", "kernel_for", "run", "transformed"]
 
 State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
-def obstacle(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why the compiled loops cannot run a cell; none if they can."""
+def kernel_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dtype) -> int | str:
+    """The number of the kernel that runs a cell, or why the compiled loops cannot."""
     if device.type != "cpu":
         return f"kernels are built for CPUs, the input is on {device}"
     if dtype not in DTYPES:
         return f"kernels compute in float32, float64 and bfloat16, the input is {str(dtype).removeprefix('torch.')}"
     number = kernel_number(cell, zoneout=zoneout)
-    return number if isinstance(number, str) else transformed() or _no_compiler()
+    return number if isinstance(number, str) else transformed() or _no_compiler() or number
 
 
 def run(
+    kernel: int,
     cells: tuple[Cell, ...],
     x: Tensor,
     states: tuple[State, ...],
@@ -44,6 +45,7 @@ def run(
     """Runs one layer, forward or in both directions, by its compiled loops.
 
     Args:
+        kernel: the number of the forward cell's.
         cells: the forward cell, and for a bidirectional layer the reverse cell.
         x: input `[T, B, I]`.
         states: for each direction the state before its first step.
@@ -65,7 +67,7 @@ def run(
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
         held = zip(zoneout[d], state, strict=True) if zoneout else ()
         holds = [_hold(layout, hold, part, lines, reverse=d == 1) for hold, part in held]
-        number = kernel_number(cell, zoneout=zoneout is not None)
+        number = kernel if d == 0 else kernel_number(cell, zoneout=zoneout is not None)
         assert isinstance(number, int)
         weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
         start = [layout.sorted(part).contiguous() for part in state]
@@ -73,8 +75,9 @@ def run(
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
         kept = memory if keep else "nothing"
         made = recurrence(number, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
-        outputs.append(layout.padded(made[0]).to(given))
-        finals.append(tuple(layout.unsorted(part).to(given) for part in made[len(start) : 2 * len(start)]))
+        made = [part.to(given) for part in made[: 2 * len(start)]] if rounded else made
+        outputs.append(layout.padded(made[0]))
+        finals.append(tuple(layout.unsorted(part) for part in made[len(start) : 2 * len(start)]))
     return outputs, finals
 
 
@@ -94,8 +97,8 @@ def histories(cell: Cell, x: Tensor, state: State) -> State | None:
     """
     weights = {n: w.detach().contiguous() for n, w in cell._parameters.items() if w is not None}
     one_dtype = {t.dtype for t in (x, *state, *weights.values())} == {x.dtype}
-    number = kernel_number(cell)
-    if not one_dtype or isinstance(number, str) or obstacle(cell, zoneout=False, device=x.device, dtype=x.dtype):
+    number = kernel_for(cell, zoneout=False, device=x.device, dtype=x.dtype)
+    if not one_dtype or isinstance(number, str):
         return None
     lines = _Plain(*x.shape[:2]).lines(x.detach())
     run = Sequences(kernel_numbered(number), lines, weights, [part.detach().contiguous() for part in state])

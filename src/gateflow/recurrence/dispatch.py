@@ -32,6 +32,8 @@ class Choice:
 
     path: str
     reason: str
+    kernel: int | None = None
+    """The number of the compiled kernel, on the native path."""
 
 
 @contextlib.contextmanager
@@ -73,16 +75,16 @@ def choose(
     forced = _demanded()
     if forced == "reference":
         return Choice("reference", "force_path")
-    obstacles = {
-        "native": lambda: compiled.obstacle(cell, zoneout=zoneout, device=device, dtype=dtype),
-        "vendor": lambda: _vendor_obstacle(cell, zoneout=zoneout),
-    }
     found = {}
-    for path, obstacle in obstacles.items():
-        if forced in (None, path):
-            found[path] = obstacle()
-            if found[path] is None:
-                return Choice(path, _reason(path, cell))
+    if forced in (None, "native"):
+        kernel = compiled.kernel_for(cell, zoneout=zoneout, device=device, dtype=dtype)
+        if isinstance(kernel, int):
+            return Choice("native", "compiled from its step", kernel)
+        found["native"] = kernel
+    if forced in (None, "vendor"):
+        found["vendor"] = _vendor_obstacle(cell, zoneout=zoneout)
+        if found["vendor"] is None:
+            return Choice("vendor", _computed_by(cell))
     if forced is not None:
         raise PathError(f"{type(cell).__name__} cannot run on the {forced} path: {found[forced]}")
     return Choice("reference", "; ".join(found.values()))
@@ -108,9 +110,7 @@ def _demanded() -> str | None:
     return None if torch.compiler.is_compiling() else _forced.get()
 
 
-def _reason(path: str, cell: Cell) -> str:
-    if path == "native":
-        return "compiled from its step"
+def _computed_by(cell: Cell) -> str:
     kernel = vendor.kernel_of(cell)
     return f"torch.{getattr(kernel, '__name__', kernel)} computes the same equations"
 
@@ -143,8 +143,8 @@ def run_layer(
         PathError: the reference loop is all there is and `strict` forbids it.
     """
     choice = choose(cells[0], zoneout=zoneout is not None, device=x.device, dtype=x.dtype)
-    if choice.path == "native":
-        return compiled.run(cells, x, states, lengths, zoneout, memory)
+    if choice.kernel is not None:
+        return compiled.run(choice.kernel, cells, x, states, lengths, zoneout, memory)
     if choice.path == "vendor":
         return vendor.run(cells, x, states, lengths)
     if _demanded() is None:

@@ -42,29 +42,16 @@ class Sequences:
     rounded: bool = False
     histories: list[Tensor] = field(default_factory=list)
 
-    @cached_property
-    def samples(self) -> int:
-        """How many sequences there are."""
-        return self.states[0].shape[0]
-
-    @cached_property
-    def begins(self) -> list[int]:
+    def __post_init__(self) -> None:
+        self.samples = self.states[0].shape[0]
+        lines, samples = self.x.shape[0], max(self.samples, 1)
+        self.begins: list[int] = list(range(0, lines + 1, samples)) if self.offsets is None else self.offsets.tolist()
         """The first line of each step, and the number of lines."""
-        if self.offsets is not None:
-            return self.offsets.tolist()
-        return list(range(0, self.x.shape[0] + 1, max(self.samples, 1)))
-
-    @property
-    def steps(self) -> int:
-        """Length of the longest sequence."""
-        return len(self.begins) - 1
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
+        self.steps = len(self.begins) - 1
+        self.sizes = {"P": 0, "H": self.kernel.equations.hidden_size, "I": self.x.shape[1], "1": 1}
         """What the widths of rows are here."""
-        sizes = {"P": 0, "H": self.kernel.equations.hidden_size, "I": self.x.shape[1], "1": 1}
-        graph = self.kernel.programs.graph
-        return sizes | {n.width: s.shape[1] for n, s in zip(graph.states, self.states, strict=True)}
+        for node, state in zip(self.kernel.programs.graph.states, self.states, strict=True):
+            self.sizes[node.width] = state.shape[1]
 
     def forward(self, *, keep: bool) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         """Runs the steps.

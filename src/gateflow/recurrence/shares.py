@@ -28,18 +28,26 @@ WORTH_A_BARRIER = 1 << 18
 
 def shares(begins: Sequence[int], samples: int, sizes: Mapping[str, int], plan: Plan) -> tuple[int, Tensor | None]:
     """How many threads run a plan, and the samples at which their shares begin; none if they share out units."""
-    threads = torch.get_num_threads()
+    even = begins[-1] == samples * (len(begins) - 1)
+    threads, units, together = _threads(plan, samples, tuple(sizes.items()), torch.get_num_threads())
+    if units:
+        return threads, None
+    if even or threads == 1:
+        return threads, _even_bounds(samples, threads, together)
+    return threads, _bounds(begins, samples, threads, together)
+
+
+@functools.lru_cache(maxsize=256)
+def _threads(plan: Plan, samples: int, widths: tuple[tuple[str, int], ...], threads: int) -> tuple[int, bool, int]:
+    """How many threads, whether they share out units, and how many samples stay together otherwise."""
+    sizes, together = dict(widths), GROUP if plan.parameters else 1
     weights = sum(_weights(p.terms, p.width, sizes) for p in plan.passes if not p.ahead)
     if threads > 1 and samples < threads * (FULL_TILE if weights <= CACHE else FEW):
         if samples * weights < WORTH_A_BARRIER:
-            threads = 1
-        elif _units_can_be_shared(plan) and sizes["H"] // 16 >= 2 * threads:
-            return threads, None
-    threads = max(1, min(threads, -(-samples // 4)))
-    together = GROUP if plan.parameters else 1
-    if threads == 1 or begins[-1] == samples * (len(begins) - 1):
-        return threads, _even_bounds(samples, threads, together)
-    return threads, _bounds(begins, samples, threads, together)
+            return 1, False, together
+        if _units_can_be_shared(plan) and sizes["H"] // 16 >= 2 * threads:
+            return threads, True, together
+    return max(1, min(threads, -(-samples // 4))), False, together
 
 
 def _units_can_be_shared(plan: Plan) -> bool:

@@ -91,7 +91,7 @@ class Stream:
         plain = all(t.is_cpu and t.dtype == x.dtype for t in tensors) and all(type(t) is Tensor for t in (x, *state))
         if not plain or x.dtype not in REALS or any(w.is_inference() for w in weights):  # of those torch counts nothing
             return False
-        if compiled.obstacle(self.cell, zoneout=False, device=x.device, dtype=x.dtype) is not None:
+        if isinstance(compiled.kernel_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype), str):
             return False
         ready = self._ready
         if ready is None or ready.seen != [*map(_address, weights), *map(_version, weights)]:

@@ -7,9 +7,8 @@ not grow with the length of the sequences.
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import starmap
@@ -20,11 +19,11 @@ from torch import Tensor
 from gateflow.compiler.arguments import Lines, Prepared
 from gateflow.compiler.blocks import empty
 from gateflow.compiler.gemm import Gemms
-from gateflow.compiler.graph import Weight
 from gateflow.compiler.kernel import Loop
 from gateflow.compiler.plan import Kind, Row
 from gateflow.compiler.programs import Programs
 from gateflow.recurrence.native import Sequences
+from gateflow.recurrence.pieces import Piece, pieces_of
 
 __all__ = ["Gradients", "WayBack"]
 
@@ -39,56 +38,6 @@ class Gradients:
     x: Tensor | None
     weights: dict[str, Tensor]
     states: list[Tensor]
-
-
-@dataclass
-class _Piece:
-    """Adjacent blocks of one weight whose gradients of results lie side by side: one matrix product.
-
-    Pieces of which parts are the same weights have different turns.
-    """
-
-    weight: Weight
-    blocks: int
-    columns: slice
-    operand: Row
-    turn: int = 0
-
-    def goes_on_with(self, weight: Weight, columns: slice, operand: Row) -> bool:
-        """Whether another block continues this one, in the weight and in the gradients."""
-        same = self.weight.name == weight.name and self.operand == operand
-        return same and self.weight.block + self.blocks == weight.block and self.columns.stop == columns.start
-
-    def meets(self, other: _Piece) -> bool:
-        """Whether both have a block in common."""
-        first, last = max(self.weight.block, other.weight.block), min(self._end, other._end)
-        return self.weight.name == other.weight.name and first < last
-
-    def rows(self, sizes: Mapping[str, int]) -> slice:
-        """The rows of the weight."""
-        height = sizes[self.weight.rows]
-        return slice(self.weight.block * height, self._end * height)
-
-    @property
-    def _end(self) -> int:
-        return self.weight.block + self.blocks
-
-
-@functools.cache
-def _pieces(programs: Programs, widths: tuple[tuple[str, int], ...]) -> list[_Piece]:
-    """The products that give the gradients of the weights."""
-    pieces, sizes = list[_Piece](), dict(widths)
-    for delta in programs.backward_graph.deltas:
-        row, operand = programs.delta_row(delta), programs.operand_row(delta)
-        columns = slice(row.begin(sizes), row.begin(sizes) + sizes[row.width])
-        last = pieces[-1] if pieces else None
-        if last and last.goes_on_with(delta.weight, columns, operand):
-            last.blocks, last.columns = last.blocks + 1, slice(last.columns.start, columns.stop)
-        else:
-            pieces.append(_Piece(delta.weight, 1, columns, operand))
-    for k, piece in enumerate(pieces):
-        piece.turn = max((p.turn + 1 for p in pieces[:k] if piece.meets(p)), default=0)
-    return pieces
 
 
 class WayBack:
@@ -113,19 +62,20 @@ class WayBack:
         d_x: bool,
     ):
         self.forward, self.d_output, self.wanted = run, d_output, wanted
-        self.loop, self.sizes = run.loop("backward"), run.sizes
-        self.pieces = _pieces(self.programs, tuple(self.sizes.items()))
+        self.loop, self.sizes, self.pieces = run.loop("backward"), run.sizes, pieces_of(run.kernel, run.sizes)
+        self.chunks = _chunks(run.begins, reverse=run.reverse)
+        self.most = max((end - begin for begin, end in starmap(run.lines, self.chunks)), default=0)
         self.carries = [
             torch.zeros_like(s) if d is None else d.clone(memory_format=torch.contiguous_format)
             for d, s in zip(d_finals, run.states, strict=True)
         ]
         self.d_x = torch.empty_like(run.x) if d_x else None
-        self.chunks = _chunks(run.begins, reverse=run.reverse)
-        self.d_weights = {
-            n: (torch.empty_like if self._overwritten(n) else torch.zeros_like)(run.weights[n]) for n in wanted
-        }
-        self.chunk = self._chunk_tensors()
+        self.overwritten = self.pieces.covered if self.chunks else frozenset()
+        made = {name: torch.empty_like if name in self.overwritten else torch.zeros_like for name in wanted}
+        self.d_weights = {name: make(run.weights[name]) for name, make in made.items()}
+        self.biases = [p for p in self.pieces.all if p.weight.bias in wanted]
         self.sums = run.x.new_zeros(self.loop.columns("delta", self.sizes), 1)
+        self.chunk = self._chunk_tensors()
         self.saved = self._chunk("saved", run.loop("recompute")) if saved is None else Lines(saved)
 
     def run(self) -> Gradients:
@@ -172,8 +122,7 @@ class WayBack:
 
     def _chunk(self, name: str, loop: Loop) -> Lines:
         """Memory that one chunk after the other uses."""
-        most = max((end - begin for begin, end in starmap(self.forward.lines, self.chunks)), default=0)
-        return Lines(empty(most, loop.columns(name, self.sizes), self.forward.x.dtype), of_a_chunk=True)
+        return Lines(empty(self.most, loop.columns(name, self.sizes), self.forward.x.dtype), of_a_chunk=True)
 
     def _zero_line(self) -> Tensor:
         """One line of zeros that stands for all lines."""
@@ -181,33 +130,30 @@ class WayBack:
 
     def _products(self, begin: int, end: int) -> Gemms:
         """What a chunk adds to the gradients of weights and input."""
-        gemms, factor, first = (
-            Gemms(self.forward.x.dtype),
-            self._factor,
-            self.forward.lines(*self.chunks[0])[0] == begin,
-        )
+        gemms, first = Gemms(self.forward.x.dtype), begin == self.forward.lines(*self.chunks[0])[0]
         delta = self.chunk["delta"].tensor[: end - begin]
-        if self._biased:
+        if self.biases:
             gemms.add(self.sums, delta, delta.new_ones(end - begin, 1), turned=True)
-        delta = factor(delta)
-        for piece in self.pieces:
+        delta = self._factor(delta)
+        for piece in self.pieces.all:
             if piece.weight.name in self.wanted:
-                to, turn = self.d_weights[piece.weight.name][piece.rows(self.sizes)], 2 * piece.turn
-                for lines, operand in self._operand(piece.operand, begin, end):
-                    fresh = turn == 0 and first and self._overwritten(piece.weight.name)
-                    gemms.add(to, delta[lines, piece.columns], factor(operand), turn=turn, turned=True, fresh=fresh)
-                    turn += 1
+                fresh = first and piece.weight.name in self.overwritten and piece.turn == 0
+                self._add(gemms, piece, delta[:, piece.columns], begin, end, fresh=fresh)
         if self.d_x is not None:
             self._input(gemms, self.d_x[begin:end], delta)
         return gemms
 
+    def _add(self, gemms: Gemms, piece: Piece, delta: Tensor, begin: int, end: int, *, fresh: bool) -> None:
+        to, turn = self.d_weights[piece.weight.name][piece.rows], 2 * piece.turn
+        for k, (lines, operand) in enumerate(self._operand(piece.operand, begin, end)):
+            gemms.add(to, delta[lines], self._factor(operand), turn=turn + k, turned=True, fresh=fresh and k == 0)
+
     def _input(self, gemms: Gemms, d_x: Tensor, delta: Tensor) -> None:
-        pieces = [piece for piece in self.pieces if piece.operand.tensor == "x"]
         begun = self.loop.columns("d_x", self.sizes) > 0
-        if not begun and not pieces:
+        if not begun and not self.pieces.of_input:
             d_x.zero_()
-        for k, piece in enumerate(pieces):
-            weight = self._factor(self.forward.weights[piece.weight.name][piece.rows(self.sizes)])
+        for k, piece in enumerate(self.pieces.of_input):
+            weight = self._factor(self.forward.weights[piece.weight.name][piece.rows])
             gemms.add(d_x, delta[:, piece.columns], weight, turn=k, fresh=k == 0 and not begun)
 
     def _operand(self, row: Row, begin: int, end: int) -> list[tuple[slice, Tensor]]:
@@ -233,24 +179,13 @@ class WayBack:
         shift = B if run.reverse else -B
         return [(slice(None), history[begin + shift : end + shift])]
 
-    def _overwritten(self, name: str) -> bool:
-        """Whether the first products on the way back write all of a weight's gradient, so that it need not be zero."""
-        blocks = sum(p.blocks for p in self.pieces if p.weight.name == name and p.turn == 0)
-        rows = next((self.sizes[p.weight.rows] for p in self.pieces if p.weight.name == name), 0)
-        return bool(self.chunks) and blocks * rows == self.forward.weights[name].shape[0]
-
     def _add_sums(self, gathered: Tensor | None) -> None:
         """The gradients of vectors and biases, from their sums over all lines."""
         for name, gradient in zip(self.loop.parameters, () if gathered is None else gathered.sum(0), strict=True):
             if name in self.wanted:
                 self.d_weights[name] += gradient
-        for piece in self.pieces:
-            if piece.weight.bias in self.wanted:
-                self.d_weights[piece.weight.bias][piece.rows(self.sizes)] += self.sums[piece.columns, 0]
-
-    @cached_property
-    def _biased(self) -> bool:
-        return any(piece.weight.bias in self.wanted for piece in self.pieces)
+        for piece in self.biases:
+            self.d_weights[piece.weight.bias or ""][piece.rows] += self.sums[piece.columns, 0]
 
     def _factor(self, matrix: Tensor) -> Tensor:
         """A factor of a large product, rounded if products are in bf16."""
