@@ -99,6 +99,15 @@ def test_batches_of_all_sizes_take_turns(taken):
     assert len(taken) == 14
 
 
+def test_what_is_prepared_serves_every_stream(monkeypatch):
+    layer, x, prepared = Recurrent("lstm", I, H), torch.randn(T, B, I), []
+    prepare = Stream.prepare
+    monkeypatch.setattr(Stream, "prepare", lambda self, *tensors: prepared.append(self) or prepare(self, *tensors))
+    for _ in range(3):
+        assert_streams(layer, x)
+    assert len(prepared) == 1
+
+
 def replaced(layer):
     layer.weight_hh_l0 = torch.nn.Parameter(torch.randn_like(layer.weight_hh_l0))
 

@@ -124,10 +124,11 @@ class Stack(nn.Module):
     def run_step(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]]:
         """One time step of all layers, `x [B, I]`; where no gradient is wanted, with little but the kernels."""
         state = [tuple(part.contiguous() for part in parts) for parts in state]
-        if self._streams_now() and self._prepare_streams(x, state):
+        taken = self.streamed(x, state)
+        if taken is None and self._streams_now() and self._prepare_streams(x, state):
             taken = self.streamed(x, state)
-            if taken is not None:
-                return taken
+        if taken is not None:
+            return taken
         outputs, finals = self.run(x[None], state, None)
         return outputs[0][0], finals
 
