@@ -1,9 +1,9 @@
-"""The C++ that all kernels share: vectors, elementary functions and threads, each judged by a driver in C++."""
+"""The C++ that all kernels share: vectors, functions, products and threads, each judged by a driver in C++."""
 
 import os
 
 import pytest
-from tests.compiler.native.check import VARIANTS, run
+from tests.compiler.native.check import PRODUCTS, VARIANTS, run
 
 from gateflow.compiler.toolchain import candidates
 from gateflow.errors import BuildError
@@ -31,6 +31,12 @@ def test_every_function_is_as_accurate_as_it_says(variant, tmp_path):
 @pytest.mark.parametrize("variant", [*QUICK, "wide", "address"])
 def test_lanes_do_what_plain_cpp_does(variant, tmp_path):
     done = run("vectors", variant, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("variant", [name for name in ("bf16", "bf16-amx") if name in PRODUCTS])
+def test_products_in_bf16_are_those_of_rounded_factors_with_and_without_units(variant, tmp_path):
+    done = run("products", variant, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -37,6 +37,19 @@ VARIANTS = {
 if "avx2" not in cpu_flags():
     VARIANTS.pop("avx2", None)
 
+BF16 = "-DGATEFLOW_BF16_PRODUCTS"
+UNITS = ("-mavx512bf16", "-mamx-tile", "-mamx-bf16")
+PRODUCTS = {
+    "bf16": (*VARIANTS["native"], BF16),
+    "bf16-narrow": (*VARIANTS["narrow"], BF16),
+    "bf16-address": (*VARIANTS["address"], BF16),
+}
+"""More variants of the driver of products; units that the CPU lacks are emulated, from AVX-512 on."""
+if "avx512bw" in cpu_flags():
+    PRODUCTS["bf16-avx512"] = (*VARIANTS["native"], BF16, *UNITS[:1])
+    PRODUCTS["bf16-amx"] = (*VARIANTS["native"], BF16, *UNITS)
+    PRODUCTS["bf16-amx-address"] = (*VARIANTS["address"], BF16, *UNITS)
+
 FULL = ("native", "avx2", "sse2")
 """They round differently; the others repeat one of them."""
 
@@ -47,10 +60,8 @@ LIBRARIES = {"address": "libasan.so", "thread": "libtsan.so"}
 def build(driver: str, variant: str, folder: Path) -> Path:
     """The executable of a driver; raises CalledProcessError where the compiler has as much as a warning."""
     compiler = next(candidates(os.environ.get("CXX", ""), os.environ["PATH"])).command
-    made = folder / f"{driver}-{variant}"
-    subprocess.run(
-        [*shlex.split(compiler), *ALWAYS, *VARIANTS[variant], str(DRIVERS[driver]), "-o", str(made)], check=True
-    )
+    made, flags = folder / f"{driver}-{variant}", (VARIANTS | PRODUCTS)[variant]
+    subprocess.run([*shlex.split(compiler), *ALWAYS, *flags, str(DRIVERS[driver]), "-o", str(made)], check=True)
     return made
 
 
@@ -85,6 +96,7 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="accuracy over all 2^32 floats: half an hour")
     full = ("full",) if parser.parse_args().full else ()
     jobs = [(driver, variant) for driver in DRIVERS for variant in VARIANTS]
+    jobs += [("products", variant) for variant in PRODUCTS]
     failed = 0
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         words = [full if variant in FULL else () for _, variant in jobs]
