@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -70,12 +70,12 @@ class Form:
     Args:
         plan: the passes.
         sizes: what the widths of rows are.
-        lanes: how many numbers a vector has.
+        panels: how many numbers the weights of a product take, by units, depth and gates.
         item: bytes of a number.
     """
 
-    def __init__(self, plan: Plan, sizes: Mapping[str, int], lanes: int, item: int):
-        self.sizes, self.lanes, self.item = sizes, lanes, item
+    def __init__(self, plan: Plan, sizes: Mapping[str, int], panels: Callable[[int, int, int], int], item: int):
+        self.sizes, self.item, self.size_of_panels = sizes, item, panels
         self.tensors = list(dict.fromkeys([*(row.tensor for row in plan.rows), "panels"]))
         self.columns = {n: sum(sizes[w] for w in plan.columns(n)) for n in self.tensors}
         self.panels = 0
@@ -136,7 +136,7 @@ class Form:
         for k, weight in enumerate(weights):
             self._add(lists + k, self._weight(weight), 0, weight.block * sizes[weight.rows] * width * self.item)
         self._add(at + 7, "panels", 0, self.panels * self.item)
-        self.panels += -(-units // self.lanes) * sum(depths) * term.count * self.lanes
+        self.panels += self.size_of_panels(units, sum(depths), term.count)
 
     def _weight(self, weight: Weight) -> str:
         name = f"weights.{weight.name}"

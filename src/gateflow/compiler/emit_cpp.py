@@ -33,7 +33,9 @@ _TAIL = """\
 #pragma GCC visibility push(default)
 extern "C" {{
 {entries}
-int64_t lanes_of_a_vector() {{ return lanes<T>; }}
+int64_t size_of_panels(int64_t units, int64_t depth, int64_t gates) {{
+    return panels_of<T>(units) * panel_size<T>(depth, gates);
+}}
 }}
 #pragma GCC visibility pop
 """

@@ -65,7 +65,8 @@ class Loop:
     def __init__(self, plan: Plan, library: ctypes.CDLL, name: str, dtype: torch.dtype):
         self.plan, self.dtype = plan, dtype
         self._run = getattr(library, name)
-        self._lanes = int(library.lanes_of_a_vector())
+        self._panels = library.size_of_panels
+        self._panels.argtypes, self._panels.restype = [ctypes.c_int64] * 3, ctypes.c_int64
         self.parameters = plan.parameters
 
     def prepare(
@@ -91,7 +92,7 @@ class Loop:
 
     @functools.cache  # noqa: B019  (loops live as long as the process)
     def _form(self, widths: tuple[tuple[str, int], ...]) -> Form:
-        return Form(self.plan, dict(widths), self._lanes, self.dtype.itemsize)
+        return Form(self.plan, dict(widths), self._panels, self.dtype.itemsize)
 
     def _gathered(self, span: Span, columns: int) -> Tensor | None:
         if not self.parameters:

@@ -100,7 +100,7 @@ def main() -> int:
     failed = 0
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         words = [full if variant in FULL else () for _, variant in jobs]
-        found = pool.map(lambda job, word: run(*job, Path(folder), *word), jobs, words)
+        found = pool.map(lambda job, word: run(job[0], job[1], Path(folder), *word), jobs, words)
         loops = pool.map(lambda variant: run_loops(variant, Path(folder)), LIBRARIES)
         jobs += [("loops", variant) for variant in LIBRARIES]
         for (driver, variant), done in zip(jobs, itertools.chain(found, loops), strict=True):

@@ -124,10 +124,10 @@ struct Case {
         for (const auto* each : {&of_p, &of_i}) for (int c = 0; c < C; ++c) from[0].push_back(each->gate(c));
         for (int c = 0; c < C; ++c) from[1].push_back(of_h.gate(c));
         from[2].push_back(last.gate(0));
-        const int64_t depths[] = {P, I, H}, blocks = (H + lanes<T> - 1) / lanes<T> * lanes<T>;
+        const int64_t depths[] = {P, I, H};
         std::vector<T> panels[3];
         for (int k = 0; k < 3; ++k)
-            panels[k].assign(static_cast<size_t>(blocks * (k == 2 ? places<T>(P) : C * places<T>(k ? H : P + I))), nan);
+            panels[k].assign(static_cast<size_t>(panels_of<T>(H) * panel_size<T>(k ? depths[4 - 2 * k] : P + I, k == 2 ? 1 : C)), nan);
         const Matrices<T> matrices[] = {
             {from[0].data(), depths, 2, C, H, of_p.unit_stride(), of_p.column_stride(), panels[0].data()},
             {from[1].data(), depths + 2, 1, C, H, of_h.unit_stride(), of_h.column_stride(), panels[1].data()},

@@ -104,6 +104,16 @@ struct Matrices {
     T* panels;                  // where they go
 };
 
+// How many panels the units fill, and how many numbers of T a panel takes.
+template <class T>
+constexpr int64_t panels_of(int64_t units) {
+    return (units + lanes<T> - 1) / lanes<T>;
+}
+template <class T>
+constexpr int64_t panel_size(int64_t depth, int64_t gates) {
+    return places<T>(depth) * gates * lanes<T>;
+}
+
 // Packs panel number `block`: the units that fill a vector, zeros where there are no more.
 template <class T>
 void pack_panel(const Matrices<T>& w, int64_t block, T* panel) {
@@ -119,8 +129,8 @@ void pack_panel(const Matrices<T>& w, int64_t block, T* panel) {
                 for (int64_t l = 0; l < L; ++l) numbers[l] = l < count ? from[l * w.unit_stride] : T(0);
                 if constexpr (rounds<T>) put_rounded(load(copy), column, place);
             }
-    const int64_t filled = (column + factors_per_place<T> - 1) / factors_per_place<T>;
-    std::fill(panel + filled * w.gates * L, panel + places<T>(column) * w.gates * L, T(0));
+    const int64_t filled = (column + factors_per_place<T> - 1) / factors_per_place<T> * w.gates * L;
+    std::fill(panel + filled, panel + panel_size<T>(column, w.gates), T(0));
 }
 
 }  // namespace gateflow

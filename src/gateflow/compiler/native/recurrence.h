@@ -273,7 +273,7 @@ struct Share {
 
 template <class Pass, class T>
 Blocks own_blocks(const Call<T>& call, const Share& share) {
-    const int64_t blocks = (call.widths[Pass::width] + lanes<T> - 1) / lanes<T>;
+    const int64_t blocks = panels_of<T>(call.widths[Pass::width]);
     if (!share.units) return {0, blocks};
     return {blocks * share.id / share.threads, blocks * (share.id + 1) / share.threads};
 }
@@ -355,8 +355,7 @@ void pack(const Call<T>& call, int64_t id, int64_t threads) {
         const Matrices<T>& weights = call.matrices[k];
         int64_t depth = 0;
         for (int64_t b = 0; b < weights.column_blocks; ++b) depth += weights.depths[b];
-        const int64_t blocks = (weights.units + lanes<T> - 1) / lanes<T>;
-        const int64_t panel = places<T>(depth) * weights.gates * lanes<T>;
+        const int64_t blocks = panels_of<T>(weights.units), panel = panel_size<T>(depth, weights.gates);
         for (int64_t b = id; b < blocks; b += threads) pack_panel(weights, b, weights.panels + b * panel);
     }
 }
