@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from tests.oracle import assert_close, needs_compiler
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils import parametrize, prune
 
 from gateflow import Cell, Recurrent
@@ -256,6 +258,16 @@ def test_so_does_the_compiler(streaming):
     layer, x, state = streaming
     compiled = torch.compile(lambda x, h, c: layer.step(x, [(h, c)])[0], fullgraph=True, backend="eager")
     assert_close(compiled(x, *state[0]), layer.step(x, state)[0], "output")
+
+
+def test_so_do_tracers_and_fake_tensors(streaming):
+    layer, x, state = streaming
+    for run in (lambda x, h, c: layer.step(x, [(h, c)])[0], lambda x, h, c: layer(x[None], [(h, c)])[0][0]):
+        traced = make_fx(run)(x, *state[0])
+        assert_close(traced(2 * x, *state[0]), run(2 * x, *state[0]), "output")
+    with FakeTensorMode():
+        fake = Recurrent("lstm", I, H)
+        assert fake.step(torch.randn(B, I), fake(torch.randn(T, B, I))[1])[0].shape == (B, H)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from gateflow.recurrence.way_back import WayBack
 __all__ = ["recurrence"]
 
 _FAST = "fast"
+_modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @torch.library.custom_op("gateflow::recurrence", mutates_args=())
@@ -169,7 +170,7 @@ class _Eager(torch.autograd.Function):
 
 def recurrence(*inputs: Any) -> Sequence[Tensor]:
     """Runs a kernel over sequences with its derivative; arguments and results as those of `recurrence_operator`."""
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or _modes():  # fake tensors, tracers
         return recurrence_operator(*inputs)
     kernel, x, weights, states, holds, *settings = inputs
     if settings[-1] == "nothing":

@@ -29,6 +29,7 @@ SHAPES = 64
 _address, _version, _empty_like = Tensor.data_ptr, attrgetter("_version"), torch.empty_like
 _transforms: Any = torch._C._functorch.peek_interpreter_stack  # pyright: ignore[reportAttributeAccessIssue]
 _modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
+_autocasts: Any = torch._C._is_any_autocast_enabled  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def streams_now() -> bool:
@@ -39,9 +40,9 @@ def streams_now() -> bool:
         ...     streams_now()
         True
     """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+    if torch.is_grad_enabled() or torch.compiler.is_dynamo_compiling() or _autocasts() or _transforms() is not None:
         return False
-    return forward_ad._current_level < 0 and _transforms() is None and not _modes() and not path_is_forced()
+    return forward_ad._current_level < 0 and not _modes() and not path_is_forced()  # tracers are modes
 
 
 class Stream:
