@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 from tests.oracle import needs_compiler
-from tests.recurrence.case import distance
+from tests.recurrence.case import Case, assert_same, distance
 
-from gateflow import Recurrent
+from gateflow import Recurrent, cells
 from gateflow.errors import ShapeError
 
 pytestmark = needs_compiler
@@ -30,6 +30,44 @@ for precision in sys.argv[1:]:
 @pytest.mark.parametrize("order", [("bf16", "fp32"), ("fp32", "bf16")])
 def test_kernels_of_two_precisions_live_side_by_side(order):
     subprocess.run([sys.executable, "-c", IN_THIS_ORDER, *order], check=True, timeout=300)
+
+
+class RoundedProduct(torch.autograd.Function):
+    """x Wᵀ of factors rounded to bfloat16, with sums in fp32; its derivatives are such products too."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.factors = x, weight = x.bfloat16().float(), weight.bfloat16().float()
+        return x @ weight.T
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        (x, weight), d = ctx.factors, grad_outputs[0].bfloat16().float()
+        return d @ weight, d.T @ x
+
+
+def rounded_linear(x, weight, bias=None):
+    product = RoundedProduct.apply(x, weight)
+    return product if bias is None else product + bias
+
+
+@pytest.mark.parametrize(
+    ("cell", "lengths", "memory"),
+    [
+        ("lstm", None, "fast"),
+        ("lstm", [3, 0, 2, 3, 1], "lean"),
+        ("full_gru", [3, 0, 2, 3, 1], "fast"),
+        ("projected_lstm", None, "fast"),
+    ],
+)
+def test_bf16_rounds_the_factors_of_products_and_nothing_else(cell, lengths, memory, monkeypatch):
+    case = Case((cells.get(cell)(7, 21),), 3, 5, lengths, memory=memory)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = case.run("native")
+    exact = case.outputs("reference")
+    monkeypatch.setattr("torch.nn.functional.linear", rounded_linear)
+    assert_same(found, case.run("reference"), 1e-5, case)
+    assert distance(found["output of 0"], exact["output of 0"]) > 1e-4
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -25,7 +25,7 @@ using Byte = std::uint8_t;
 
 [[noreturn]] inline void refuse(const char* what, const Byte* code) {
     std::printf("not emulated: %s:", what);
-    for (int i = 0; i < 12; ++i) std::printf(" %02x", code[i]);
+    for (int i = 0; code && i < 12; ++i) std::printf(" %02x", code[i]);
     std::printf("\n");
     std::fflush(stdout);
     _exit(3);
@@ -229,12 +229,14 @@ inline bool has_tiles() {
 
 }  // namespace emulated
 
-// Asked for tiles, a system without them refuses; emulated ones need no permission.
+// A system without tiles refuses them to whoever asks; emulated ones need no permission.
 extern "C" inline long syscall(long number, ...) noexcept {
     va_list list;
     va_start(list, number);
-    long first = va_arg(list, long), second = va_arg(list, long), found = emulated::tiles_are_refused ? -EPERM : 0;
+    const long first = va_arg(list, long), second = va_arg(list, long);
     va_end(list);
+    long found = emulated::tiles_are_refused ? -EPERM : 0;
+    if (number != SYS_arch_prctl) emulated::refuse("a call of the system", nullptr);
     if (!found && emulated::has_tiles())
         asm volatile("syscall" : "=a"(found) : "a"(number), "D"(first), "S"(second) : "rcx", "r11", "memory");
     return found < 0 ? -1 : found;

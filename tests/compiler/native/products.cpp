@@ -121,13 +121,14 @@ struct Case {
         for (int c = 0; c < sums; ++c) rows.push_back({found.data() + c * H, nullptr, sums * H, 0});
 
         std::vector<const T*> from[3];
-        for (const auto* each : {&of_p, &of_i}) for (int c = 0; c < C; ++c) from[0].push_back(each->gate(c));
+        for (const auto* each : {&of_p, &of_i})
+            for (int c = 0; c < C; ++c) from[0].push_back(each->gate(c));
         for (int c = 0; c < C; ++c) from[1].push_back(of_h.gate(c));
         from[2].push_back(last.gate(0));
         const int64_t depths[] = {P, I, H};
         std::vector<T> panels[3];
-        for (int k = 0; k < 3; ++k)
-            panels[k].assign(static_cast<size_t>(panels_of<T>(H) * panel_size<T>(k ? depths[4 - 2 * k] : P + I, k == 2 ? 1 : C)), nan);
+        const int64_t sizes[] = {panel_size<T>(P + I, C), panel_size<T>(H, C), panel_size<T>(P, 1)};
+        for (int k = 0; k < 3; ++k) panels[k].assign(static_cast<size_t>(panels_of<T>(H) * sizes[k]), nan);
         const Matrices<T> matrices[] = {
             {from[0].data(), depths, 2, C, H, of_p.unit_stride(), of_p.column_stride(), panels[0].data()},
             {from[1].data(), depths + 2, 1, C, H, of_h.unit_stride(), of_h.column_stride(), panels[1].data()},
