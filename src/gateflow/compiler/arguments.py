@@ -20,11 +20,11 @@ from gateflow.compiler.gemm import Gemms
 from gateflow.compiler.graph import Weight
 from gateflow.compiler.plan import WIDTHS, Kind, Plan, Term
 
-__all__ = ["TURN", "Form", "Lines", "Prepared", "Span", "place"]
+__all__ = ["TURN", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
 
-_CALL, _PLACE, _MATRICES = 24, 4, 8
+_CALL, _PLACE, _MATRICES, _CHUNK = 26, 4, 8, 5
 """How many numbers the structures of `recurrence.h` and `product.h` have."""
-_FIRST, _THREADS, _WIDTHS, _PLACES, _GATHERED, TURN, _TO_PACK, _GEMMS = 2, 5, 8, 12, 14, 17, 19, 20
+_CHUNKS, _THREADS, _WIDTHS, _PLACES, _GATHERED, TURN, _TO_PACK, _BLAS = 2, 5, 8, 12, 14, 17, 19, 20
 """Which number of a `Call` is what."""
 
 
@@ -32,12 +32,22 @@ class Lines(NamedTuple):
     """A tensor whose lines are the rows of samples at steps.
 
     `start` are the lines before the first step, one per sample, where the tensor is a state. A tensor `of_a_chunk` has
-    the lines of some steps at a time; see `Prepared.move`.
+    the lines of one chunk at a time.
     """
 
     tensor: Tensor
     start: Tensor | None = None
     of_a_chunk: bool = False
+
+
+class Chunk(NamedTuple):
+    """Some steps, in either direction, that have the lines from `begin` to `end`; and products that follow them."""
+
+    first: int
+    last: int
+    begin: int
+    end: int
+    gemms: Gemms | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,10 @@ class Form:
         for k, term in enumerate(terms):
             self._add(weights + k, "panels", 0, self.panels * item)
             self._add_matrices(matrices + _MATRICES * k, term)
+        self.chunk = len(self.numbers)
+        self.inner.append((_CHUNKS, self.chunk))
+        self.numbers.extend([0] * _CHUNK)
+        self.numbers[_CHUNKS + 1] = 1
         order = {name: 3 * k for k, name in enumerate(self.tensors)}
         self.outer = [(at, order[name] + which, offset) for at, name, which, offset in self.rooms]
 
@@ -109,15 +123,14 @@ class Form:
         begin = numbers.buffer_info()[0]
         for at, to in self.inner:
             numbers[at] = begin + 8 * to
-        addresses = [0 if t is None else t.data_ptr() for t in (span.bounds, span.offsets)]
-        steps = span.steps, span.samples, span.first, span.last, span.reverse, span.threads
-        numbers[:_WIDTHS] = array("q", [*steps, *addresses])
+        for at, name in self.places:
+            numbers[at] = tensors[name].of_a_chunk
+        bounds, offsets = [0 if t is None else t.data_ptr() for t in (span.bounds, span.offsets)]
+        numbers[:2] = array("q", [span.steps, span.samples])
+        numbers[_THREADS - 1 : _WIDTHS] = array("q", [span.reverse, span.threads, bounds, offsets])
         numbers[_GATHERED : _GATHERED + 3] = array("q", [0 if gathered is None else gathered.data_ptr(), ahead, far])
+        numbers[self.chunk : self.chunk + 2] = array("q", [span.first, span.last])
         return numbers
-
-    def origins(self, tensors: Mapping[str, Lines]) -> list[int]:
-        """Where a `Place` says with which line its tensor begins, for the tensors of a chunk."""
-        return [at for at, name in self.places if tensors[name].of_a_chunk]
 
     def _add(self, at: int, tensor: str, which: int, offset: int = 0) -> None:
         """Makes room for where a tensor is (0), where its start is (1) or what lies between its lines (2)."""
@@ -156,7 +169,6 @@ class Prepared:
     function: Any
     numbers: array
     gathered: Tensor | None
-    origins: Sequence[int]
     held: object = field(repr=False)
 
     @property
@@ -169,21 +181,21 @@ class Prepared:
         self.function(self.address)
         self.numbers[_TO_PACK] = 0
 
-    def followed_by(self, gemms: Gemms) -> None:
-        """Runs the loop and then large products."""
-        listed = gemms.listed()
-        products = [listed.buffer_info()[0], len(gemms), gemms.blas.buffer_info()[0], gemms.threads]
-        self.numbers[_GEMMS : _GEMMS + 4] = array("q", products)
+    def over(self, chunks: Sequence[Chunk]) -> None:
+        """Runs the loop over other steps, chunk by chunk, each followed by its products."""
+        numbers, held, team, blas = array("q"), [], 0, 0
+        for first, last, begin, _, gemms in chunks:
+            numbers.extend([first, last, begin, 0, 0])
+            if gemms is not None:
+                held.append(gemms.listed())
+                numbers[-2], numbers[-1] = held[-1].buffer_info()[0], len(gemms)
+                team, blas = max(team, gemms.threads), gemms.blas.buffer_info()[0]
+        self.numbers[_CHUNKS : _CHUNKS + 2] = array("q", [numbers.buffer_info()[0], len(chunks)])
+        self.numbers[_BLAS : _BLAS + 2] = array("q", [blas, team])
         self()
 
     def only(self, gemms: Gemms) -> None:
-        """Runs large products alone."""
+        """Runs products alone."""
         threads, self.numbers[_THREADS] = self.numbers[_THREADS], 0
-        self.followed_by(gemms)
-        self.numbers[_THREADS], self.numbers[_GEMMS + 1] = threads, 0
-
-    def move(self, first: int, last: int, line: int) -> None:
-        """Makes the next run one over other steps; the tensors of a chunk begin with that line."""
-        self.numbers[_FIRST : _FIRST + 2] = array("q", [first, last])
-        for k in self.origins:
-            self.numbers[k] = line
+        self.over([Chunk(0, 0, 0, 0, gemms)])
+        self.numbers[_THREADS] = threads

@@ -80,7 +80,7 @@ class Loop:
         tensors = {**tensors, **own}
         saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
         numbers = form.filled(span, tensors, gathered, _steps_ahead(span), saved > _CACHE)
-        return Prepared(self._run, numbers, gathered, form.origins(tensors), (span, tensors))
+        return Prepared(self._run, numbers, gathered, (span, tensors))
 
     def columns(self, tensor: str, sizes: Mapping[str, int]) -> int:
         """How many numbers a line of a tensor has."""

@@ -94,11 +94,6 @@ class Sequences:
         shared = shares(self.begins, self.samples, self.sizes, loop.plan)
         return Span(self.steps, self.samples, first, last, self.reverse, self.offsets, *shared)
 
-    def lines(self, first: int, last: int) -> tuple[int, int]:
-        """The first line of some steps, and the line after the last."""
-        low, high = min(first, last), max(first, last)
-        return self.begins[low], self.begins[high + 1]
-
     def _finals(self) -> list[Tensor]:
         if not self.x.shape[0]:
             return [start.clone() for start in self.states]

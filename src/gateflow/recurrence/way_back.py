@@ -11,12 +11,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import starmap
 
 import torch
 from torch import Tensor
 
-from gateflow.compiler.arguments import Lines, Prepared
+from gateflow.compiler.arguments import Chunk, Lines, Prepared
 from gateflow.compiler.blocks import empty
 from gateflow.compiler.gemm import Gemms
 from gateflow.compiler.kernel import Loop
@@ -64,7 +63,7 @@ class WayBack:
         self.forward, self.d_output, self.wanted = run, d_output, wanted
         self.loop, self.sizes, self.pieces = run.loop("backward"), run.sizes, pieces_of(run.kernel, run.sizes)
         self.chunks = _chunks(run.begins, reverse=run.reverse)
-        self.most = max((end - begin for begin, end in starmap(run.lines, self.chunks)), default=0)
+        self.most = max((chunk.end - chunk.begin for chunk in self.chunks), default=0)
         self.carries = [
             torch.zeros_like(s) if d is None else d.clone(memory_format=torch.contiguous_format)
             for d, s in zip(d_finals, run.states, strict=True)
@@ -79,25 +78,25 @@ class WayBack:
         self.saved = self._chunk("saved", run.loop("recompute")) if saved is None else Lines(saved)
 
     def run(self) -> Gradients:
-        """All chunks, last step first."""
+        """All chunks, last step first: in one call, if nothing need be done in between."""
         if self.chunks:
             again, backward = self._prepared()
-            for first, last in self.chunks:
-                begin, end = self.forward.lines(first, last)
-                if again is not None:
-                    again.move(last, first, begin)
-                    again()
-                backward.move(first, last, begin)
-                self._run_chunk(backward, begin, end)
+            if again is not None or self.forward.rounded or self.forward.offsets is not None:
+                for chunk in self.chunks:
+                    self._run_chunk(chunk, again, backward)
+            else:
+                backward.over([chunk._replace(gemms=self._products(chunk)) for chunk in self.chunks])
             self._add_sums(backward.gathered)
         return Gradients(self.d_x, self.d_weights, self.carries)
 
-    def _run_chunk(self, backward: Prepared, begin: int, end: int) -> None:
-        if self.forward.rounded:  # the factors of large products are rounded in between
-            backward()
-            backward.only(self._products(begin, end))
+    def _run_chunk(self, chunk: Chunk, again: Prepared | None, backward: Prepared) -> None:
+        if again is not None:
+            again.over([chunk._replace(first=chunk.last, last=chunk.first)])
+        if self.forward.rounded:  # what is left of the steps is rounded before it is multiplied
+            backward.over([chunk])
+            backward.only(self._products(chunk))
         else:
-            backward.followed_by(self._products(begin, end))
+            backward.over([chunk._replace(gemms=self._products(chunk))])
 
     @property
     def programs(self) -> Programs:
@@ -110,7 +109,7 @@ class WayBack:
         known = run.known() | self.chunk | {"saved": self.saved}
         known |= {f"carry.{s.name}": Lines(c) for s, c in zip(graph.states, self.carries, strict=True)}
         known["d_output"] = Lines(self._zero_line() if self.d_output is None else self.d_output)
-        first, last = self.chunks[0][0], self.chunks[-1][1]
+        first, last = self.chunks[0].first, self.chunks[-1].last
         again = self.saved.of_a_chunk and bool(self.programs.saved)
         recompute = run.prepare(run.loop("recompute"), last, first, known) if again else None
         return recompute, run.prepare(self.loop, first, last, known)
@@ -128,24 +127,24 @@ class WayBack:
         """One line of zeros that stands for all lines."""
         return self.forward.x.new_zeros(1, self.forward.states[0].shape[1]).expand(self.forward.x.shape[0], -1)
 
-    def _products(self, begin: int, end: int) -> Gemms:
+    def _products(self, chunk: Chunk) -> Gemms:
         """What a chunk adds to the gradients of weights and input."""
-        gemms, first = Gemms(self.forward.x.dtype), begin == self.forward.lines(*self.chunks[0])[0]
-        delta = self.chunk["delta"].tensor[: end - begin]
+        gemms, first = Gemms(self.forward.x.dtype), chunk.begin == self.chunks[0].begin
+        delta = self.chunk["delta"].tensor[: chunk.end - chunk.begin]
         if self.biases:
-            gemms.add(self.sums, delta, delta.new_ones(end - begin, 1), turned=True)
+            gemms.add(self.sums, delta, delta.new_ones(len(delta), 1), turned=True)
         delta = self._factor(delta)
         for piece in self.pieces.all:
             if piece.weight.name in self.wanted:
                 fresh = first and piece.weight.name in self.overwritten and piece.turn == 0
-                self._add(gemms, piece, delta[:, piece.columns], begin, end, fresh=fresh)
+                self._add(gemms, piece, delta[:, piece.columns], chunk, fresh=fresh)
         if self.d_x is not None:
-            self._input(gemms, self.d_x[begin:end], delta)
+            self._input(gemms, self.d_x[chunk.begin : chunk.end], delta)
         return gemms
 
-    def _add(self, gemms: Gemms, piece: Piece, delta: Tensor, begin: int, end: int, *, fresh: bool) -> None:
+    def _add(self, gemms: Gemms, piece: Piece, delta: Tensor, chunk: Chunk, *, fresh: bool) -> None:
         to, turn = self.d_weights[piece.weight.name][piece.rows], 2 * piece.turn
-        for k, (lines, operand) in enumerate(self._operand(piece.operand, begin, end)):
+        for k, (lines, operand) in enumerate(self._operand(piece.operand, chunk.begin, chunk.end)):
             gemms.add(to, delta[lines], self._factor(operand), turn=turn + k, turned=True, fresh=fresh and k == 0)
 
     def _input(self, gemms: Gemms, d_x: Tensor, delta: Tensor) -> None:
@@ -209,11 +208,12 @@ class WayBack:
         return torch.where(inside & (sample < counts[before]), begins[before] + sample, run.x.shape[0] + sample)
 
 
-def _chunks(begins: Sequence[int], *, reverse: bool) -> list[tuple[int, int]]:
-    """First and last step of each chunk, in the order of the way back."""
-    ranges, start, steps = [], 0, len(begins) - 1
+def _chunks(begins: Sequence[int], *, reverse: bool) -> list[Chunk]:
+    """The chunks in the order of the way back."""
+    chunks, start, steps = [], 0, len(begins) - 1
     while start < steps:
         last = max(start, bisect_right(begins, begins[start] + CHUNK) - 2)
-        ranges.append((start, last))
+        ends = (start, last) if reverse else (last, start)
+        chunks.append(Chunk(*ends, begins[start], begins[last + 1]))
         start = last + 1
-    return ranges if reverse else [(b, a) for a, b in reversed(ranges)]
+    return chunks if reverse else chunks[::-1]

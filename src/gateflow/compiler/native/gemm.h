@@ -69,16 +69,24 @@ void multiply_tile(const Gemm<T>& g, int64_t tile, const Blas<T>& blas) {
               g.left + low * (g.turned ? 1 : g.left_stride), &left_stride, &old, g.to + low * g.to_stride, &to_stride);
 }
 
-// Tile after tile of the products, sorted by turn, while others of the team take theirs.
+// What a thread takes of lists of products, sorted by turn. The tiles of all lists are numbered on and on.
 template <class T>
-void multiply_tiles(const Gemm<T>* gemms, int64_t count, const Blas<T>& blas, std::atomic<int64_t>& taken,
-                    Barrier& barrier, int64_t team) {
-    const OneThread<T> limit{blas};
-    int64_t mine = taken.fetch_add(1), first = 0;
-    for (int64_t k = 0; k < count; first += gemms[k++].tiles()) {
-        if (k > 0 && gemms[k].turn != gemms[k - 1].turn) barrier.wait(team);
-        for (; mine < first + gemms[k].tiles(); mine = taken.fetch_add(1)) multiply_tile(gemms[k], mine - first, blas);
+struct Tiles {
+    const Blas<T>* blas;
+    Barrier& barrier;
+    int64_t team;
+    std::atomic<int64_t>& taken;
+    int64_t first = 0, mine = -1;
+
+    void multiply(const Gemm<T>* gemms, int64_t count) {
+        const OneThread<T> limit{*blas};
+        if (mine < 0) mine = taken.fetch_add(1);
+        for (int64_t k = 0; k < count; first += gemms[k++].tiles()) {
+            if (k > 0 && gemms[k].turn != gemms[k - 1].turn) barrier.wait(team);
+            for (; mine < first + gemms[k].tiles(); mine = taken.fetch_add(1))
+                multiply_tile(gemms[k], mine - first, *blas);
+        }
     }
-}
+};
 
 }  // namespace gateflow

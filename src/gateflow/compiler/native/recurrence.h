@@ -27,18 +27,28 @@ namespace [[gnu::visibility("hidden")]] gateflow {
 
 enum class Kind { step, chunk, previous, sample, fixed };
 
-// A row's place: `base` is its number 0 in line 0, and line `origin` is the first that is there.
+// A row's place: `base` is its number 0 in line 0 or, of a tensor `of_a_chunk`, in the first line of the chunk.
 template <class T>
 struct Place {
     T* base;
     const T* start;  // of a previous state: the line of sample 0 before the first step
-    int64_t stride, origin;
+    int64_t stride, of_a_chunk;
 };
 
-// One run over steps `first`, …, `last` in either direction; filled in by the caller as 64-bit numbers, in this order.
+// Steps `first`, …, `last` in either direction, the lines from `line` on, and products that follow them.
+template <class T>
+struct Chunk {
+    int64_t first, last, line;
+    const Gemm<T>* gemms;
+    int64_t products;
+};
+
+// One run over chunks of steps; filled in by the caller as 64-bit numbers, in this order.
 template <class T>
 struct Call {
-    int64_t steps, samples, first, last;
+    int64_t steps, samples;
+    const Chunk<T>* chunks;
+    int64_t number_of_chunks;
     int64_t reverse;             // whether the cell goes from the last step to the first
     int64_t threads;
     const int64_t* bounds;       // threads + 1 samples where the threads' shares begin; none: they share out units
@@ -52,10 +62,9 @@ struct Call {
     int64_t turn;                // 1: at even steps the units are gone through from the last to the first, else at odd ones
     const Matrices<T>* matrices; // weights to be packed before the first step, and how many
     int64_t to_pack;
-    const Gemm<T>* gemms;        // products that follow the last step, and how many
-    int64_t products;
     const Blas<T>* blas;
     int64_t team;                // threads for what comes before and after the steps
+    Chunk<T> now;                // for each thread the chunk where it is
 
     int64_t rows(int64_t t) const {
         if (t < 0 || t >= steps) return 0;
@@ -251,10 +260,11 @@ Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, 
     rows.turned = ((t ^ call.turn) & 1) != 0;
     for (int s = 0; s < Program::slots; ++s) {
         const Place<T>& place = call.places[s];
-        const int64_t before = going_on ? call.line(call.before(t)) - place.origin : 0;
+        const int64_t origin = place.of_a_chunk ? call.now.line : 0;
+        const int64_t before = going_on ? call.line(call.before(t)) - origin : 0;
         const T* previous = going_on ? place.base + before * place.stride : place.start;
         switch (Program::kinds[s]) {
-            case Kind::step: rows.at[s] = place.base + (call.line(t) - place.origin + sample) * place.stride; break;
+            case Kind::step: rows.at[s] = place.base + (call.line(t) - origin + sample) * place.stride; break;
             case Kind::chunk: rows.at[s] = place.base + (call.line(t) - chunk + sample) * place.stride; break;
             case Kind::previous: rows.at[s] = const_cast<T*>(previous) + sample * place.stride; break;
             case Kind::sample: rows.at[s] = place.base + sample * place.stride; break;
@@ -284,7 +294,7 @@ void run_step(const Call<T>& call, int64_t t, int64_t chunk, const Share& share,
     const int64_t low = share.low, now = std::clamp(call.rows(t), low, share.high);
     const int64_t old = std::clamp(call.rows(call.before(t)), low, now);
     const auto going_on = rows_at<Program>(call, t, low, true, chunk), fresh = rows_at<Program>(call, t, old, false, chunk);
-    bool begun = t != call.first;  // what the first pass reads was there before the threads set out
+    bool begun = t != call.now.first;  // what the first pass reads was there before the threads set out
     const auto one = [&](auto pass) {
         using P = decltype(pass);
         if constexpr (!P::ahead) {
@@ -338,8 +348,8 @@ void run_share(const Call<T>& call, const Share& share, Barrier& barrier) {
     const std::unique_ptr<T[]> means(numbers ? new T[numbers] : nullptr);
     const std::unique_ptr<Line[]> factors(lines ? new Line[lines] : nullptr);
     const Sums<T> sums{means.get(), lines ? factors[0].places : nullptr, call.gathered, 0, Program::vectors, 0, 0};
-    const int64_t direction = call.first <= call.last ? 1 : -1, past = call.last + direction;
-    for (int64_t from = call.first; from != past;) {
+    const int64_t direction = call.now.first <= call.now.last ? 1 : -1, past = call.now.last + direction;
+    for (int64_t from = call.now.first; from != past;) {
         const int64_t left = (past - from) * direction, to = from + direction * std::min(left, call.ahead);
         const int64_t low = std::min(from, to - direction), high = std::max(from, to - direction);
         run_ahead<Program, T, Pass...>(call, low, high, share, sums);
@@ -360,22 +370,33 @@ void pack(const Call<T>& call, int64_t id, int64_t threads) {
     }
 }
 
+// What a thread does of the steps of a chunk.
+template <class Program, class T, class... Pass>
+void run_chunk(const Call<T>& call, int64_t id, int64_t team, Barrier& barrier) {
+    const int64_t threads = std::min(team, call.threads);
+    if (!call.bounds && id < threads)
+        run_share<Program, T, Pass...>(call, {id, threads, 0, call.samples, true}, barrier);
+    for (int64_t k = id; call.bounds && k < call.threads; k += team)
+        run_share<Program, T, Pass...>(call, {k, threads, call.bounds[k], call.bounds[k + 1], false}, barrier);
+}
+
 // All that happens in one call, by one team of threads: a team that is called together for each stage anew would wait
 // for its slowest member each time.
 template <class Program, class T, class... Pass>
 void run(const Call<T>& call) {
     Barrier stages, steps;
-    std::atomic<int64_t> tiles{0};
+    std::atomic<int64_t> taken{0};
     in_parallel(std::max(call.threads, call.team), [&](int64_t id, int64_t team) {
         const SubnormalsAreZero mode;
         if (call.to_pack) pack(call, id, team), stages.wait(team);
-        const int64_t threads = std::min(team, call.threads);
-        if (!call.bounds && id < threads)
-            run_share<Program, T, Pass...>(call, {id, threads, 0, call.samples, true}, steps);
-        for (int64_t k = id; call.bounds && k < call.threads; k += team)
-            run_share<Program, T, Pass...>(call, {k, threads, call.bounds[k], call.bounds[k + 1], false}, steps);
-        if (call.products) stages.wait(team), multiply_tiles(call.gemms, call.products, *call.blas, tiles, stages, team);
-        stages.wait(team);  // the runtime's own barrier, which only spins, then finds everyone there
+        Tiles<T> tiles{call.blas, stages, team, taken};
+        Call<T> mine = call;
+        for (int64_t k = 0; k < call.number_of_chunks; ++k) {
+            mine.now = call.chunks[k];
+            run_chunk<Program, T, Pass...>(mine, id, team, steps);
+            if (mine.now.products) stages.wait(team), tiles.multiply(mine.now.gemms, mine.now.products);
+            stages.wait(team);  // at the end, the runtime's own barrier, which only spins, so finds everyone there
+        }
     });
 }
 
