@@ -69,6 +69,7 @@ class WayBack:
             for d, s in zip(d_finals, run.states, strict=True)
         ]
         self.d_x = torch.empty_like(run.x) if d_x else None
+        self.direct = self._direct()
         self.overwritten = self.pieces.covered if self.chunks else frozenset()
         made = {name: torch.empty_like if name in self.overwritten else torch.zeros_like for name in wanted}
         self.d_weights = {name: make(run.weights[name]) for name, make in made.items()}
@@ -115,9 +116,15 @@ class WayBack:
         return recompute, run.prepare(self.loop, first, last, known)
 
     def _chunk_tensors(self) -> dict[str, Lines]:
-        """Where the loop writes; what it adds to the gradient of the input itself goes where that is asked for."""
-        made = {name: self._chunk(name, self.loop) for name in ("delta", "operand", "d_x")}
-        return made if self.d_x is None else made | {"d_x": Lines(self.d_x)}
+        made = {name: self._chunk(name, self.loop) for name in ("delta", "operand")}
+        return made | {"d_x": self._chunk("d_x", self.loop) if self.direct is None else Lines(self.direct)}
+
+    def _direct(self) -> Tensor | None:
+        """Where the loop writes what is no product's gradient of the input: one number for a row or all of them."""
+        columns = self.loop.columns("d_x", self.sizes)
+        if self.d_x is None or columns == self.sizes["I"]:
+            return self.d_x
+        return empty(self.d_x.shape[0], columns, self.d_x.dtype) if columns else None
 
     def _chunk(self, name: str, loop: Loop) -> Lines:
         """Memory that one chunk after the other uses."""
@@ -148,7 +155,7 @@ class WayBack:
             gemms.add(to, delta[lines], self._factor(operand), turn=turn + k, turned=True, fresh=fresh and k == 0)
 
     def _input(self, gemms: Gemms, d_x: Tensor, delta: Tensor) -> None:
-        begun = self.loop.columns("d_x", self.sizes) > 0
+        begun = self.direct is self.d_x
         if not begun and not self.pieces.of_input:
             d_x.zero_()
         for k, piece in enumerate(self.pieces.of_input):
@@ -183,6 +190,8 @@ class WayBack:
         for name, gradient in zip(self.loop.parameters, () if gathered is None else gathered.sum(0), strict=True):
             if name in self.wanted:
                 self.d_weights[name] += gradient
+        if self.d_x is not None and self.direct is not None and self.direct is not self.d_x:
+            self.d_x += self.direct
         for piece in self.biases:
             self.d_weights[piece.weight.bias or ""][piece.rows] += self.sums[piece.columns, 0]
 

@@ -136,8 +136,10 @@ struct Case {
         const T* const packed[] = {panels[0].data(), panels[1].data(), panels[2].data()};
         const int64_t bounds[] = {0, threads == 1 ? samples : samples / 3, samples};
 
+        const Chunk<T> chunk{0, steps - 1, 0, nullptr, 0};
         Call<T> call{};
-        call.steps = steps, call.samples = samples, call.last = steps - 1, call.threads = call.team = threads;
+        call.steps = steps, call.samples = samples, call.chunks = &chunk, call.number_of_chunks = 1;
+        call.threads = call.team = threads;
         call.widths[0] = H, call.widths[1] = P, call.widths[2] = I, call.widths[3] = 1;
         call.places = rows.data(), call.weights = packed, call.bounds = share_units ? nullptr : bounds;
         call.ahead = 2, call.matrices = matrices, call.to_pack = 3;
