@@ -1,9 +1,9 @@
 """A step is a sequence of one, whatever was prepared for the step before. The judge is the whole sequence."""
 
 import copy
+import dataclasses
 import itertools
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -192,21 +192,23 @@ def test_states_that_were_given_out_stay_as_they_are():
     assert torch.equal(first[0][1], kept[0][1])
 
 
-def test_python_threads_share_a_layer():
-    layer = Recurrent("lstm", 64, 128)
-    streams = torch.randn(8, 40, 1, 64)
+def test_another_thread_may_step_while_a_kernel_runs():
+    layer, first, second = Recurrent("lstm", I, H), torch.randn(1, I), torch.randn(1, I)
+    state, wanted = layer.step(first)[1], [layer(x[None])[0][0] for x in (first, second)]
+    (batch,) = layer._streams[0]._ready.batches.values()
+    (prepared, address), between = batch.free[0], []
 
-    def last(x):
-        state = None
-        with torch.no_grad():  # each thread has a mode of its own
-            for x_t in x:
-                y, state = layer.step(x_t, state)
-        return y
+    def kernel(at):  # which lets go of Python's lock
+        if not between:
+            between.append(None)
+            between.append(layer.step(second)[0])
+        prepared.function(at)
 
-    wanted = [layer(x)[0][-1] for x in streams]
-    with ThreadPoolExecutor(4) as pool:
-        for found, right in zip(pool.map(last, streams), wanted, strict=True):
-            assert_close(found, right, "output")
+    batch.free[0] = dataclasses.replace(prepared, function=kernel), address
+    assert_close(layer.step(first)[0], wanted[0], "the one")
+    assert_close(between[1], wanted[1], "the other")
+    assert len(batch.free) == 2
+    assert_close(layer.step(first, state)[0], layer(torch.stack([first, first]))[0][1], "the next")
 
 
 @pytest.mark.parametrize("cell", ["lstm", "layernorm_lstm", "full_gru"])
