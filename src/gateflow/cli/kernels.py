@@ -28,7 +28,7 @@ def kernel_findings() -> list[Finding]:
 def bf16_units() -> Finding:
     """Whether the processor multiplies matrices in bfloat16."""
     has = {name: name in cpu_flags() for name in ("avx512_bf16", "amx_bf16")}
-    slow = "" if any(has.values()) else "--precision bf16 is slower here than fp32."
+    slow = "" if any(has.values()) else "--precision bf16 is no faster here than fp32."
     return Finding("bf16 units", ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in has.items()), slow)
 
 

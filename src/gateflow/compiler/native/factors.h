@@ -13,12 +13,12 @@
 
 #include "vector.h"
 
-// Intel's VDPBF16PS multiplies half as fast as two FMAs do, and only stands in where AMX is refused.
+// Intel's VDPBF16PS takes the time of four FMAs for the work of two, and only stands in where AMX is refused.
 #if defined(GATEFLOW_BF16_PRODUCTS) && defined(GATEFLOW_AVX512) && defined(__AVX512BF16__)
 #if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__linux__)
 #define GATEFLOW_AMX 1
 #endif
-#if defined(GATEFLOW_AMX) || !(defined(__cooperlake__) || defined(__sapphirerapids__))
+#if defined(GATEFLOW_AMX) || !(defined(__cooperlake__) || defined(__sapphirerapids__) || defined(__graniterapids__))
 #define GATEFLOW_BF16_UNITS 1
 #endif
 #endif
