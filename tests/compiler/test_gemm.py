@@ -28,7 +28,7 @@ def run(gemms: Gemms, dtype: torch.dtype) -> None:
 @pytest.fixture(params=["BLAS of torch", "plain loop"])
 def blas(request, monkeypatch):
     if request.param == "plain loop":
-        monkeypatch.setattr(gemm, "blas", lambda dtype: array("q", [0, 0]))
+        monkeypatch.setattr(gemm, "blas", lambda dtype: array("q", [0, 0, 0]))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the BLAS is the same for all examples
@@ -50,6 +50,17 @@ def test_products_are_torchs(blas, data, rows, columns, depth, turned, fresh, dt
 
 def test_the_blas_of_torch_is_found():
     assert all(gemm.blas(dtype)[0] for dtype in (torch.float32, torch.float64)), "torch 2.13 on Linux brings one"
+    assert gemm.multiplies_bfloat16() == torch.backends.mkl.is_available()
+
+
+@given(sizes, sizes, sizes, st.booleans())
+def test_products_of_bfloat16_are_summed_in_float32(rows, columns, depth, turned):
+    left, right = torch.randn(rows, depth).bfloat16(), torch.randn(depth, columns).bfloat16()
+    gemms, to = Gemms(torch.float32), torch.ones(rows, columns)
+    gemms.add(to, left.T.contiguous() if turned else left, right, turned=turned)
+    if gemm.multiplies_bfloat16():
+        run(gemms, torch.float32)
+        torch.testing.assert_close(to, 1 + left.float() @ right.float(), rtol=1e-5, atol=1e-4)
 
 
 def test_turns_follow_each_other(blas):

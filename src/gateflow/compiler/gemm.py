@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["Gemms", "blas"]
+__all__ = ["Gemms", "blas", "multiplies_bfloat16"]
 
-FIELDS = 12
+FIELDS = 13
 """Numbers that describe a product, as in `gemm.h`."""
 WORTH_THREADS = 1 << 22
 """Multiplications from which on the start of threads is worth it."""
@@ -38,12 +38,14 @@ class Gemms:
     def add(self, to: Tensor, left: Tensor, right: Tensor, *, turn: int = 0, turned: bool = False, fresh: bool = False):
         """Collects `to += left @ right`, or with `turned` `to += left.T @ right`; `fresh` writes instead of adding.
 
-        Rows of `to` and `left` must lie without gaps between their numbers.
+        Rows of `to` and `left` must lie without gaps between their numbers. `left` and `right` may be in bfloat16 if
+        `multiplies_bfloat16`.
         """
         right = _with_own_rows(right)
         (rows, columns), depth = to.shape, right.shape[0]
         pointers, strides = [t.data_ptr() for t in (to, left, right)], [_stride(t) for t in (to, left, right)]
         self._turns[turn].extend([*pointers, *strides, rows, columns, depth, turned, fresh, turn])
+        self._turns[turn].append(left.dtype != to.dtype)
         self._held += to, left, right
         self._work += rows * columns * depth
 
@@ -65,11 +67,23 @@ class Gemms:
 
 @functools.cache
 def blas(dtype: torch.dtype) -> array:
-    """Addresses of torch's own matrix product and of what sets MKL's threads for one thread; 0 where there is none."""
+    """Addresses of torch's own matrix product, of what sets MKL's threads for one thread, and of MKL's product of
+    bfloat16 into float32; 0 where there is none.
+    """
     library = _torch_library()
-    names = _NAMES[dtype], "MKL_Set_Num_Threads_Local"
+    names = _NAMES[dtype], "MKL_Set_Num_Threads_Local", "gemm_bf16bf16f32_"
     found = [getattr(library, name, None) for name in names]
     return array("q", [0 if f is None else ctypes.cast(f, ctypes.c_void_p).value or 0 for f in found])
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether products into float32 may be of bfloat16: MKL has the CPU's units do them, where there are such.
+
+    Example:
+        >>> multiplies_bfloat16() in (True, False)
+        True
+    """
+    return blas(torch.float32)[2] != 0
 
 
 def _torch_library() -> ctypes.CDLL | None:

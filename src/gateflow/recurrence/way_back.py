@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gateflow.compiler.arguments import Chunk, Lines, Prepared
 from gateflow.compiler.blocks import empty
-from gateflow.compiler.gemm import Gemms
+from gateflow.compiler.gemm import Gemms, multiplies_bfloat16
 from gateflow.compiler.kernel import Loop
 from gateflow.compiler.plan import Kind, Row
 from gateflow.compiler.programs import Programs
@@ -197,7 +197,9 @@ class WayBack:
 
     def _factor(self, matrix: Tensor) -> Tensor:
         """A factor of a large product, rounded if products are in bf16."""
-        return matrix.bfloat16().to(matrix.dtype) if self.forward.rounded else matrix
+        if not self.forward.rounded:
+            return matrix
+        return matrix.bfloat16() if multiplies_bfloat16() else matrix.bfloat16().to(matrix.dtype)
 
     @cached_property
     def _with_starts(self) -> list[Tensor]:

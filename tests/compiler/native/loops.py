@@ -17,7 +17,7 @@ from gateflow.recurrence import native
 
 CELLS = ("lstm", "full_gru", "layernorm_gru", "projected_lstm")
 toolchain.FLAGS = tuple("-O1" if flag == "-O3" else flag for flag in toolchain.FLAGS)  # sanitizers make enough work
-gemm.blas, gemm.WORTH_THREADS = lambda dtype: array("q", [0, 0]), 0  # nothing that a sanitizer cannot see into
+gemm.blas, gemm.WORTH_THREADS = lambda dtype: array("q", [0, 0, 0]), 0  # nothing that a sanitizer cannot see into
 LENGTHS = [3, 7, 0, 1, 7, 2, 5, 4, 4]
 
 

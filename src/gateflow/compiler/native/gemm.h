@@ -15,23 +15,29 @@
 namespace [[gnu::visibility("hidden")]] gateflow {
 
 // to[rows × columns] += left[rows × depth] · right[depth × columns], or = if `fresh`. All by rows; `turned`: left lies
-// transposed, as [depth × rows]. Products of one `turn` write to different places. Filled in by the caller as 64-bit numbers, in this order.
+// transposed, as [depth × rows]; `half`: left and right are bfloat16. Products of one `turn` write to different places.
+// Filled in by the caller as 64-bit numbers, in this order.
 template <class T>
 struct Gemm {
     T* to;
-    const T *left, *right;
-    int64_t to_stride, left_stride, right_stride, rows, columns, depth, turned, fresh, turn;
+    const void *left, *right;
+    int64_t to_stride, left_stride, right_stride, rows, columns, depth, turned, fresh, turn, half;
 
     // Tiles are large enough for the BLAS to pack the right side again for each, and at least four where that allows.
     int64_t tiles() const { return std::clamp<int64_t>(rows / 64, 1, std::max<int64_t>(4, rows / 256)); }
 };
 
-// What torch has loaded: sgemm_ or dgemm_, and MKL's number of threads for the caller's thread; null if it is not there.
+template <class T, class Factor>
+using Product = void (*)(const char*, const char*, const int*, const int*, const int*, const T*, const Factor*,
+                         const int*, const Factor*, const int*, const T*, T*, const int*);
+
+// What torch has loaded: sgemm_ or dgemm_, MKL's number of threads for the caller's thread, and MKL's product of
+// bfloat16; null if it is not there.
 template <class T>
 struct Blas {
-    using Int = const int*;
-    void (*gemm)(const char*, const char*, Int, Int, Int, const T*, const T*, Int, const T*, Int, const T*, T*, Int);
+    Product<T, T> gemm;
     int (*set_threads)(int);
+    Product<T, std::uint16_t> half;
 };
 
 // The BLAS stays on the calling thread while this lives.
@@ -46,27 +52,34 @@ struct OneThread {
 
 template <class T>
 void multiply_plainly(const Gemm<T>& g, int64_t low, int64_t high) {
+    const T *left = static_cast<const T*>(g.left), *right = static_cast<const T*>(g.right);
     for (int64_t row = low; row < high; ++row) {
         T* to = g.to + row * g.to_stride;
         if (g.fresh) std::fill_n(to, g.columns, T(0));
         for (int64_t k = 0; k < g.depth; ++k) {
-            const T left = g.turned ? g.left[k * g.left_stride + row] : g.left[row * g.left_stride + k];
-            for (int64_t n = 0; n < g.columns; ++n) to[n] += left * g.right[k * g.right_stride + n];
+            const T each = g.turned ? left[k * g.left_stride + row] : left[row * g.left_stride + k];
+            for (int64_t n = 0; n < g.columns; ++n) to[n] += each * right[k * g.right_stride + n];
         }
     }
 }
 
-// The rows of one tile. A BLAS thinks by columns: to it everything is transposed, and left and right change sides.
-template <class T>
-void multiply_tile(const Gemm<T>& g, int64_t tile, const Blas<T>& blas) {
-    const int64_t low = g.rows * tile / g.tiles(), high = g.rows * (tile + 1) / g.tiles();
-    if (!blas.gemm) return multiply_plainly(g, low, high);
+// Some rows by a BLAS, which thinks by columns: to it everything is transposed, and left and right change sides.
+template <class T, class Factor>
+void multiply_by(Product<T, Factor> product, const Gemm<T>& g, int64_t low, int64_t high) {
     const auto number = [](int64_t value) { return static_cast<int>(value); };
     const int columns = number(g.columns), rows = number(high - low), depth = number(g.depth);
     const int right_stride = number(g.right_stride), left_stride = number(g.left_stride), to_stride = number(g.to_stride);
     const T one = 1, old = g.fresh ? 0 : 1;
-    blas.gemm("N", g.turned ? "T" : "N", &columns, &rows, &depth, &one, g.right, &right_stride,
-              g.left + low * (g.turned ? 1 : g.left_stride), &left_stride, &old, g.to + low * g.to_stride, &to_stride);
+    const Factor* left = static_cast<const Factor*>(g.left) + low * (g.turned ? 1 : g.left_stride);
+    product("N", g.turned ? "T" : "N", &columns, &rows, &depth, &one, static_cast<const Factor*>(g.right), &right_stride,
+            left, &left_stride, &old, g.to + low * g.to_stride, &to_stride);
+}
+
+template <class T>
+void multiply_tile(const Gemm<T>& g, int64_t tile, const Blas<T>& blas) {
+    const int64_t low = g.rows * tile / g.tiles(), high = g.rows * (tile + 1) / g.tiles();
+    if (g.half) return multiply_by(blas.half, g, low, high);
+    return blas.gemm ? multiply_by(blas.gemm, g, low, high) : multiply_plainly(g, low, high);
 }
 
 // What a thread takes of lists of products, sorted by turn. The tiles of all lists are numbered on and on.
