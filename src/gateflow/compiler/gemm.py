@@ -19,7 +19,7 @@ __all__ = ["Gemms", "blas", "multiplies_bfloat16"]
 
 FIELDS = 13
 """Numbers that describe a product, as in `gemm.h`."""
-WORTH_THREADS = 1 << 22
+WORTH_THREADS = 1 << 25
 """Multiplications from which on the start of threads is worth it."""
 
 _NAMES = {torch.float32: "sgemm_", torch.float64: "dgemm_"}

@@ -31,7 +31,7 @@ void in_parallel(int64_t asked, const Work& work) {
 #endif
 }
 
-// All threads wait for the last. Spins for some microseconds, then sleeps: one that only spins uses up its share of a core
+// All threads wait for the last. Spins for some fifty microseconds, then sleeps: one that only spins uses up its share of a core
 // that others want too, and stands still for a time slice when the last has come.
 class Barrier {
   public:
@@ -44,7 +44,7 @@ class Barrier {
             return;
         }
         for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
-            if (spins < 1000)
+            if (spins < 4096)
                 relax();
             else
                 std::this_thread::sleep_for(std::chrono::microseconds(20));
