@@ -23,8 +23,11 @@ struct Gemm {
     const void *left, *right;
     int64_t to_stride, left_stride, right_stride, rows, columns, depth, turned, fresh, turn, half;
 
-    // Tiles are large enough for the BLAS to pack the right side again for each, and at least four where that allows.
-    int64_t tiles() const { return std::clamp<int64_t>(rows / 64, 1, std::max<int64_t>(4, rows / 256)); }
+    // A tile is large enough for the BLAS to pack the right side again for each; there are at least four where rows allow.
+    int64_t tiles() const {
+        const int64_t most = turned || depth * columns > 3 << 20 ? 256 : 128;
+        return std::clamp<int64_t>(rows / 64, 1, std::max<int64_t>(4, rows / most));
+    }
 };
 
 template <class T, class Factor>
