@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gateflow.compiler.gemm import Gemms
 from gateflow.compiler.graph import Weight
-from gateflow.compiler.plan import WIDTHS, Kind, Plan, Term
+from gateflow.compiler.plan import WIDTHS, Kind, Plan, Row, Term
 
 __all__ = ["TURN", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
 
@@ -88,28 +88,13 @@ class Form:
         self.sizes, self.item, self.size_of_panels = sizes, item, panels
         self.tensors = list(dict.fromkeys([*(row.tensor for row in plan.rows), "panels"]))
         self.columns = {n: sum(sizes[w] for w in plan.columns(n)) for n in self.tensors}
-        self.panels = 0
-        terms = [term for each in plan.passes for term in each.terms]
-        weights = _CALL + _PLACE * len(plan.rows)
-        matrices = weights + len(terms)
-        self.numbers = array("q", bytes(8 * (matrices + _MATRICES * len(terms))))
-        self.inner = [(_PLACES, _CALL), (_PLACES + 1, weights), (_TO_PACK - 1, matrices)]
-        self.rooms = list[tuple[int, str, int, int]]()
-        self.numbers[_WIDTHS : _WIDTHS + 4] = array("q", [sizes[width] for width in WIDTHS])
-        self.numbers[_TO_PACK] = len(terms)
-        self.places = [(place(k) + 3, row.tensor) for k, row in enumerate(plan.rows)]
-        for k, row in enumerate(plan.rows):
-            self._add(place(k), row.tensor, 0, row.begin(sizes) * item)
-            self._add(place(k) + 1, row.tensor, 1)
-            if row.kind is not Kind.FIXED:
-                self._add(place(k) + 2, row.tensor, 2)
-        for k, term in enumerate(terms):
-            self._add(weights + k, "panels", 0, self.panels * item)
-            self._add_matrices(matrices + _MATRICES * k, term)
-        self.chunk = len(self.numbers)
-        self.inner.append((_CHUNKS, self.chunk))
-        self.numbers.extend([0] * _CHUNK)
+        self.numbers, self.panels = array("q", bytes(8 * _CALL)), 0
+        self.inner, self.rooms = list[tuple[int, int]](), list[tuple[int, str, int, int]]()
+        self.places = self._add_places(plan.rows)
+        self._add_terms([term for each in plan.passes for term in each.terms])
+        self.chunk = self._pointed_at_by(_CHUNKS, _CHUNK)
         self.numbers[_CHUNKS + 1] = 1
+        self.numbers[_WIDTHS : _WIDTHS + 4] = array("q", [sizes[width] for width in WIDTHS])
         order = {name: 3 * k for k, name in enumerate(self.tensors)}
         self.outer = [(at, order[name] + which, offset) for at, name, which, offset in self.rooms]
 
@@ -132,9 +117,35 @@ class Form:
         numbers[self.chunk : self.chunk + 2] = array("q", [span.first, span.last])
         return numbers
 
+    def _pointed_at_by(self, pointer: int, count: int) -> int:
+        """Appends numbers to which another one points; returns where they begin."""
+        begin = len(self.numbers)
+        self.numbers.extend([0] * count)
+        self.inner.append((pointer, begin))
+        return begin
+
     def _add(self, at: int, tensor: str, which: int, offset: int = 0) -> None:
         """Makes room for where a tensor is (0), where its start is (1) or what lies between its lines (2)."""
         self.rooms.append((at, tensor, which, offset))
+
+    def _add_places(self, rows: Sequence[Row]) -> list[tuple[int, str]]:
+        """A `Place` for each row; returns which numbers tell whether its tensor is of a chunk."""
+        self._pointed_at_by(_PLACES, _PLACE * len(rows))
+        for k, row in enumerate(rows):
+            self._add(place(k), row.tensor, 0, row.begin(self.sizes) * self.item)
+            self._add(place(k) + 1, row.tensor, 1)
+            if row.kind is not Kind.FIXED:
+                self._add(place(k) + 2, row.tensor, 2)
+        return [(place(k) + 3, row.tensor) for k, row in enumerate(rows)]
+
+    def _add_terms(self, terms: Sequence[Term]) -> None:
+        """Where the panels of each term are, and the `Matrices` that go there."""
+        panels = self._pointed_at_by(_PLACES + 1, len(terms))
+        matrices = self._pointed_at_by(_TO_PACK - 1, _MATRICES * len(terms))
+        self.numbers[_TO_PACK] = len(terms)
+        for k, term in enumerate(terms):
+            self._add(panels + k, "panels", 0, self.panels * self.item)
+            self._add_matrices(matrices + _MATRICES * k, term)
 
     def _add_matrices(self, at: int, term: Term) -> None:
         """The weights of a term: starts, depths, column blocks, gates, units, two strides, and where panels go."""
@@ -142,12 +153,11 @@ class Form:
         depths, weights = [sizes[width] for width in term.columns], list(chain.from_iterable(term.weights))
         units, width = sizes[first.columns if first.transposed else first.rows], sizes[first.columns]
         strides = (1, width) if first.transposed else (width, 1)
-        lists = len(self.numbers)
-        self.inner += (at, lists), (at + 1, lists + len(weights))
+        for k, weight in enumerate(weights, start=self._pointed_at_by(at, len(weights))):
+            self._add(k, self._weight(weight), 0, weight.block * sizes[weight.rows] * width * self.item)
+        listed = self._pointed_at_by(at + 1, len(depths))
+        self.numbers[listed : listed + len(depths)] = array("q", depths)
         self.numbers[at + 2 : at + 7] = array("q", [len(depths), term.count, units, *strides])
-        self.numbers.extend([0] * len(weights) + depths)
-        for k, weight in enumerate(weights):
-            self._add(lists + k, self._weight(weight), 0, weight.block * sizes[weight.rows] * width * self.item)
         self._add(at + 7, "panels", 0, self.panels * self.item)
         self.panels += self.size_of_panels(units, sum(depths), term.count)
 

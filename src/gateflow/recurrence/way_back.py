@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from gateflow.compiler.gemm import Gemms, multiplies_bfloat16
 from gateflow.compiler.kernel import Loop
 from gateflow.compiler.plan import Kind, Row
 from gateflow.compiler.programs import Programs
+from gateflow.recurrence.before import StatesBefore
 from gateflow.recurrence.native import Sequences
 from gateflow.recurrence.pieces import Piece, pieces_of
 
@@ -60,10 +60,9 @@ class WayBack:
         wanted: frozenset[str],
         d_x: bool,
     ):
-        self.forward, self.d_output, self.wanted = run, d_output, wanted
+        self.forward, self.before, self.d_output, self.wanted = run, StatesBefore(run), d_output, wanted
         self.loop, self.sizes, self.pieces = run.loop("backward"), run.sizes, pieces_of(run.kernel, run.sizes)
         self.chunks = _chunks(run.begins, reverse=run.reverse)
-        self.most = max((chunk.end - chunk.begin for chunk in self.chunks), default=0)
         self.carries = [
             torch.zeros_like(s) if d is None else d.clone(memory_format=torch.contiguous_format)
             for d, s in zip(d_finals, run.states, strict=True)
@@ -75,8 +74,8 @@ class WayBack:
         self.d_weights = {name: make(run.weights[name]) for name, make in made.items()}
         self.biases = [p for p in self.pieces.all if p.weight.bias in wanted]
         self.sums = run.x.new_zeros(self.loop.columns("delta", self.sizes), 1)
-        self.chunk = self._chunk_tensors()
-        self.saved = self._chunk("saved", run.loop("recompute")) if saved is None else Lines(saved)
+        self.made = {name: self._of_a_chunk(name, self.loop) for name in ("delta", "operand", "d_x")}
+        self.saved = self._of_a_chunk("saved", run.loop("recompute")) if saved is None else Lines(saved)
 
     def run(self) -> Gradients:
         """All chunks, last step first: in one call, if nothing need be done in between."""
@@ -107,17 +106,14 @@ class WayBack:
     def _prepared(self) -> tuple[Prepared | None, Prepared]:
         """The loop that computes again what was not kept, if there is such, and the loop of the way back."""
         run, graph = self.forward, self.programs.graph
-        known = run.known() | self.chunk | {"saved": self.saved}
+        known = run.known() | self.made | {"saved": self.saved}
+        known |= {} if self.direct is None else {"d_x": Lines(self.direct)}
         known |= {f"carry.{s.name}": Lines(c) for s, c in zip(graph.states, self.carries, strict=True)}
         known["d_output"] = Lines(self._zero_line() if self.d_output is None else self.d_output)
         first, last = self.chunks[0].first, self.chunks[-1].last
         again = self.saved.of_a_chunk and bool(self.programs.saved)
         recompute = run.prepare(run.loop("recompute"), last, first, known) if again else None
         return recompute, run.prepare(self.loop, first, last, known)
-
-    def _chunk_tensors(self) -> dict[str, Lines]:
-        made = {name: self._chunk(name, self.loop) for name in ("delta", "operand")}
-        return made | {"d_x": self._chunk("d_x", self.loop) if self.direct is None else Lines(self.direct)}
 
     def _direct(self) -> Tensor | None:
         """Where the loop writes what is no product's gradient of the input: one number for a row or all of them."""
@@ -126,9 +122,10 @@ class WayBack:
             return self.d_x
         return empty(self.d_x.shape[0], columns, self.d_x.dtype) if columns else None
 
-    def _chunk(self, name: str, loop: Loop) -> Lines:
+    def _of_a_chunk(self, name: str, loop: Loop) -> Lines:
         """Memory that one chunk after the other uses."""
-        return Lines(empty(self.most, loop.columns(name, self.sizes), self.forward.x.dtype), of_a_chunk=True)
+        most = max((chunk.end - chunk.begin for chunk in self.chunks), default=0)
+        return Lines(empty(most, loop.columns(name, self.sizes), self.forward.x.dtype), of_a_chunk=True)
 
     def _zero_line(self) -> Tensor:
         """One line of zeros that stands for all lines."""
@@ -137,7 +134,7 @@ class WayBack:
     def _products(self, chunk: Chunk) -> Gemms:
         """What a chunk adds to the gradients of weights and input."""
         gemms, first = Gemms(self.forward.x.dtype), chunk.begin == self.chunks[0].begin
-        delta = self.chunk["delta"].tensor[: chunk.end - chunk.begin]
+        delta = self.made["delta"].tensor[: chunk.end - chunk.begin]
         if self.biases:
             gemms.add(self.sums, delta, delta.new_ones(len(delta), 1), turned=True)
         delta = self._factor(delta)
@@ -166,24 +163,11 @@ class WayBack:
         """What a product was applied to: lines of the chunk, and the values there."""
         if row.kind is Kind.PREVIOUS:
             names = [f"state.{s.name}" for s in self.programs.graph.states]
-            return self._previous(names.index(row.tensor), begin, end)
+            return self.before.lines(names.index(row.tensor), begin, end)
         if row.tensor == "x":
             return [(slice(None), self.forward.x[begin:end])]
         start = row.begin(self.sizes)
-        return [(slice(None), self.chunk[row.tensor].tensor[: end - begin, start : start + self.sizes[row.width]])]
-
-    def _previous(self, k: int, begin: int, end: int) -> list[tuple[slice, Tensor]]:
-        """The values of state `k` before the lines of a chunk."""
-        run = self.forward
-        history, start, B = run.histories[k], run.states[k], run.samples
-        if run.offsets is not None:
-            return [(slice(None), self._with_starts[k][self._lines_before[begin:end]])]
-        if run.reverse and end == history.shape[0]:
-            return [(slice(end - begin - B, None), start), (slice(0, end - begin - B), history[begin + B :])]
-        if not run.reverse and begin == 0:
-            return [(slice(0, B), start), (slice(B, None), history[: end - B])]
-        shift = B if run.reverse else -B
-        return [(slice(None), history[begin + shift : end + shift])]
+        return [(slice(None), self.made[row.tensor].tensor[: end - begin, start : start + self.sizes[row.width]])]
 
     def _add_sums(self, gathered: Tensor | None) -> None:
         """The gradients of vectors and biases, from their sums over all lines."""
@@ -200,23 +184,6 @@ class WayBack:
         if not self.forward.rounded:
             return matrix
         return matrix.bfloat16() if multiplies_bfloat16() else matrix.bfloat16().to(matrix.dtype)
-
-    @cached_property
-    def _with_starts(self) -> list[Tensor]:
-        """Each history, followed by the lines before its first step."""
-        return [torch.cat(pair) for pair in zip(self.forward.histories, self.forward.states, strict=True)]
-
-    @cached_property
-    def _lines_before(self) -> Tensor:
-        """For each line that of the step before; the start, which follows the history, where there is none."""
-        run = self.forward
-        begins, counts = torch.tensor(run.begins), run.counts
-        step = torch.repeat_interleave(torch.arange(run.steps), counts)
-        sample = torch.arange(run.x.shape[0]) - begins[step]
-        before = step + 1 if run.reverse else step - 1
-        inside = (before >= 0) & (before < run.steps)
-        before = before.clamp(0, max(run.steps - 1, 0))
-        return torch.where(inside & (sample < counts[before]), begins[before] + sample, run.x.shape[0] + sample)
 
 
 def _chunks(begins: Sequence[int], *, reverse: bool) -> list[Chunk]:
