@@ -90,7 +90,7 @@ def test_what_is_summed_within_the_loop_is_told(gateflow):
         ("graph", ("def step(x, h):  # Elman", "weight_hh[0] @ h + bias_hh[0]", "tanh(")),
         ("backward", ("def backward(d_h):", "weight_hh[0].T @ ")),
         ("plan", ("# infer: forward", "# train: forward", "# backward: from the last step", "pass 1 over H")),
-        ("cpp", ('#include "recurrence.h"', "namespace stream {", "const V tanh_5 = tanh(add_4);", "pack_weights")),
+        ("cpp", ('#include "recurrence.h"', "namespace stream {", "const V tanh_5 = tanh(add_4);", "size_of_panels")),
     ],
 )
 def test_each_stage(gateflow, stage, parts):
