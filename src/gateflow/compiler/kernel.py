@@ -101,5 +101,5 @@ class Loop:
 
 
 def _steps_ahead(span: Span) -> int:
-    """How many steps a chunk has."""
+    """How many steps a stretch has, for which passes run ahead."""
     return max(1, min(span.length, AHEAD // max(span.samples, 1)))

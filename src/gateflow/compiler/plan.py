@@ -35,7 +35,7 @@ class Kind(Enum):
     """How a row is found: by step and sample, by sample alone, or the same for all."""
 
     STEP = "step"
-    CHUNK = "chunk"  # as STEP, in the memory of one chunk of steps
+    AHEAD = "ahead"  # as STEP, in the memory of one stretch of steps, for which a pass runs ahead
     PREVIOUS = "previous"  # the row of the step before, or of the start
     SAMPLE = "sample"
     FIXED = "fixed"
@@ -94,7 +94,7 @@ class Pass:
     number_stores: list[tuple[Node, Row]] = field(default_factory=list)
     gathers: list[tuple[str, Node]] = field(default_factory=list)
     ahead: bool = False
-    """Whether the pass needs nothing of the step before and so runs for a chunk of steps at once."""
+    """Whether the pass needs nothing of the step before and so runs for a stretch of steps at once."""
 
     def biases(self) -> list[tuple[Node, Row]]:
         """Where the biases of the products lie."""

@@ -143,7 +143,7 @@ class Programs:
         return {n: Row(f"state.{s.name}", kind, s.width) for s, n in zip(states, nodes, strict=True)}
 
     def _hoisted(self) -> dict[Node, Row]:
-        return _side_by_side("hoisted", self.hoisted, kind=Kind.CHUNK)
+        return _side_by_side("hoisted", self.hoisted, kind=Kind.AHEAD)
 
     def _saved(self) -> dict[Node, Row]:
         return _side_by_side("saved", self.saved)

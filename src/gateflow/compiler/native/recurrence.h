@@ -3,8 +3,8 @@
 //     for each step: for each pass: for each block of units, for each tile of rows:
 //         products into registers (product.h), then the equations of the cell on them (Pass::point)
 //
-// What depends on the input alone does not wait for the step before: such a pass runs ahead, for a chunk of steps at
-// once, so that its weights are read once a chunk.
+// What depends on the input alone does not wait for the step before: such a pass runs ahead, for a stretch of steps
+// at once, so that its weights are read once a stretch.
 //
 // Samples are sorted by length, so the rows of a step are the first `rows(t)` samples, and those that go on from the
 // step before are a prefix of them. The threads share out the samples and need no barrier; when there are too few
@@ -25,7 +25,7 @@
 
 namespace [[gnu::visibility("hidden")]] gateflow {
 
-enum class Kind { step, chunk, previous, sample, fixed };
+enum class Kind { step, ahead, previous, sample, fixed };
 
 // A row's place: `base` is its number 0 in line 0 or, of a tensor `of_a_chunk`, in the first line of the chunk.
 template <class T>
@@ -57,9 +57,9 @@ struct Call {
     const Place<T>* places;
     const T* const* weights;     // packed, one for each term
     T* gathered;                 // [groups of samples][vectors][H], sums of gradients of vectors
-    int64_t ahead;               // steps in a chunk
+    int64_t ahead;               // steps in a stretch
     int64_t far;                 // whether what is kept for the way back is too much for the caches
-    int64_t turn;                // 1: at even steps the units are gone through from the last to the first, else at odd ones
+    int64_t turn;                // 1: at even steps the units go from the last to the first, else at odd ones
     const Matrices<T>* matrices; // weights to be packed before the first step, and how many
     int64_t to_pack;
     const Blas<T>* blas;
@@ -250,10 +250,10 @@ void run_pass(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& sh
         for (int64_t m = 0; m < count; ++m) Pass::numbers(rows, sums, m);
 }
 
-// The rows of samples [sample, …) at step t; `going_on` tells whether they have a step before this one. `chunk` is the
-// line where the chunk begins.
+// The rows of samples [sample, …) at step t; `going_on` tells whether they have a step before this one. `stretch` is
+// the line where the stretch begins.
 template <class Program, class T>
-Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, bool going_on, int64_t chunk) {
+Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, bool going_on, int64_t stretch) {
     Rows<T, Program::slots> rows;
     rows.sample = sample;
     rows.far = call.far != 0;
@@ -265,7 +265,7 @@ Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, 
         const T* previous = going_on ? place.base + before * place.stride : place.start;
         switch (Program::kinds[s]) {
             case Kind::step: rows.at[s] = place.base + (call.line(t) - origin + sample) * place.stride; break;
-            case Kind::chunk: rows.at[s] = place.base + (call.line(t) - chunk + sample) * place.stride; break;
+            case Kind::ahead: rows.at[s] = place.base + (call.line(t) - stretch + sample) * place.stride; break;
             case Kind::previous: rows.at[s] = const_cast<T*>(previous) + sample * place.stride; break;
             case Kind::sample: rows.at[s] = place.base + sample * place.stride; break;
             case Kind::fixed: rows.at[s] = place.base; break;
@@ -289,11 +289,12 @@ Blocks own_blocks(const Call<T>& call, const Share& share) {
 }
 
 template <class Program, class T, class... Pass>
-void run_step(const Call<T>& call, int64_t t, int64_t chunk, const Share& share, const Sums<T>& sums,
+void run_step(const Call<T>& call, int64_t t, int64_t stretch, const Share& share, const Sums<T>& sums,
               Barrier& barrier) {
     const int64_t low = share.low, now = std::clamp(call.rows(t), low, share.high);
     const int64_t old = std::clamp(call.rows(call.before(t)), low, now);
-    const auto going_on = rows_at<Program>(call, t, low, true, chunk), fresh = rows_at<Program>(call, t, old, false, chunk);
+    const auto going_on = rows_at<Program>(call, t, low, true, stretch);
+    const auto fresh = rows_at<Program>(call, t, old, false, stretch);
     bool begun = t != call.now.first;  // what the first pass reads was there before the threads set out
     const auto one = [&](auto pass) {
         using P = decltype(pass);
@@ -311,16 +312,16 @@ void run_step(const Call<T>& call, int64_t t, int64_t chunk, const Share& share,
 // The passes that run ahead, over steps low_t to high_t. A share of all samples has their lines one after the other.
 template <class Program, class T, class... Pass>
 void run_ahead(const Call<T>& call, int64_t low_t, int64_t high_t, const Share& share, const Sums<T>& sums) {
-    const int64_t chunk = call.line(low_t), lines = call.line(high_t) + call.rows(high_t) - chunk;
+    const int64_t stretch = call.line(low_t), lines = call.line(high_t) + call.rows(high_t) - stretch;
     const bool all = share.low == 0 && share.high == call.samples;
     const auto one = [&](auto pass) {
         using P = decltype(pass);
         if constexpr (P::ahead) {
             const Blocks own = own_blocks<P>(call, share);
-            if (all) return run_pass<P>(call, rows_at<Program>(call, low_t, 0, false, chunk), sums, lines, own);
+            if (all) return run_pass<P>(call, rows_at<Program>(call, low_t, 0, false, stretch), sums, lines, own);
             for (int64_t begin = own.begin; begin < own.end; begin += 4)
                 for (int64_t t = low_t; t <= high_t; ++t)
-                    run_pass<P>(call, rows_at<Program>(call, t, share.low, false, chunk), sums,
+                    run_pass<P>(call, rows_at<Program>(call, t, share.low, false, stretch), sums,
                                 std::clamp(call.rows(t), share.low, share.high) - share.low,
                                 Blocks{begin, std::min(begin + 4, own.end)});
         }
@@ -344,7 +345,8 @@ void run_share(const Call<T>& call, const Share& share, Barrier& barrier) {
         T places[line_of_cache<T>];
     };
     const size_t numbers = static_cast<size_t>((share.high - share.low) * std::max({0, Pass::means...}) * lanes<T>);
-    const auto lines = static_cast<size_t>(std::max({int64_t{0}, rounded_places<Pass>(call, share)...})) / line_of_cache<T>;
+    const int64_t places = std::max({int64_t{0}, rounded_places<Pass>(call, share)...});
+    const auto lines = static_cast<size_t>(places / line_of_cache<T>);
     const std::unique_ptr<T[]> means(numbers ? new T[numbers] : nullptr);
     const std::unique_ptr<Line[]> factors(lines ? new Line[lines] : nullptr);
     const Sums<T> sums{means.get(), lines ? factors[0].places : nullptr, call.gathered, 0, Program::vectors, 0, 0};
