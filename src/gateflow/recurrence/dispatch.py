@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class Choice:
 
     path: str
     reason: str
-    kernel: int | None = None
+    kernel: int | None = field(default=None, repr=False)
     """The number of the compiled kernel, on the native path."""
 
 

@@ -81,9 +81,11 @@ def init_report(model: nn.Module, task: MemoryTask, batch_size: int) -> InitRepo
         FlowError, NonFiniteError: as `flow.reach`.
 
     Example:
+        >>> import torch
         >>> from gateflow import Recurrent
         >>> from gateflow.tasks.memory import Adding
         >>> from gateflow.tasks.memory_training import Reader
+        >>> _ = torch.manual_seed(0)
         >>> report = init_report(Reader(Adding(30), Recurrent("elman", 2, 8)), Adding(30), batch_size=4)
         >>> report.horizon < 20, report.left < 0.01
         (True, True)
