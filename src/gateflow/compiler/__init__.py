@@ -22,8 +22,8 @@ from gateflow.errors import UnsupportedStepError
 
 __all__ = ["compile_cell", "kernel_number", "kernel_numbered"]
 
-_PLAIN = (int, float, str, bool, tuple, list, dict)
 _SCALARS = (int, float, str, bool)
+_PLAIN = (*_SCALARS, tuple, list, dict)
 _OF_MODULES = frozenset(vars(nn.Module())) - {"training"}
 _kernels: list[Kernel] = []
 _numbers: dict[tuple[object, ...], int | str] = {}

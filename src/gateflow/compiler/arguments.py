@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from gateflow.compiler.plan import WIDTHS, Kind, Plan, Row, Term
 
 __all__ = ["TURN", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
 
-_CALL, _PLACE, _MATRICES, _CHUNK = 26, 4, 8, 5
+_CALL, _PLACE, _MATRICES, _CHUNK = 27, 4, 8, 5
 """How many numbers the structures of `recurrence.h` and `product.h` have."""
 _CHUNKS, _THREADS, _WIDTHS, _PLACES, _GATHERED, TURN, _TO_PACK, _BLAS = 2, 5, 8, 12, 14, 17, 19, 20
 """Which number of a `Call` is what."""
@@ -179,7 +179,7 @@ class Prepared:
     function: Any
     numbers: array
     gathered: Tensor | None
-    held: object = field(repr=False)
+    held: object
 
     @property
     def address(self) -> ctypes.c_void_p:

@@ -45,6 +45,11 @@ def streams_now() -> bool:
     return forward_ad._current_level < 0 and not _modes() and not path_is_forced()  # tracers are modes
 
 
+def _seen(weights: Sequence[Tensor]) -> list[int]:
+    """What changes when a weight does, or becomes another tensor."""
+    return [*map(_address, weights), *map(_version, weights)]
+
+
 class Stream:
     """A cell's step with its weights as the kernel reads them, taken anew when they change.
 
@@ -81,7 +86,7 @@ class Stream:
             state: the parts of the state, `[B, size]`.
         """
         ready = self._ready
-        if ready is None or [*map(_address, weights), *map(_version, weights)] != ready.seen:
+        if ready is None or _seen(weights) != ready.seen:
             return None
         batch = ready.batches.get((x.shape, torch.get_num_threads()))
         return None if batch is None else batch.step(x, state)
@@ -95,7 +100,7 @@ class Stream:
         if isinstance(compiled.kernel_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype), str):
             return False
         ready = self._ready
-        if ready is None or ready.seen != [*map(_address, weights), *map(_version, weights)]:
+        if ready is None or _seen(weights) != ready.seen:
             ready = self._ready = _Ready(self.cell, weights)
         ready.add(x, state)
         return True
@@ -105,7 +110,7 @@ class _Ready:
     """Packed weights, and what is prepared for batches of some shapes on some number of threads."""
 
     def __init__(self, cell: Cell, weights: Sequence[Tensor]):
-        self.seen: list[int] = [*map(_address, weights), *map(_version, weights)]
+        self.seen = _seen(weights)
         self.kernel, self.batches = compile_cell(cell), dict[tuple[torch.Size, int], _Batch]()
         self.weights = [w.detach() for w in weights]  # while they live, nothing else has their addresses
         self.named = dict(zip(cell.parameter_shapes(), (w.contiguous() for w in self.weights), strict=True))

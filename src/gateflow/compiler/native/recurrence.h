@@ -77,6 +77,12 @@ struct Call {
     int64_t before(int64_t t) const { return reverse ? t + 1 : t - 1; }
 };
 
+template <class Structure>
+constexpr size_t numbers_of = sizeof(Structure) / sizeof(int64_t);
+static_assert(numbers_of<Call<float>> == 27 && numbers_of<Place<float>> == 4 && numbers_of<Matrices<float>> == 8 &&
+                  numbers_of<Chunk<float>> == 5 && numbers_of<Gemm<float>> == 13,
+              "arguments.py and gemm.py write them");
+
 constexpr int64_t group = 4;  // samples whose gradients of a vector are summed together, whatever the threads
 
 struct All {};
