@@ -1,10 +1,13 @@
 """Recurrent networks for PyTorch: write a cell as its equations and train it on real text.
 
 The names below are the public ones; each has a docstring with its equation, shapes and an example. They are imported
-when first used, so that the command line answers without waiting for torch.
+when first used, so that the command line answers without waiting for torch. What is imported at once, elsewhere, are the
+operators: a program that `torch.export` has saved names them, and needs nothing but `import gateflow` to be loaded.
 """
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +21,11 @@ __all__ = ["GRU", "LSTM", "RNN", "Cell", "Recurrent", "cells", "errors", "flow",
 _HOMES = {"Cell": "gateflow.cells", **dict.fromkeys(("GRU", "LSTM", "RNN", "Recurrent"), "gateflow.layers")}
 
 
+def _is_command() -> bool:
+    """Whether this is the program `gateflow`; the first argument of `python -m gateflow` is still `-m` here."""
+    return Path(sys.argv[0] if sys.argv else "").stem in ("gateflow", "-m")
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'gateflow' has no attribute {name!r}")
@@ -28,3 +36,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+if not _is_command():
+    import_module("gateflow.recurrence")

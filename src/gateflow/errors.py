@@ -49,6 +49,10 @@ class BuildError(GateflowError, RuntimeError):
     """A kernel cannot be built: there is no C++ compiler, it refuses the source, or the result cannot be loaded."""
 
 
+class ArtifactError(GateflowError, RuntimeError):
+    """A program that was exported or compiled names a cell that cannot be read: damaged, or another version's."""
+
+
 class CacheWarning(UserWarning):
     """Built kernels are not kept, because the cache directory cannot be used; the message says why."""
 

@@ -215,12 +215,12 @@ def test_a_step_that_depends_on_nothing_is_refused():
         build(lambda self, x, h: h)
 
 
-def test_modules_of_the_cells_own_are_refused():
+def test_modules_with_weights_of_their_own_are_refused():
     def init(self, *sizes, **options):
         Cell.__init__(self, *sizes, **options)
         self.extra = nn.Linear(4, 4)
 
-    with pytest.raises(CellError, match="holds no modules and no buffers"):
+    with pytest.raises(CellError, match="holds no buffers and no modules with weights"):
         build(good, __init__=init)
 
 

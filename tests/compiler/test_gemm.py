@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.oracle import needs_compiler
 
 from gateflow.cells import Elman
-from gateflow.compiler import compile_cell, gemm
+from gateflow.compiler import gemm, look_at
 from gateflow.compiler.gemm import Gemms
 from gateflow.recurrence.native import Sequences
 
@@ -21,7 +21,7 @@ sizes = st.integers(1, 40) | st.sampled_from([64, 127, 300])
 def run(gemms: Gemms, dtype: torch.dtype) -> None:
     cell, zeros = Elman(1, 1, dtype=dtype), torch.zeros(1, 1, dtype=dtype)
     weights = {n: p.detach() for n, p in cell.named_parameters()}
-    one = Sequences(compile_cell(cell), zeros, weights, [zeros], histories=[zeros.clone()])
+    one = Sequences(look_at(cell), zeros, weights, [zeros], histories=[zeros.clone()])
     one.prepare(one.loop("infer"), 0, 0, one.known()).only(gemms)
 
 

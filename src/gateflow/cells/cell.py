@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gateflow.cells import verify
-from gateflow.errors import ConfigError
+from gateflow.errors import CellError, ConfigError
 
 __all__ = ["Cell", "Gate"]
 
@@ -166,9 +166,31 @@ class Cell(nn.Module, metaclass=_Checked):
 
     def over(self, weights: Mapping[str, Tensor]) -> Self:
         """The same equations over other weights; nothing is copied."""
-        view = type(self).__new__(type(self))
-        vars(view).update(vars(self), _parameters=dict(weights))
+        view, own = type(self).__new__(type(self)), vars(self)
+        vars(view).update(own, _parameters=dict(weights), _origin=own.get("_origin", self))
         return view
+
+    def belongs_to(self, layer: nn.Module, suffix: str) -> None:
+        """Lets a view set weights where they are: in the layer that owns them, under names that end in `suffix`."""
+        vars(self)["_owner"] = layer, suffix
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What is set on a view is set on the cell, or on the layer that owns the weights."""
+        origin, owner = vars(self).get("_origin"), vars(self).get("_owner")
+        if origin is None:
+            super().__setattr__(name, value)
+        elif name in self._parameters:
+            if owner is None:
+                raise CellError(f"{name} of {type(self).__name__} cannot be replaced here; set it on its layer")
+            setattr(owner[0], name + owner[1], value)
+            self._parameters[name] = value
+        else:
+            setattr(origin, name, value)
+            vars(self)[name] = value
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: what a look at the step has found is found again."""
+        return {name: value for name, value in vars(self).items() if name not in ("_look", "_owner")}
 
     def bind(self) -> Self:
         """This cell, its gates cut out of the fused weights: a pass over time binds once, then calls `step` often."""

@@ -41,14 +41,15 @@ def made_class(cls: type[Cell], base: type[Cell]) -> None:
 
 def built_cell(cell: Cell) -> None:
     """Tries one step of a new cell and refuses what is wrong with it. Draws nothing from the caller's generator."""
-    if list(cell.children()) or list(cell.buffers()):
+    if list(cell.buffers()) or any(list(child.parameters()) for child in cell.children()):
         raise CellError(
-            f"{_class_place(type(cell))}: a cell holds no modules and no buffers of its own; declare gates, matrices, "
-            "norms or diagonals, or register an nn.Parameter"
+            f"{_class_place(type(cell))}: a cell holds no buffers and no modules with weights of their own, since its "
+            "layer owns all weights; declare gates, matrices, norms or diagonals, or register an nn.Parameter"
         )
     weights = {name: p.detach().requires_grad_() for name, p in cell.named_parameters()}
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         trial = cell.over(weights).bind()
+        vars(trial).pop("_origin")  # what a step sets is of the trial
         new = _try_step(trial)
         _refuse_result(cell, new)
         _refuse_unused(trial, weights, new)

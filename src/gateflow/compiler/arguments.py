@@ -20,11 +20,11 @@ from gateflow.compiler.gemm import Gemms
 from gateflow.compiler.graph import Weight
 from gateflow.compiler.plan import WIDTHS, Kind, Plan, Row, Term
 
-__all__ = ["TURN", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
+__all__ = ["TO_PACK", "TURN", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
 
 _CALL, _PLACE, _MATRICES, _CHUNK = 27, 4, 8, 5
 """How many numbers the structures of `recurrence.h` and `product.h` have."""
-_CHUNKS, _THREADS, _WIDTHS, _PLACES, _GATHERED, TURN, _TO_PACK, _BLAS = 2, 5, 8, 12, 14, 17, 19, 20
+_CHUNKS, _THREADS, _WIDTHS, _PLACES, _GATHERED, TURN, TO_PACK, _BLAS = 2, 5, 8, 12, 14, 17, 19, 20
 """Which number of a `Call` is what."""
 
 
@@ -141,8 +141,8 @@ class Form:
     def _add_terms(self, terms: Sequence[Term]) -> None:
         """Where the panels of each term are, and the `Matrices` that go there."""
         panels = self._pointed_at_by(_PLACES + 1, len(terms))
-        matrices = self._pointed_at_by(_TO_PACK - 1, _MATRICES * len(terms))
-        self.numbers[_TO_PACK] = len(terms)
+        matrices = self._pointed_at_by(TO_PACK - 1, _MATRICES * len(terms))
+        self.numbers[TO_PACK] = len(terms)
         for k, term in enumerate(terms):
             self._add(panels + k, "panels", 0, self.panels * self.item)
             self._add_matrices(matrices + _MATRICES * k, term)
@@ -189,7 +189,7 @@ class Prepared:
     def __call__(self) -> None:
         """Runs the loop."""
         self.function(self.address)
-        self.numbers[_TO_PACK] = 0
+        self.numbers[TO_PACK] = 0
 
     def over(self, chunks: Sequence[Chunk]) -> None:
         """Runs the loop over other steps, chunk by chunk, each followed by its products."""

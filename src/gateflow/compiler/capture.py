@@ -1,31 +1,48 @@
-"""Traces a cell's `step` into the graph of one time step.
+"""Makes the recording of a cell's `step` into the graph of one time step.
 
     return u * n + (1 - u) * c      →      add_9 = mul_6 + mul_8
 
-The step runs once on stand-ins for its tensors (`torch.fx`). Gates, matrices and norms become products and row means
-over the cell's weights; what has no place in the graph is refused with the line of the user's code.
+Gates, matrices and norms become products and row means over the cell's weights; what has no place in the graph is
+refused with the line of the user's code.
 """
 
 from __future__ import annotations
 
-import linecache
-import sys
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
 from typing import Any
 
-import torch
-from torch import fx
-from torch.fx.proxy import GraphAppendingTracer, TraceError
-
 from gateflow.cells import Cell
-from gateflow.compiler.graph import Graph, Node, Weight, constant, pointwise, product, row_mean, simplified
-from gateflow.compiler.operations import FUNCTIONS, METHODS, SUPPORTED
+from gateflow.compiler.graph import (
+    Graph,
+    Node,
+    Weight,
+    constant,
+    in_order,
+    number,
+    pointwise,
+    product,
+    row_mean,
+    simplified,
+)
+from gateflow.compiler.naming import Shape
+from gateflow.compiler.operations import FUNCTIONS, METHODS
+from gateflow.compiler.recording import Call, Declared, Place, Recording, StandIn, name_of, refusal
 from gateflow.errors import UnsupportedStepError
 
-__all__ = ["HOLD", "capture"]
+__all__ = ["HOLD", "Captured", "Declarations", "capture", "lower"]
 
 HOLD = "hold_{}"
-_REFUSED = (TraceError, TypeError, ValueError, AttributeError, RuntimeError, LookupError, NotImplementedError)
+BAKED = frozenset({0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5})
+"""Numbers that a kernel has in its text, since they stand in equations that nobody means to change (`1 - u`), and some
+make them shorter. All others are arguments, so that a schedule needs one kernel; one of these becomes an argument as
+soon as it is seen to change."""
+
+
+_FUSED = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def capture(cell: Cell, *, zoneout: bool = False) -> Graph:
@@ -48,191 +65,178 @@ def capture(cell: Cell, *, zoneout: bool = False) -> Graph:
             tanh_5 = tanh(add_4)
             return tanh_5
     """
-    return _Capture(cell).graph(zoneout=zoneout)
+    declarations = Declarations(cell)
+    recording = Recording(cell, declarations.declared, whole=True)
+    return lower(recording, declarations, zoneout=zoneout).graph
 
 
-class _Capture:
-    """One tracing of one cell: stand-ins for what `step` sees, and their nodes."""
+@dataclass(frozen=True)
+class Captured:
+    """A graph, and which of the recording's numbers are arguments of its kernel."""
+
+    graph: Graph
+    lifted: tuple[int, ...]
+
+
+class Declarations:
+    """What follows from a cell's declarations and sizes alone: its weights as blocks, and how wide its rows are.
+
+    Raises:
+        UnsupportedStepError: states or weights of sizes that the compiler has no place for.
+    """
 
     def __init__(self, cell: Cell):
-        self.cell, self.tracer = cell, _Tracer(fx.Graph())
-        self.nodes: dict[fx.Node, Node] = {}
+        self.cell, self.hidden_size = cell, cell.hidden_size
+        self._shapes = cell.parameter_shapes()
+        sizes = cell.state_sizes
+        if not {*sizes.values()} <= {cell.hidden_size, cell.output_size}:
+            raise refusal(cell, f"states of more than two sizes, {sizes},", None)
+        self.input = "H" if cell.input_size == cell.hidden_size else "I"
+        self.states = {name: self._width(size) for name, size in sizes.items()}
+        self.weights = {name: self._shape(name, shape) for name, shape in self._shapes.items()}
+        self.declared = self._declared()
 
-    def graph(self, *, zoneout: bool) -> Graph:
-        sizes = self.cell.state_sizes
-        if not {*sizes.values()} <= {self.cell.hidden_size, self.cell.output_size}:
-            raise self._refusal(f"states of more than two sizes, {sizes},")
-        states = tuple(Node("state", width=self._width(size), name=name) for name, size in sizes.items())
-        x = Node("input", width=self._input_width(), name="x")
-        try:
-            stand_ins: list[Any] = [self._proxy(node) for node in (x, *states)]
-            new = self._view().advance(stand_ins[0], tuple(stand_ins[1:]))
-        except UnsupportedStepError:
-            raise
-        except _REFUSED as error:
-            raise self._refusal(
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            ) from error
-        for recorded in self.tracer.graph.nodes:
-            if recorded not in self.nodes:
-                self.nodes[recorded] = self._lowered(recorded)
-        outputs = [self._node(value) for value in new]
-        if zoneout:
-            outputs = [_held(old, value) for old, value in zip(states, outputs, strict=True)]
-        return Graph(type(self.cell).__name__, states, tuple(simplified(outputs)))
+    @cached_property
+    def key(self) -> tuple[object, ...]:
+        """Equal keys and equal recordings are equal graphs."""
+        declared = [tuple(d.items()) for d in (self.declared.gates, self.declared.maps)]
+        rest = (*map(tuple, self.declared[2:]), tuple(self.weights.items()))
+        return type(self.cell).__name__, self.hidden_size, self.input, tuple(self.states.items()), *declared, *rest
 
-    def _view(self) -> Cell:
-        """The cell with stand-ins in place of its weights and leaves."""
-        cell, own = self.cell, self.cell._parameters
-        bias_ih, bias_hh = ("bias_ih", "bias_hh") if cell.bias else (None, None)
-        inner, outer = self._width(cell.output_size), self._input_width()
-        leaves: dict[str, Any] = {}
-        for k, name in enumerate(cell.gates):
-            halves = Weight("weight_ih", k, "H", outer, bias_ih), Weight("weight_hh", k, "H", inner, bias_hh)
-            leaves[name] = _Gate(*(self._map(weight) for weight in halves))
-        for k, name in enumerate(cell.inputs, start=len(cell.gates)):
-            leaves[name] = self._map(Weight("weight_ih", k, "H", outer, bias_ih))
-        for name in cell.matrices:
-            rows, columns = (self._width(size) for size in cell.parameter_shapes()[f"weight_{name}"])
-            leaves[name] = self._map(Weight(f"weight_{name}", 0, rows, columns))
-        fused = {"weight_ih", "weight_hh", "bias_ih", "bias_hh", *(f"weight_{name}" for name in cell.matrices)}
-        vectors = {
-            n: self._proxy(self._parameter(n, shape)) for n, shape in cell.parameter_shapes().items() if n not in fused
-        }
-        leaves |= {n: _Norm(self._mean, vectors[f"{n}_weight"], vectors[f"{n}_bias"]) for n in cell.norms}
-        view = type(cell).__new__(type(cell))
-        vars(view).update({k: v for k, v in vars(cell).items() if k not in own}, _parameters={}, **vectors, **leaves)
-        return view
-
-    def _parameter(self, name: str, shape: Sequence[int]) -> Node:
-        if len(shape) != 1 or shape[0] not in (self.cell.hidden_size, self.cell.output_size):
-            raise self._refusal(f"the weight {name!r} has shape {tuple(shape)}; weights used by themselves must be [H]")
-        return Node("parameter", width=self._width(shape[0]), name=name)
+    @cached_property
+    def vectors(self) -> dict[str, str]:
+        """Weights that are used by themselves, and their widths."""
+        return {n: self._width(self._shapes[n][0]) for n in self.declared.vectors}
 
     def _width(self, size: int) -> str:
-        return "H" if size == self.cell.hidden_size else "P"
+        return "H" if size == self.hidden_size else "P"
 
-    def _input_width(self) -> str:
-        return "H" if self.cell.input_size == self.cell.hidden_size else "I"
+    def _shape(self, name: str, shape: Sequence[int]) -> Shape:
+        """The shape of a weight in blocks: one for each gate where it is fused over them."""
+        if name in _FUSED:
+            columns = {"weight_ih": ((1, self.input),), "weight_hh": ((1, self._width(self.cell.output_size)),)}
+            return ((shape[0] // self.hidden_size, "H"), *columns.get(name, ()))
+        known = {self.hidden_size, self.cell.output_size}
+        if not {*shape} <= known or len(shape) > 2 or (len(shape) == 2) != (name in self._matrices):
+            found = f"the weight {name!r} has shape {tuple(shape)}; weights used by themselves must be [H]"
+            raise refusal(self.cell, found, None)
+        return tuple((1, self._width(size)) for size in shape)
 
-    def _map(self, weight: Weight) -> Callable[[Any], fx.Proxy]:
-        return lambda operand: self._record(product, operand, weight)
+    @property
+    def _matrices(self) -> list[str]:
+        return [f"weight_{name}" for name in self.cell.matrices]
 
-    def _mean(self, row: Any) -> fx.Proxy:
-        return self._record(row_mean, row)
+    def _declared(self) -> Declared:
+        cell, shapes = self.cell, self._shapes
+        bias_ih, bias_hh = (name if name in shapes else None for name in ("bias_ih", "bias_hh"))
+        inner, outer = self._width(cell.output_size), self.input
+        gates, maps = dict[str, tuple[Weight, Weight]](), dict[str, Weight]()
+        for k, name in enumerate(cell.gates):
+            halves = Weight("weight_ih", k, "H", outer, bias_ih), Weight("weight_hh", k, "H", inner, bias_hh)
+            gates[name] = halves
+        for k, name in enumerate(cell.inputs, start=len(cell.gates)):
+            maps[name] = Weight("weight_ih", k, "H", outer, bias_ih)
+        for name in cell.matrices:
+            rows, columns = (self._width(size) for size in shapes[f"weight_{name}"])
+            maps[name] = Weight(f"weight_{name}", 0, rows, columns)
+        vectors = [name for name in shapes if name not in (*_FUSED, *self._matrices)]
+        return Declared(gates, maps, cell.norms, vectors)
 
-    def _record(self, build: Callable[..., Node], operand: Any, *details: Any) -> fx.Proxy:
-        """A stand-in for a product or a mean of what `step` has computed so far."""
-        proxy = self.tracer.create_proxy("call_function", build, (operand,), {})
-        proxy.node.meta["details"] = details
-        return proxy
 
-    def _proxy(self, node: Node) -> fx.Proxy:
-        proxy = self.tracer.create_proxy("placeholder", node.name, (), {})
-        self.nodes[proxy.node] = node
-        return proxy
+def lower(recording: Recording, declarations: Declarations, *, zoneout: bool, lifted: Collection[int] = ()) -> Captured:
+    """The graph of a whole recording.
 
-    def _lowered(self, recorded: fx.Node) -> Node:
-        """The node for one recorded call."""
-        args, options = [self._node(a) for a in recorded.args], dict(recorded.kwargs)
-        if recorded.target is product:
-            self._check_width(args[0], recorded.meta["details"][0].columns, recorded)
-            return product(args[0], *recorded.meta["details"])
-        if recorded.target is row_mean:
-            return self._checked_mean(row_mean(args[0]), recorded)
-        table = METHODS if recorded.op == "call_method" else FUNCTIONS
-        lower = table.get(recorded.target)  # pyright: ignore[reportArgumentType]
+    Args:
+        recording: a step, written down with its calls.
+        declarations: those of its cell.
+        zoneout: as `capture` has it.
+        lifted: places of numbers that must be arguments, since they have been seen to change.
+    """
+    lowering = _Lowering(recording, declarations)
+    used = {id(a) for node in in_order(lowering.outputs) for a in node.args}
+    # A number that is no argument of any node was used up on the way, as an exponent is: it is a part of the structure.
+    chosen = [k for k, node in enumerate(lowering.numbers) if id(node) in used]
+    chosen = tuple(k for k in chosen if k in lifted or recording.numbers[k] not in BAKED)
+    if chosen:
+        lowering = _Lowering(recording, declarations, chosen)
+    outputs = lowering.outputs
+    if zoneout:
+        outputs = [_held(old, new) for old, new in zip(lowering.states, outputs, strict=True)]
+    name = re.sub(r"\W", "_", type(recording.cell).__name__)  # it is written into C++
+    return Captured(Graph(name, lowering.states, tuple(simplified(outputs))), chosen)
+
+
+class _Lowering:
+    """The nodes for the rows of a recording, those of its numbers, and the outputs."""
+
+    def __init__(self, recording: Recording, declarations: Declarations, lifted: Sequence[int] = ()):
+        self.cell, self.lifted, self.numbers = recording.cell, lifted, list[Node]()
+        self._values = iter(recording.numbers)
+        self.states = tuple(Node("state", width=width, name=name) for name, width in declarations.states.items())
+        vectors = {n: Node("parameter", width=width, name=n) for n, width in declarations.vectors.items()}
+        self.rows = [Node("input", width=declarations.input, name="x"), *self.states, *vectors.values()]
+        self.norms = {n: (vectors[f"{n}_weight"], vectors[f"{n}_bias"]) for n in declarations.declared.norms}
+        for call in recording.calls:
+            self.rows.append(self._lowered(call))
+        self.outputs = [self.rows[k] for k in recording.new_states]
+
+    def _lowered(self, call: Call) -> Node:
+        """The node for one call."""
+        args = [self._node(a) for a in call.args]
+        options = {name: self._node(value) for name, value in call.options.items()}
+        if isinstance(call.target, Weight):
+            self._check_width(args[0], call.target.columns, call.place)
+            return product(args[0], call.target)
+        if isinstance(call.target, tuple):
+            return self._normalised(args[0], call)
+        table: Mapping[Any, Any] = METHODS if isinstance(call.target, str) else FUNCTIONS
+        lower_one = table.get(call.target)
         try:
-            node = lower and lower(*args, **{k: self._node(v) for k, v in options.items()})
+            node = lower_one and lower_one(*args, **options)
         except TypeError as error:
-            raise self._refusal(f"`{_named(recorded)}` with these arguments", recorded) from error
+            raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place) from error
         if node is None:
-            raise self._refusal(f"`{_named(recorded)}`", recorded)
-        self._check_widths(node, recorded)
-        return self._checked_mean(node, recorded)
-
-    def _check_width(self, operand: Any, width: str, recorded: fx.Node) -> None:
-        if not isinstance(operand, Node) or operand.width != width:
-            raise self._refusal("a product with what is not a row of the weight's size", recorded)
-
-    def _checked_mean(self, node: Node, recorded: fx.Node) -> Node:
-        """Means stand for H units: forward they are divided by H, backward spread over H."""
-        if node.op == "row_mean" and node.args[0].width != "H":
-            raise self._refusal("a mean over a row that is not of size H", recorded)
-        return node
-
-    def _check_widths(self, node: Node, recorded: fx.Node) -> None:
-        wide = {a.width for a in node.args} - {"1"}
-        if len(wide) > 1:
-            raise self._refusal(f"`{_named(recorded)}` of rows of different sizes", recorded)
+            raise self._refusal(f"`{name_of(call.target)}`", call.place)
+        self._check_widths(node, call)
+        return self._checked_mean(node, call.place)
 
     def _node(self, value: Any) -> Any:
-        if isinstance(value, fx.Proxy):
-            value = value.node
-        if isinstance(value, fx.Node):
-            return self.nodes[value]
-        return constant(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        if isinstance(value, StandIn):
+            return self.rows[value.index]
+        if isinstance(value, Real) and not isinstance(value, bool):
+            k, given = len(self.numbers), next(self._values)
+            self.numbers.append(number(self.lifted.index(k)) if k in self.lifted else constant(given))
+            return self.numbers[-1]
+        return value
 
-    def _refusal(self, found: str, recorded: fx.Node | None = None) -> UnsupportedStepError:
-        place: tuple[str, int] | None = recorded.meta.get("place") if recorded is not None else self.tracer.last_place
-        where = f"{place[0]}, line {place[1]}: {linecache.getline(place[0], place[1]).strip()}" if place else "its step"
-        return UnsupportedStepError(
-            f"{type(self.cell).__name__} cannot be compiled: found {found} at {where}. The compiler knows {SUPPORTED}"
-        )
+    def _normalised(self, row: Any, call: Call) -> Node:
+        """A layer norm, spelled out, so that its derivative need not be."""
+        self._check_width(row, "H", call.place)
+        weight, bias = self.norms[call.target[1]]
+        apart = row - row_mean(row)
+        variance = row_mean(apart * apart)
+        return apart * pointwise("rsqrt", variance + 1e-5) * weight + bias
 
+    def _check_width(self, operand: Any, width: str, place: Place | None) -> None:
+        if not isinstance(operand, Node) or operand.width != width:
+            raise self._refusal("a product with what is not a row of the weight's size", place)
 
-class _Tracer(GraphAppendingTracer):
-    """Records calls together with the user's line that made them."""
-
-    last_place: tuple[str, int] | None = None
-
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        node = super().create_node(*args, **kwargs)
-        self.last_place = node.meta["place"] = _users_line()
+    def _checked_mean(self, node: Node, place: Place | None) -> Node:
+        """Means stand for H units: forward they are divided by H, backward spread over H."""
+        if node.op == "row_mean" and node.args[0].width != "H":
+            raise self._refusal("a mean over a row that is not of size H", place)
         return node
 
-    def create_arg(self, a: Any) -> Any:
-        if isinstance(a, torch.Tensor):
-            raise TypeError("a tensor made outside of the step's arguments")
-        return super().create_arg(a)
+    def _check_widths(self, node: Node, call: Call) -> None:
+        if not all(isinstance(a, Node) for a in node.args):
+            raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place)
+        if len({a.width for a in node.args} - {"1"}) > 1:
+            raise self._refusal(f"`{name_of(call.target)}` of rows of different sizes", call.place)
 
-
-class _Gate:
-    """Stands in for `cells.Gate`."""
-
-    def __init__(self, of_input: Callable[[Any], Any], of_state: Callable[[Any], Any]):
-        self.input, self.recurrent = of_input, of_state
-
-    def __call__(self, state: Any, x: Any) -> Any:
-        return self.input(x) + self.recurrent(state)
-
-
-class _Norm:
-    """Stands in for a layer norm: spelled out, so that its derivative need not be."""
-
-    def __init__(self, mean: Callable[[Any], Any], weight: Any, bias: Any):
-        self.mean, self.weight, self.bias = mean, weight, bias
-
-    def __call__(self, row: Any) -> Any:
-        apart = row - self.mean(row)
-        return apart * torch.rsqrt(self.mean(apart * apart) + 1e-5) * self.weight + self.bias
+    def _refusal(self, found: str, place: Place | None) -> UnsupportedStepError:
+        return refusal(self.cell, found, place)
 
 
 def _held(old: Node, new: Node) -> Node:
     hold = Node("input", width=old.width, name=HOLD.format(old.name))
     return hold * old + pointwise("sub", 1.0, hold) * new
-
-
-def _named(recorded: fx.Node) -> str:
-    target = recorded.target
-    return target if isinstance(target, str) else getattr(target, "__name__", str(target))
-
-
-def _users_line() -> tuple[str, int] | None:
-    """File and line of the innermost `step` on the stack."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "step":
-            return frame.f_code.co_filename, frame.f_lineno
-        frame = frame.f_back
-    return None

@@ -12,7 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from gateflow.compiler.graph import Graph, Node, Weight, in_order, listing, pointwise, product, row_mean, simplified
+from gateflow.compiler.graph import (
+    SCALARS,
+    Graph,
+    Node,
+    Weight,
+    in_order,
+    listing,
+    pointwise,
+    product,
+    row_mean,
+    simplified,
+)
 
 __all__ = ["Backward", "Delta", "differentiate"]
 
@@ -97,7 +108,7 @@ def _gradients(graph: Graph) -> dict[Node, Node]:
         if node in gradients and node.args:
             parts = _through(node, gradients[node])
             for argument, part in zip(node.args, parts, strict=True):
-                if part is not None and argument.op != "constant":
+                if part is not None and argument.op not in SCALARS:
                     _add(gradients, argument, part)
     return gradients
 
@@ -133,8 +144,8 @@ def _extremum(g: Node, a: Node, b: Node, wins: str) -> tuple[Node, Node]:
     return shares[0], shares[1]
 
 
-def _inside(a: Node, y: Node) -> Node:
-    return pointwise("mul", pointwise("ge", a, y.values[0]), pointwise("le", a, y.values[1]))
+def _inside(a: Node, low: Node, high: Node) -> Node:
+    return pointwise("mul", pointwise("ge", a, low), pointwise("le", a, high))
 
 
 # (gradient g of y, y, arguments) -> gradient of each argument
@@ -155,7 +166,7 @@ RULES: dict[str, Callable[..., Sequence[Node | None]]] = {
     "abs": lambda g, y, a: (_sign(a, g),),
     "minimum": lambda g, y, a, b: _extremum(g, a, b, "lt"),
     "maximum": lambda g, y, a, b: _extremum(g, a, b, "gt"),
-    "clamp": lambda g, y, a: (_where(_inside(a, y), g, 0.0),),
+    "clamp": lambda g, y, a, low, high: (_where(_inside(a, low, high), g, 0.0), None, None),
     "where": lambda g, y, c, a, b: (None, _where(c, g, 0.0), _where(c, 0.0, g)),
     **{op: lambda g, y, a, b: (None, None) for op in ("lt", "le", "gt", "ge", "eq", "ne")},
 }

@@ -8,7 +8,7 @@ Everything else, the loops over time, samples and units and the matrix products,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isinf
+from math import isinf, isnan
 
 from gateflow.compiler.graph import LEAVES, Node, in_order, names_of
 from gateflow.compiler.plan import WIDTHS, Kind, Pass, Plan, Row, Term
@@ -190,24 +190,25 @@ def _expression(node: Node, names: Mapping[Node, str]) -> str:
     if node.op in _COMPARISONS:
         return f"select({args[0]} {_COMPARISONS[node.op]} {args[1]}, splat<T>(1), splat<T>(0))"
     if node.op == "clamp":
-        return _clamped(args[0], *node.values)
+        return _clamped(node, *args)
     if node.op in _SPECIAL:
         return _SPECIAL[node.op](*args)
     return f"{node.op}({', '.join(args)})"
 
 
-def _clamped(text: str, low: float, high: float) -> str:
-    text = text if isinf(low) else f"maximum({text}, splat(static_cast<T>({low!r})))"
-    return text if isinf(high) else f"minimum({text}, splat(static_cast<T>({high!r})))"
+def _clamped(node: Node, text: str, low: str, high: str) -> str:
+    text = text if _is_infinite(node.args[1]) else f"maximum({text}, {low})"
+    return text if _is_infinite(node.args[2]) else f"minimum({text}, {high})"
+
+
+def _is_infinite(bound: Node) -> bool:
+    return bound.op == "constant" and isinf(bound.values[0])
 
 
 def _literal(node: Node) -> str:
     value = node.values[0]
-    return (
-        f"splat(static_cast<T>({value!r}))"
-        if not isinf(value)
-        else f"splat(static_cast<T>({'-' * (value < 0)}INFINITY))"
-    )
+    text = "NAN" if isnan(value) else f"{'-' * (value < 0)}INFINITY" if isinf(value) else repr(value)
+    return f"splat(static_cast<T>({text}))"
 
 
 def _bool(value: object) -> str:

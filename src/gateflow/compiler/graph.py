@@ -14,9 +14,24 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["LEAVES", "POINTWISE", "Graph", "Node", "Weight", "constant", "in_order", "pointwise", "product", "row_mean"]
+__all__ = [
+    "LEAVES",
+    "POINTWISE",
+    "SCALARS",
+    "Graph",
+    "Node",
+    "Weight",
+    "constant",
+    "in_order",
+    "number",
+    "pointwise",
+    "product",
+    "row_mean",
+]
 
-LEAVES = frozenset({"constant", "parameter", "input", "state", "gradient"})
+LEAVES = frozenset({"constant", "number", "parameter", "input", "state", "gradient"})
+SCALARS = frozenset({"constant", "number"})
+"""What is the same in every row and unit: written into a kernel, or given to each of its runs."""
 POINTWISE = frozenset(
     "add sub mul div neg sigmoid tanh relu exp log softplus sqrt rsqrt abs minimum maximum clamp where "
     "lt le gt ge eq ne".split()
@@ -74,6 +89,11 @@ class Node:
 def constant(value: float) -> Node:
     """A number, the same in every row and unit."""
     return Node("constant", width="1", values=(float(value),))
+
+
+def number(k: int) -> Node:
+    """A number that each run is given anew, the one of place `k`."""
+    return Node("number", width="1", name=f"number_{k}")
 
 
 def pointwise(op: str, *args: Node | float, values: tuple[float, ...] = ()) -> Node:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gateflow.cells import Cell
 from gateflow.compiler.arguments import Form, Lines, Prepared, Span
 from gateflow.compiler.blocks import empty
 from gateflow.compiler.build import build, load
@@ -30,13 +29,10 @@ _BUILT_TOGETHER = {"infer": ("infer",), "train": ("train", "backward"), "backwar
 
 
 class Kernel:
-    """The compiled loops of one graph, for any sizes, in fp32 and fp64.
+    """The compiled loops of one graph, for any sizes, in fp32 and fp64."""
 
-    `equations` is the cell without weights: the reference that stands in where the loops have no derivative.
-    """
-
-    def __init__(self, programs: Programs, equations: Cell):
-        self.programs, self.equations = programs, equations
+    def __init__(self, programs: Programs):
+        self.programs = programs
 
     def loop(self, name: str, dtype: torch.dtype, products: torch.dtype | None = None) -> Loop:
         """One loop, built at first use.

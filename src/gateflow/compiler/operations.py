@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from gateflow.compiler.graph import Node, pointwise, row_mean
+from gateflow.compiler.graph import SCALARS, Node, constant, pointwise, row_mean
 
 __all__ = ["FUNCTIONS", "METHODS", "SUPPORTED"]
 
@@ -64,14 +64,19 @@ def _power(a: Node, exponent: Any) -> Node | None:
 
 
 def _clamp(a: Node, min: Any = None, max: Any = None) -> Node | None:
-    low, high = _number(min, -math.inf), _number(max, math.inf)
-    return None if low is None or high is None else pointwise("clamp", a, values=(low, high))
+    low, high = _bound(min, -math.inf), _bound(max, math.inf)
+    return None if low is None or high is None else pointwise("clamp", a, low, high)
 
 
-def _number(bound: Any, absent: float) -> float | None:
+def _bound(bound: Any, absent: float) -> Node | None:
     if bound is None:
-        return absent
-    return bound.values[0] if isinstance(bound, Node) and bound.op == "constant" else None
+        return constant(absent)
+    return bound if isinstance(bound, Node) and bound.op in SCALARS else None
+
+
+def _dropout(a: Node, p: Any = None, training: Any = True, inplace: Any = False) -> Node | None:
+    """Nothing where nothing is dropped; a mask that is drawn anew at each step is for the loop."""
+    return a if training is False and inplace is False else None
 
 
 def _softplus(a: Node, beta: Any = None, threshold: Any = None) -> Node | None:
@@ -120,5 +125,6 @@ FUNCTIONS: Mapping[Any, Callable[..., Node | None]] = (
         F.tanh: _op("tanh"),
         F.relu: _relu,
         F.softplus: _softplus,
+        F.dropout: _dropout,
     }
 )

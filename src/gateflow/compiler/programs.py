@@ -29,6 +29,11 @@ class Programs:
         return differentiate(self.graph)
 
     @cached_property
+    def numbers(self) -> int:
+        """How many numbers each run is given."""
+        return max((1 + _place_of(n) for n in self.graph.nodes if n.op == "number"), default=0)
+
+    @cached_property
     def hoisted(self) -> tuple[Node, ...]:
         """Products of the input itself: one large product before the loop over time."""
         products = (n for n in self.backward_graph.forward.nodes if n.op == "product" and n.args[0].op == "input")
@@ -136,6 +141,7 @@ class Programs:
         nodes = {*forward.nodes, *in_order(self.backward_graph.outputs)}
         inputs = {n: Row(n.name, Kind.STEP, n.width) for n in nodes if n.op == "input"}
         vectors = {n: Row(f"weights.{n.name}", Kind.FIXED, n.width) for n in nodes if n.op == "parameter"}
+        vectors |= {n: Row("numbers", Kind.FIXED, "1", ("1",) * _place_of(n)) for n in nodes if n.op == "number"}
         return inputs | vectors | self._states(Kind.PREVIOUS, forward.states)
 
     def _states(self, kind: Kind, nodes: Iterable[Node]) -> dict[Node, Row]:
@@ -155,6 +161,10 @@ class Programs:
             n: Row(f"carry.{n.name}", Kind.SAMPLE, n.width) if n.name in states else Row("d_output", Kind.STEP, n.width)
             for n in gradients
         }
+
+
+def _place_of(number: Node) -> int:
+    return int(number.name.removeprefix("number_"))
 
 
 def _side_by_side(

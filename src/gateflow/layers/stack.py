@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,11 @@ class Stack(nn.Module):
     @property
     def cells(self) -> list[Cell]:
         """The cells over their weights, lowest layer first, forward before reverse; changing them changes it."""
-        return [cell for k in range(self.num_layers) for cell in self.layer_cells(k)]
+        suffixes = [suffix for k in range(self.num_layers) for suffix in self.suffixes(k)]
+        views = [cell for k in range(self.num_layers) for cell in self.layer_cells(k)]
+        for view, suffix in zip(views, suffixes, strict=True):
+            view.belongs_to(self, suffix)
+        return views
 
     def layer_cells(self, k: int) -> tuple[Cell, ...]:
         """The cells of layer `k`, one per direction, over their weights as they are now."""
@@ -120,6 +124,43 @@ class Stack(nn.Module):
                 outputs = [self.skips[k](x, outputs[0])]
             x, finals = outputs[0], finals + final
         return outputs, finals
+
+    @contextlib.contextmanager
+    def streaming(self) -> Iterator[Self]:
+        """Within the block the weights are frozen for `step`: it keeps them as the kernels read them, and is faster.
+
+        Changes that torch counts (by optimizers that are not fused, `load_state_dict`, `mul_` under `no_grad`) and
+        attributes of the cells that are set are noticed all the same. What it does not count is not seen until the
+        block ends: changes by fused optimizers, through `weight.data`, numpy or another process, and those of what
+        an attribute of a cell refers to.
+
+        Example:
+            >>> from gateflow import Recurrent
+            >>> layer = Recurrent("gru", 3, 4)
+            >>> with torch.no_grad(), layer.streaming():
+            ...     y, state = layer.step(torch.zeros(1, 3))
+            ...     y, state = layer.step(torch.zeros(1, 3), state)
+        """
+        for stream in self._streams:
+            stream.freeze()
+        try:
+            yield self
+        finally:
+            for stream in self._streams:
+                stream.thaw()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation, of the cells as well: a step may ask for `self.training`."""
+        super().train(mode)
+        for cell in self._equations:
+            cell.train(mode)
+        return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """After a copy or from a pickle."""
+        super().__setstate__(state)
+        for cell in self._equations:
+            prepare(cell, zoneout=self._zones_out(cell))
 
     def run_step(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]]:
         """One time step of all layers, `x [B, I]`; where no gradient is wanted, with little but the kernels."""

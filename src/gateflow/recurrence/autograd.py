@@ -3,19 +3,25 @@
     gateflow::recurrence            input, weights, start states  →  histories, final states, what the way back needs
     gateflow::recurrence_backward   their gradients
 
-A kernel is named by its number. Derivatives of derivatives (`create_graph=True`) come from the reference loop.
+An operator names its cell by the text of what the step computes (`compiler/naming.py`), which means the same in every
+process. Derivatives of derivatives (`create_graph=True`) come from the captured graph in a loop, and so does everything
+where no kernel can be built: an exported program runs anywhere.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gateflow.compiler import kernel_numbered
-from gateflow.recurrence import reference
+from gateflow.compiler import Step, step_named
+from gateflow.compiler.kernel import REALS
+from gateflow.errors import BuildError, ReferencePathWarning, ShapeError
+from gateflow.recurrence.graph_loop import unroll_graph
 from gateflow.recurrence.native import Sequences
 from gateflow.recurrence.way_back import WayBack
 
@@ -27,7 +33,7 @@ _modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttrib
 
 @torch.library.custom_op("gateflow::recurrence", mutates_args=())
 def recurrence_operator(
-    kernel: int,
+    step: str,
     x: Tensor,
     weights: Sequence[Tensor],
     states: Sequence[Tensor],
@@ -37,10 +43,10 @@ def recurrence_operator(
     rounded: bool,
     memory: str,
 ) -> list[Tensor]:
-    """Runs a kernel over sequences; see `native.Sequences`.
+    """Runs a cell over sequences; see `native.Sequences`.
 
     Args:
-        kernel: its number.
+        step: its name, `Step.name`.
         x, states, holds, offsets, reverse, rounded: as `Sequences` takes them.
         weights: in the order of the cell's parameters.
         memory: what is kept for the way back: "fast" all it needs, "lean" the states alone, "nothing".
@@ -48,25 +54,32 @@ def recurrence_operator(
     Returns:
         For each part of the state its history, then for each its final value, then what is kept ("fast" alone).
     """
-    return _run(kernel, x, weights, states, holds, offsets, reverse, rounded, memory)
+    return _run(step, x, weights, states, holds, offsets, reverse, rounded, memory)
 
 
 def _run(*inputs: Any) -> list[Tensor]:
     *sequences, memory = inputs
-    histories, finals, saved = _sequences(*sequences).forward(keep=memory == _FAST)
+    run = _sequences(*sequences)
+    try:
+        _refuse_elsewhere(run)
+        histories, finals, saved = run.forward(keep=memory == _FAST)
+    except BuildError as problem:
+        if isinstance(sequences[0], Step):
+            raise
+        histories, finals, saved = _without_kernel(run, problem, keep=memory == _FAST)
     return [*histories, *finals, *([] if saved is None else [saved])]
 
 
 @recurrence_operator.register_fake
-def _(kernel, x, weights, states, holds, offsets, reverse, rounded, memory):
+def _(step, x, weights, states, holds, offsets, reverse, rounded, memory):
     histories = [x.new_empty(x.shape[0], s.shape[1]) for s in states]
-    saved = [x.new_empty(x.shape[0], _saved_columns(kernel, states, x))] if memory == _FAST else []
+    saved = [x.new_empty(x.shape[0], _saved_columns(step, states, x))] if memory == _FAST else []
     return [*histories, *(torch.empty_like(s) for s in states), *saved]
 
 
 @torch.library.custom_op("gateflow::recurrence_backward", mutates_args=())
 def recurrence_backward(
-    kernel: int,
+    step: str,
     x: Tensor,
     weights: Sequence[Tensor],
     states: Sequence[Tensor],
@@ -81,7 +94,7 @@ def recurrence_backward(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """Gradients of the input, the weights and the start states; empty where not `wanted` (input, weights)."""
-    inputs = (kernel, x, weights, states, holds, offsets, reverse, rounded)
+    inputs = (step, x, weights, states, holds, offsets, reverse, rounded)
     return _run_backward(*inputs, histories, saved, d_output, d_finals, wanted)
 
 
@@ -91,42 +104,65 @@ def _run_backward(*inputs: Any) -> list[Tensor]:
     run.histories = list(histories)
     names, x = list(run.weights), run.x
     chosen = frozenset(n for n, w in zip(names, wanted[1:], strict=True) if w)
-    gradients = WayBack(run, saved, d_output, d_finals, chosen, wanted[0]).run()
+    try:
+        _refuse_elsewhere(run)
+        gradients = WayBack(run, saved, d_output, d_finals, chosen, wanted[0]).run()
+    except BuildError:
+        d_x, d_weights, d_states = _by_graph(run, d_output, d_finals, create_graph=False)
+        return [d_x, *d_weights, *d_states]
     d_x = x.new_empty(0) if gradients.x is None else gradients.x
     return [d_x, *(gradients.weights.get(n, x.new_empty(0)) for n in names), *gradients.states]
 
 
 @recurrence_backward.register_fake
-def _(kernel, x, weights, states, *others):
+def _(step, x, weights, states, *others):
     wanted = others[-1]
     inputs = [torch.empty_like(t) if w else x.new_empty(0) for t, w in zip([x, *weights], wanted, strict=True)]
     return [*inputs, *(torch.empty_like(s) for s in states)]
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    kernel, x, weights, states, holds, offsets, reverse, rounded, memory = inputs
+    step, x, weights, states, holds, offsets, reverse, rounded, memory = inputs
     ctx.set_materialize_grads(False)
-    ctx.call = (kernel, reverse, rounded)
+    ctx.call = (step, reverse, rounded)
     ctx.counts = [len(weights), len(states), len(holds), offsets is not None, memory == _FAST]
     kept = [*output[: len(states)], *output[2 * len(states) :]]
-    ctx.save_for_backward(x, *weights, *states, *holds, *([] if offsets is None else [offsets]), *kept)
+    tensors = [x, *weights, *states, *holds, *([] if offsets is None else [offsets]), *kept]
+    ctx.kinds = [(t.shape, t.dtype) for t in tensors]
+    ctx.save_for_backward(*tensors)
+
+
+def _restored(ctx: Any) -> list[Tensor]:
+    """What was saved, as the loops read it: hooks for saved tensors may return other strides, and worse."""
+    tensors = ctx.saved_tensors
+    if not torch.compiler.is_compiling():
+        found = [(t.shape, t.dtype) for t in tensors]
+        if found != ctx.kinds:
+            wrong, wanted = next((f, k) for f, k in zip(found, ctx.kinds, strict=True) if f != k)
+            raise ShapeError(
+                f"a hook for saved tensors returned {list(wrong[0])} of {wrong[1]} for {list(wanted[0])} of "
+                f"{wanted[1]}; it must return what it was given"
+            )
+    return [t if t.dim() == 2 and (t.stride(1) == 1 or t.shape[1] == 1) else t.contiguous() for t in tensors]
 
 
 def _gradients(
     ctx: Any, gradients: Sequence[Tensor | None], wanted: list[bool], backward: Callable[..., list[Tensor]]
 ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor]]:
     """Gradients of the input, the weights and the start states from those of the outputs."""
-    (kernel, reverse, rounded), (n_weights, n_states, n_holds, ragged, kept) = ctx.call, ctx.counts
-    rest = iter(ctx.saved_tensors)
+    (step, reverse, rounded), (n_weights, n_states, n_holds, ragged, kept) = ctx.call, ctx.counts
+    rest = iter(_restored(ctx))
     x = next(rest)
     weights, states, holds = ([next(rest) for _ in range(n)] for n in (n_weights, n_states, n_holds))
     offsets = next(rest) if ragged else None
     histories = [next(rest) for _ in states]
     saved = next(rest) if kept else None
     d_output, d_finals = gradients[0], list(gradients[n_states : 2 * n_states])
-    inputs = (kernel, x, weights, states, holds, offsets, reverse, rounded)
+    inputs = (step, x, weights, states, holds, offsets, reverse, rounded)
     if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _batched(gradients)):
-        d_x, d_weights, d_states = _by_reference(inputs, d_output, d_finals)
+        d_x, d_weights, d_states = _by_graph(
+            _sequences(*inputs), d_output, d_finals, create_graph=torch.is_grad_enabled()
+        )
     else:
         contiguous = None if d_output is None else d_output.contiguous()
         found = backward(*inputs, histories, saved, contiguous, d_finals, wanted)
@@ -151,10 +187,10 @@ class _Eager(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: tuple[Any, ...], counts: tuple[int, int], x: Tensor, *tensors: Tensor) -> Any:
-        """`call` is `(kernel, offsets, reverse, rounded, memory)`; the tensors are weights, states and holds."""
-        kernel, offsets, reverse, rounded, memory = call
+        """`call` is `(step, offsets, reverse, rounded, memory)`; the tensors are weights, states and holds."""
+        step, offsets, reverse, rounded, memory = call
         n, m = counts[0], sum(counts)
-        inputs = (kernel, x, tensors[:n], tensors[n:m], tensors[m:], offsets, reverse, rounded, memory)
+        inputs = (step, x, tensors[:n], tensors[n:m], tensors[m:], offsets, reverse, rounded, memory)
         output = _run(*inputs)
         _remember(ctx, inputs, output)
         ctx.mark_non_differentiable(*output[1 : counts[1]], *output[2 * counts[1] :])
@@ -168,14 +204,14 @@ class _Eager(torch.autograd.Function):
         return None, None, d_x, *d_weights, *d_states, *[None] * ctx.counts[2]
 
 
-def recurrence(*inputs: Any) -> Sequence[Tensor]:
-    """Runs a kernel over sequences with its derivative; arguments and results as those of `recurrence_operator`."""
+def recurrence(step: Step | str, *inputs: Any) -> Sequence[Tensor]:
+    """Runs a step over sequences with its derivative; arguments and results as those of `recurrence_operator`."""
     if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or _modes():  # fake tensors, tracers
-        return recurrence_operator(*inputs)
-    kernel, x, weights, states, holds, *settings = inputs
+        return recurrence_operator(step if isinstance(step, str) else step.name, *inputs)
+    x, weights, states, holds, *settings = inputs
     if settings[-1] == "nothing":
-        return _run(*inputs)
-    return _Eager.apply((kernel, *settings), (len(weights), len(states)), x, *weights, *states, *holds)
+        return _run(step, *inputs)
+    return _Eager.apply((step, *settings), (len(weights), len(states)), x, *weights, *states, *holds)
 
 
 def _batched(gradients: Sequence[Tensor | None]) -> bool:
@@ -184,17 +220,18 @@ def _batched(gradients: Sequence[Tensor | None]) -> bool:
     return any(g is not None and is_batched(g) for g in gradients)
 
 
-def _by_reference(
-    inputs: tuple[Any, ...], d_output: Tensor | None, d_finals: Sequence[Tensor | None]
+def _by_graph(
+    run: Sequences, d_output: Tensor | None, d_finals: Sequence[Tensor | None], *, create_graph: bool
 ) -> tuple[Any, list[Any], list[Any]]:
-    """The same gradients from the reference loop, themselves differentiable."""
-    create_graph = torch.is_grad_enabled()
-    kernel, x, weights, states, *rest = inputs
+    """The same gradients from the captured graph in a loop, themselves differentiable."""
     # Views: where one input was made from another, that is not a part of this derivative.
-    n = 1 + len(weights)
+    inputs = [run.x, *run.weights.values(), *run.states]
     with torch.enable_grad():
-        leaves = [t.view_as(t) if t.requires_grad else t for t in (x, *weights, *states)]
-        output, finals = reference_over(_sequences(kernel, leaves[0], leaves[1:n], leaves[n:], *rest))
+        leaves = [(t if create_graph else t.detach()).view_as(t) for t in inputs]
+        leaves = [t if create_graph else t.requires_grad_() for t in leaves]
+        n = 1 + len(run.weights)
+        run = replace(run, x=leaves[0], weights=dict(zip(run.weights, leaves[1:n], strict=True)), states=leaves[n:])
+        (output, *_), finals = unroll_graph(run)
     pairs = [(o, d) for o, d in zip([output, *finals], [d_output, *d_finals], strict=True) if d is not None]
     asked = [t for t in leaves if t.requires_grad]
     results = torch.autograd.grad(
@@ -207,27 +244,34 @@ def _by_reference(
     )
     found = dict(zip(map(id, asked), results, strict=True))
     d_x, *others = (found.get(id(t)) for t in leaves)
-    return d_x, others[: len(weights)], others[len(weights) :]
+    return d_x, others[: n - 1], others[n - 1 :]
 
 
-def reference_over(run: Sequences) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The reference loop over the same lines."""
-    cell = run.kernel.equations.over(run.weights)
-    grid, valid = run.grid()
-    x = run.padded(run.x, grid)
-    zoneout = [run.padded(hold.expand(run.x.shape[0], -1), grid) for hold in run.holds]
-    lengths = None if valid is None else valid.sum(0)[:, 0]
+def _refuse_elsewhere(run: Sequences) -> None:
+    """An exported program may be moved, and its weights loaded: the loops take addresses as they are.
 
-    def turned(lines: Tensor) -> Tensor:
-        return reference.reverse(lines, lengths) if run.reverse else lines
+    Raises:
+        BuildError: there are no kernels for tensors such as these.
+    """
+    if run.x.device.type != "cpu" or run.x.dtype not in REALS:
+        found = f"{run.x.dtype} on {run.x.device}"
+        raise BuildError(f"kernels are built for CPUs, in float32 and float64; the input is {found}")
 
-    held = tuple(turned(hold) for hold in zoneout) or None
-    y, finals = reference.unroll(cell, turned(x), tuple(run.states), valid=valid, zoneout=held)
-    return turned(y).flatten(0, 1)[grid], finals
+
+def _without_kernel(
+    run: Sequences, problem: BuildError, *, keep: bool
+) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+    """The outputs of an exported program where no kernel can be built."""
+    warnings.warn(
+        f"{run.programs.graph.cell} runs as a loop, right but slow: {problem}", ReferencePathWarning, stacklevel=2
+    )
+    histories, finals = unroll_graph(run)
+    columns = sum(run.sizes[node.width] for node in run.programs.saved)
+    return histories, finals, run.x.new_zeros(run.x.shape[0], columns) if keep else None
 
 
 def _sequences(
-    kernel: int,
+    step: Step | str,
     x: Tensor,
     weights: Sequence[Tensor],
     states: Sequence[Tensor],
@@ -236,12 +280,12 @@ def _sequences(
     reverse: bool,
     rounded: bool,
 ) -> Sequences:
-    compiled = kernel_numbered(kernel)
-    names = compiled.equations.parameter_shapes()
-    return Sequences(compiled, x, dict(zip(names, weights, strict=True)), states, holds, offsets, reverse, rounded)
+    step = step_named(step) if isinstance(step, str) else step
+    named = dict(zip(step.cell.weights, weights, strict=True))
+    return Sequences(step, x, named, states, holds, offsets, reverse, rounded)
 
 
-def _saved_columns(kernel: int, states: Sequence[Tensor], x: Tensor) -> int:
-    programs = kernel_numbered(kernel).programs
-    sizes = {"H": kernel_numbered(kernel).equations.hidden_size, "P": states[0].shape[1], "1": 1, "I": x.shape[1]}
-    return sum(sizes[node.width] for node in programs.saved)
+def _saved_columns(step: str, states: Sequence[Tensor], x: Tensor) -> int:
+    cell = step_named(step).cell
+    sizes = {"H": cell.hidden_size, "P": states[0].shape[1], "1": 1, "I": x.shape[1]}
+    return sum(sizes[node.width] for node in cell.programs.saved)

@@ -9,32 +9,55 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gateflow.cells import Cell
-from gateflow.compiler import kernel_number, kernel_numbered
+from gateflow.compiler import Step, is_name, is_shipped, look_at, look_of
 from gateflow.compiler.build import toolchain
-from gateflow.errors import BuildError, ShapeError
+from gateflow.errors import BuildError, PathError, ShapeError
 from gateflow.recurrence import reference
 from gateflow.recurrence.autograd import recurrence
 from gateflow.recurrence.native import Sequences
 
-__all__ = ["histories", "kernel_for", "run", "transformed"]
+__all__ = ["histories", "run", "step_for", "step_of", "transformed"]
 
 State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
+Found = tuple[Step | str | None, str | None]
+"""A step, or none and why."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
-def kernel_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dtype) -> int | str:
-    """The number of the kernel that runs a cell, or why the compiled loops cannot."""
+def step_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dtype) -> Found:
+    """The captured step that runs a cell, or why the compiled loops cannot."""
     if device.type != "cpu":
-        return f"kernels are built for CPUs, the input is on {device}"
+        return None, f"kernels are built for CPUs, the input is on {device}"
     if dtype not in DTYPES:
-        return f"kernels compute in float32, float64 and bfloat16, the input is {str(dtype).removeprefix('torch.')}"
-    number = kernel_number(cell, zoneout=zoneout)
-    return number if isinstance(number, str) else transformed() or _no_compiler() or number
+        found = str(dtype).removeprefix("torch.")
+        return None, f"kernels compute in float32, float64 and bfloat16, the input is {found}"
+    step, refusal = step_of(cell, zoneout=zoneout)
+    obstacle = refusal or transformed() or _no_compiler()
+    return (step, None) if obstacle is None else (None, obstacle)
+
+
+def step_of(cell: Cell, *, zoneout: bool) -> Found:
+    """What a cell's step computes now, or why it cannot be compiled. While torch compiles, a step goes by its name."""
+    if not torch.compiler.is_dynamo_compiling():
+        step = look_at(cell, zoneout=zoneout)
+        return (None, step) if isinstance(step, str) else (step, None)
+    _let_dynamo_read(cell)
+    name = look_of(cell).name_now(zoneout)
+    return (name, None) if is_name(name) else (None, name)
+
+
+def _let_dynamo_read(cell: Cell) -> None:
+    """Traces one step whose result nobody uses, so that torch's compiler guards all that the step reads."""
+    if not is_shipped(cell):
+        like = next(w for w in cell._parameters.values() if w is not None)
+        x = like.new_zeros(1, cell.input_size)
+        with torch.no_grad():
+            cell.bind().advance(x, cell.initial_state(x))
 
 
 def run(
-    kernel: int,
+    step: Step | str,
     cells: tuple[Cell, ...],
     x: Tensor,
     states: tuple[State, ...],
@@ -45,7 +68,7 @@ def run(
     """Runs one layer, forward or in both directions, by its compiled loops.
 
     Args:
-        kernel: the number of the forward cell's.
+        step: the forward cell's.
         cells: the forward cell, and for a bidirectional layer the reverse cell.
         x: input `[T, B, I]`.
         states: for each direction the state before its first step.
@@ -57,7 +80,8 @@ def run(
         For each direction the output `[T, B, size]` and the final state.
 
     Raises:
-        ShapeError: input, weights and start states are not on one device or, without autocast, not of one dtype.
+        ShapeError: input, weights and start states are not on one device or, without autocast, not of one dtype; a
+            weight does not have its shape.
     """
     rounded, given = _in_bf16(x), x.dtype
     if rounded:  # the factors of products are rounded inside; states and sums are fp32
@@ -67,14 +91,15 @@ def run(
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
         held = zip(zoneout[d], state, strict=True) if zoneout else ()
         holds = [_hold(layout, hold, part, lines, reverse=d == 1) for hold, part in held]
-        number = kernel if d == 0 else kernel_number(cell, zoneout=zoneout is not None)
-        assert isinstance(number, int)
+        own, refusal = (step, None) if d == 0 else step_of(cell, zoneout=zoneout is not None)
+        if own is None:
+            raise PathError(f"the reverse direction computes something else than the forward one: {refusal}")
         weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
         start = [layout.sorted(part).contiguous() for part in state]
         _refuse_mixed(x, weights, start)
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
         kept = memory if keep else "nothing"
-        made = recurrence(number, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
+        made = recurrence(own, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
         made = [part.to(given) for part in made[: 2 * len(start)]] if rounded else made
         outputs.append(layout.padded(made[0]))
         finals.append(tuple(layout.unsorted(part) for part in made[len(start) : 2 * len(start)]))
@@ -97,11 +122,11 @@ def histories(cell: Cell, x: Tensor, state: State) -> State | None:
     """
     weights = {n: w.detach().contiguous() for n, w in cell._parameters.items() if w is not None}
     one_dtype = {t.dtype for t in (x, *state, *weights.values())} == {x.dtype}
-    number = kernel_for(cell, zoneout=False, device=x.device, dtype=x.dtype)
-    if not one_dtype or isinstance(number, str):
+    step, _ = step_for(cell, zoneout=False, device=x.device, dtype=x.dtype)
+    if not one_dtype or not isinstance(step, Step):
         return None
     lines = _Plain(*x.shape[:2]).lines(x.detach())
-    run = Sequences(kernel_numbered(number), lines, weights, [part.detach().contiguous() for part in state])
+    run = Sequences(step, lines, weights, [part.detach().contiguous() for part in state])
     return tuple(lines.view(*x.shape[:2], -1) for lines in run.forward(keep=False)[0])
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gateflow.cells import Cell
-from gateflow.compiler import kernel_number
+from gateflow.compiler import Step, look_at
 from gateflow.errors import PathError, ReferencePathWarning
 from gateflow.recurrence import compiled, reference, vendor
 
@@ -32,8 +32,8 @@ class Choice:
 
     path: str
     reason: str
-    kernel: int | None = field(default=None, repr=False)
-    """The number of the compiled kernel, on the native path."""
+    step: Step | str | None = field(default=None, repr=False)
+    """The captured step on the native path; its name, while torch compiles."""
 
 
 @contextlib.contextmanager
@@ -77,10 +77,9 @@ def choose(
         return Choice("reference", "force_path")
     found = {}
     if forced in (None, "native"):
-        kernel = compiled.kernel_for(cell, zoneout=zoneout, device=device, dtype=dtype)
-        if isinstance(kernel, int):
-            return Choice("native", "compiled from its step", kernel)
-        found["native"] = kernel
+        step, found["native"] = compiled.step_for(cell, zoneout=zoneout, device=device, dtype=dtype)
+        if step is not None:
+            return Choice("native", "compiled from its step", step)
     if forced in (None, "vendor"):
         found["vendor"] = _vendor_obstacle(cell, zoneout=zoneout)
         if found["vendor"] is None:
@@ -101,8 +100,8 @@ def path_is_forced() -> bool:
 
 
 def prepare(cell: Cell, *, zoneout: bool) -> None:
-    """Traces a cell's step beforehand, so that `torch.compile`, which cannot, finds it done."""
-    kernel_number(cell, zoneout=zoneout)
+    """Looks at a cell's step beforehand, so that `torch.compile`, which cannot, finds it done."""
+    look_at(cell, zoneout=zoneout)
 
 
 def _demanded() -> str | None:
@@ -143,8 +142,8 @@ def run_layer(
         PathError: the reference loop is all there is and `strict` forbids it.
     """
     choice = choose(cells[0], zoneout=zoneout is not None, device=x.device, dtype=x.dtype)
-    if choice.kernel is not None:
-        return compiled.run(choice.kernel, cells, x, states, lengths, zoneout, memory)
+    if choice.step is not None:
+        return compiled.run(choice.step, cells, x, states, lengths, zoneout, memory)
     if choice.path == "vendor":
         return vendor.run(cells, x, states, lengths)
     if _demanded() is None:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from gateflow.compiler.arguments import Lines, Prepared, Span
 from gateflow.compiler.blocks import empty
-from gateflow.compiler.kernel import Kernel, Loop
+from gateflow.compiler.compiled_cell import Step
+from gateflow.compiler.kernel import Loop
+from gateflow.compiler.programs import Programs
 from gateflow.recurrence.shares import shares
 
 __all__ = ["Sequences"]
@@ -22,7 +24,7 @@ class Sequences:
     """A cell's run over sequences.
 
     Args:
-        kernel: the compiled cell.
+        step: the compiled cell, and the numbers that its step reads now.
         x: input, one line per sample and step: `[lines, I]`, all samples of a step together.
         weights: the cell's weights by name.
         states: what each part of the state starts from, `[B, size]`.
@@ -30,9 +32,12 @@ class Sequences:
         offsets: where each step begins, `[T + 1]`, samples sorted by falling length; none if all are equally long.
         reverse: whether the cell goes from the last step to the first.
         rounded: whether the factors of all products are rounded to bfloat16; sums and states stay as they are.
+
+    Raises:
+        ShapeError: a weight does not have its shape; the loops would read beyond it.
     """
 
-    kernel: Kernel
+    step: Step
     x: Tensor
     weights: Mapping[str, Tensor]
     states: Sequence[Tensor]
@@ -48,10 +53,16 @@ class Sequences:
         self.begins: list[int] = list(range(0, lines + 1, samples)) if self.offsets is None else self.offsets.tolist()
         """The first line of each step, and the number of lines."""
         self.steps = len(self.begins) - 1
-        self.sizes = {"P": 0, "H": self.kernel.equations.hidden_size, "I": self.x.shape[1], "1": 1}
+        self.sizes = {"P": 0, "H": self.step.cell.hidden_size, "I": self.x.shape[1], "1": 1}
         """What the widths of rows are here."""
-        for node, state in zip(self.kernel.programs.graph.states, self.states, strict=True):
+        for node, state in zip(self.programs.graph.states, self.states, strict=True):
             self.sizes[node.width] = state.shape[1]
+        self.step.cell.check(self.weights, self.sizes)
+
+    @property
+    def programs(self) -> Programs:
+        """The plans of the cell's loops."""
+        return self.step.cell.programs
 
     def forward(self, *, keep: bool) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         """Runs the steps.
@@ -73,16 +84,18 @@ class Sequences:
 
     def loop(self, name: str) -> Loop:
         """A loop of the kernel for these numbers."""
-        return self.kernel.loop(name, self.x.dtype, torch.bfloat16 if self.rounded else None)
+        return self.step.cell.loop(name, self.x.dtype, torch.bfloat16 if self.rounded else None)
 
     def known(self) -> dict[str, Lines]:
         """The tensors that a loop reads or writes in all chunks alike."""
-        graph = self.kernel.programs.graph
+        graph = self.programs.graph
         tensors = {"x": Lines(self.x)} | {f"weights.{n}": Lines(w) for n, w in self.weights.items()}
         for node, history, start in zip(graph.states, self.histories, self.states, strict=True):
             tensors[f"state.{node.name}"] = Lines(history, start)
         for node, hold in zip(graph.states, self.holds, strict=False):
             tensors[f"hold_{node.name}"] = Lines(hold)
+        if self.step.numbers:
+            tensors["numbers"] = Lines(torch.tensor([self.step.numbers], dtype=self.x.dtype))
         return tensors
 
     def prepare(self, loop: Loop, first: int, last: int, tensors: Mapping[str, Lines]) -> Prepared:

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateflow.compiler.compiled_cell import CompiledCell
 from gateflow.compiler.graph import Weight
-from gateflow.compiler.kernel import Kernel
 from gateflow.compiler.plan import Row
 
 __all__ = ["Piece", "Pieces", "pieces_of"]
@@ -57,14 +57,14 @@ class Pieces:
     covered: frozenset[str]
 
 
-def pieces_of(kernel: Kernel, sizes: Mapping[str, int]) -> Pieces:
+def pieces_of(cell: CompiledCell, sizes: Mapping[str, int]) -> Pieces:
     """The products of a cell whose rows have these sizes."""
-    return _pieces(kernel, tuple(sizes.items()))
+    return _pieces(cell, tuple(sizes.items()))
 
 
 @functools.cache
-def _pieces(kernel: Kernel, widths: tuple[tuple[str, int], ...]) -> Pieces:
-    pieces, programs, sizes = list[Piece](), kernel.programs, dict(widths)
+def _pieces(cell: CompiledCell, widths: tuple[tuple[str, int], ...]) -> Pieces:
+    pieces, programs, sizes = list[Piece](), cell.programs, dict(widths)
     for delta in programs.backward_graph.deltas:
         row, height, block = programs.delta_row(delta), sizes[delta.weight.rows], delta.weight.block
         columns = slice(row.begin(sizes), row.begin(sizes) + sizes[row.width])
@@ -77,8 +77,8 @@ def _pieces(kernel: Kernel, widths: tuple[tuple[str, int], ...]) -> Pieces:
             pieces.append(piece)
     for k, piece in enumerate(pieces):
         piece.turn = max((p.turn + 1 for p in pieces[:k] if piece.meets(p)), default=0)
-    shapes = kernel.equations.parameter_shapes()
-    covered = {name for name, shape in shapes.items() if _height(pieces, name) == shape[0]}
+    heights = {name: blocks * sizes[width] for name, ((blocks, width), *_) in cell.weights.items()}
+    covered = {name for name, height in heights.items() if _height(pieces, name) == height}
     return Pieces(pieces, [p for p in pieces if p.operand.tensor == "x"], frozenset(covered))
 
 

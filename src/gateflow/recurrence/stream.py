@@ -1,10 +1,14 @@
-"""One step at a time: what stays the same from step to step is prepared once, so that little but the kernel is left."""
+"""One step at a time: what stays the same from step to step is prepared once, so that little but the kernel is left.
+
+Weights may change in ways that torch does not count (fused optimizers, numpy, another process), so the kernel reads
+them anew at each step, unless the stream is frozen.
+"""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any
 
 import torch
@@ -12,8 +16,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gateflow.cells import Cell
-from gateflow.compiler import compile_cell
-from gateflow.compiler.arguments import TURN, Prepared, place
+from gateflow.compiler import Step, look_at
+from gateflow.compiler.arguments import TO_PACK, TURN, Prepared, place
 from gateflow.compiler.blocks import empty
 from gateflow.compiler.kernel import REALS, Loop
 from gateflow.compiler.plan import Kind
@@ -26,7 +30,7 @@ __all__ = ["Stream", "streams_now"]
 SHAPES = 64
 """Of batches that stay prepared; a beam search goes through some."""
 
-_address, _version, _empty_like = Tensor.data_ptr, attrgetter("_version"), torch.empty_like
+_address, _shape, _stride, _empty_like = Tensor.data_ptr, attrgetter("shape"), Tensor.stride, torch.empty_like
 _transforms: Any = torch._C._functorch.peek_interpreter_stack  # pyright: ignore[reportAttributeAccessIssue]
 _modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
 _autocasts: Any = torch._C._is_any_autocast_enabled  # pyright: ignore[reportAttributeAccessIssue]
@@ -45,13 +49,18 @@ def streams_now() -> bool:
     return forward_ad._current_level < 0 and not _modes() and not path_is_forced()  # tracers are modes
 
 
-def _seen(weights: Sequence[Tensor]) -> list[int]:
-    """What changes when a weight does, or becomes another tensor."""
-    return [*map(_address, weights), *map(_version, weights)]
+def _layout(weights: Sequence[Tensor]) -> list[Any]:
+    """What changes when a weight becomes another tensor."""
+    return [*map(_address, weights), *map(_shape, weights), *map(_stride, weights)]
+
+
+def _versions(weights: Sequence[Tensor]) -> list[int]:
+    """What torch counts of the changes of weights; of some it counts nothing."""
+    return [0 if w.is_inference() else w._version for w in weights]
 
 
 class Stream:
-    """A cell's step with its weights as the kernel reads them, taken anew when they change.
+    """A cell's step by its kernel. The weights are read anew at each step or, while frozen, when torch counts a change.
 
     Args:
         cell: the equations.
@@ -71,37 +80,52 @@ class Stream:
 
     def __init__(self, cell: Cell):
         self.cell = cell
+        self.frozen = 0
         self._ready: _Ready | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies: they have weights of their own."""
-        return {"cell": self.cell, "_ready": None}
+        return {"cell": self.cell, "frozen": 0, "_ready": None}
+
+    def freeze(self) -> None:
+        """From now on weights are kept as the kernel reads them; counted, so that `thaw` ends the last one."""
+        self.frozen += 1
+        self._ready = None
+
+    def thaw(self) -> None:
+        """The end of what `freeze` began."""
+        self.frozen -= 1
+        self._ready = None
 
     def step(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
         """The new state after one step, or none where what is prepared does not fit.
 
         Args:
-            weights: the cell's weights in the order of its parameters; their changes are counted by torch.
+            weights: the cell's weights in the order of its parameters.
             x: input `[B, I]`.
             state: the parts of the state, `[B, size]`.
         """
-        ready = self._ready
-        if ready is None or _seen(weights) != ready.seen:
+        ready, frozen = self._ready, self.frozen > 0
+        if ready is None or not ready.fits(weights, frozen=frozen):
             return None
         batch = ready.batches.get((x.shape, torch.get_num_threads()))
-        return None if batch is None else batch.step(x, state)
+        return None if batch is None else batch.step(x, state, anew=not frozen)
 
     def prepare(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> bool:
         """Makes ready for such tensors; false where the native path cannot take them by their addresses."""
         tensors = [*weights, x, *state]
         plain = all(t.is_cpu and t.dtype == x.dtype for t in tensors) and all(type(t) is Tensor for t in (x, *state))
-        if not plain or x.dtype not in REALS or any(w.is_inference() for w in weights):  # of those torch counts nothing
+        if not plain or x.dtype not in REALS:
             return False
-        if isinstance(compiled.kernel_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype), str):
+        frozen = self.frozen > 0
+        if not frozen and not all(w.is_contiguous() for w in weights):  # the kernel would read a copy
+            return False
+        step, _ = compiled.step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
+        if not isinstance(step, Step):
             return False
         ready = self._ready
-        if ready is None or _seen(weights) != ready.seen:
-            ready = self._ready = _Ready(self.cell, weights)
+        if ready is None or not ready.fits(weights, frozen=frozen):
+            ready = self._ready = _Ready(self.cell, step, weights)
         ready.add(x, state)
         return True
 
@@ -109,16 +133,30 @@ class Stream:
 class _Ready:
     """Packed weights, and what is prepared for batches of some shapes on some number of threads."""
 
-    def __init__(self, cell: Cell, weights: Sequence[Tensor]):
-        self.seen = _seen(weights)
-        self.kernel, self.batches = compile_cell(cell), dict[tuple[torch.Size, int], _Batch]()
+    def __init__(self, cell: Cell, step: Step, weights: Sequence[Tensor]):
+        self.cell, self.captured, self.layout = cell, step, _layout(weights)
+        self.attributes, self.versions = list(vars(cell).values()), _versions(weights)
+        self.batches = dict[tuple[torch.Size, int], _Batch]()
         self.weights = [w.detach() for w in weights]  # while they live, nothing else has their addresses
         self.named = dict(zip(cell.parameter_shapes(), (w.contiguous() for w in self.weights), strict=True))
         self.panels: Tensor | None = None
 
+    def fits(self, weights: Sequence[Tensor], *, frozen: bool) -> bool:
+        """Whether what is prepared is for these weights and for what the cell's step computes now."""
+        if _layout(weights) != self.layout:
+            return False
+        if frozen:
+            now = vars(self.cell).values()
+            return (
+                _versions(weights) == self.versions
+                and len(now) == len(self.attributes)
+                and all(map(is_, now, self.attributes))
+            )
+        return look_at(self.cell) == self.captured
+
     def add(self, x: Tensor, state: Sequence[Tensor]) -> None:
         x, state = torch.empty(x.shape, dtype=x.dtype), [torch.empty(s.shape, dtype=s.dtype) for s in state]
-        run = Sequences(self.kernel, x, self.named, state, histories=list(state))
+        run = Sequences(self.captured, x, self.named, state, histories=list(state))
         loop = run.loop("stream")
         if self.panels is None:
             self.panels = empty(1, loop.form(run.sizes).panels, run.x.dtype)
@@ -133,25 +171,26 @@ class _Batch:
     def __init__(self, run: Sequences, loop: Loop, panels: Tensor):
         self.run, self.loop, self.panels = run, loop, panels
         self.dtype, self.shapes = run.x.dtype, [s.shape for s in run.states]
+        self.to_pack = sum(len(each.terms) for each in loop.plan.passes)
         self.free = [self._prepared()]
         self.slots = self._slots()
 
     def _slots(self) -> list[int]:
         """Where the addresses of the input, of the old and of the new parts of the state are written."""
         rows = {(row.tensor, row.kind): place(k) for k, row in enumerate(self.loop.plan.rows)}
-        names = [f"state.{node.name}" for node in self.run.kernel.programs.graph.states]
+        names = [f"state.{node.name}" for node in self.run.programs.graph.states]
         new = [rows[name, Kind.STEP] for name in names]
         old = [rows.get((name, Kind.PREVIOUS), row) + 1 for name, row in zip(names, new, strict=True)]
         return [rows.get(("x", Kind.STEP), old[0]), *old, *new]  # what is read by nobody goes where nobody looks
 
     def _prepared(self) -> tuple[Prepared, ctypes.c_void_p]:
-        """A run, and the address of its arguments."""
+        """A run that has packed the weights, and the address of its arguments."""
         one = self.loop.prepare(self.run.span(self.loop, 0, 0), self.run.known(), self.run.sizes, self.panels)
-        one()  # packs the weights
+        one()
         return one, one.address
 
-    def step(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
-        """One step: the addresses of this step's tensors, and the call; none for tensors that do not fit."""
+    def step(self, x: Tensor, state: Sequence[Tensor], *, anew: bool) -> tuple[Tensor, ...] | None:
+        """One step, with the weights packed `anew` or as they were; none for tensors that do not fit."""
         dtype = self.dtype
         if x.dtype != dtype or not x.is_cpu or type(x) is not Tensor or len(state) != len(self.shapes):
             return None
@@ -169,6 +208,7 @@ class _Batch:
         x, numbers = x.contiguous(), prepared.numbers
         for slot, address in zip(self.slots, map(_address, (x, *state, *new))):  # noqa: B905
             numbers[slot] = address
+        numbers[TO_PACK] = self.to_pack if anew else 0
         numbers[TURN] ^= 1  # of weights too large for the cache, what the last step ended with is still there
         prepared.function(call)
         self.free.append(free)

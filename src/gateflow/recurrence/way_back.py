@@ -61,7 +61,7 @@ class WayBack:
         d_x: bool,
     ):
         self.forward, self.before, self.d_output, self.wanted = run, StatesBefore(run), d_output, wanted
-        self.loop, self.sizes, self.pieces = run.loop("backward"), run.sizes, pieces_of(run.kernel, run.sizes)
+        self.loop, self.sizes, self.pieces = run.loop("backward"), run.sizes, pieces_of(run.step.cell, run.sizes)
         self.chunks = _chunks(run.begins, reverse=run.reverse)
         self.carries = [
             torch.zeros_like(s) if d is None else d.clone(memory_format=torch.contiguous_format)
@@ -101,7 +101,7 @@ class WayBack:
     @property
     def programs(self) -> Programs:
         """The cell's programs."""
-        return self.forward.kernel.programs
+        return self.forward.programs
 
     def _prepared(self) -> tuple[Prepared | None, Prepared]:
         """The loop that computes again what was not kept, if there is such, and the loop of the way back."""

@@ -1,0 +1,276 @@
+"""A cell whose step has been captured, and the look at the step that tells whether it still computes the same.
+
+A kernel belongs to what a step computes. Before each use the step runs on stand-ins (`recording.py`), which takes some
+microseconds; if it calls what it called before, the kernel is right, and the numbers among its arguments are given to
+the run. What a step reads beside its tensors need not be known: it shows in what is called, or makes no difference.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gateflow import cells
+from gateflow.cells import Cell
+from gateflow.compiler.capture import Captured, Declarations, lower
+from gateflow.compiler.graph import Graph
+from gateflow.compiler.kernel import Kernel, Loop
+from gateflow.compiler.naming import Shape, graph_and_weights, text_of
+from gateflow.compiler.programs import Programs
+from gateflow.compiler.recording import Recording, refusal
+from gateflow.errors import ArtifactError, ShapeError, UnsupportedStepError
+
+__all__ = ["CompiledCell", "Look", "Step", "is_name", "is_shipped", "look_at", "look_of", "step_named"]
+
+_PLAIN = (int, float, str, bool)
+_SHIPPED = frozenset(cells.get(name) for name in cells.names())
+"""Cells whose steps read nothing but their gates and plain attributes: a glance at these does."""
+_OF_MODULES = frozenset((*vars(nn.Module()), "_look", "_origin", "_owner"))
+_lock = threading.RLock()
+_cells: dict[str, CompiledCell] = {}
+_kernels: dict[str, Kernel] = {}
+_captured: dict[tuple[object, ...], list[_Found]] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledCell:
+    """What a step computes, and of how many units: all that a run needs beside its tensors.
+
+    Attributes:
+        graph: the step.
+        hidden_size: units.
+        weights: their shapes, in the order in which a run is given them.
+        kernel: the loops, which all sizes share.
+    """
+
+    graph: Graph
+    hidden_size: int
+    weights: Mapping[str, Shape]
+    text: str
+    kernel: Kernel
+
+    @property
+    def programs(self) -> Programs:
+        """The plans of the loops."""
+        return self.kernel.programs
+
+    def loop(self, name: str, dtype: torch.dtype, products: torch.dtype | None = None) -> Loop:
+        """A compiled loop, see `Kernel.loop`."""
+        return self.kernel.loop(name, dtype, products)
+
+    @cached_property
+    def numbers(self) -> int:
+        """How many numbers a run is given."""
+        return self.programs.numbers
+
+    def check(self, weights: Mapping[str, Tensor], sizes: Mapping[str, int]) -> None:
+        """Refuses weights whose shapes do not fit rows of these sizes.
+
+        Raises:
+            ShapeError: with what was found.
+        """
+        wanted = self._shapes(sizes["H"], sizes["P"], sizes["I"])
+        if [w.shape for w in weights.values()] != wanted:
+            found = ", ".join(f"{name} {list(w.shape)}" for name, w in weights.items())
+            needed = ", ".join(f"{name} {list(shape)}" for name, shape in zip(self.weights, wanted, strict=True))
+            raise ShapeError(f"weights of {self.graph.cell} must have the shapes {needed}; found {found}")
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019  (compiled cells live as long as the process)
+    def _shapes(self, *widths: int) -> list[torch.Size]:
+        sizes = dict(zip("HPI", widths, strict=True))
+        return [torch.Size(blocks * sizes[width] for blocks, width in shape) for shape in self.weights.values()]
+
+
+class Step(NamedTuple):
+    """A captured step with the numbers that it reads now."""
+
+    cell: CompiledCell
+    numbers: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What an operator of torch is given: it means the same in every process."""
+        numbers = ",".join(map(repr, self.numbers))
+        return f"{self.cell.hidden_size}|{numbers}|{self.cell.text}"
+
+
+def step_named(name: str) -> Step:
+    """The step that has a name.
+
+    Raises:
+        ArtifactError: the name is damaged, or of another version of gateflow.
+    """
+    size, _, rest = name.partition("|")
+    numbers, _, text = rest.partition("|")
+    try:
+        hidden_size, given = int(size), tuple(float(n) for n in numbers.split(",") if n)
+    except ValueError as problem:
+        raise ArtifactError(f"the name of an exported cell is damaged: {problem}; export it again") from None
+    cell = _cells.get(f"{hidden_size}|{text}")
+    if cell is None:
+        graph, weights = graph_and_weights(text)
+        cell = _compiled(graph, hidden_size, weights)
+    if len(given) != cell.numbers or hidden_size < 1:
+        raise ArtifactError("the name of an exported cell is damaged: its numbers or its size; export it again")
+    return Step(cell, given)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is the name of a step, and not the reason why there is none."""
+    return text[:1].isdigit()
+
+
+def is_shipped(cell: Cell) -> bool:
+    """Whether a cell comes with gateflow, so that its step reads nothing but its gates and plain attributes."""
+    return type(cell) in _SHIPPED
+
+
+def look_at(cell: Cell, *, zoneout: bool = False) -> Step | str:
+    """What a cell's step computes now, or why it cannot be compiled."""
+    return look_of(cell).now(cell, zoneout=zoneout)
+
+
+def look_of(cell: Cell) -> Look:
+    """The look that a cell and its views share."""
+    origin = vars(cell).get("_origin", cell)
+    if "_look" not in vars(origin):
+        vars(origin)["_look"] = Look(origin)
+    return vars(origin)["_look"]
+
+
+class _Found(NamedTuple):
+    """What a recording was found to be."""
+
+    glance: object
+    pattern: tuple[Any, ...]
+    numbers: tuple[float, ...]
+    lifted: tuple[int, ...]
+    cell: CompiledCell
+
+    def step(self, pattern: tuple[Any, ...], numbers: tuple[float, ...]) -> Step | None:
+        """The step of an equal recording; numbers that are arguments may differ."""
+        if pattern != self.pattern:
+            return None
+        if numbers == self.numbers:
+            return Step(self.cell, tuple([numbers[k] for k in self.lifted]))
+        same = all(a == b for k, (a, b) in enumerate(zip(numbers, self.numbers, strict=True)) if k not in self.lifted)
+        return Step(self.cell, tuple([numbers[k] for k in self.lifted])) if same else None
+
+
+class Look:
+    """Looks at a cell's step, and remembers what it was."""
+
+    def __init__(self, cell: Cell):
+        self._cell = weakref.ref(cell)
+        self._found: dict[bool, _Found] = {}
+        self._never: tuple[object, str] | None = None
+        try:
+            self._declarations: Declarations | str = Declarations(cell)
+        except UnsupportedStepError as problem:
+            self._declarations = str(problem)
+
+    @torch.compiler.assume_constant_result
+    def name_now(self, zoneout: bool) -> str:
+        """For `torch.compile`, which guards by itself what a step reads: the step's name, or why there is none."""
+        cell = self._cell()
+        assert cell is not None
+        step = self.now(cell, zoneout=zoneout)
+        return step if isinstance(step, str) else step.name
+
+    def now(self, cell: Cell, *, zoneout: bool) -> Step | str:
+        """What the step of the cell, or of a view of it, computes now, or why it cannot be compiled."""
+        declarations = self._declarations
+        if isinstance(declarations, str):
+            return declarations
+        found, glance = self._found.get(zoneout), _glance(cell)
+        if found is not None and glance is not None and glance == found.glance:
+            return Step(found.cell, tuple([found.numbers[k] for k in found.lifted]))
+        if self._never is not None and self._never[0] is type(cell).step:
+            return self._never[1]
+        try:
+            recording = Recording(cell, declarations.declared)
+        except UnsupportedStepError:
+            return self._captured(cell, declarations, zoneout, glance)
+        if found is not None and (step := found.step(recording.pattern, recording.numbers)):
+            return step
+        for other in _captured.get((declarations.key, recording.pattern, zoneout), ()):
+            if step := other.step(recording.pattern, recording.numbers):
+                self._found[zoneout] = other._replace(glance=glance)
+                return step
+        return self._captured(cell, declarations, zoneout, glance)
+
+    def _captured(self, cell: Cell, declarations: Declarations, zoneout: bool, glance: object) -> Step | str:
+        """The step as it is captured now, for the first time or since it has changed."""
+        try:
+            with _lock, torch.random.fork_rng(devices=[]):
+                found = self._capture(cell, declarations, zoneout)
+        except UnsupportedStepError as problem:
+            if isinstance(problem, _NeverError):
+                self._never = type(cell).step, str(problem)
+            return str(problem)
+        self._found[zoneout] = found._replace(glance=glance)
+        return Step(found.cell, tuple([found.numbers[k] for k in found.lifted]))
+
+    def _capture(self, cell: Cell, declarations: Declarations, zoneout: bool) -> _Found:
+        recording, again = (Recording(cell, declarations.declared, whole=True) for _ in range(2))
+        _refuse_side_effects(cell, recording, again)
+        pattern, numbers = recording.pattern, recording.numbers
+        known = _captured.setdefault((declarations.key, pattern, zoneout), [])
+        seen = {k for other in known for k in range(len(numbers)) if other.numbers[k] != numbers[k]}
+        captured: Captured = lower(recording, declarations, zoneout=zoneout, lifted=seen)
+        compiled = _compiled(captured.graph, declarations.hidden_size, declarations.weights)
+        found = _Found(None, pattern, numbers, captured.lifted, compiled)
+        kept = [weakref.ref(row) for each in (recording, again) for row in each.rows]
+        for each in (recording, again):
+            each.calls.clear()
+            each.rows.clear()
+        if any(row() is not None for row in kept):
+            raise _NeverError(str(refusal(cell, "a step that keeps a row of its own outside of the state", None)))
+        known.insert(0, found)
+        return found
+
+
+class _NeverError(UnsupportedStepError):
+    """A step that must not be run on stand-ins again, since it does more than compute."""
+
+
+def _refuse_side_effects(cell: Cell, recording: Recording, again: Recording) -> None:
+    """Refuses what a loop would do at each step, and a kernel never."""
+    if recording.changed:
+        names = ", ".join(f"self.{n}" for n in recording.changed)
+        raise _NeverError(str(refusal(cell, f"a step that sets {names}", None)))
+    if recording.pattern != again.pattern or not _equal(recording.numbers, again.numbers):
+        found = "a step that computes something else each time it is run (random numbers of Python, a counter)"
+        raise _NeverError(str(refusal(cell, found, None)))
+
+
+def _equal(some: Sequence[float], others: Sequence[float]) -> bool:
+    """As bits: NaN is NaN."""
+    return all(a == b or (a != a and b != b) for a, b in zip(some, others, strict=True))
+
+
+def _glance(cell: Cell) -> object:
+    """All that the step of a cell that comes with gateflow depends on; none where a cell may read something else."""
+    if type(cell) not in _SHIPPED:
+        return None
+    own = [(k, v) for k, v in vars(cell).items() if k not in _OF_MODULES]
+    return (type(cell).step, own) if all(type(v) in _PLAIN for _, v in own) else None
+
+
+def _compiled(graph: Graph, hidden_size: int, weights: Mapping[str, Shape]) -> CompiledCell:
+    text = text_of(graph, weights)
+    with _lock:
+        key = f"{hidden_size}|{text}"
+        if key not in _cells:
+            if text not in _kernels:
+                _kernels[text] = Kernel(Programs(graph))
+            _cells[key] = CompiledCell(graph, hidden_size, weights, text, _kernels[text])
+        return _cells[key]

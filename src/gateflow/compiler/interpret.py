@@ -1,0 +1,90 @@
+"""Runs a graph with torch's own operations: slow, differentiable any number of times, on any device.
+
+It judges `capture` and `differentiate` in tests, stands in where the compiled loops have no derivative, and runs what
+was exported on a machine that builds no kernels.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gateflow.compiler.graph import Node, Weight
+
+__all__ = ["interpret"]
+
+
+def _broadcast(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda *rows: function(*torch.broadcast_tensors(*rows))
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(operator, name) for name in "add sub mul neg lt le gt ge eq ne".split()},
+    **{name: getattr(torch, name) for name in "sigmoid tanh relu exp log sqrt rsqrt abs".split()},
+    "div": operator.truediv,
+    "softplus": F.softplus,
+    "minimum": _broadcast(torch.minimum),
+    "maximum": _broadcast(torch.maximum),
+    "clamp": torch.clamp,
+    "where": lambda c, a, b: torch.where(c.bool() if c.dtype != torch.bool else c, a, b),
+    "row_mean": lambda row: row.mean(-1, keepdim=True),
+}
+
+
+def interpret(
+    outputs: Iterable[Node],
+    leaves: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    sizes: Mapping[str, int],
+    numbers: Sequence[float] = (),
+) -> list[Tensor]:
+    """Values of the outputs.
+
+    Args:
+        outputs: nodes.
+        leaves: inputs, states and (as `d_NAME`) gradients by name, `[B, size]`.
+        weights: by name.
+        sizes: what the widths of rows are.
+        numbers: the numbers that the run is given.
+    """
+    values: dict[Node, Tensor] = {}
+    like = next(iter(weights.values()))
+
+    def value(node: Node) -> Tensor:
+        if node not in values:
+            values[node] = compute(node)
+        return values[node]
+
+    def compute(node: Node) -> Tensor:
+        match node.op:
+            case "constant":
+                return like.new_tensor(node.values[0])
+            case "number":
+                return like.new_tensor(numbers[int(node.name.removeprefix("number_"))])
+            case "parameter":
+                return weights[node.name]
+            case "input" | "state":
+                return leaves[node.name]
+            case "gradient":
+                return leaves[f"d_{node.name}"]
+            case "product":
+                products = (apply(w, value(a)) for w, a in zip(node.weights, node.args, strict=True))
+                return functools.reduce(torch.add, products)
+            case _:
+                return _OPERATIONS[node.op](*map(value, node.args))
+
+    def apply(weight: Weight, operand: Tensor) -> Tensor:
+        height = sizes[weight.rows]
+        rows = slice(weight.block * height, (weight.block + 1) * height)
+        matrix = weights[weight.name][rows]
+        if weight.transposed:
+            return operand @ matrix
+        return F.linear(operand, matrix, weights[weight.bias][rows] if weight.bias else None)
+
+    return [value(output) for output in outputs]

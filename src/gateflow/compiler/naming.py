@@ -1,0 +1,185 @@
+"""A captured step as one line of text, by which operators of torch name it: the same step everywhere and forever.
+
+    {"gateflow":1,"cell":"Elman","hidden_size":4,"weights":{…},"nodes":[["input","x","I"],["product",[0],[…]], …], …}
+
+What a program exports names its cells this way, and is loaded elsewhere, so a text that is read is not believed: every
+name, width, place and size is checked before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gateflow.compiler.differentiate import RULES
+from gateflow.compiler.graph import (
+    SCALARS,
+    Graph,
+    Node,
+    Weight,
+    constant,
+    in_order,
+    number,
+    pointwise,
+    product,
+    row_mean,
+)
+from gateflow.errors import ArtifactError
+
+__all__ = ["Shape", "graph_and_weights", "text_of"]
+
+Shape = tuple[tuple[int, str], ...]
+"""The shape of a weight: for each dimension how many blocks of which width, `((4, "H"), (1, "I"))`."""
+
+VERSION = 1
+LONGEST = 1 << 22
+"""Characters of a text that is read; a step of a thousand operations has a hundredth of them."""
+MOST_BLOCKS = 1 << 16
+
+_WIDTHS = ("H", "P", "I", "1")
+_ARITY = {op: rule.__code__.co_argcount - 2 for op, rule in RULES.items()}  # beside the gradient and the result
+
+
+def text_of(graph: Graph, weights: Mapping[str, Shape]) -> str:
+    """The text of a graph over weights of these shapes, in the order in which an operator is given them."""
+    nodes = in_order([_input_of(graph), *graph.states, *graph.new_states])
+    places = {node: k for k, node in enumerate(nodes)}
+    written = {
+        "gateflow": VERSION,
+        "cell": graph.cell,
+        "weights": weights,
+        "nodes": [_written(node, places) for node in nodes],
+        "states": [places[s] for s in graph.states],
+        "new": [places[n] for n in graph.new_states],
+    }
+    return json.dumps(written, separators=(",", ":"))
+
+
+def graph_and_weights(text: str) -> tuple[Graph, dict[str, Shape]]:
+    """What `text_of` has written.
+
+    Raises:
+        ArtifactError: the text is none of ours, of another version, or does not hold together.
+    """
+    if len(text) > LONGEST:
+        raise ArtifactError(f"the name of a cell has {len(text)} characters, more than {LONGEST}")
+    try:
+        read = json.loads(text)
+        version = read["gateflow"]
+        if version == VERSION:
+            return _Reading(read).result()
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as problem:
+        raise ArtifactError(
+            f"the name of a cell in an exported program is damaged or none of gateflow's: {type(problem).__name__} "
+            f"{problem}; export it again"
+        ) from problem
+    raise ArtifactError(f"a cell was exported in version {version!r} of its format, this gateflow reads {VERSION}")
+
+
+def _input_of(graph: Graph) -> Node:
+    """The input, even where only weights see it."""
+    found = next((n for n in graph.nodes if n.op == "input" and n.name == "x"), None)
+    return Node("input", width="I", name="x") if found is None else found
+
+
+def _written(node: Node, places: Mapping[Node, int]) -> list[Any]:
+    args = [places[a] for a in node.args]
+    match node.op:
+        case "constant":
+            return ["constant", node.values[0]]
+        case "number":
+            return ["number", int(node.name.removeprefix("number_"))]
+        case "parameter" | "input" | "state":
+            return [node.op, node.name, node.width]
+        case "product":
+            w = node.weights[0]
+            return ["product", args, [w.name, w.block, w.rows, w.columns, w.bias]]
+        case _:
+            return [node.op, args]
+
+
+class _Reading:
+    """A text that has been parsed, on its way to a graph."""
+
+    def __init__(self, read: Mapping[str, Any]):
+        self.read, self.nodes = read, list[Node]()
+        self.weights = {_name(n): tuple(_dimension(d) for d in shape) for n, shape in read["weights"].items()}
+
+    def result(self) -> tuple[Graph, dict[str, Shape]]:
+        for entry in self.read["nodes"]:
+            self.nodes.append(self._node(*entry))
+        states, new = ([self._at(k) for k in self.read[which]] for which in ("states", "new"))
+        _demand(0 < len(states) == len(new) == len({s.name for s in states}), "its states")
+        _demand(all(s.op == "state" and s.width in ("H", "P") for s in states), "its states")
+        _demand({n.name for n in in_order(new) if n.op == "state"} <= {s.name for s in states}, "its states")
+        _demand(all(n.width in (s.width, "1") for s, n in zip(states, new, strict=True)), "its new states")
+        return Graph(_name(self.read["cell"]), tuple(states), tuple(new)), self.weights
+
+    def _node(self, op: str, *rest: Any) -> Node:
+        leaves: dict[str, Callable[..., Node]] = {
+            "constant": lambda value: constant(_real(value)),
+            "number": lambda k: number(_count(k)),
+            "parameter": self._parameter,
+            "input": lambda name, width: Node("input", width=_width(width), name=_name(name)),
+            "state": lambda name, width: Node("state", width=_width(width), name=_name(name)),
+            "product": self._product,
+        }
+        if op in leaves:
+            return leaves[op](*rest)
+        (places,) = rest
+        args = [self._at(k) for k in places]
+        if op == "row_mean":
+            _demand(len(args) == 1 and args[0].width == "H", "a mean")
+            return row_mean(args[0])
+        _demand(op in _ARITY and len(args) == _ARITY[op], f"the operation {op!r}")
+        _demand(len({a.width for a in args} - {"1"}) <= 1, f"the rows of {op!r}")
+        _demand(op != "clamp" or all(a.op in SCALARS for a in args[1:]), "the bounds of a clamp")
+        return pointwise(op, *args)
+
+    def _parameter(self, name: str, width: str) -> Node:
+        _demand(self.weights[name] == ((1, width),) and width in ("H", "P"), f"the weight {name!r}")
+        return Node("parameter", width=width, name=name)
+
+    def _product(self, places: Sequence[int], weight: Sequence[Any]) -> Node:
+        name, block, rows, columns, bias = weight
+        (operand,) = (self._at(k) for k in places)
+        blocks, across = self.weights[name]
+        fits = blocks[1] == rows and _count(block) < blocks[0] and across == (1, columns) and operand.width == columns
+        _demand(fits and rows in ("H", "P"), f"the weight {name!r}")
+        _demand(bias is None or self.weights[bias] == (blocks,), f"the bias {bias!r}")
+        return product(operand, Weight(name, block, rows, columns, bias))
+
+    def _at(self, k: Any) -> Node:
+        return self.nodes[_count(k)]
+
+
+def _demand(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(f"{what} cannot be right")
+
+
+def _name(text: Any) -> str:
+    """Names are written into C++."""
+    _demand(isinstance(text, str) and text.isidentifier() and len(text) < 256, f"the name {text!r:.80}")
+    return text
+
+
+def _width(text: Any) -> str:
+    _demand(text in _WIDTHS, f"the width {text!r:.80}")
+    return text
+
+
+def _count(value: Any) -> int:
+    _demand(type(value) is int and 0 <= value < MOST_BLOCKS, f"the place {value!r:.80}")
+    return value
+
+
+def _real(value: Any) -> float:
+    _demand(type(value) in (float, int), f"the number {value!r:.80}")
+    return float(value)
+
+
+def _dimension(pair: Any) -> tuple[int, str]:
+    blocks, width = pair
+    return _count(blocks), _width(width)

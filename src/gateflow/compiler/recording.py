@@ -1,0 +1,278 @@
+"""Runs a cell's `step` on stand-ins for its tensors and writes down what it calls: the recording is what it computes.
+
+    u * n + (1 - self.rate) * c      →      pattern  mul row 3 row 4 · sub number row 3 · …      numbers  (0.7,)
+
+Whatever the step reads on its way, attributes, globals, closures, other modules, has its effect on what is called, so
+two steps with equal recordings compute the same, and one whose recording has changed computes something else. It takes
+some microseconds and is done before every call of a layer.
+"""
+
+from __future__ import annotations
+
+import linecache
+import operator
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+import torch
+
+from gateflow.cells import Cell
+from gateflow.errors import UnsupportedStepError
+
+__all__ = ["Call", "Declared", "Place", "Recording", "StandIn", "name_of", "refusal"]
+
+_NUMBER = object()
+"""Stands for a number in a pattern; its value is among the numbers."""
+_CONSTANTS = (bool, str, type(None), torch.dtype)
+
+
+class Place(NamedTuple):
+    """A line of the user's code."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}: {linecache.getline(self.file, self.line).strip()}"
+
+
+class Call(NamedTuple):
+    """One call of a step.
+
+    `target` is a function, the name of a method, the weights of a product, or `("norm", name)`.
+    """
+
+    target: Any
+    args: tuple[Any, ...]
+    options: Mapping[str, Any]
+    place: Place | None
+
+
+class Declared(NamedTuple):
+    """What a step finds by name: for each gate the weights of its halves, for each map one, norms, and vectors."""
+
+    gates: Mapping[str, tuple[Any, Any]]
+    maps: Mapping[str, Any]
+    norms: Sequence[str]
+    vectors: Sequence[str]
+
+
+class Recording:
+    """One run of a step on stand-ins.
+
+    Args:
+        cell: the equations; its weights are not looked at.
+        declared: what the step finds by name.
+        whole: whether to keep the calls, each with the user's line; else the pattern alone, which is quicker.
+
+    Attributes:
+        calls: what was called, in order, of a whole recording.
+        pattern: all that was called and on which rows, but for the numbers; hashable.
+        numbers: the numbers among the arguments, in order.
+        new_states: the rows that the step returns.
+        rows: the stand-ins of a whole recording: those of the step's arguments, then one for each call.
+        changed: names of attributes that the step has set.
+
+    Raises:
+        UnsupportedStepError: the step does what stand-ins cannot, such as branching on a value.
+    """
+
+    def __init__(self, cell: Cell, declared: Declared, *, whole: bool = False):
+        self.cell, self.whole, self.last_place = cell, whole, None
+        self.calls, self._pattern, self._numbers = list[Call](), list[Any](), list[float]()
+        rows = [StandIn(self, k) for k in range(1 + len(cell.states) + len(declared.vectors))]
+        self.rows, self.count, given = list(rows) if whole else [], len(rows), 1 + len(cell.states)
+        view = self._view(declared, dict(zip(declared.vectors, rows[given:], strict=True)))
+        before = dict(vars(view)) if whole else {}
+        try:
+            step: Any = view.advance
+            self.new_states = self._returned(step(rows[0], tuple(rows[1:given])))
+        except UnsupportedStepError:
+            raise
+        except Exception as error:
+            told = str(error).splitlines()[0] if str(error) else ""
+            raise refusal(cell, f"{type(error).__name__}: {told}", self.last_place) from error
+        self.changed = [n for n, value in vars(view).items() if whole and before.get(n, view) is not value]
+        self.pattern, self.numbers = tuple(self._pattern), tuple(self._numbers)
+
+    def call(self, target: Any, args: Sequence[Any], options: Mapping[str, Any] = {}) -> StandIn:
+        """Writes down a call; the stand-in for its result."""
+        if self.whole:
+            place = self.last_place = _users_line()
+            self.calls.append(Call(target, tuple(args), options, place))
+        pattern = self._pattern
+        pattern.append(target)
+        pattern.append(len(args))
+        for argument in args:
+            self._note(argument, target)
+        for name, value in options.items():
+            pattern.append(name)
+            self._note(value, target)
+        row = StandIn(self, self.count)
+        self.count += 1
+        if self.whole:
+            self.rows.append(row)
+        return row
+
+    def _note(self, value: Any, target: Any) -> None:
+        kind = type(value)
+        if kind is StandIn:
+            if value.recording is not self:
+                raise refusal(self.cell, "a value of an earlier step, kept outside of the state,", self.last_place)
+            self._pattern.append(value.index)
+        elif kind is float or kind is int:
+            self._pattern.append(_NUMBER)
+            self._numbers.append(float(value))
+        elif kind in _CONSTANTS:
+            self._pattern.append((kind, value))
+        elif isinstance(value, Real):  # numbers of numpy, enums
+            self._pattern.append(_NUMBER)
+            self._numbers.append(float(value))
+        elif isinstance(value, torch.Tensor):
+            raise refusal(self.cell, "a tensor made outside of the step's arguments", self.last_place)
+        else:
+            found = f"`{name_of(target)}` with an argument of type {kind.__name__}"
+            raise refusal(self.cell, found, self.last_place)
+
+    def _returned(self, new: tuple[Any, ...]) -> list[int]:
+        if len(new) != len(self.cell.states) or not all(type(n) is StandIn and n.recording is self for n in new):
+            raise refusal(self.cell, "a result that is no row of this step", self.last_place)
+        rows = [n.index for n in new]
+        self._pattern += rows
+        return rows
+
+    def _view(self, declared: Declared, vectors: dict[str, StandIn]) -> Cell:
+        """The cell with stand-ins in place of its weights and leaves."""
+        kind = type(self.cell)
+        view = kind.__new__(kind)
+        leaves: dict[str, Any] = {n: _Gate(self, *halves) for n, halves in declared.gates.items()}
+        for name, weight in declared.maps.items():
+            leaves[name] = _Map(self, weight)
+        for name in declared.norms:
+            leaves[name] = _Norm(self, name)
+        own = self.cell._parameters
+        held = {k: v for k, v in vars(self.cell).items() if k not in own and k not in ("_origin", "_owner")}
+        vars(view).update(held, _parameters={}, **vectors, **leaves)
+        return view
+
+
+class StandIn:
+    """Stands for a row in a step: what torch or Python does with it is written down."""
+
+    __slots__ = ("__weakref__", "index", "recording")
+    __array_ufunc__ = None  # numpy's numbers leave operators to us
+    __hash__ = object.__hash__
+
+    def __init__(self, recording: Recording, index: int):
+        self.recording, self.index = recording, index
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> StandIn:
+        """A function of torch, called with a stand-in among its arguments."""
+        values = (*args, *kwargs.values()) if kwargs else args
+        recording = next((v.recording for v in values if type(v) is cls), None)
+        if recording is None:
+            raise TypeError(f"`{name_of(function)}` of a list of rows")
+        return recording.call(function, args, kwargs or {})
+
+    def __getattr__(self, name: str) -> Callable[..., StandIn]:
+        """A method of tensors."""
+        if callable(getattr(torch.Tensor, name, None)):
+            return lambda *args, **options: self.recording.call(name, (self, *args), options)
+        raise AttributeError(f"`.{name}` of a row, which is known only when the step runs")
+
+    def _refused(self, *_: Any) -> Any:
+        raise TypeError("control flow or a Python number that depends on a value; write torch.where")
+
+    __bool__ = __iter__ = __len__ = __float__ = __int__ = __index__ = __contains__ = _refused
+
+    def _in_place(self, _: Any) -> Any:
+        raise TypeError("a change in place")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = _in_place
+
+    def __setitem__(self, *_: Any) -> None:
+        raise TypeError("a change in place")
+
+
+def _operator(function: Callable[..., Any], *, turned: bool = False) -> Any:
+    if turned:
+        return lambda self, other: self.recording.call(function, (other, self))
+    return lambda self, *others: self.recording.call(function, (self, *others))
+
+
+for _name in "add sub mul truediv pow matmul mod floordiv".split():
+    setattr(StandIn, f"__{_name}__", _operator(getattr(operator, _name)))
+    setattr(StandIn, f"__r{_name}__", _operator(getattr(operator, _name), turned=True))
+for _name in "neg pos abs invert lt le gt ge eq ne getitem and_ or_ xor".split():
+    setattr(StandIn, f"__{_name.rstrip('_')}__", _operator(getattr(operator, _name)))
+
+
+class _Gate:
+    """Stands in for `cells.Gate`."""
+
+    __slots__ = ("_of_input", "_of_state", "_recording")
+
+    def __init__(self, recording: Recording, of_input: Any, of_state: Any):
+        self._recording, self._of_input, self._of_state = recording, of_input, of_state
+
+    def __call__(self, state: Any, x: Any) -> StandIn:
+        call = self._recording.call
+        return call(operator.add, (call(self._of_input, (x,)), call(self._of_state, (state,))))
+
+    def input(self, x: Any) -> StandIn:
+        return self._recording.call(self._of_input, (x,))
+
+    def recurrent(self, state: Any) -> StandIn:
+        return self._recording.call(self._of_state, (state,))
+
+
+class _Map:
+    """Stands in for a product with one matrix."""
+
+    __slots__ = ("_recording", "_weight")
+
+    def __init__(self, recording: Recording, weight: Any):
+        self._recording, self._weight = recording, weight
+
+    def __call__(self, row: Any) -> StandIn:
+        return self._recording.call(self._weight, (row,))
+
+
+class _Norm:
+    """Stands in for a layer norm."""
+
+    __slots__ = ("_name", "_recording")
+
+    def __init__(self, recording: Recording, name: str):
+        self._recording, self._name = recording, name
+
+    def __call__(self, row: Any) -> StandIn:
+        return self._recording.call(("norm", self._name), (row,))
+
+
+def refusal(cell: Cell, found: str, place: Place | None) -> UnsupportedStepError:
+    """Why a step cannot be compiled, with the user's line."""
+    from gateflow.compiler.operations import SUPPORTED
+
+    where = str(place) if place else "its step"
+    return UnsupportedStepError(
+        f"{type(cell).__name__} cannot be compiled: found {found} at {where}. The compiler knows {SUPPORTED}"
+    )
+
+
+def name_of(target: Any) -> str:
+    """What a function or method is called."""
+    return target if isinstance(target, str) else getattr(target, "__name__", str(target))
+
+
+def _users_line() -> Place | None:
+    """File and line of the innermost `step` on the stack."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_name == "step":
+            return Place(frame.f_code.co_filename, frame.f_lineno)
+        frame = frame.f_back
+    return None

@@ -1,0 +1,42 @@
+"""A captured step in a loop over time, by torch's own operations.
+
+What `reference.py` is for a cell, this is for what was captured of it: it can be differentiated again and again, on any
+device, in a process that does not have the cell's class.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gateflow.compiler.capture import HOLD
+from gateflow.compiler.interpret import interpret
+from gateflow.recurrence import reference
+from gateflow.recurrence.native import Sequences
+
+__all__ = ["unroll_graph"]
+
+
+def unroll_graph(run: Sequences) -> tuple[list[Tensor], list[Tensor]]:
+    """The histories of all parts of the state, `[lines, size]`, and their final values."""
+    graph, (grid, valid) = run.programs.graph, run.grid()
+    names = [state.name for state in graph.states]
+    lengths = None if valid is None else valid.sum(0)[:, 0]
+
+    def turned(sequence: Tensor) -> Tensor:
+        return reference.reverse(sequence, lengths) if run.reverse else sequence
+
+    inputs = {"x": turned(run.padded(run.x, grid))}
+    for name, hold in zip(names, run.holds, strict=False):
+        inputs[HOLD.format(name)] = turned(run.padded(hold.expand(run.x.shape[0], -1), grid))
+    state, steps = list(run.states), []
+    for t in range(run.steps):
+        leaves = {name: sequence[t] for name, sequence in inputs.items()} | dict(zip(names, state, strict=True))
+        new = interpret(graph.new_states, leaves, run.weights, run.sizes, run.step.numbers)
+        new = [n.expand_as(old) for n, old in zip(new, state, strict=True)]
+        steps.append(new)
+        state = new if valid is None else [torch.where(valid[t], n, o) for n, o in zip(new, state, strict=True)]
+    if not steps:
+        return [run.x.new_zeros(0, s.shape[1]) for s in state], state
+    histories = [turned(torch.stack(parts)).flatten(0, 1)[grid] for parts in zip(*steps, strict=True)]
+    return histories, [s.clone() if s is start else s for s, start in zip(state, run.states, strict=True)]
