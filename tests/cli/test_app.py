@@ -33,7 +33,7 @@ def test_every_field_of_the_configuration_is_an_option_with_a_description(gatefl
 @pytest.mark.parametrize("word", ["--help", "--version"])
 def test_it_answers_quickly_without_torch(word):
     code = (
-        "import json, resource, sys\nfrom gateflow.cli import main\n"
+        "import json, resource, sys\nsys.argv[0] = '/usr/bin/gateflow'\nfrom gateflow.cli import main\n"
         f"try: main(['{word}'])\n"
         "finally: print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_utime, 'torch' in sys.modules]))"
     )

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from gateflow import cells
 from gateflow.cells import Cell
-from gateflow.compiler.capture import Captured, Declarations, lower
+from gateflow.compiler.capture import Declarations, lower
 from gateflow.compiler.graph import Graph
 from gateflow.compiler.kernel import Kernel, Loop
 from gateflow.compiler.naming import Shape, graph_and_weights, text_of
@@ -147,22 +147,23 @@ def look_of(cell: Cell) -> Look:
 
 
 class _Found(NamedTuple):
-    """What a recording was found to be."""
+    """What a recording was found to be, with the numbers that it had last."""
 
-    glance: object
     pattern: tuple[Any, ...]
     numbers: tuple[float, ...]
     lifted: tuple[int, ...]
     cell: CompiledCell
+    glance: object = None
 
-    def step(self, pattern: tuple[Any, ...], numbers: tuple[float, ...]) -> Step | None:
-        """The step of an equal recording; numbers that are arguments may differ."""
-        if pattern != self.pattern:
-            return None
-        if numbers == self.numbers:
-            return Step(self.cell, tuple([numbers[k] for k in self.lifted]))
-        same = all(a == b for k, (a, b) in enumerate(zip(numbers, self.numbers, strict=True)) if k not in self.lifted)
-        return Step(self.cell, tuple([numbers[k] for k in self.lifted])) if same else None
+    def fits(self, recording: Recording) -> bool:
+        """Whether a recording is the same but for numbers that are arguments."""
+        if recording.pattern != self.pattern:
+            return False
+        return all(a == b or k in self.lifted for k, (a, b) in enumerate(zip(recording.numbers, self.numbers)))  # noqa: B905
+
+    @property
+    def step(self) -> Step:
+        return Step(self.cell, tuple([self.numbers[k] for k in self.lifted]))
 
 
 class Look:
@@ -190,66 +191,79 @@ class Look:
         declarations = self._declarations
         if isinstance(declarations, str):
             return declarations
-        found, glance = self._found.get(zoneout), _glance(cell)
-        if found is not None and glance is not None and glance == found.glance:
-            return Step(found.cell, tuple([found.numbers[k] for k in found.lifted]))
         if self._never is not None and self._never[0] is type(cell).step:
             return self._never[1]
+        found, glance = self._found.get(zoneout), _glance(cell)
+        if found is not None and glance is not None and glance == found.glance:
+            return found.step
         try:
-            recording = Recording(cell, declarations.declared)
-        except UnsupportedStepError:
-            return self._captured(cell, declarations, zoneout, glance)
-        if found is not None and (step := found.step(recording.pattern, recording.numbers)):
-            return step
-        for other in _captured.get((declarations.key, recording.pattern, zoneout), ()):
-            if step := other.step(recording.pattern, recording.numbers):
-                self._found[zoneout] = other._replace(glance=glance)
-                return step
-        return self._captured(cell, declarations, zoneout, glance)
-
-    def _captured(self, cell: Cell, declarations: Declarations, zoneout: bool, glance: object) -> Step | str:
-        """The step as it is captured now, for the first time or since it has changed."""
-        try:
-            with _lock, torch.random.fork_rng(devices=[]):
-                found = self._capture(cell, declarations, zoneout)
-        except UnsupportedStepError as problem:
-            if isinstance(problem, _NeverError):
-                self._never = type(cell).step, str(problem)
+            found = self._looked(cell, declarations, zoneout, found)
+        except _NeverError as problem:
+            self._never = type(cell).step, str(problem)
             return str(problem)
-        self._found[zoneout] = found._replace(glance=glance)
-        return Step(found.cell, tuple([found.numbers[k] for k in found.lifted]))
+        except UnsupportedStepError as problem:
+            return str(problem)
+        self._found[zoneout] = found if glance is None else found._replace(glance=glance)
+        return found.step
 
-    def _capture(self, cell: Cell, declarations: Declarations, zoneout: bool) -> _Found:
-        recording, again = (Recording(cell, declarations.declared, whole=True) for _ in range(2))
-        _refuse_side_effects(cell, recording, again)
-        pattern, numbers = recording.pattern, recording.numbers
-        known = _captured.setdefault((declarations.key, pattern, zoneout), [])
-        seen = {k for other in known for k in range(len(numbers)) if other.numbers[k] != numbers[k]}
-        captured: Captured = lower(recording, declarations, zoneout=zoneout, lifted=seen)
+    def _looked(self, cell: Cell, declarations: Declarations, zoneout: bool, found: _Found | None) -> _Found:
+        """What was found before if it is still right, else what the step is now."""
+        if found is not None:
+            recording = _recorded(cell, declarations)
+            if recording is not None and found.fits(recording):
+                if _equal(recording.numbers, found.numbers):
+                    return found
+                again = Recording(cell, declarations.declared)
+                _refuse_what_varies(cell, recording, again)
+                return found._replace(numbers=recording.numbers)
+        with _lock, torch.random.fork_rng(devices=[]):
+            return _capture(cell, declarations, zoneout)
+
+
+def _recorded(cell: Cell, declarations: Declarations) -> Recording | None:
+    """The step as it is now; none where it is refused, which a whole recording says with the user's line."""
+    try:
+        return Recording(cell, declarations.declared)
+    except UnsupportedStepError:
+        return None
+
+
+def _capture(cell: Cell, declarations: Declarations, zoneout: bool) -> _Found:
+    """The step as it is captured for the first time, or since it has changed."""
+    recording, again = (Recording(cell, declarations.declared, whole=True) for _ in range(2))
+    if recording.changed:
+        raise _never(cell, f"a step that sets {', '.join(f'self.{name}' for name in recording.changed)}")
+    _refuse_what_varies(cell, recording, again)
+    known = _captured.setdefault((declarations.key, recording.pattern, zoneout), [])
+    found = next((each for each in known if each.fits(recording)), None)
+    if found is None:
+        seen = {k for each in known for k, n in enumerate(recording.numbers) if each.numbers[k] != n}
+        captured = lower(recording, declarations, zoneout=zoneout, lifted=seen)
         compiled = _compiled(captured.graph, declarations.hidden_size, declarations.weights)
-        found = _Found(None, pattern, numbers, captured.lifted, compiled)
-        kept = [weakref.ref(row) for each in (recording, again) for row in each.rows]
-        for each in (recording, again):
-            each.calls.clear()
-            each.rows.clear()
-        if any(row() is not None for row in kept):
-            raise _NeverError(str(refusal(cell, "a step that keeps a row of its own outside of the state", None)))
+        found = _Found(recording.pattern, recording.numbers, captured.lifted, compiled)
+    rows = [weakref.ref(row) for each in (recording, again) for row in each.rows]
+    for each in (recording, again):
+        each.calls.clear()
+        each.rows.clear()
+    if any(row() is not None for row in rows):
+        raise _never(cell, "a step that keeps a row of its own outside of the state")
+    if found not in known:
         known.insert(0, found)
-        return found
+    return found._replace(numbers=recording.numbers)
 
 
 class _NeverError(UnsupportedStepError):
     """A step that must not be run on stand-ins again, since it does more than compute."""
 
 
-def _refuse_side_effects(cell: Cell, recording: Recording, again: Recording) -> None:
-    """Refuses what a loop would do at each step, and a kernel never."""
-    if recording.changed:
-        names = ", ".join(f"self.{n}" for n in recording.changed)
-        raise _NeverError(str(refusal(cell, f"a step that sets {names}", None)))
+def _never(cell: Cell, found: str) -> _NeverError:
+    return _NeverError(str(refusal(cell, found, None)))
+
+
+def _refuse_what_varies(cell: Cell, recording: Recording, again: Recording) -> None:
+    """A loop would compute something else at each step, a kernel at each call."""
     if recording.pattern != again.pattern or not _equal(recording.numbers, again.numbers):
-        found = "a step that computes something else each time it is run (random numbers of Python, a counter)"
-        raise _NeverError(str(refusal(cell, found, None)))
+        raise _never(cell, "a step that computes something else each time (random numbers of Python, a counter)")
 
 
 def _equal(some: Sequence[float], others: Sequence[float]) -> bool:
