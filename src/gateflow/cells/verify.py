@@ -46,8 +46,10 @@ def built_cell(cell: Cell) -> None:
             f"{_class_place(type(cell))}: a cell holds no buffers and no modules with weights of their own, since its "
             "layer owns all weights; declare gates, matrices, norms or diagonals, or register an nn.Parameter"
         )
-    weights = {name: p.detach().requires_grad_() for name, p in cell.named_parameters()}
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.enable_grad():
+        weights = {
+            n: (p.clone() if p.is_inference() else p.detach()).requires_grad_() for n, p in cell.named_parameters()
+        }
         trial = cell.over(weights).bind()
         vars(trial).pop("_origin")  # what a step sets is of the trial
         new = _try_step(trial)
