@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gateflow import cells, errors, flow, layers, recurrence, remedies
     from gateflow.cells import Cell
-    from gateflow.layers import GRU, LSTM, RNN, Recurrent
+    from gateflow.layers import GRU, LSTM, RNN, Recurrent, safe_globals
 
 __version__ = "0.1.0"
 __all__ = ["GRU", "LSTM", "RNN", "Cell", "Recurrent", "cells", "errors", "flow", "layers", "recurrence", "remedies"]
+__all__ += ["safe_globals"]
 
-_HOMES = {"Cell": "gateflow.cells", **dict.fromkeys(("GRU", "LSTM", "RNN", "Recurrent"), "gateflow.layers")}
+_LAYERS = ("GRU", "LSTM", "RNN", "Recurrent", "safe_globals")
+_HOMES = {"Cell": "gateflow.cells", **dict.fromkeys(_LAYERS, "gateflow.layers")}
 
 
 def __getattr__(name: str) -> Any:
