@@ -1,8 +1,8 @@
 """Recurrent networks for PyTorch: write a cell as its equations and train it on real text.
 
 The names below are the public ones; each has a docstring with its equation, shapes and an example. They are imported
-when first used, so that the command line answers without waiting for torch. What is imported at once, elsewhere, are the
-operators: a program that `torch.export` has saved names them, and needs nothing but `import gateflow` to be loaded.
+when first used, so that the command line answers without waiting for torch. Elsewhere operators are imported at once:
+a program that `torch.export` has saved names them, and needs nothing but `import gateflow` to be loaded.
 """
 
 import sys
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gateflow import cells, errors, flow, layers, recurrence, remedies
     from gateflow.cells import Cell
-    from gateflow.layers import GRU, LSTM, RNN, Recurrent
+    from gateflow.layers import GRU, LSTM, RNN, Recurrent, safe_globals
 
 __version__ = "0.1.0"
 __all__ = ["GRU", "LSTM", "RNN", "Cell", "Recurrent", "cells", "errors", "flow", "layers", "recurrence", "remedies"]
+__all__ += ["safe_globals"]
 
-_HOMES = {"Cell": "gateflow.cells", **dict.fromkeys(("GRU", "LSTM", "RNN", "Recurrent"), "gateflow.layers")}
+_LAYERS = ("GRU", "LSTM", "RNN", "Recurrent", "safe_globals")
+_HOMES = {"Cell": "gateflow.cells", **dict.fromkeys(_LAYERS, "gateflow.layers")}
 
 
 def _is_command() -> bool:

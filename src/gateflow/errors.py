@@ -25,6 +25,14 @@ class ConfigError(GateflowError, ValueError):
     """An option has a value that cannot work, alone or together with another."""
 
 
+class ArgumentTypeError(GateflowError, TypeError):
+    """An argument of a layer has a type that ``torch.nn`` refuses too."""
+
+
+class FixedAttributeError(GateflowError, AttributeError):
+    """An attribute that a layer was built by, such as ``hidden_size``, cannot be set to something else later."""
+
+
 class ShapeError(GateflowError, ValueError, RuntimeError):
     """A tensor's shape or dtype does not fit. ``torch.nn`` raises ``ValueError`` or ``RuntimeError``; this is both."""
 

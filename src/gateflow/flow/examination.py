@@ -19,6 +19,7 @@ from gateflow.flow.rules.case import Case
 from gateflow.flow.sweep import backward
 from gateflow.flow.terms import Terms, terms
 from gateflow.flow.trace import Loss, Trace, evaluate, trace, unchanged_random_state
+from gateflow.layers import is_torchs
 from gateflow.remedies.clip import NormClipper
 
 __all__ = ["examine", "without_autocast"]
@@ -141,5 +142,5 @@ def _quantised(run: Trace, model: nn.Module) -> torch.dtype | None:
     dtype, device = run.passes[0].x.dtype, run.passes[0].x.device.type
     if dtype in _HALF:
         return dtype
-    torchs = any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in model.modules())
+    torchs = any(is_torchs(m) or isinstance(m, nn.RNNCellBase) for m in model.modules())
     return torch.get_autocast_dtype(device) if torchs and torch.is_autocast_enabled(device) else None

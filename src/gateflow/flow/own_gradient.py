@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gateflow.cells import Cell
 from gateflow.flow.probe import layer_name
 from gateflow.flow.trace import Loss, evaluate, unchanged_random_state
+from gateflow.layers import is_torchs
 from gateflow.layers.stack import Stack, layers_run_by
 from gateflow.recurrence import run_layer
 
@@ -60,7 +61,7 @@ def _noted(model: nn.Module, used: list[tuple[str, str, Tensor]]) -> Iterator[No
 
     def before(module: nn.Module, _: Any) -> None:
         own = names[module]
-        if isinstance(module, nn.RNNBase):
+        if is_torchs(module):
             for cell in module._all_weights:
                 suffix = cell[0].removeprefix("weight_ih")
                 note(layer_name(own, suffix), {n.removesuffix(suffix): getattr(module, n) for n in cell})
@@ -69,7 +70,7 @@ def _noted(model: nn.Module, used: list[tuple[str, str, Tensor]]) -> Iterator[No
 
     with hooks, layers_run_by(stack_layer):
         for module in model.modules():
-            if isinstance(module, nn.RNNBase | nn.RNNCellBase | Cell):
+            if is_torchs(module) or isinstance(module, nn.RNNCellBase | Cell):
                 hooks.callback(module.register_forward_pre_hook(before).remove)
         yield
 

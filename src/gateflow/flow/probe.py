@@ -15,6 +15,7 @@ from gateflow.errors import FlowError, NonFiniteError
 from gateflow.flow import twins
 from gateflow.flow.graph import leaves_behind
 from gateflow.flow.replay import Hold, Pass, State, replay
+from gateflow.layers import is_torchs
 from gateflow.layers.stack import Stack, layers_run_by
 from gateflow.recurrence import reverse, run_layer
 
@@ -136,7 +137,7 @@ def _flipped(hold: Hold, lengths: Tensor | None) -> Hold:
 
 
 def _hook_of(probe: _Probe, module: nn.Module) -> Any:
-    if isinstance(module, nn.RNN | nn.GRU | nn.LSTM):
+    if is_torchs(module):
         return probe.torch_layer
     if isinstance(module, nn.RNNCell | nn.GRUCell | nn.LSTMCell):
         return probe.torch_cell

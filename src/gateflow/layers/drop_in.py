@@ -6,20 +6,28 @@ import functools
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gateflow import cells
 from gateflow.errors import ConfigError, ShapeError
+from gateflow.layers.arguments import checked_dropout, refuse_wrong_arguments
+from gateflow.layers.as_torch import AsTorch
+from gateflow.layers.attributes import fixed
+from gateflow.layers.leaf import as_leaf, is_traced
 from gateflow.layers.options import Options
 from gateflow.layers.sequences import Padded, from_packed, from_padded
-from gateflow.layers.stack import CellFactory, Stack
+from gateflow.layers.stack import CellFactory
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
 
-class _DropIn(Stack):
+class _DropIn(AsTorch):
     """What the three share: torch's arguments, torch's state layout `[L·D, B, H]`, input without a batch."""
+
+    hidden_size: Any = fixed("hidden_size")
+    proj_size: Any = fixed("proj_size")
+    mode: Any = fixed("mode")
 
     def __init__(
         self,
@@ -32,28 +40,22 @@ class _DropIn(Stack):
         dropout: float,
         bidirectional: bool,
         memory: str,
+        mode: str,
+        proj_size: int = 0,
         **placement: Any,
     ):
-        if not isinstance(num_layers, int) or num_layers < 1:
-            raise ConfigError(f"num_layers must be a positive integer, got {num_layers!r}")
-        options = Options(bias=bias, dropout=dropout, bidirectional=bidirectional, memory=memory)
+        rate = checked_dropout(dropout, num_layers, stacklevel=3)
+        refuse_wrong_arguments(input_size, hidden_size, num_layers, proj_size, bias=bias, batch_first=batch_first)
+        options = Options(bias=bias, dropout=rate, bidirectional=bool(bidirectional), memory=memory)
         super().__init__([factory] * num_layers, input_size, [hidden_size] * num_layers, options, **placement)
-        self.hidden_size, self.bias, self.batch_first, self.dropout = hidden_size, bias, batch_first, dropout
-        self.proj_size = 0
-
-    @property
-    def all_weights(self) -> list[list[Tensor]]:
-        """The weights of each layer and direction, in torch's order."""
-        return [[w for w in cell._parameters.values() if w is not None] for cell in self.cells]
-
-    def flatten_parameters(self) -> None:
-        """Does nothing: there is no flat copy of the weights to keep compact."""
+        self.hidden_size, self.proj_size, self.mode, self.batch_first = hidden_size, proj_size, mode, batch_first
 
     def extra_repr(self) -> str:
         """The arguments, as `torch.nn` prints them, and ours where it is not the default."""
-        shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        changed = [f"{n}={getattr(self, n)}" for n, default in shown.items() if getattr(self, n) != default]
-        memory = [f"memory={self.options.memory!r}"] if self.options.memory != "fast" else []
+        usual = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
+        usual |= {"bidirectional": False}
+        changed = [f"{n}={found}" for n, value in usual.items() if (found := getattr(self, n)) != value]
+        memory = [f"memory={self.memory!r}"] if self.memory != "fast" else []
         return ", ".join([str(self.input_size), str(self.hidden_size), *changed, *memory])
 
     def _forward(self, x: Tensor | PackedSequence, hx: tuple[Tensor, ...] | None) -> tuple[Any, tuple[Tensor, ...]]:
@@ -79,7 +81,7 @@ class _DropIn(Stack):
                 f"{kind}: input.size(-1) must be equal to input_size. Expected {self.input_size}, got {data.shape[-1]}"
             )
         weight = self.weight_ih_l0
-        if not torch.is_autocast_enabled(data.device.type) and data.dtype != weight.dtype:
+        if not torch._C._is_any_autocast_enabled() and data.dtype != weight.dtype:
             raise ShapeError(
                 f"{kind}: input must have the type {weight.dtype}, got type {data.dtype}; convert one of them"
             )
@@ -102,11 +104,13 @@ class _OneState(_DropIn):
 
     def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> tuple[Any, Tensor]:
         """Output and final state; see the class for shapes."""
+        if is_traced(input):
+            return as_leaf(self, input, hx)
         y, (h,) = self._forward(input, None if hx is None else (hx,))
         return y, h
 
 
-class RNN(_OneState):
+class RNN(_OneState, nn.RNN):
     """Elman network with tanh or ReLU, as `torch.nn.RNN`.
 
     Args:
@@ -126,6 +130,8 @@ class RNN(_OneState):
         (torch.Size([5, 2, 4]), torch.Size([2, 2, 4]))
     """
 
+    nonlinearity: Any = fixed("nonlinearity")
+
     def __init__(
         self,
         input_size: int,
@@ -144,15 +150,24 @@ class RNN(_OneState):
         kinds = {"tanh": cells.Elman, "relu": cells.ElmanReLU}
         if nonlinearity not in kinds:
             raise ConfigError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-        placement: dict[str, Any] = {"device": device, "dtype": dtype}
-        factory = kinds[nonlinearity]
         super().__init__(
-            factory, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, memory, **placement
+            kinds[nonlinearity],
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            memory,
+            mode=f"RNN_{nonlinearity.upper()}",
+            device=device,
+            dtype=dtype,
         )
-        self.nonlinearity, self.mode = nonlinearity, f"RNN_{nonlinearity.upper()}"
+        self.nonlinearity = nonlinearity
 
 
-class GRU(_OneState):
+class GRU(_OneState, nn.GRU):
     """GRU with the reset after the product, as `torch.nn.GRU`. For the original one: `Recurrent("full_gru", …)`.
 
     Args:
@@ -172,8 +187,6 @@ class GRU(_OneState):
         (torch.Size([5, 2, 8]), torch.Size([2, 2, 4]))
     """
 
-    mode = "GRU"
-
     def __init__(
         self,
         input_size: int,
@@ -188,7 +201,6 @@ class GRU(_OneState):
         *,
         memory: str = "fast",
     ):
-        placement: dict[str, Any] = {"device": device, "dtype": dtype}
         super().__init__(
             cells.GRU,
             input_size,
@@ -199,11 +211,13 @@ class GRU(_OneState):
             dropout,
             bidirectional,
             memory,
-            **placement,
+            mode="GRU",
+            device=device,
+            dtype=dtype,
         )
 
 
-class LSTM(_DropIn):
+class LSTM(_DropIn, nn.LSTM):
     """LSTM as `torch.nn.LSTM`, with `proj_size`.
 
     Args:
@@ -225,8 +239,6 @@ class LSTM(_DropIn):
         (torch.Size([5, 2, 2]), torch.Size([1, 2, 2]), torch.Size([1, 2, 4]))
     """
 
-    mode = "LSTM"
-
     def __init__(
         self,
         input_size: int,
@@ -245,15 +257,27 @@ class LSTM(_DropIn):
         factory: CellFactory = cells.LSTM
         if proj_size:
             factory = functools.partial(cells.ProjectedLSTM, proj_size=proj_size)
-        placement: dict[str, Any] = {"device": device, "dtype": dtype}
         super().__init__(
-            factory, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, memory, **placement
+            factory,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            memory,
+            mode="LSTM",
+            proj_size=proj_size,
+            device=device,
+            dtype=dtype,
         )
-        self.proj_size = proj_size
 
     def forward(
         self, input: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Any, tuple[Tensor, Tensor]]:
         """Output and final state; see the class for shapes."""
+        if is_traced(input):
+            return as_leaf(self, input, hx)
         y, (h, c) = self._forward(input, hx)
         return y, (h, c)

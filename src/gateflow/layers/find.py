@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from torch import nn
 
@@ -11,7 +12,7 @@ from gateflow.cells import Cell
 from gateflow.errors import ConfigError
 from gateflow.layers.stack import Stack
 
-__all__ = ["cells_in"]
+__all__ = ["cells_in", "is_torchs"]
 
 _TORCH: dict[str, type[Cell]] = {
     "LSTM": cells.LSTM,
@@ -50,13 +51,24 @@ def cells_in(model: nn.Module) -> dict[str, Cell]:
     return found
 
 
+def is_torchs(module: nn.Module) -> TypeGuard[nn.RNNBase]:
+    """Whether a module is a recurrent layer of torch's own; `gateflow.LSTM` is an `nn.LSTM` too, but not torch's.
+
+    Example:
+        >>> from gateflow import LSTM
+        >>> is_torchs(nn.LSTM(3, 4)), is_torchs(LSTM(3, 4)), isinstance(LSTM(3, 4), nn.LSTM)
+        (True, False, True)
+    """
+    return isinstance(module, nn.RNNBase) and not isinstance(module, Stack)
+
+
 def _cells_of(module: nn.Module) -> Iterator[tuple[str, Cell]]:
     if isinstance(module, Stack):
         suffixes = [s for k in range(module.num_layers) for s in module.suffixes(k)]
         yield from zip((s.lstrip("_") for s in suffixes), module.cells, strict=True)
     elif isinstance(module, Cell):
         yield "", module
-    elif isinstance(module, nn.RNNBase):
+    elif is_torchs(module):
         yield from _torch_cells(module)
 
 

@@ -13,6 +13,8 @@ from torch.nn.utils.rnn import PackedSequence
 from gateflow import cells
 from gateflow.cells import Cell
 from gateflow.errors import ConfigError, ShapeError
+from gateflow.layers.attributes import fixed
+from gateflow.layers.leaf import as_leaf, is_traced
 from gateflow.layers.options import Options
 from gateflow.layers.sequences import Padded, from_packed, from_padded
 from gateflow.layers.stack import CellFactory, Stack, State
@@ -69,6 +71,8 @@ class Recurrent(Stack):
         (torch.Size([5, 3, 16]), 4, [16, 16])
     """
 
+    hidden_size: Any = fixed("hidden_size")
+
     def __init__(
         self,
         cell: str | CellFactory | Sequence[str | CellFactory],
@@ -84,13 +88,14 @@ class Recurrent(Stack):
     ):
         factories, sizes = _per_layer(cell, hidden_size, num_layers)
         super().__init__(factories, input_size, sizes, _options(options), device=device, dtype=dtype)
-        self.batch_first = batch_first
+        self.batch_first, self.hidden_size = batch_first, hidden_size
         self._state_sizes = [tuple(cell.state_sizes.values()) for cell in self._equations]
         if dense and self.bidirectional and self.options.merge is None:
             raise ConfigError("dense layers need one output, merge=None gives two; choose a merge")
         widths = [self.output_size, *dense]
         tower = [m for a, b in pairwise(widths) for m in (nn.Linear(a, b, device=device, dtype=dtype), nn.ReLU())]
-        self.dense, self.output_size = nn.Sequential(*tower), widths[-1]
+        self.dense = nn.Sequential(*tower)
+        vars(self)["output_size"] = widths[-1]  # fixed from here on
 
     def forward(
         self,
@@ -99,6 +104,8 @@ class Recurrent(Stack):
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Output, list[State]]:
         """Runs over whole sequences; see the class for shapes."""
+        if is_traced(x):
+            return as_leaf(self, x, state, lengths)
         sequences = self._opened(x, lengths)
         start = (
             self.initial_state(sequences.data) if state is None else self._checked_state(state, sequences.data.shape[1])

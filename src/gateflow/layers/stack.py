@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from gateflow.cells import Cell
 from gateflow.errors import ConfigError
+from gateflow.layers import saved
+from gateflow.layers.attributes import Attributes
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
 from gateflow.layers.options import MERGES, SKIPS, Options
 from gateflow.recurrence import Choice, Stream, choose, prepare, run_layer, streams_now
@@ -38,7 +40,7 @@ def layers_run_by(observer: Callable[..., Any]) -> Iterator[None]:
         _observer.reset(token)
 
 
-class Stack(nn.Module):
+class Stack(Attributes):
     """Layers of cells on top of each other, each with weights of its own. `Recurrent` and the drop-ins call it.
 
     The weights are registered here as `weight_ih_l0`, `weight_hh_l0_reverse` and so on. The cells, which hold no
@@ -53,20 +55,22 @@ class Stack(nn.Module):
         options: Options,
         **placement: Any,
     ):
-        super().__init__()
+        nn.Module.__init__(self)  # and not torch's layer's, of which a drop-in is one too
         self.input_size, self.num_layers, self.options = input_size, len(factories), options
-        self.bidirectional, self.num_directions = options.bidirectional, 1 + options.bidirectional
+        self.num_directions = 1 + options.bidirectional
         self._equations: list[Cell] = []
         self._names: list[list[str]] = []
         self._streams: list[Stream] = []
         skips, size = [], input_size
         for k, (factory, hidden_size) in enumerate(zip(factories, hidden_sizes, strict=True)):
             for suffix in self.suffixes(k):
-                self._adopt(factory(size, hidden_size, bias=options.bias, **placement), suffix)
+                self._adopt(_built(factory, size, hidden_size, bias=options.bias, **placement), suffix)
             given, size = size, self._merged_size(self._equations[-1], last=k == len(factories) - 1)
             skips += [SKIPS[options.skip](given, size, **placement)] if options.skip else []
-        self.output_size, self.skips = size, nn.ModuleList(skips)
-        self._refuse_what_cannot_work()
+        self.output_size = size
+        if options.skip:
+            self.skips = nn.ModuleList(skips)
+        self._check_options(options)
 
     @property
     def cells(self) -> list[Cell]:
@@ -155,12 +159,6 @@ class Stack(nn.Module):
         for cell in self._equations:
             cell.train(mode)
         return self
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """After a copy or from a pickle."""
-        super().__setstate__(state)
-        for cell in self._equations:
-            prepare(cell, zoneout=self._zones_out(cell))
 
     def run_step(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]]:
         """One time step of all layers, `x [B, I]`; where no gradient is wanted, with little but the kernels."""
@@ -260,19 +258,43 @@ class Stack(nn.Module):
     def _zones_out(self, cell: Cell) -> bool:
         return any(self._zoneout_rates(cell))
 
-    def _refuse_what_cannot_work(self) -> None:
-        if self.options.merge is None and self.options.skip and self.bidirectional:
-            raise ConfigError(
-                f"skip={self.options.skip!r} needs one output per layer, merge=None gives two; choose a merge"
-            )
+    def _check_options(self, options: Options) -> None:
+        if options.merge is None and options.skip and options.bidirectional:
+            raise ConfigError(f"skip={options.skip!r} needs one output per layer, merge=None gives two; choose a merge")
+        rates = options.zoneout
+        if not isinstance(rates, Sequence):
+            return
         for cell in self._equations:
-            if len(self._zoneout_rates(cell)) != len(cell.states):
+            if len(rates) != len(cell.states):
                 raise ConfigError(
-                    f"zoneout has {len(self._zoneout_rates(cell))} rates, the states of {type(cell).__name__} are "
-                    f"{cell.states}; give one rate, or one for each"
+                    f"zoneout has {len(rates)} rates, the states of {type(cell).__name__} are {cell.states}; give one "
+                    "rate, or one for each"
                 )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and copies: plain things and weights; see `saved`."""
+        return saved.plain_state(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The layer again, its cells prepared as when it was built."""
+        nn.Module.__setstate__(self, saved.with_cells(state))
+        self._streams = [Stream(cell) for cell in self._equations]
+        for cell in self._equations:
+            prepare(cell, zoneout=self._zones_out(cell))
 
     def reset_parameters(self) -> None:
         """Draws all weights of the cells anew, as at construction."""
         for cell in self.cells:
             cell.reset_parameters()
+
+
+def _built(factory: CellFactory, *sizes: int, dtype: Any = None, device: Any = None, **options: Any) -> Cell:
+    """A cell, whose step is tried with gradients even where `torch.inference_mode` has turned them off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        if dtype is None or not dtype.is_complex:
+            return factory(*sizes, dtype=dtype, device=device, **options)
+        cell = factory(*sizes, device="meta", **options)  # tried in real numbers
+        for name, weight in list(cell.named_parameters()):
+            setattr(cell, name, nn.Parameter(torch.empty(weight.shape, dtype=dtype, device=device)))
+        cell.reset_parameters()
+        return cell

@@ -127,6 +127,11 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     ctx.call = (step, reverse, rounded)
     ctx.counts = [len(weights), len(states), len(holds), offsets is not None, memory == _FAST]
     kept = [*output[: len(states)], *output[2 * len(states) :]]
+    ctx.witness = None
+    if not _traced():
+        # The user may change the output in place. Then what was saved is no longer what was computed, and is computed
+        # again: a second way there where that happens, and no copy where it does not.
+        ctx.witness, kept[0] = _witness(output[0]), output[0].data
     tensors = [x, *weights, *states, *holds, *([] if offsets is None else [offsets]), *kept]
     ctx.kinds = [(t.shape, t.dtype) for t in tensors]
     ctx.save_for_backward(*tensors)
@@ -157,6 +162,8 @@ def _gradients(
     offsets = next(rest) if ragged else None
     histories = [next(rest) for _ in states]
     saved = next(rest) if kept else None
+    if ctx.witness is not None and ctx.witness[0]._version != ctx.witness[1]:
+        histories, _, saved = _sequences(step, x, weights, states, holds, offsets, reverse, rounded).forward(keep=kept)
     d_output, d_finals = gradients[0], list(gradients[n_states : 2 * n_states])
     inputs = (step, x, weights, states, holds, offsets, reverse, rounded)
     if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _batched(gradients)):
@@ -206,12 +213,28 @@ class _Eager(torch.autograd.Function):
 
 def recurrence(step: Step | str, *inputs: Any) -> Sequence[Tensor]:
     """Runs a step over sequences with its derivative; arguments and results as those of `recurrence_operator`."""
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or _modes():  # fake tensors, tracers
-        return recurrence_operator(step if isinstance(step, str) else step.name, *inputs)
+    if torch.is_autocast_enabled("cpu") or _traced():
+        # `draft_export` takes an optional tensor that is none for one that was changed, so here none is an empty one.
+        *before, offsets, reverse, rounded, memory = inputs
+        offsets = before[0].new_empty(0, dtype=torch.int64) if offsets is None else offsets
+        name = step if isinstance(step, str) else step.name
+        return recurrence_operator(name, *before, offsets, reverse, rounded, memory)
     x, weights, states, holds, *settings = inputs
     if settings[-1] == "nothing":
         return _run(step, *inputs)
     return _Eager.apply((step, *settings), (len(weights), len(states)), x, *weights, *states, *holds)
+
+
+def _witness(output: Tensor) -> tuple[Tensor, int]:
+    """An empty tensor that counts the changes of `output` with it, holding none of its memory, and the count so far."""
+    witness = output.detach()
+    witness.data = output.new_empty(0)
+    return witness, witness._version
+
+
+def _traced() -> bool:
+    """Whether this runs for its graph: under `torch.compile`, on fake tensors, in a tracer."""
+    return torch.compiler.is_compiling() or _modes() > 0
 
 
 def _batched(gradients: Sequence[Tensor | None]) -> bool:
@@ -282,6 +305,7 @@ def _sequences(
 ) -> Sequences:
     step = step_named(step) if isinstance(step, str) else step
     named = dict(zip(step.cell.weights, weights, strict=True))
+    offsets = offsets if offsets is not None and len(offsets) else None
     return Sequences(step, x, named, states, holds, offsets, reverse, rounded)
 
 

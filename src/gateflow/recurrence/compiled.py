@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.overrides import has_torch_function
 
 from gateflow.cells import Cell
 from gateflow.compiler import Step, is_name, is_shipped, look_at, look_of
@@ -29,6 +30,10 @@ def step_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dt
     """The captured step that runs a cell, or why the compiled loops cannot."""
     if device.type != "cpu":
         return None, f"kernels are built for CPUs, the input is on {device}"
+    if not torch.compiler.is_compiling() and has_torch_function(tuple(cell._parameters.values())):
+        return None, "the weights are of a class that wants to see every operation of torch"
+    if torch._C._get_tracing_state() is not None:
+        return None, "torch.jit.trace is at work, whose graphs hold torch's own operations"
     if dtype not in DTYPES:
         found = str(dtype).removeprefix("torch.")
         return None, f"kernels compute in float32, float64 and bfloat16, the input is {found}"

@@ -83,8 +83,10 @@ def _kernel_call(
     assert kernel is not None
     weights = [w for cell in cells for name in _WEIGHTS if (w := getattr(cell, name, None)) is not None]
     hx = tuple(start) if kernel is torch.lstm else start[0]
-    # `train` is whether gradients are wanted: cuDNN would otherwise refuse a backward pass in eval mode.
-    options = (cells[0].bias, 1, 0.0, torch.is_grad_enabled(), len(cells) == 2, *batch_first)
+    # `train` is whether gradients are wanted: cuDNN would otherwise refuse a backward pass in eval mode. A traced graph
+    # holds it as a constant, and is compared with one that was traced without gradients.
+    train = torch.is_grad_enabled() or torch._C._get_tracing_state() is not None
+    options = (cells[0].bias, 1, 0.0, train, len(cells) == 2, *batch_first)
     with _without_hints() if data[0].is_cuda or hasattr(cells[0], "weight_hr") else contextlib.nullcontext():
         return kernel(*data, hx, weights, *options)
 
