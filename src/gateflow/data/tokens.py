@@ -16,7 +16,7 @@ from gateflow.data.tokenizer import build_tokenizer, end_of_line, splits_into_wo
 
 __all__ = ["IGNORED", "TokenCounts", "TokenStream", "build_tokenizer", "encode_file"]
 
-_PIECES_AT_ONCE, _CHARACTERS_AT_ONCE = 4096, 1 << 18
+_PIECES_AT_ONCE, _CHARACTERS_AT_ONCE = 4096, 1 << 17
 
 
 class TokenCounts(NamedTuple):
@@ -63,11 +63,12 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
         for batch in _batches(pieces):
             texts = [piece.text for piece in batch]
             encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            ids = list[int]()
             for piece, encoding in zip(batch, encodings, strict=True):
-                ids = [*encoding.ids, end] if piece.border is Border.LINE else encoding.ids
-                file.write(np.asarray(ids, dtype).tobytes())
-                tokens += len(ids)
+                ids += [*encoding.ids, end] if piece.border is Border.LINE else encoding.ids
                 words.add(piece)
+            file.write(np.asarray(ids, dtype).tobytes())
+            tokens += len(ids)
         file.seek(0)
         _write_header(file, dtype, tokens)
     return TokenCounts(tokens, words.count)

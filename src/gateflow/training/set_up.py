@@ -13,6 +13,7 @@ from gateflow.data.source import STDIN
 from gateflow.data.stream import TokenStream
 from gateflow.data.text import readable_again
 from gateflow.data.tokenizer import build_tokenizer
+from gateflow.data.tokenizer_file import tokenizer_text
 from gateflow.data.tokens import encode_file
 from gateflow.errors import ConfigError, DataError
 from gateflow.training.checkpoint import Checkpoint, Progress
@@ -55,7 +56,7 @@ def write_tokens(run: Run, data: DataConfig, columns: int) -> None:
     with _texts(data, tokens) as texts:
         tokenizer = build_tokenizer(data.tokenizer, texts[0], data.vocab_size)
         with appearing_whole(run.tokenizer_file) as draft:
-            draft.write_text(tokenizer.to_str(), encoding="utf-8")  # its own `save` raises a bare Exception
+            draft.write_text(tokenizer_text(tokenizer), encoding="utf-8")  # its own `save` raises a bare Exception
         for part, text in zip(("train", "valid"), texts, strict=True):
             count = encode_file(tokenizer, text, run.tokens_file(part)).tokens
             if count <= columns:
