@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gateflow.tasks.language_model import perplexity
-from gateflow.training.budget import TRIAL, Budget, Result
+from gateflow.training.budget import Budget, Result, steady
 from gateflow.training.config import RunConfig
 from gateflow.training.diagnosis import horizon, looking_back, stretches
 from gateflow.training.language_model import LanguageModelTask, build_model
@@ -63,9 +63,14 @@ class Comparison:
         )
 
     def seconds_of_one_update(self, cell: str, tokens: Run, folder: Path) -> float:
-        """Measured on a few; validation is not counted."""
-        _, outcome = self.train(cell, 0, TRIAL, tokens, folder / f"{cell}-trial", listeners=())
-        return outcome.seconds / TRIAL
+        """Measured on a few; neither validation nor the build of kernels is counted."""
+
+        def measured(updates: int) -> float:
+            place = folder / f"{cell}-trial-{updates}"
+            _, outcome = self.train(cell, 0, updates, tokens, place, listeners=())
+            return outcome.seconds / max(1, outcome.step)
+
+        return steady(measured)
 
     def train(
         self, cell: str, seed: int, updates: int, tokens: Run, path: Path, **more: Any
