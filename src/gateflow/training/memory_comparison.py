@@ -23,7 +23,9 @@ CHECK_EVERY = 100
 
 @dataclass
 class MemoryComparison:
-    """Cells trained on fresh sequences of `task`, all else equal; `on_update` is told the updates done and in all.
+    """Cells trained on fresh sequences of `task`, all else equal.
+
+    `on_update` is told the updates done and in all; `seed` is the first of `seeds`.
 
     Example:
         >>> comparison = MemoryComparison(Adding(10), Budget(updates=4), hidden_size=5)
@@ -39,6 +41,7 @@ class MemoryComparison:
     lr: float = 1e-3
     clip: float = 1.0
     on_update: Callable[[int, int], None] = lambda done, total: None
+    seed: int = 0
 
     def results(self, cells: Sequence[str]) -> Iterator[Result]:
         """One result per cell, as soon as it is done."""
@@ -50,12 +53,16 @@ class MemoryComparison:
     def result(self, cell: str, parameters: int) -> Result:
         """Train one cell with every seed."""
         updates = self.budget.in_updates(lambda: self.seconds_of_one_update(cell))
-        trained = [self.train(cell, seed, updates) for seed in range(self.seeds)]
+        trained = [self.train(cell, seed, updates) for seed in self.all_seeds()]
         steps = [len(outcome.losses) * self.task.steps * self.batch_size for outcome, _ in trained]
         speed = 1e6 * fmean(outcome.seconds / n for (outcome, _), n in zip(trained, steps, strict=True))
         failures = [outcome.failure for outcome, _ in trained]
         horizons = [self.horizon(outcome) for outcome, _ in trained]
         return Result(cell, parameters, updates, speed, failures, horizons, self.task.steps - 1)
+
+    def all_seeds(self) -> range:
+        """As many as there are trainings, from the first on."""
+        return range(self.seed, self.seed + self.seeds)
 
     def seconds_of_one_update(self, cell: str, **more: Any) -> float:
         """With its share of a check, of which the trial has one and a training one in so many updates."""

@@ -135,7 +135,7 @@ def study(
         train = partial(comparison.train, candidate.cell, **options)
         measured = partial(comparison.seconds_of_one_update, candidate.cell, **options)
         updates = comparison.budget.in_updates(measured)
-        for seed in range(comparison.seeds):
+        for seed in comparison.all_seeds():
             on_training(candidate, seed)
             untrained, _ = train(seed, 0)
             before = init_report(untrained.model, comparison.task, comparison.batch_size)
