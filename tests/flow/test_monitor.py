@@ -116,6 +116,48 @@ def test_it_keeps_to_its_budget_whatever_a_measurement_costs(cost, every):
     assert len(monitor.history) >= min(steps // every, 0.02 * steps / cost - 1) * 0.4
 
 
+def test_the_build_of_kernels_is_on_nobodys_account():
+    """The first measurement and the first step take a thousand times as long as any other."""
+    clock, model = Clock(), nn.GRU(INPUTS, H)
+    monitor = Monitor(model, every=10, clock=clock)
+    monitor._inputs, costs = {}, iter([1000.0])
+
+    def measure(value, batch):
+        clock.now += next(costs, 1.0)
+        monitor.history.append({"step": monitor.steps})
+
+    monitor._measure = measure
+    clock.now += 1000.0
+    for _ in range(2_000):
+        clock.now += 1
+        monitor.step(1.0)
+    assert len(monitor.history) > 0.9 * 0.02 * 2_000
+    assert monitor.history[-1]["share"] < 0.021
+    assert [record["step"] for record in monitor.history[:2]] == [1, 100]  # two seconds of a hundred
+
+
+@pytest.mark.parametrize("loss", [None, lambda model, batch: model(batch)[0].square().sum()])
+def test_warmed_up_by_hand_it_measures_once_and_takes_down_the_same(loss, monkeypatch):
+    def watched(by_hand):
+        torch.manual_seed(0)
+        model, x = nn.GRU(INPUTS, H), torch.randn(T, B, INPUTS)
+        monitor = Monitor(model, every=1, budget=1.0, loss=loss)
+        model(x)
+        if by_hand:
+            monitor.warm_up(x if loss else None)
+        asked.clear()
+        model(x)[0].square().sum().backward()
+        monitor.step(1.0, x if loss else None)
+        return monitor.history[0]["horizon"], len(asked), monitor.curves.heatmap("l0").shape
+
+    asked, reach = [], flow.monitor.reach
+    monkeypatch.setattr(flow.monitor, "reach", lambda *a, **k: asked.append(1) or reach(*a, **k))
+    (by_hand, once, curves), (by_itself, twice, others) = watched(True), watched(False)
+    assert by_hand == by_itself
+    assert (once, twice) == (1, 2)
+    assert curves == others
+
+
 class Counted(TorchDispatchMode):
     """Multiplications and additions of matrix products."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateflow.cli.output import AsJson, print_json, print_table
+from gateflow.cli.visible import VisibleConsole
 
 if TYPE_CHECKING:
     from gateflow.data.pairs import Pair
@@ -36,7 +37,6 @@ def agreement(
 
     Pairs with words that the run has never seen are not judged, and counted apart.
     """
-    from rich.console import Console
     from rich.progress import track
 
     from gateflow.tasks.pairs import judge
@@ -46,7 +46,7 @@ def agreement(
     opened = Run.open(run)
     pairs = _drawn(_pairs(data, seed), most, seed)
     judged = judge(load_model(opened), load_tokenizer(opened), pairs)
-    err = Console(stderr=True)
+    err = VisibleConsole(stderr=True)
     rows = _count(track(judged, "judging", total=len(pairs), console=err, transient=True, disable=not err.is_terminal))
     if json:
         print_json([dict(zip(("construct", "judged", "right", "unknown"), row, strict=True)) for row in rows])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gateflow.cli.agreement import agreement
 from gateflow.cli.bench import bench
@@ -16,18 +19,47 @@ from gateflow.cli.doctor import doctor
 from gateflow.cli.evaluate import evaluate
 from gateflow.cli.explain import explain
 from gateflow.cli.generate import generate
+from gateflow.cli.output import write
 from gateflow.cli.quickstart import quickstart
 from gateflow.cli.remedies import remedies
 from gateflow.cli.resume import resume
 from gateflow.cli.train_lm import train_lm
+from gateflow.cli.visible import visible
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+
+class Verbs(TyperGroup):
+    """Typer's complaints about the command line repeat words of it, names of files among them."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """As typer does."""
+        with _visible_complaints():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer does."""
+        with _visible_complaints():
+            return super().invoke(ctx)
+
+
+_UsageError: Any = typer.BadParameter.__mro__[1]  # typer has a click of its own, or uses that which is installed
+
+
+@contextmanager
+def _visible_complaints() -> Iterator[None]:
+    try:
+        yield
+    except _UsageError as error:
+        error.message = visible(error.message)
+        raise
+
+
+app = typer.Typer(cls=Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 train = typer.Typer(no_args_is_help=True, help="Train a model on your data.")
 
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"gateflow {version('gateflow')}")
+        write(f"gateflow {version('gateflow')}")
         raise typer.Exit
 
 

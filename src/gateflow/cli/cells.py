@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateflow.cli.output import AsJson, print_json, print_table
+from gateflow.cli.output import AsJson, print_json, print_table, write
 
 if TYPE_CHECKING:
     from gateflow.cells import Cell
@@ -53,8 +53,8 @@ def _facts(name: str, cell: type[Cell]) -> dict[str, Any]:
 
 def _print_one(fact: dict[str, Any]) -> None:
     states, gates = ", ".join(fact["states"]), ", ".join(fact["gates"])
-    typer.echo(f"{fact['name']}: states {states}; gates {gates}; {fact['parameters']:,} parameters at {SIZE} units\n")
-    typer.echo(f"{fact['equation']}\n\n{fact['source']}\n\n{fact['citation']}")
+    write(f"{fact['name']}: states {states}; gates {gates}; {fact['parameters']:,} parameters at {SIZE} units\n")
+    write(f"{fact['equation']}\n\n{fact['source']}\n\n{fact['citation']}")
 
 
 def _row(fact: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateflow.cli.output import AsJson, print_json, print_table
-from gateflow.cli.settings import Settings, with_settings
+from gateflow.cli.settings import Settings, refuse_idle, with_settings
 from gateflow.errors import ConfigError
 from gateflow.training.complaints import flag
 
@@ -15,16 +15,22 @@ if TYPE_CHECKING:
     from gateflow.training.budget import Budget, Result
     from gateflow.training.memory_comparison import MemoryComparison
 
-FOR_MEMORY = ("hidden_size", "batch_size", "lr", "clip")
+LENGTH = 100
+NOT_HERE = frozenset({"cell", "max_updates", "bidirectional", "checkpoint_every", "monitor", "tensorboard"})
+"""Settings of a run that a comparison has in another form (--cells, --updates) or not at all."""
+WORDS = {"epochs": "Most passes over the text; without end if left out.", "seed": "The first seed. Default: 0."}
+FOR_MEMORY = ("hidden_size", "batch_size", "lr", "clip", "seed")
 """Settings that a task of long memory has; the others belong to a language model."""
 
 
-@with_settings
+@with_settings(without=NOT_HERE, words=WORDS)
 def compare(
     settings: Settings,
     cells: Annotated[str, typer.Option(help="Names, separated by commas.")] = "elman,gru,full_gru,lstm",
     task: Annotated[str, typer.Option(metavar="lm|adding|copy|order", help="A text, or a task of memory.")] = "lm",
-    length: Annotated[int, typer.Option(min=1, help="Time steps of a task of memory.")] = 100,
+    length: Annotated[
+        int | None, typer.Option(min=1, help=f"Time steps of a task of memory. [{LENGTH}]", show_default=False)
+    ] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="Budget: updates per cell and seed.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.0, help="Budget: minutes per cell and seed.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings per cell.")] = 1,
@@ -42,14 +48,21 @@ def compare(
     from gateflow.training.comparison import Comparison
 
     prepare_process()
-    budget, measure = Budget(updates, minutes), "validation perplexity"
+    names, budget, measure = (
+        [name.strip() for name in cells.split(",")],
+        Budget(updates, minutes),
+        "validation perplexity",
+    )
+    if task == "lm" and length is not None:
+        raise ConfigError(f"--length {length} belongs to a task of memory, such as --task adding.")
     with TrainingDisplay(lines=False) as display:
         if task == "lm":
             comparison = Comparison(settings, budget, seeds, [display])
+            refuse_idle(settings, comparison.configure(names[0]))
         else:
-            comparison = _memory(task, length, budget, seeds, settings)
+            comparison = _memory(task, length or LENGTH, budget, seeds, settings)
             comparison.on_update, measure = display.move, comparison.task.metric
-        results = list(comparison.results([name.strip() for name in cells.split(",")]))
+        results = list(comparison.results(names))
     if json:
         print_json([{**result._asdict(), "measure": measure} for result in results])
     else:

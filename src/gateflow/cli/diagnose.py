@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateflow.cli.output import AsJson, print_json, say
+from gateflow.cli.output import AsJson, print_json, say, write
+from gateflow.cli.visible import VisibleConsole
 from gateflow.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,13 +38,11 @@ def diagnose(
     argument of its name; a loss gets them all as a dictionary. Without a loss the outputs are taken in random
     directions.
     """
-    from rich.console import Console
-
     if (run is None) == (model is None):
         raise ConfigError("name either the folder of a run or --model PACKAGE.MODULE:FACTORY.")
     if out is not None:
         check_free(out, force)
-    with Console(stderr=True).status("measuring, also under other initial weights"):
+    with VisibleConsole(stderr=True).status("measuring, also under other initial weights"):
         report = _of_run(run, data, needed_lag) if run is not None else _of_model(model or "", data, needed_lag)
     if out is not None:
         report.save(out)
@@ -66,13 +65,11 @@ def check_free(path: Path, force: bool) -> None:
 
 def show(report: Report) -> None:
     """Findings and tables with sparklines, on stdout."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    console = VisibleConsole()
     if console.is_terminal:
         console.print(report)
     else:
-        typer.echo(str(report))
+        write(str(report))
 
 
 def _of_run(run: Path, text: Path | None, needed_lag: int | None) -> Report:

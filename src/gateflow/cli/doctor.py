@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from gateflow.cli.failures import FAILED
-from gateflow.cli.output import AsJson, print_json
+from gateflow.cli.output import AsJson, print_json, write
 
 
 def doctor(json: AsJson = False) -> None:
@@ -25,8 +25,9 @@ def doctor(json: AsJson = False) -> None:
     else:
         width = max(len(finding.what) for finding in found)
         for finding in found:
-            typer.echo(f"{finding.what:<{width}}  {finding.found}")
+            write(f"{finding.what:<{width}}  {finding.found}")
             if finding.remedy:
-                typer.secho(f"{'':<{width}}  {'broken' if finding.broken else 'note'}: {finding.remedy}", fg="yellow")
+                label = "broken" if finding.broken else "note"
+                write(f"{'':<{width}}  {label}: {finding.remedy}", colour="yellow")
     if any(finding.broken for finding in found):
         raise typer.Exit(FAILED)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateflow.cli.output import AsJson, print_json
+from gateflow.cli.output import AsJson, print_json, write
 
 
 def evaluate(
@@ -29,5 +29,5 @@ def evaluate(
     if json:
         print_json(figures._asdict())
         return
-    typer.echo(f"perplexity per token  {figures.perplexity:,.2f}   ({figures.tokens:,} tokens)")
-    typer.echo(f"perplexity per word   {figures.word_perplexity:,.2f}   ({figures.words:,} words)")
+    write(f"perplexity per token  {figures.perplexity:,.2f}   ({figures.tokens:,} tokens)")
+    write(f"perplexity per word   {figures.word_perplexity:,.2f}   ({figures.words:,} words)")

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from gateflow.cli.output import AsJson, print_json
+from gateflow.cli.output import AsJson, print_json, write
+from gateflow.cli.visible import VisibleConsole
 
 if TYPE_CHECKING:
     from gateflow.cells import Cell
@@ -50,7 +50,7 @@ def explain(
     programs = _compiled(equations)
     if stage is None:
         facts = {"cell": cell, **_facts(equations, programs)}
-        print_json(facts) if json else typer.echo(_story(facts))
+        print_json(facts) if json else write(_story(facts))
     elif json:
         print_json({"cell": cell, "stage": stage, "text": _text(stage, programs)})
     else:
@@ -81,13 +81,13 @@ def _text(stage: Stage, programs: Programs) -> str:
 
 def _print_text(text: str, language: str) -> None:
     """In colour on a terminal, and as it is into a file or pipe."""
-    console = Console()
+    console = VisibleConsole()
     if console.is_terminal:
         from rich.syntax import Syntax
 
         console.print(Syntax(text, language, theme="ansi_dark", background_color="default", word_wrap=True))
     else:
-        typer.echo(text)
+        write(text)
 
 
 def _facts(equations: Cell, programs: Programs) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-
+from gateflow.cli.output import say
 from gateflow.errors import CellError, ConfigError, GateflowError, UnknownCellError
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -32,7 +32,7 @@ class TwoLines:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is None or isinstance(error, SystemExit) or self.debug:
             return
-        Console(stderr=True).print(message(error), style="red", soft_wrap=True, markup=False, highlight=False)
+        say(message(error), style="red")
         raise SystemExit(exit_code(error)) from None
 
 
@@ -59,4 +59,9 @@ def message(error: BaseException) -> str:
 
 def dim_note(text: Warning | str, *_: object, **__: object) -> None:
     """A warning as one dim line, in place of Python's two with a source line."""
-    Console(stderr=True).print(f"note: {text}", style="dim", soft_wrap=True, markup=False, highlight=False)
+    say(f"note: {text}", style="dim")
+
+
+def visible_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What --debug ends in: Python's traceback, in which a message may hold text of others."""
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip())

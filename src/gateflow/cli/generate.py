@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateflow.cli.output import AsJson, print_json
+from gateflow.cli.output import AsJson, print_json, write_text
 
 
 def generate(
@@ -34,10 +34,10 @@ def generate(
     if json:
         print_json({"prompt": text, "text": "".join(pieces), "length": length, **options})
         return
-    typer.echo(text, nl=False)
+    write_text(text)
     for piece in pieces:
-        typer.echo(piece, nl=False)
-    typer.echo()
+        write_text(piece)
+    write_text("", end="\n")
 
 
 def _piped() -> str:

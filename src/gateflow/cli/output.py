@@ -1,32 +1,37 @@
-"""Results go to stdout, as text or as one JSON object; everything else goes to stderr."""
+"""Results go to stdout, as text or as one JSON object; everything else goes to stderr.
+
+No other file of this package prints: what is printed here cannot steer the terminal (see `visible`).
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from gateflow.cli.visible import VisibleConsole, in_json, visible
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 def print_json(result: Any) -> None:
     """One JSON document on stdout; what is not finite becomes null, since JSON knows no NaN."""
-    typer.echo(json.dumps(_finite(result), ensure_ascii=False))
+    typer.echo(in_json(json.dumps(_finite(result), ensure_ascii=False)))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
     """A table on stdout; numbers stand to the right."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if all(_is_number(row[i]) for row in rows) else "left")
+        table.add_column(visible(column), justify="right" if all(_is_number(row[i]) for row in rows) else "left")
     for row in rows:
-        table.add_row(*row)
-    console = Console(highlight=False, markup=False)
+        table.add_row(*map(visible, row))
+    console = VisibleConsole()
     if not console.is_terminal:
         console.width = 1000  # a file has no edge at which to wrap
     if title:
@@ -34,9 +39,24 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     console.print(table)
 
 
+def write(text: str = "", *, colour: str | None = None) -> None:
+    """A line of the result on stdout."""
+    typer.secho(visible(text), fg=colour)
+
+
+def write_text(text: str, *, end: str = "") -> None:
+    """Text that a model made, or goes on from, on stdout: visible on a terminal, exact in a file or pipe.
+
+    What goes into a file is data, of which a program may count each byte; a table or a message is for people wherever
+    it goes, and is always visible.
+    """
+    sys.stdout.write((visible(text) if sys.stdout.isatty() else text) + end)
+    sys.stdout.flush()
+
+
 def say(text: str, *, style: str | None = None) -> None:
     """A remark on stderr."""
-    Console(stderr=True).print(text, style=style, soft_wrap=True, markup=False, highlight=False)
+    VisibleConsole(stderr=True).print(text, style=style, soft_wrap=True)
 
 
 def _is_number(text: str) -> bool:

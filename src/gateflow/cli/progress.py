@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gateflow.cli.visible import VisibleConsole
 
 if TYPE_CHECKING:
     from gateflow.training.checkpoint import Progress as TrainingProgress
@@ -17,9 +18,9 @@ class TrainingDisplay:
 
     def __init__(self, *, enabled: bool = True, lines: bool = True) -> None:
         self.lines = lines
-        self.console = Console(stderr=True, highlight=False, quiet=not enabled)
+        self.console = VisibleConsole(stderr=True, quiet=not enabled)
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

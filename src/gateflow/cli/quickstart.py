@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateflow.cli.diagnose import check_free
-from gateflow.cli.output import AsJson, print_json, print_table, say
+from gateflow.cli.output import AsJson, print_json, print_table, say, write
+from gateflow.cli.visible import VisibleConsole
 
 if TYPE_CHECKING:
     from gateflow.tasks.contest import Entry, Result
@@ -54,14 +55,13 @@ def quickstart(
 
 
 def _run(entries: list[Entry], workers: int, quiet: bool) -> list[Result]:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from gateflow.tasks.contest import compete
 
     total = sum(entry.budget.updates for entry in entries)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
-    console = Console(stderr=True, quiet=quiet)
+    console = VisibleConsole(stderr=True, quiet=quiet)
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(f"{len(entries)} trainings of {entries[0].budget.updates} updates", total=total)
         slowest_first = sorted(entries, key=lambda entry: (entry.diet, "gru" in entry.cell), reverse=True)
@@ -81,7 +81,7 @@ def _report(names: list[str], results: list[Result], seed: int) -> None:
     from gateflow.tasks.agreement import DIETS
 
     example = draw(Random(seed), distance=15, attractors=2)
-    typer.echo(f"{example.grammatical}\n{'not:':>{len(' '.join(example.prefix))}} {example.wrong_verb}\n")
+    write(f"{example.grammatical}\n{'not:':>{len(' '.join(example.prefix))}} {example.wrong_verb}\n")
     for diet, buckets in DIETS.items():
         found = by_contender(names, [result for result in results if result.diet == diet])
         rows = [
@@ -90,7 +90,7 @@ def _report(names: list[str], results: list[Result], seed: int) -> None:
         ]
         title = f"Trained on distances of {buckets[0][0]} to {buckets[-1][-1]} words: accuracy, reach before training"
         print_table(["distance", *(c.label for c in found)], rows, title=title)
-        typer.echo()
-    typer.echo("Reach: the part of the verb's gradient that arrives at the subject. Guessing is right in 50 %.")
+        write()
+    write("Reach: the part of the verb's gradient that arrives at the subject. Guessing is right in 50 %.")
     for line in verdict(names, results):
-        typer.echo(f"- {line}")
+        write(f"- {line}")

@@ -92,7 +92,7 @@ def _run(
         try:
             for training in study(comparison, candidates, begin):
                 done.append(training)
-                display.console.print(in_words(training), soft_wrap=True, markup=False, style="dim")
+                display.console.print(in_words(training), soft_wrap=True, style="dim")
         except (KeyboardInterrupt, GateflowError) as ended:
             return done, ended
     return done, None

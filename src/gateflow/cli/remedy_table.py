@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from gateflow.cli.output import print_table
+from gateflow.cli.output import print_table, write
 from gateflow.training.remedy_study import probed_lag
 from gateflow.training.remedy_summary import foretold, rows
 
@@ -31,7 +29,7 @@ def print_study(task: MemoryTask, trainings: Sequence[Training], gradients: bool
         title += "share of the terms of Equation (1) from 40 % of the steps or farther, and of a tanh beyond ±0.95."
     print_table(columns, [_row(row, gradients) for row in rows(trainings)], title=title)
     for line in foretold(trainings, lag):
-        typer.echo(line)
+        write(line)
 
 
 def as_document(task: MemoryTask, trainings: Sequence[Training]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from gateflow.cli.output import AsJson
-from gateflow.cli.settings import Settings, with_settings
+from gateflow.cli.settings import Settings, refuse_idle, with_settings
 
 
-@with_settings
+@with_settings()
 def train_lm(
     out: Annotated[Path, typer.Option(help="Folder of the run; must not exist yet.")],
     settings: Settings,
@@ -29,6 +29,7 @@ def train_lm(
     from gateflow.training.config import RunConfig
 
     wanted = RunConfig.build(settings, config)
+    refuse_idle(settings, wanted)
 
     from gateflow.cli.training import set_up_and_train
 

@@ -1,32 +1,91 @@
-"""Lines of text from a file, plain or gzip, with an answer for every file that is not text."""
+"""Text from a file in pieces of bounded length, however long its lines, with an answer for all that is not text."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
+import codecs
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
+from gateflow.data.source import STDIN, chunks, require, spoken
 from gateflow.errors import DataError
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+__all__ = ["LONGEST", "Border", "Piece", "read_lines", "read_pieces", "readable_again"]
+
+LONGEST = 1 << 16
+"""Characters of a piece, at most."""
+LONGEST_LINE = 1 << 24
+"""Characters of a line, at most, where lines are asked for as a whole."""
+
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_lines(path: str | Path) -> Iterator[str]:
-    r"""Yield the lines of a UTF-8 text file one by one, without their line ends.
+class Border(Enum):
+    """What lies behind a piece, the best first: a piece ends at the best that its last characters offer."""
 
-    The file is read as a stream, so its size is not bounded by memory, only its longest line is. Gzip is recognised by
-    its first two bytes, whatever the file is called. A byte order mark is dropped and ``\r\n`` counts as ``\n``.
+    LINE = "the end of the line"
+    SPACE = "white space, and no white space before it"
+    SYMBOL = "after a letter or digit, something that is neither, nor white space: another token begins for certain"
+    NOTHING = "more of the same: there was no border in the whole piece"
+
+
+class Piece(NamedTuple):
+    """A stretch of a line, and what lies behind it."""
+
+    text: str
+    border: Border
+
+
+# White space as Python and the tokenizers' regular expressions both understand it; \x1c to \x1f they do not agree on.
+_PLACES = {
+    Border.SPACE: re.compile(r"(?<=\S)(?=[^\S\x1c-\x1f])"),
+    Border.SYMBOL: re.compile(r"(?<=[^\W_])(?=[^\w\s]|_)"),
+}
+_LOOKED_AT = (256, 4096, LONGEST)
+
+
+def read_pieces(path: str | Path) -> Iterator[Piece]:
+    r"""Yield a UTF-8 text in pieces of at most 65,536 characters, so that memory depends on no line's length.
+
+    A line that is short enough is one piece. A longer one is cut, as near to that length as may be, before white space;
+    else where a letter or digit meets a symbol; else at that length. Words and the pre-tokens of byte-level BPE lie
+    within one piece unless they are longer than a piece themselves. Where it is cut depends on the text alone, not on
+    how it is stored. Gzip is recognised by its first two bytes, whatever the file is called. A byte order mark is
+    dropped and ``\r\n`` counts as ``\n``.
 
     Args:
-        path: The file. Whether it is there and can be read is checked at once, its content as the lines are taken.
+        path: A file or named pipe, or ``-`` for what is piped in. Whether it can be read is checked at once, its
+            content as the pieces are taken.
 
     Raises:
-        DataError: The file is missing, a folder, empty, nothing but white space, binary, not UTF-8, or gzip data that
-            is cut short or damaged. The message names the place and the remedy.
+        DataError: The file is missing, a folder, a device, empty, nothing but white space, binary, not UTF-8, or gzip
+            data that is cut short, damaged, or expands beyond all text. The message names the place and the remedy.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "two.txt")
+        ...     _ = file.write_text("x" * 65_530 + " y z one\n", encoding="utf-8")
+        ...     [(len(piece.text), piece.border.name) for piece in read_pieces(file)]
+        [(65534, 'SPACE'), (4, 'LINE')]
+    """
+    path = Path(path)
+    require(path)
+    return _cut(_decoded(path))
+
+
+def read_lines(path: str | Path) -> Iterator[str]:
+    r"""Yield the lines of a UTF-8 text one by one, without their line ends.
+
+    Args:
+        path: As for :func:`read_pieces`.
+
+    Raises:
+        DataError: As :func:`read_pieces`; or a line is longer than 16,777,216 characters.
 
     Example:
         >>> import tempfile
@@ -36,64 +95,114 @@ def read_lines(path: str | Path) -> Iterator[str]:
         ...     list(read_lines(file))
         ['고양이가 잔다', 'the cat sleeps']
     """
-    path = Path(path)
-    _open(path).close()
-    return _decode(path)
+    return _joined(read_pieces(path), Path(path))
 
 
-def _open(path: Path) -> BinaryIO:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder, and one text file was asked for: name the file inside it.")
-    try:
-        return path.open("rb")
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist. Give the path of a UTF-8 text file, plain or gzip.") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be opened: {error.strerror}.") from error
+@contextmanager
+def readable_again(path: Path, folder: Path) -> Iterator[Path]:
+    """The path for the time of the block, or that of a copy inside `folder` if the text can be read only once.
+
+    Example:
+        >>> with readable_again(Path("text.txt"), Path()) as path:
+        ...     path.name
+        'text.txt'
+    """
+    require(path)
+    if path != STDIN and path.is_file():
+        yield path
+        return
+    with TemporaryDirectory(dir=folder) as name:
+        copy = Path(name, spoken(path).rpartition("/")[2])
+        with copy.open("w", encoding="utf-8", newline="\n") as file:
+            for piece in read_pieces(path):
+                file.write(piece.text + "\n" * (piece.border is Border.LINE))
+        yield copy
 
 
-def _decode(path: Path) -> Iterator[str]:
-    offset, blank = 0, True
-    for number, raw in enumerate(_raw_lines(path), start=1):
-        line = _decode_line(raw, path, number, offset)
+def _joined(pieces: Iterator[Piece], path: Path) -> Iterator[str]:
+    held, length, number = list[str](), 0, 1
+    for piece in pieces:
+        held.append(piece.text)
+        length += len(piece.text)
+        if length > LONGEST_LINE:
+            raise DataError(f"{spoken(path)}, line {number}: longer than {LONGEST_LINE:,} characters. Break it up.")
+        if piece.border is Border.LINE:
+            yield "".join(held)
+            held, length, number = [], 0, number + 1
+
+
+def _cut(texts: Iterator[str]) -> Iterator[Piece]:
+    rest = ""
+    for text in texts:
+        *lines, rest = (rest + text).split("\n")
+        for line in lines:
+            while len(line) > LONGEST:
+                piece, line = _first_piece(line)
+                yield piece
+            yield Piece(line.removesuffix("\r"), Border.LINE)
+        while len(rest) > LONGEST:
+            piece, rest = _first_piece(rest)
+            yield piece
+    if rest:
+        yield Piece(rest.removesuffix("\r"), Border.LINE)
+
+
+def _first_piece(line: str) -> tuple[Piece, str]:
+    for border, place in _PLACES.items():
+        for width in _LOOKED_AT:
+            begin = LONGEST - width
+            found = [match.start() for match in place.finditer(line, begin, LONGEST + 1) if match.start() > begin]
+            if found:
+                return Piece(line[: found[-1]], border), line[found[-1] :]
+    return Piece(line[:LONGEST], Border.NOTHING), line[LONGEST:]
+
+
+def _decoded(path: Path) -> Iterator[str]:
+    """The text as it is read; where it is none, what lies before comes first and the complaint then."""
+    decoder, offset, line, blank = codecs.getincrementaldecoder("utf-8-sig")(), 0, 1, True
+    for raw in _and_an_end(chunks(path)):
+        if offset == 0 and raw.startswith(_UTF_16_MARKS):
+            raise DataError(f"{spoken(path)} is UTF-16, not UTF-8. {_convert('UTF-16', path)}")
+        text, fault = _as_far_as_text(decoder, raw)
+        blank = blank and not text.strip()
+        yield text
+        line += text.count("\n")
+        if fault is not None:
+            raise DataError(_complaint(path, fault[0], offset + fault[1], line))
         offset += len(raw)
-        blank = blank and not line.strip()
-        yield line
     if offset == 0:
-        raise DataError(f"{path} is empty. Give a file with text in it.")
+        raise DataError(f"{spoken(path)} is empty. Give a file with text in it.")
     if blank:
-        raise DataError(f"{path} holds nothing but white space ({offset} bytes). Give a file with text in it.")
+        raise DataError(f"{spoken(path)} holds nothing but white space ({offset} bytes). Give a file with text in it.")
 
 
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    with _open(path) as file:
-        magic = file.read(len(_GZIP_MAGIC))
-        file.seek(0)
-        try:
-            yield from gzip.GzipFile(fileobj=file) if magic == _GZIP_MAGIC else file
-        except EOFError as error:
-            raise DataError(f"{path} ends before its gzip data does: it was cut short. Copy it again.") from error
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(f"{path} holds damaged gzip data ({error}). Copy it again.") from error
+def _and_an_end(parts: Iterator[bytes]) -> Iterator[bytes]:
+    yield from parts
+    yield b""
 
 
-def _decode_line(raw: bytes, path: Path, number: int, offset: int) -> str:
-    if number == 1 and raw.startswith(_UTF_16_MARKS):
-        raise DataError(f"{path} is UTF-16, not UTF-8. {_convert('UTF-16', path)}")
-    if b"\0" in raw:
-        raise DataError(
-            f"{path} is not text: there is a NUL byte at offset {offset + raw.index(0)} (line {number}). "
+def _as_far_as_text(decoder: codecs.IncrementalDecoder, raw: bytes) -> tuple[str, tuple[int, int] | None]:
+    """The text of the next bytes, none for the end; and the first byte that is none, with its place among them."""
+    nul, held = raw.find(0), len(decoder.getstate()[0])
+    good = raw if nul < 0 else raw[:nul]
+    try:
+        return decoder.decode(good, final=not raw), None if nul < 0 else (0, nul)
+    except UnicodeDecodeError as error:
+        mark = held + len(good) - len(error.object)
+        fault = error.object[error.start], mark + error.start - held
+        return error.object[: error.start].decode("utf-8"), fault
+
+
+def _complaint(path: Path, byte: int, offset: int, line: int) -> str:
+    if byte == 0:
+        return (
+            f"{spoken(path)} is not text: there is a NUL byte at offset {offset} (line {line}). "
             f"Give a plain or gzip text file. {_convert('UTF-16LE', path)} if it is text in UTF-16."
         )
-    try:
-        line = raw.removeprefix(_BYTE_ORDER_MARK if number == 1 else b"").decode("utf-8")
-    except UnicodeDecodeError as error:
-        mark = len(raw) - len(error.object)
-        raise DataError(
-            f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {offset + mark + error.start} "
-            f"(line {number}) fits no character. {_convert('CP1252', path)}, with the file's own encoding after -f."
-        ) from error
-    return line.removesuffix("\n").removesuffix("\r")
+    return (
+        f"{spoken(path)} is not UTF-8: byte 0x{byte:02x} at offset {offset} "
+        f"(line {line}) fits no character. {_convert('CP1252', path)}, with the file's own encoding after -f."
+    )
 
 
 def _convert(encoding: str, path: Path) -> str:

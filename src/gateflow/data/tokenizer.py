@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from gateflow.data.text import read_lines
-from gateflow.errors import ConfigError
+from gateflow.data.source import spoken
+from gateflow.data.text import LONGEST, Border, Piece, read_pieces
+from gateflow.errors import ConfigError, DataError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
 _DEFAULT_BPE_SIZE = 8192
 _BYTES = 256
+_TORN_AT_MOST = 32
 
 
 def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) -> Tokenizer:
@@ -28,13 +29,18 @@ def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) 
     Args:
         kind: ``"word"``: what white space separates, spelled as in the file. ``"char"``: every Unicode character.
             ``"bpe"``: byte-level byte-pair encoding (Sennrich et al. 2016), which knows no unknown token.
-        path: UTF-8 text, plain or gzip.
+        path: UTF-8 text, plain or gzip. It is read in pieces, so that memory grows with the vocabulary (for BPE: with
+            the different pre-tokens of the text), not with the text nor its lines.
         vocab_size: The most tokens to have, ``<unk>`` and the end of line included. The most frequent stay, equals in
             code point order. Default: all words or characters of the file; 8192 for BPE.
 
     Raises:
         ConfigError: No such kind, or a vocabulary too small to hold what every tokenizer of the kind must have.
-        DataError: The file is no text (see :func:`gateflow.data.text.read_lines`).
+        DataError: The file is no text (see :func:`gateflow.data.text.read_pieces`), or one for words has none, as where
+            nothing but letters stand for 65,536 characters.
+
+    A pre-token of BPE that is longer than 65,536 characters (base pairs, say, without any white space or symbol) is cut
+    there, and of such cuttings the first 32 are learned from.
 
     Example:
         >>> import tempfile
@@ -56,20 +62,17 @@ def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) 
 
 
 def _word(path: Path, vocab_size: int | None) -> Tokenizer:
-    counts = Counter(chain.from_iterable(line.split() for line in read_lines(path)))
-    vocabulary = _number([UNKNOWN, END_OF_LINE], counts, vocab_size)
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    # str.split takes the four ASCII separators for white space, Unicode's own property does not.
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\x1c-\x1f]+"), "removed")
-    return _end_lines_with(tokenizer, END_OF_LINE)
+    counts = Counter[str]()
+    for piece in whole_words(read_pieces(path), path):
+        counts.update(piece.text.split())
+    return assemble("word", _number([UNKNOWN, END_OF_LINE], counts, vocab_size))
 
 
 def _char(path: Path, vocab_size: int | None) -> Tokenizer:
-    counts = Counter(chain.from_iterable(read_lines(path)))
-    # BPE without merges is characters, four times as fast as splitting between every two of them.
-    tokenizer = Tokenizer(models.BPE(_number([UNKNOWN, "\n"], counts, vocab_size), [], unk_token=UNKNOWN))
-    tokenizer.decoder = decoders.Fuse()
-    return _end_lines_with(tokenizer, "\n")
+    counts = Counter[str]()
+    for piece in read_pieces(path):
+        counts.update(piece.text)
+    return assemble("char", _number([UNKNOWN, "\n"], counts, vocab_size))
 
 
 def _bpe(path: Path, vocab_size: int | None) -> Tokenizer:
@@ -78,25 +81,77 @@ def _bpe(path: Path, vocab_size: int | None) -> Tokenizer:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     size = (vocab_size or _DEFAULT_BPE_SIZE) - 1
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
-    trained.train_from_iterator(read_lines(path), trainer)
+    trained.train_from_iterator(_learned_from(read_pieces(path)), trainer)
     # <eos> joins as a plain entry: as a "special" token it would also match where a user's text spells it.
     model = json.loads(trained.to_str())["model"]
     vocabulary = model["vocab"] | {END_OF_LINE: len(model["vocab"])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [tuple(pair) for pair in model["merges"]]))
-    tokenizer.pre_tokenizer = trained.pre_tokenizer
-    tokenizer.decoder = decoders.ByteLevel()
-    return _end_lines_with(tokenizer, END_OF_LINE)
+    return assemble("bpe", vocabulary, [tuple(pair) for pair in model["merges"]])
+
+
+def assemble(kind: str, vocabulary: dict[str, int], merges: list[tuple[str, str]] | None = None) -> Tokenizer:
+    """A tokenizer of one of the three kinds; but for these numbers and merges, two of a kind are the same.
+
+    Example:
+        >>> assemble("word", {UNKNOWN: 0, END_OF_LINE: 1, "cat": 2}).encode("a cat").ids
+        [0, 2, 1]
+    """
+    if kind == "word":
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+        # str.split takes the four ASCII separators for white space, Unicode's own property does not.
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\x1c-\x1f]+"), "removed")
+    elif kind == "char":
+        # BPE without merges is characters, four times as fast as splitting between every two of them.
+        tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNKNOWN))
+        tokenizer.decoder = decoders.Fuse()
+    else:
+        tokenizer = Tokenizer(models.BPE(vocabulary, merges or []))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+    end = "\n" if kind == "char" else END_OF_LINE
+    special = [(end, vocabulary[end])]
+    tokenizer.post_processor = processors.TemplateProcessing(single=["$A", end], special_tokens=special)
+    return tokenizer
+
+
+def splits_into_words(tokenizer: Tokenizer) -> bool:
+    """Whether its tokens are what white space separates.
+
+    Example:
+        >>> splits_into_words(assemble("char", {UNKNOWN: 0, "\\n": 1}))
+        False
+    """
+    return isinstance(tokenizer.model, models.WordLevel)
+
+
+def whole_words(pieces: Iterator[Piece], path: Path) -> Iterator[Piece]:
+    """Pass the pieces on, as long as no word lies in two of them.
+
+    Raises:
+        DataError: a word is longer than a piece.
+    """
+    number = 1
+    for piece in pieces:
+        if piece.border in (Border.SYMBOL, Border.NOTHING) and not piece.text[-1].isspace():
+            raise DataError(
+                f"{spoken(path)}, line {number}: no white space in {LONGEST:,} characters, which would be one word. "
+                "Choose --tokenizer char or bpe, or break it up."
+            )
+        yield piece
+        number += piece.border is Border.LINE
+
+
+def _learned_from(pieces: Iterator[Piece]) -> Iterator[str]:
+    # The trainer holds every different pre-token, 32 bytes a byte: a text that is one pre-token would fill memory.
+    torn = 0
+    for piece in pieces:
+        torn += piece.border is Border.NOTHING
+        if piece.border is not Border.NOTHING or torn <= _TORN_AT_MOST:
+            yield piece.text
 
 
 def _number(reserved: list[str], counts: Counter[str], vocab_size: int | None) -> dict[str, int]:
     found = sorted(counts.keys() - set(reserved), key=lambda token: (-counts[token], token))
     return {token: number for number, token in enumerate((reserved + found)[:vocab_size])}
-
-
-def _end_lines_with(tokenizer: Tokenizer, token: str) -> Tokenizer:
-    special = [(token, tokenizer.token_to_id(token))]
-    tokenizer.post_processor = processors.TemplateProcessing(single=["$A", token], special_tokens=special)
-    return tokenizer
 
 
 _Builder = Callable[[Path, int | None], Tokenizer]

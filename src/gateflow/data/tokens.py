@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -12,12 +11,12 @@ from tokenizers import Tokenizer
 
 from gateflow.data.files import appears_whole
 from gateflow.data.stream import IGNORED, TokenStream
-from gateflow.data.text import read_lines
-from gateflow.data.tokenizer import build_tokenizer
+from gateflow.data.text import Border, Piece, read_pieces
+from gateflow.data.tokenizer import build_tokenizer, end_of_line, splits_into_words, whole_words
 
 __all__ = ["IGNORED", "TokenCounts", "TokenStream", "build_tokenizer", "encode_file"]
 
-_LINES_AT_ONCE = 4096
+_PIECES_AT_ONCE, _CHARACTERS_AT_ONCE = 4096, 1 << 17
 
 
 class TokenCounts(NamedTuple):
@@ -28,7 +27,10 @@ class TokenCounts(NamedTuple):
 
 
 def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> TokenCounts:
-    r"""Encode a text file line by line into a NumPy array on disk, which appears whole or not at all.
+    r"""Encode a text file piece by piece into a NumPy array on disk, which appears whole or not at all.
+
+    The tokens are those of whole lines, and memory does not grow with the length of a line. Only within a pre-token of
+    byte-level BPE longer than 65,536 characters, which is cut there, are other merges possible than in one go.
 
     Args:
         tokenizer: Of :func:`build_tokenizer`.
@@ -40,7 +42,7 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
         that perplexity per word compares across tokenizers.
 
     Raises:
-        DataError: The file is no text (see :func:`gateflow.data.text.read_lines`).
+        DataError: The file is no text (see :func:`gateflow.data.text.read_pieces`), or has no words to be read.
         OSError: The disk is full or ``out`` cannot be written. Nothing is left behind.
 
     Example:
@@ -52,22 +54,48 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
         TokenCounts(tokens=15, words=4)
     """
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
-    tokens = words = 0
+    pieces = read_pieces(path)
+    if splits_into_words(tokenizer):
+        pieces = whole_words(pieces, Path(path))
+    end, tokens, words = end_of_line(tokenizer), 0, _Words()
     with appears_whole(Path(out)) as draft, draft.open("wb") as file:
         _write_header(file, dtype, tokens)
-        for lines in _batches(read_lines(path)):
-            for encoded in tokenizer.encode_batch_fast(lines):
-                file.write(np.asarray(encoded.ids, dtype).tobytes())
-                tokens += len(encoded.ids)
-            words += sum(len(line.split()) + 1 for line in lines)
+        for batch in _batches(pieces):
+            texts = [piece.text for piece in batch]
+            encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            ids = list[int]()
+            for piece, encoding in zip(batch, encodings, strict=True):
+                ids += [*encoding.ids, end] if piece.border is Border.LINE else encoding.ids
+                words.add(piece)
+            file.write(np.asarray(ids, dtype).tobytes())
+            tokens += len(ids)
         file.seek(0)
         _write_header(file, dtype, tokens)
-    return TokenCounts(tokens, words)
+    return TokenCounts(tokens, words.count)
 
 
-def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
-    lines = iter(lines)
-    while batch := list(islice(lines, _LINES_AT_ONCE)):
+class _Words:
+    """Counts words and ends of line, a word once that lies in several pieces."""
+
+    def __init__(self) -> None:
+        self.count, self._inside = 0, False
+
+    def add(self, piece: Piece) -> None:
+        text, ends_line = piece.text, piece.border is Border.LINE
+        goes_on = self._inside and bool(text) and not text[0].isspace()
+        self.count += len(text.split()) - goes_on + ends_line
+        self._inside = not ends_line and not text[-1].isspace()
+
+
+def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    batch, length = list[Piece](), 0
+    for piece in pieces:
+        batch.append(piece)
+        length += len(piece.text)
+        if len(batch) == _PIECES_AT_ONCE or length >= _CHARACTERS_AT_ONCE:
+            yield batch
+            batch, length = [], 0
+    if batch:
         yield batch
 
 

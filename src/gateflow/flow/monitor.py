@@ -66,7 +66,8 @@ class Monitor:
 
     Cost: counted in multiplications of matrices, a measurement is about two training steps, and the
     check of each step reads the loss and the recurrent weights' gradients once. The first measurement is made whatever
-    it costs, so a short run may end above the budget.
+    it costs, so a short run may end above the budget. It is made twice: the first time builds kernels, and that time
+    counts neither as the monitor's nor as the training's.
 
     Source: reach: Pascanu, Mikolov, Bengio (2013). arXiv:1211.5063.
 
@@ -108,7 +109,7 @@ class Monitor:
         self.curves = Curves(writer)
         self.history: list[dict[str, Any]] = []
         self.steps = 0
-        self._began, self._spent, self._cost = clock(), 0.0, 0.0
+        self._began, self._spent, self._cost, self._warm = clock(), 0.0, 0.0, False
         self._inputs: Any = None
         self._generators: dict[str, Tensor] = {}
         self._watched = _recurrent_weights(model)
@@ -134,6 +135,8 @@ class Monitor:
         if not math.isfinite(value) or not self._gradients_are_finite():
             self._stop(value, batch, generators)
         elif batch is not None and self._due():
+            if not self._warm:
+                self.warm_up(batch)
             began = self.clock()
             self._measure(value, batch)
             self._cost = self.clock() - began
@@ -141,6 +144,19 @@ class Monitor:
             self.history[-1]["share"] = self._spent / (self.clock() - self._began)
             self._generators = {}  # its own forward pass was none of the training's
             self._warn_of_collapse()
+
+    def warm_up(self, batch: Any = None) -> None:
+        """Measures once for nothing, so that kernels are built, and starts the clock that the budget is counted by.
+
+        The first measurement does it by itself. A loop that times its steps calls this before the first of them, after
+        a forward pass.
+
+        Args:
+            batch: what `loss(model, batch)` takes; without a loss the last inputs of the model are taken.
+        """
+        self._measure(math.nan, self._inputs if batch is None else batch)
+        self.history.pop()
+        self._generators, self._warm, self._began = {}, True, self.clock()
 
     def close(self) -> None:
         """Takes its hook off the model and lets the last inputs go."""
@@ -172,7 +188,8 @@ class Monitor:
             with _eval_mode(self.model), without_autocast(self.model):
                 found = reach(self.model, batch, self.loss, targets=self.targets, seed=self.steps)
             record |= self._figures(found)
-            self.curves.add(record, found)
+            if self._warm:
+                self.curves.add(record, found)
         except (FlowError, NonFiniteError) as error:
             record["skipped"] = str(error)
         self.history.append(record)

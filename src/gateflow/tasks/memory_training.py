@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +15,7 @@ from gateflow.errors import ConfigError, NonFiniteError
 from gateflow.layers import Recurrent
 from gateflow.remedies import clip
 from gateflow.tasks.memory import MemoryTask
+from gateflow.tasks.warm_up import builds_kernels, thrown_away
 
 
 class Reader(nn.Module):
@@ -34,7 +37,8 @@ class Outcome:
     """The model, the loss of each update, ``(update, metric)`` at each check, and when it was solved, if ever.
 
     `clip_rate` is the share of updates whose gradient was clipped. `broken_at` is the update at which a gradient that
-    is not finite ended the training.
+    is not finite ended the training. `seconds` are those of the updates and `check_seconds` those of the checks; the
+    build of kernels is in neither.
     """
 
     chance: float
@@ -44,6 +48,8 @@ class Outcome:
     solved_at: int | None = None
     broken_at: int | None = None
     clip_rate: float = math.nan
+    seconds: float = 0.0
+    check_seconds: float = 0.0
 
     @property
     def failure(self) -> float:
@@ -79,7 +85,8 @@ def train_memory(
         init: changes the layer's initial weights, such as ``partial(init.chrono, max_lag=100)``.
         hidden_size, updates, batch_size, learning_rate: the budget; Adam.
         clip_norm: the largest norm of a gradient; infinity for no clipping.
-        penalty: added to the loss that is learned, not to `losses`.
+        penalty: added to the loss that is learned, not to `losses`; called once more before the first update, when
+            kernels are built.
         check_every, check_size: how often, in updates, and on how many sequences.
         seed: of initial weights and sequences.
         on_update: called with the number of the update and its loss.
@@ -101,6 +108,9 @@ def train_memory(
     clipper = clip.NormClipper(model, threshold=clip_norm)
     training, checking = Generator().manual_seed(seed), Generator().manual_seed(seed + 1_000_003)
     outcome = Outcome(task.chance, model)
+    if updates and builds_kernels(model):
+        _warm_up(task, model, batch_size, penalty)
+    began = time.perf_counter()
     for update in range(1, updates + 1):
         inputs, targets = task.batch(batch_size, training)
         optimizer.zero_grad()
@@ -115,10 +125,13 @@ def train_memory(
             break
         on_update(update, outcome.losses[-1])
         if update % check_every == 0:
+            check_began = time.perf_counter()
             outcome.checks.append((update, check(task, model, check_size, checking)))
+            outcome.check_seconds += time.perf_counter() - check_began
             if outcome.checks[-1][1] < task.solved_below:
                 outcome.solved_at = update
                 break
+    outcome.seconds = time.perf_counter() - began - outcome.check_seconds
     outcome.clip_rate = clipper.statistics()["clipped_share"]
     return outcome
 
@@ -136,6 +149,15 @@ def check(task: MemoryTask, model: nn.Module, size: int, generator: Generator) -
     """
     inputs, targets = task.batch(size, generator)
     return task.failure(model(inputs), targets)
+
+
+def _warm_up(task: MemoryTask, model: Reader, batch_size: int, penalty: Penalty) -> None:
+    """Build what training and checks will run on, and leave no other trace."""
+    inputs, targets = task.batch(batch_size, Generator().manual_seed(0))
+    with thrown_away(model), suppress(NonFiniteError):
+        with torch.no_grad():
+            model(inputs)
+        (task.loss(model(inputs), targets) + penalty(model, inputs, targets)).backward()
 
 
 def _build(task: MemoryTask, layer: str | Recurrent, hidden_size: int) -> Reader:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from gateflow.errors import ConfigError
 
-TRIAL = 5
-"""Updates from which the speed is measured when the budget is time."""
+TRIAL, MOST, LONG_ENOUGH = 5, 320, 0.5
+"""Updates from which the speed is measured: five, and up to 320 of them where they take less than half a second."""
 
 
 class Budget(NamedTuple):
@@ -32,6 +32,19 @@ class Budget(NamedTuple):
             (70, 240)
         """
         return self.updates or max(1, round(60 * (self.minutes or 0) / seconds_of_one()))
+
+
+def steady(seconds_of_one: Callable[[int], float]) -> float:
+    """What an update takes, as measured on so many of them; on more of them while they are too few to tell.
+
+    Example:
+        >>> steady(lambda updates: 0.01)
+        0.01
+    """
+    updates = TRIAL
+    while (one := seconds_of_one(updates)) * updates < LONG_ENOUGH and updates < MOST:
+        updates *= 4
+    return one
 
 
 class Result(NamedTuple):

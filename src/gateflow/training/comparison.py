@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gateflow.tasks.language_model import perplexity
-from gateflow.training.budget import TRIAL, Budget, Result
+from gateflow.training.budget import Budget, Result, steady
 from gateflow.training.config import RunConfig
 from gateflow.training.diagnosis import horizon, looking_back, stretches
 from gateflow.training.language_model import LanguageModelTask, build_model
@@ -50,12 +50,14 @@ class Comparison:
         text, window = tokens.tokens_file("valid"), self.configure(cell).training.window
         reachable = len(stretches(text, looking_back(window))[0]) - 1
         updates = self.budget.in_updates(lambda: self.seconds_of_one_update(cell, tokens, folder))
-        trained = [self.train(cell, seed, updates, tokens, folder / f"{cell}-{seed}") for seed in range(self.seeds)]
+        first = self.configure(cell).training.seed
+        seeds = range(first, first + self.seeds)
+        trained = [self.train(cell, seed, updates, tokens, folder / f"{cell}-{seed}") for seed in seeds]
         task, outcomes = trained[0][0], [outcome for _, outcome in trained]
         return Result(
             cell,
             sum(weight.numel() for weight in task.model.recurrent.parameters()),
-            updates,
+            max(outcome.step for outcome in outcomes),  # fewer than the budget where --epochs ends before it
             1e6 * fmean(outcome.seconds / max(1, outcome.targets) for outcome in outcomes),
             [perplexity(outcome.best, 1) for outcome in outcomes if outcome.best is not None],
             [horizon(task.model, text, window) for task, _ in trained],
@@ -63,12 +65,17 @@ class Comparison:
         )
 
     def seconds_of_one_update(self, cell: str, tokens: Run, folder: Path) -> float:
-        """Measured on a few; validation is not counted."""
-        _, outcome = self.train(cell, 0, TRIAL, tokens, folder / f"{cell}-trial", listeners=())
-        return outcome.seconds / TRIAL
+        """Measured on a few; neither validation nor the build of kernels is counted."""
+
+        def measured(updates: int) -> float:
+            place = folder / f"{cell}-trial-{updates}"
+            _, outcome = self.train(cell, None, updates, tokens, place, listeners=())
+            return outcome.seconds / max(1, outcome.step)
+
+        return steady(measured)
 
     def train(
-        self, cell: str, seed: int, updates: int, tokens: Run, path: Path, **more: Any
+        self, cell: str, seed: int | None, updates: int, tokens: Run, path: Path, **more: Any
     ) -> tuple[LanguageModelTask, Outcome]:
         """One training in a run of its own."""
         config = self.configure(cell, seed, updates)
@@ -82,9 +89,10 @@ class Comparison:
             raise KeyboardInterrupt
         return task, outcome
 
-    def configure(self, cell: str, seed: int = 0, updates: int = 1) -> RunConfig:
+    def configure(self, cell: str, seed: int | None = None, updates: int = 1) -> RunConfig:
         """The configuration of one training: as long as `updates`, however often that reads the text."""
+        seeded = {} if seed is None else {"seed": seed}
         endless = {"epochs": 10**9, "checkpoint_every": 10**9}
         model = {**self.options.get("model", {}), "cell": cell}
-        training = {**endless, **self.options.get("training", {}), "max_updates": updates, "seed": seed}
+        training = {**endless, **self.options.get("training", {}), "max_updates": updates, **seeded}
         return RunConfig.build({**self.options, "model": model, "training": training})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gateflow.data.text import read_lines
+from gateflow.data.text import Border, Piece, read_pieces
 from gateflow.errors import DataError
 
 
@@ -17,7 +17,7 @@ def held_out(path: Path, share: float, folder: Path) -> Iterator[tuple[Path, Pat
     r"""Two text files for the time of the block: the first lines of `path`, and its last `share`, at least one line.
     Blank lines at the very end belong to neither.
 
-    They lie in a temporary folder inside `folder`, so that the text may be larger than memory.
+    They lie in a temporary folder inside `folder`, so that the text may be larger than memory, a line of it too.
 
     Raises:
         DataError: the text has one line only.
@@ -30,18 +30,24 @@ def held_out(path: Path, share: float, folder: Path) -> Iterator[tuple[Path, Pat
         ...     head.read_text(), tail.read_text()
         ('a\nb\n', 'c\n')
     """
-    count = max((number for number, line in enumerate(read_lines(path), 1) if line.strip()), default=0)
+    count = max((number for number, piece in _numbered(path) if piece.text.strip()), default=0)
     if count < 2:
         raise DataError(f"{path} is one line, so none can be held out for validation; give a second text with --valid.")
     first = count - max(1, round(share * count))
     with TemporaryDirectory(dir=folder) as name:
         head, tail = Path(name, "head.txt"), Path(name, "tail.txt")
-        lines = read_lines(path)
-        _write(head, islice(lines, first))
-        _write(tail, islice(lines, count - first))
+        with (
+            head.open("w", encoding="utf-8", newline="\n") as before,
+            tail.open("w", encoding="utf-8", newline="\n") as after,
+        ):
+            for number, piece in takewhile(lambda numbered: numbered[0] <= count, _numbered(path)):
+                (before if number <= first else after).write(piece.text + "\n" * (piece.border is Border.LINE))
         yield head, tail
 
 
-def _write(path: Path, lines: Iterator[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(line + "\n" for line in lines)
+def _numbered(path: Path) -> Iterator[tuple[int, Piece]]:
+    """Pieces with the number of their line, from 1."""
+    number = 1
+    for piece in read_pieces(path):
+        yield number, piece
+        number += piece.border is Border.LINE

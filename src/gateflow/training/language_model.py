@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from types import TracebackType
 
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from gateflow.data.stream import TokenStream
-from gateflow.errors import RunError
+from gateflow.data.tokenizer_file import read_tokenizer
+from gateflow.errors import DataError, RunError
 from gateflow.tasks.language_model import LanguageModel, detach, evaluate, perplexity
 from gateflow.training.checkpoint import State
 from gateflow.training.config import ModelConfig, RunConfig
@@ -42,11 +41,13 @@ def load_tokenizer(run: Run) -> Tokenizer:
     """The tokenizer of a run.
 
     Raises:
-        RunError: it is missing or damaged.
+        RunError: it is missing, damaged, or not one that gateflow writes.
     """
     file = run.require(run.tokenizer_file, "without it the weights mean nothing; restore it from a copy")
-    with _Reading(file):
-        return Tokenizer.from_file(str(file))
+    try:
+        return read_tokenizer(file)
+    except DataError as error:
+        raise RunError(f"{str(error).removesuffix('.')}; restore it from a copy.") from error
 
 
 def load_model(run: Run) -> LanguageModel:
@@ -95,16 +96,3 @@ class LanguageModelTask:
     def figures(self, loss: float) -> dict[str, float]:
         """The perplexity."""
         return {"perplexity": perplexity(loss, 1)}
-
-
-class _Reading:
-    """tokenizers raises bare `Exception`, which a clause of ours must not catch: it would catch all else too."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is Exception:
-            raise RunError(f"{self.file} is damaged ({error}); restore it from a copy.") from None

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from gateflow.errors import ConfigError
 from gateflow.flow import Monitor
 from gateflow.remedies.clip import NormClipper
+from gateflow.tasks.warm_up import builds_kernels, thrown_away
 from gateflow.training.checkpoint import Progress, State
 from gateflow.training.config import TrainingConfig
 from gateflow.training.interrupt import Interrupt
@@ -66,6 +67,7 @@ class Loop:
         with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
             self.progress, self.carried = self.keeper.restore(self.settings.seed)
             self.task.model.train()
+            self.warm_up()
             for windows in self.remaining_updates():
                 interrupted = self.update(windows, interrupt)
                 self.record_flow()
@@ -75,6 +77,19 @@ class Loop:
                 if interrupted:
                     return self.outcome(interrupted=True)
         return self.outcome(interrupted=False)
+
+    def warm_up(self) -> None:
+        """Two windows forward and back that leave kernels behind and nothing else; their build is no update's time."""
+        if self.progress.step >= self.total or not builds_kernels(self.task.model):
+            return
+        windows, carried = self.task.windows(self.progress.epoch, self.progress.window), self.carried
+        with thrown_away(self.task.model):
+            for window in islice(windows, 2):  # the second has a state to begin with
+                with self.accelerator.autocast():
+                    loss, _, carried = self.task.loss(self.task.model, window, carried)
+                loss.backward()
+            if self.monitor is not None:
+                self.monitor.warm_up()
 
     def remaining_updates(self) -> Iterator[list[Any]]:
         """The windows of each update still to come; `update` moves the progress in between."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -15,15 +14,18 @@ from gateflow.flow import reach
 from gateflow.layers import Recurrent
 from gateflow.tasks.memory import Adding, Copy, MemoryTask, TemporalOrder
 from gateflow.tasks.memory_training import Outcome, train_memory
-from gateflow.training.budget import TRIAL, Budget, Result
+from gateflow.training.budget import Budget, Result, steady
 from gateflow.training.diagnosis import SAMPLED
 
 MEMORY_TASKS: dict[str, type[MemoryTask]] = {"adding": Adding, "copy": Copy, "order": TemporalOrder}
+CHECK_EVERY = 100
 
 
 @dataclass
 class MemoryComparison:
-    """Cells trained on fresh sequences of `task`, all else equal; `on_update` is told the updates done and in all.
+    """Cells trained on fresh sequences of `task`, all else equal.
+
+    `on_update` is told the updates done and in all; `seed` is the first of `seeds`.
 
     Example:
         >>> comparison = MemoryComparison(Adding(10), Budget(updates=4), hidden_size=5)
@@ -39,6 +41,7 @@ class MemoryComparison:
     lr: float = 1e-3
     clip: float = 1.0
     on_update: Callable[[int, int], None] = lambda done, total: None
+    seed: int = 0
 
     def results(self, cells: Sequence[str]) -> Iterator[Result]:
         """One result per cell, as soon as it is done."""
@@ -49,13 +52,27 @@ class MemoryComparison:
 
     def result(self, cell: str, parameters: int) -> Result:
         """Train one cell with every seed."""
-        updates = self.budget.in_updates(lambda: self.train(cell, 0, TRIAL)[1] / TRIAL)
-        trained = [self.train(cell, seed, updates) for seed in range(self.seeds)]
+        updates = self.budget.in_updates(lambda: self.seconds_of_one_update(cell))
+        trained = [self.train(cell, seed, updates) for seed in self.all_seeds()]
         steps = [len(outcome.losses) * self.task.steps * self.batch_size for outcome, _ in trained]
-        speed = 1e6 * fmean(seconds / n for (_, seconds), n in zip(trained, steps, strict=True))
+        speed = 1e6 * fmean(outcome.seconds / n for (outcome, _), n in zip(trained, steps, strict=True))
         failures = [outcome.failure for outcome, _ in trained]
         horizons = [self.horizon(outcome) for outcome, _ in trained]
         return Result(cell, parameters, updates, speed, failures, horizons, self.task.steps - 1)
+
+    def all_seeds(self) -> range:
+        """As many as there are trainings, from the first on."""
+        return range(self.seed, self.seed + self.seeds)
+
+    def seconds_of_one_update(self, cell: str, **more: Any) -> float:
+        """With its share of a check, of which the trial has one and a training one in so many updates."""
+
+        def measured(updates: int) -> float:
+            outcome, _ = self.train(cell, 0, updates, **more)
+            checks = outcome.check_seconds / max(1, len(outcome.checks))
+            return outcome.seconds / len(outcome.losses) + checks / CHECK_EVERY
+
+        return steady(measured)
 
     def horizon(self, outcome: Outcome) -> int | None:
         """How many steps back the gradient of the task's loss reaches after training; None where nothing arrives."""
@@ -67,11 +84,10 @@ class MemoryComparison:
         return found.horizon
 
     def train(self, cell: str, seed: int, updates: int, **more: Any) -> tuple[Outcome, float]:
-        """One training and its seconds, checks included; it ends early if the task is solved.
+        """One training and its seconds, checks included, kernels built before; it ends early if the task is solved.
 
         `more` goes to `train_memory`, and comes before what the comparison itself says.
         """
-        started = time.perf_counter()
         outcome = train_memory(
             self.task,
             cell,
@@ -79,9 +95,9 @@ class MemoryComparison:
             updates=updates,
             batch_size=self.batch_size,
             learning_rate=self.lr,
-            check_every=min(100, updates),
+            check_every=min(CHECK_EVERY, updates),
             seed=seed,
             on_update=lambda done, _: self.on_update(done, updates),
             **{"clip_norm": self.clip, **more},
         )
-        return outcome, time.perf_counter() - started
+        return outcome, outcome.seconds + outcome.check_seconds

@@ -12,7 +12,6 @@ from torch import Generator, Tensor, nn
 from gateflow.flow import gates, reach, terms
 from gateflow.tasks.memory import MemoryTask
 from gateflow.tasks.memory_training import Outcome
-from gateflow.training.budget import TRIAL
 from gateflow.training.candidates import Candidate
 from gateflow.training.diagnosis import SAMPLED
 from gateflow.training.memory_comparison import MemoryComparison
@@ -132,9 +131,11 @@ def study(
     """
     comparison.budget.check()
     for candidate in candidates:
-        train = partial(comparison.train, candidate.cell, **candidate.options(comparison.task))
-        updates = comparison.budget.in_updates(lambda train=train: train(0, TRIAL)[1] / TRIAL)
-        for seed in range(comparison.seeds):
+        options = candidate.options(comparison.task)
+        train = partial(comparison.train, candidate.cell, **options)
+        measured = partial(comparison.seconds_of_one_update, candidate.cell, **options)
+        updates = comparison.budget.in_updates(measured)
+        for seed in comparison.all_seeds():
             on_training(candidate, seed)
             untrained, _ = train(seed, 0)
             before = init_report(untrained.model, comparison.task, comparison.batch_size)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from gateflow.data.source import STDIN
 from gateflow.data.stream import TokenStream
+from gateflow.data.text import readable_again
 from gateflow.data.tokenizer import build_tokenizer
+from gateflow.data.tokenizer_file import tokenizer_text
 from gateflow.data.tokens import encode_file
-from gateflow.errors import DataError
+from gateflow.errors import ConfigError, DataError
 from gateflow.training.checkpoint import Checkpoint, Progress
 from gateflow.training.config import DataConfig, RunConfig
 from gateflow.training.files import appearing_whole
@@ -49,15 +53,28 @@ def write_tokens(run: Run, data: DataConfig, columns: int) -> None:
     """Build the tokenizer from the training text, and encode both texts into the run."""
     tokens = run.tokens_file("train").parent
     tokens.mkdir()
-    with nullcontext((data.train, data.valid)) if data.valid else held_out(data.train, data.held_out, tokens) as texts:
+    with _texts(data, tokens) as texts:
         tokenizer = build_tokenizer(data.tokenizer, texts[0], data.vocab_size)
         with appearing_whole(run.tokenizer_file) as draft:
-            draft.write_text(tokenizer.to_str(), encoding="utf-8")  # its own `save` raises a bare Exception
+            draft.write_text(tokenizer_text(tokenizer), encoding="utf-8")  # its own `save` raises a bare Exception
         for part, text in zip(("train", "valid"), texts, strict=True):
             count = encode_file(tokenizer, text, run.tokens_file(part)).tokens
             if count <= columns:
                 source = (data.valid if part == "valid" else None) or data.train
                 raise DataError(_too_few(part, source, count, columns))
+
+
+@contextmanager
+def _texts(data: DataConfig, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """The texts to learn from and to validate on, for the time of the block; both can be read more than once."""
+    if data.train == data.valid == STDIN:
+        raise ConfigError("--data - and --valid -: one text is piped in, and it cannot be both.")
+    with readable_again(data.train, folder) as train:
+        if data.valid:
+            yield train, data.valid
+            return
+        with held_out(train, data.held_out, folder) as texts:
+            yield texts
 
 
 def _copy_tokens(source: Run, run: Run) -> None:

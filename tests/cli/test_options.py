@@ -1,0 +1,154 @@
+"""Every option that a verb shows is one that it uses: what is typed is what the training reads."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import textwrap
+
+import pytest
+from tests.cli.test_app import LEAVES
+
+from gateflow.cli import app, compare
+from gateflow.training.config import DataConfig, ModelConfig, TrainingConfig
+
+SECTIONS = (DataConfig, ModelConfig, TrainingConfig)
+FIELDS = {name: field for section in SECTIONS for name, field in section.model_fields.items()}
+
+# What is typed for each setting, never its default; together they make one training.
+TYPED = {
+    "tokenizer": "char",
+    "vocab_size": 12,
+    "cell": "gru",
+    "embedding_size": 9,
+    "hidden_size": 7,
+    "layers": 2,
+    "dropout": 0.25,
+    "weight_dropout": 0.125,
+    "tied": False,
+    "candidates": 5,
+    "skip": "residual",
+    "init": "orthogonal",
+    "batch_size": 3,
+    "window": 6,
+    "epochs": 1,
+    "accumulate": 2,
+    "optimizer": "sgd",
+    "lr": 0.5,
+    "schedule": "cosine",
+    "warmup": 1,
+    "weight_decay": 0.0625,
+    "momentum": 0.75,
+    "clip": 0.5,
+    "non_finite_limit": 4,
+    "precision": "bf16",
+    "seed": 11,
+    "max_updates": 4,
+    "log_every": 2,
+    "validate_every": 3,
+    "checkpoint_every": 2,
+    "monitor": False,
+    "tensorboard": True,
+}
+
+
+def verb_of(words):
+    """The function behind a command, without what `with_settings` adds."""
+    name = {"lm": "train_lm"}.get(words[-1], words[-1])
+    return inspect.unwrap(getattr(app, name))
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_a_verb_reads_each_argument_of_its_own(words):
+    verb = verb_of(words)
+    body = ast.parse(textwrap.dedent(inspect.getsource(verb))).body[0].body
+    read = {n.id for part in body for n in ast.walk(part) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    assert set(inspect.signature(verb).parameters) <= read
+
+
+def shown(words, gateflow, monkeypatch):
+    """The settings that the help of a verb offers."""
+    monkeypatch.setenv("COLUMNS", "200")
+    text = gateflow(*words, "--help").out
+    return {name for name in FIELDS if f"--{'data' if name == 'train' else name.replace('_', '-')} " in text}
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """All that is read from a configuration, with its value."""
+    found = set()
+
+    def reading(section, name):
+        value = object.__getattribute__(section, name)
+        if name in FIELDS:
+            found.add((name, value))
+        return value
+
+    for section in SECTIONS:
+        monkeypatch.setattr(section, "__getattribute__", reading)
+    return found
+
+
+def flags(typed):
+    for name, value in typed.items():
+        flag = "--data" if name == "train" else "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            yield flag if value else f"--no-{flag[2:]}"
+        else:
+            yield from (flag, value)
+
+
+def test_all_settings_are_tried():
+    refused, data = {"bidirectional"}, {"train", "valid", "held_out"}
+    assert TYPED.keys() | refused | data == FIELDS.keys()
+    assert all(FIELDS[name].default != value for name, value in TYPED.items())
+
+
+@pytest.mark.parametrize("words", [["train", "lm"], ["compare"]], ids=" ".join)
+@pytest.mark.parametrize("validation", ["held_out", "valid"])
+def test_what_is_typed_is_what_is_read(words, validation, gateflow, corpus, tmp_path, monkeypatch, readings):
+    offered = shown(words, gateflow, monkeypatch)
+    typed = {name: value for name, value in TYPED.items() if name in offered}
+    typed |= {"train": corpus, validation: 0.25 if validation == "held_out" else corpus}
+    own = {"out": tmp_path / "run"} if words == ["train", "lm"] else {"cells": "gru,elman", "updates": 2}
+    result = gateflow(*words, *flags({**typed, **own}))
+    assert result.code == 0, result.err
+    for name, value in typed.items():
+        assert (name, value) in readings, f"{' '.join(words)} shows {name} and never reads {value}"
+
+
+def test_what_a_comparison_does_not_use_is_not_offered(gateflow, monkeypatch, corpus):
+    offered = shown(["compare"], gateflow, monkeypatch)
+    assert offered == FIELDS.keys() - compare.NOT_HERE
+    assert shown(["train", "lm"], gateflow, monkeypatch) == FIELDS.keys()
+    for option in ("--cell=gru", "--max-updates=3", "--tensorboard", "--no-monitor", "--checkpoint-every=2"):
+        result = gateflow("compare", "--data", corpus, "--updates", 1, option)
+        assert (result.code, result.out) == (2, "")
+        assert "No such option" in result.err
+
+
+@pytest.mark.parametrize("verb", [["train", "lm", "--out", "run"], ["compare", "--updates", "1"]], ids=" ".join)
+def test_what_another_option_makes_idle_is_refused(verb, gateflow, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words, part in (
+        (("--momentum", 0.5), "--momentum 0.5 would do nothing: it belongs to --optimizer sgd"),
+        (("--valid", corpus, "--held-out", 0.5), "--held-out 0.5 would do nothing: it belongs to a training without"),
+    ):
+        result = gateflow(*verb, "--data", corpus, *words)
+        assert (result.code, result.out) == (2, "")
+        assert part in result.err
+    result = gateflow("compare", "--data", corpus, "--updates", 1, "--length", 50)
+    assert (result.code, result.out) == (2, "")
+    assert "--length 50 belongs to a task of memory" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("task", [("--data", "corpus"), ("--task", "adding", "--length", "6")], ids=["text", "memory"])
+def test_a_comparison_begins_with_the_seed_that_was_typed(task, gateflow, corpus):
+    words = [str(corpus) if word == "corpus" else word for word in task]
+    words += ["--cells", "gru", "--hidden-size", "4", "--batch-size", "2", "--updates", "3", "--json"]
+    (both,) = json.loads(gateflow("compare", *words, "--seed", 4, "--seeds", 2).out)
+    (second,) = json.loads(gateflow("compare", *words, "--seed", 5).out)
+    assert both["qualities"][1:] == second["qualities"]
+    assert both["qualities"][0] != both["qualities"][1]
