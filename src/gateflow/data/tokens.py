@@ -10,10 +10,10 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from gateflow.data.files import appears_whole
 from gateflow.data.stream import IGNORED, TokenStream
 from gateflow.data.text import read_lines
 from gateflow.data.tokenizer import build_tokenizer
+from gateflow.files import appears_whole
 
 __all__ = ["IGNORED", "TokenCounts", "TokenStream", "build_tokenizer", "encode_file"]
 
@@ -41,7 +41,7 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
 
     Raises:
         DataError: The file is no text (see :func:`gateflow.data.text.read_lines`).
-        OSError: The disk is full or ``out`` cannot be written. Nothing is left behind.
+        WriteError: The disk is full or ``out`` cannot be written. Nothing is left behind.
 
     Example:
         >>> import tempfile
@@ -53,7 +53,7 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
     """
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
     tokens = words = 0
-    with appears_whole(Path(out)) as draft, draft.open("wb") as file:
+    with appears_whole(Path(out)) as file:
         _write_header(file, dtype, tokens)
         for lines in _batches(read_lines(path)):
             for encoded in tokenizer.encode_batch_fast(lines):

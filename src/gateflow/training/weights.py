@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gateflow.errors import NonFiniteError, RunError
-from gateflow.training.files import appearing_whole
+from gateflow.files import write
 
 
 def unique_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -34,8 +34,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
     writes is readable by its owner only.
     """
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
-    with appearing_whole(path) as draft:
-        draft.write_bytes(content)
+    write(path, content)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
