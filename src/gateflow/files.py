@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from gateflow.errors import WriteError
 
-__all__ = ["appears_whole", "append", "flush", "is_draft", "read_bounded", "refused", "sweep", "write"]
+__all__ = ["appears_whole", "append", "flush", "is_draft", "open_ordinary", "read_bounded", "refused", "sweep", "write"]
 
 _DRAFT = re.compile(r"\.gateflow-[0-9a-f]{16}\.draft")
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -130,6 +130,21 @@ def is_draft(name: str) -> bool:
     return _DRAFT.fullmatch(name) is not None
 
 
+def open_ordinary(path: Path) -> BinaryIO:
+    """A file to be read that is a file: no folder, and no pipe or device, which may have no end.
+
+    Raises:
+        OSError: there is none, it is something else, or it cannot be read.
+    """
+    file = open(path, "rb", opener=_opener())  # noqa: SIM115  (the caller closes it)
+    try:
+        _refuse_special(file)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
 def read_bounded(path: Path, most: int) -> bytes:
     """The content of an ordinary file of at most so many bytes.
 
@@ -137,8 +152,7 @@ def read_bounded(path: Path, most: int) -> bytes:
         OSError: there is none, it is a folder, a pipe or a device, or it cannot be read.
         ValueError: it is larger; no more than that has been read.
     """
-    with open(path, "rb", opener=_opener()) as file:
-        _refuse_special(file)
+    with open_ordinary(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it is larger than {most:,} bytes")
