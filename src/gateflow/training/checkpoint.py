@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -77,11 +77,18 @@ class Progress:
     clipper: Annotated[dict[str, Any], AfterValidator(_of_a_clipper)] = field(default_factory=dict)
 
 
+def _with_every_field(found: Any) -> Any:
+    missing = [entry.name for entry in fields(Progress) if isinstance(found, dict) and entry.name not in found]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
+    return found
+
+
 class _Plain(BaseModel):
     """What a checkpoint holds beside tensors. The optimizer's groups are not taken from it: they are config.toml's."""
 
     model_config = _STRICT
-    progress: Progress
+    progress: Annotated[Progress, BeforeValidator(_with_every_field)]
     optimizer: dict[str, Any]
     processes: Annotated[int, Field(ge=1, lt=1 << 20)]
 
@@ -190,7 +197,9 @@ class Checkpoint:
             RunError: it is missing, or none.
         """
         refuse_other_random(specs_of(self.named("random")), self.processes, specs_of(random_state()), self.path)
-        return self.named(f"random.{process}")
+        if states := self.named(f"random.{process}"):
+            return states
+        raise RunError(f"{self.path} is damaged: it lacks the state of the random generators.")
 
     def carried(self, like: Start) -> State:
         """The carried hidden state of the whole batch, which is `processes` times as large as `like`.

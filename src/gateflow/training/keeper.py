@@ -83,9 +83,9 @@ class Keeper:
         path, random = self.run.checkpoint_file, header.group("random.")
         refuse_other_specs(header.group("model."), specs_of(unique_tensors(self.model)), path)
         refuse_other_optimizer(header.group("optimizer."), self.optimizer, path)
+        refuse_other_random(random, processes, specs_of(random_state()), path)
         if random:  # a new run has none yet, and may be begun by any number of processes
             self._refuse_other_processes(processes)
-        refuse_other_random(random, processes, specs_of(random_state()), path)
         refuse_other_carried(header.group("carried."), processes * len(start[0][0]), start, path)
 
     def _restore_clipper(self, progress: Progress) -> None:
