@@ -12,7 +12,19 @@ import gateflow
 from gateflow import cells
 
 SOURCE = Path(gateflow.__file__).parent
-ORDER = ["errors", "cells", "compiler", "recurrence", "layers", "data remedies", "flow", "tasks", "training", "cli"]
+ORDER = [
+    "errors",
+    "files",
+    "cells",
+    "compiler",
+    "recurrence",
+    "layers",
+    "data remedies",
+    "flow",
+    "tasks",
+    "training",
+    "cli",
+]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}
 FILES = sorted(SOURCE.rglob("*.py"))
 

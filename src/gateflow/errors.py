@@ -49,6 +49,14 @@ class RunError(GateflowError, RuntimeError):
     """A run folder exists already, is incomplete or damaged, or was written by a newer version."""
 
 
+class WriteError(RunError, OSError):
+    """A file could not be written: the disk is full, or the folder is not the user's. What was there stays."""
+
+
+class TrustError(RunError):
+    """A run names code of somebody's own, which opening it would run, and nobody has said that this may be."""
+
+
 class NonFiniteError(GateflowError, ArithmeticError):
     """Gradients or weights hold NaN or infinity, and the policy says stop."""
 

@@ -1,10 +1,11 @@
 """The report as a page: what it says is what was measured, and it needs nothing but itself."""
 
 import dataclasses
+import errno
 import json
 import math
+import os
 import re
-import sys
 from html.parser import HTMLParser
 
 import plotly.graph_objects as go
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from gateflow import flow
+from gateflow.errors import WriteError
 from gateflow.flow import Activation, LayerGates
 from gateflow.flow.report import page, write
 from gateflow.flow.report.openness import half_lives, words
@@ -244,8 +246,12 @@ def test_a_growing_gradient_has_a_scale_beyond_all():
 def test_it_appears_whole_or_not_at_all(tmp_path, report, monkeypatch):
     path = write(report, tmp_path / "flow.html")
     before = path.read_bytes()
-    monkeypatch.setattr(sys.modules["gateflow.flow.report.write"], "page", lambda report: None)
-    with pytest.raises(TypeError):
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match=r"could not write .*flow\.html: No space left on device"):
         write(report, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["flow.html"]

@@ -1,6 +1,7 @@
 """A run appears whole, replaces only runs, and is trained by one process at a time."""
 
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from gateflow.errors import RunError
 from gateflow.training.config import RunConfig
 from gateflow.training.new_run import new_run
-from gateflow.training.runs import Run
+from gateflow.training.runs import FOLDERS, Run
 
 CONFIG = RunConfig.build({"data": {"train": "corpus.txt"}})
 
@@ -141,3 +142,55 @@ def test_a_missing_file_is_named_with_the_remedy(tmp_path):
     run = make(tmp_path / "one")
     with pytest.raises(RunError, match=r"one lacks model.safetensors; train first\."):
         run.require(run.model_file, "train first")
+
+
+def linked(run: Run, name: str, target: Path) -> Path:
+    shutil.rmtree(run.path / name, ignore_errors=True)
+    (run.path / name).unlink(missing_ok=True)
+    target.mkdir()
+    (run.path / name).symlink_to(target)
+    return target
+
+
+@pytest.mark.parametrize("name", ["lock", *FOLDERS])
+def test_a_run_is_not_trained_through_a_link(tmp_path, name):
+    run = make(tmp_path / "one")
+    linked(run, name, tmp_path / "victim")
+    with pytest.raises(RunError, match=rf"one/{name} is a link, .* to .*victim; put the real thing"), run.lock():
+        pass
+    assert names(tmp_path / "victim") == set()
+
+
+def test_a_link_in_the_place_of_a_set_up_is_not_followed(tmp_path):
+    (tmp_path / "victim").mkdir()
+    for name in ("lock", "thesis.tex"):
+        (tmp_path / "victim" / name).write_text("mine")
+    (tmp_path / ".one.new").symlink_to(tmp_path / "victim")
+    with pytest.raises(RunError, match=r"\.one\.new is in the way"):
+        make(tmp_path / "one")
+    assert names(tmp_path / "victim") == {"lock", "thesis.tex"}
+
+
+def test_a_link_in_a_set_up_that_was_killed_is_removed_and_what_it_points_to_stays(tmp_path):
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "mine").touch()
+    (tmp_path / ".one.new").mkdir()
+    (tmp_path / ".one.new" / "lock").touch()
+    (tmp_path / ".one.new" / "more").symlink_to(tmp_path / "victim")
+    make(tmp_path / "one")
+    assert names(tmp_path / "victim") == {"mine"}
+
+
+def test_a_set_up_killed_before_it_had_a_lock_is_in_nobodys_way(tmp_path):
+    (tmp_path / ".one.new").mkdir()
+    assert make(tmp_path / "one").config() == CONFIG
+
+
+def test_opening_a_run_sweeps_what_killed_processes_left(tmp_path):
+    run = make(tmp_path / "one")
+    (run.path / "checkpoint").mkdir()
+    for folder in (run.path, run.path / "checkpoint"):
+        (folder / ".gateflow-0123456789abcdef.draft").write_text("half")
+    Run.open(run.path)
+    assert names(run.path) == {"config.toml", "tokenizer.json", "lock", "checkpoint"}
+    assert names(run.path / "checkpoint") == set()

@@ -35,6 +35,9 @@ class EchoTask:
         data = torch.randn(31, 4, 3, generator=torch.Generator().manual_seed(2))
         self.data = data.chunk(world_size, dim=1)[rank]
 
+    def start(self):
+        return [(torch.zeros(self.data.shape[1], 8),)]
+
     def windows_per_epoch(self):
         return 6
 

@@ -13,6 +13,7 @@ Goldberg 2016, "Assessing the Ability of LSTMs to Learn Syntax-Sensitive Depende
 from __future__ import annotations
 
 import csv
+import io
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from gateflow.errors import ConfigError
+from gateflow.files import write
 
 LONGEST = 60
 """The longest distance in words from subject to verb."""
@@ -200,7 +202,7 @@ def write_text(sentences: Iterable[Sentence], path: Path) -> None:
         >>> len(path.read_text().splitlines())
         3
     """
-    path.write_text("".join(f"{sentence.grammatical}\n" for sentence in sentences), encoding="utf-8")
+    write(path, "".join(f"{sentence.grammatical}\n" for sentence in sentences))
 
 
 def write_pairs(sentences: Iterable[Sentence], path: Path) -> None:
@@ -216,13 +218,14 @@ def write_pairs(sentences: Iterable[Sentence], path: Path) -> None:
         >>> path.read_text().splitlines()[1].split("\\t")[0]
         'distance_11_20'
     """
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(["construct", "condition", "grammatical", "ungrammatical"])
-        for s in sentences:
-            bucket = BUCKETS[s.bucket]
-            condition = f"{'plur' if s.plural else 'sing'}_{s.attractors}"
-            writer.writerow([f"distance_{bucket[0]}_{bucket[-1]}", condition, s.grammatical, s.ungrammatical])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(["construct", "condition", "grammatical", "ungrammatical"])
+    for s in sentences:
+        bucket = BUCKETS[s.bucket]
+        condition = f"{'plur' if s.plural else 'sing'}_{s.attractors}"
+        writer.writerow([f"distance_{bucket[0]}_{bucket[-1]}", condition, s.grammatical, s.ungrammatical])
+    write(path, text.getvalue())
 
 
 def _endless(rng: random.Random, buckets: Sequence[range]) -> Iterator[Sentence]:

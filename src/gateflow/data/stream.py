@@ -57,6 +57,11 @@ class TokenStream:
         share = batch_size // world_size
         self._starts = self._steps * np.arange(rank * share, (rank + 1) * share)
 
+    @property
+    def columns(self) -> int:
+        """How many columns this process reads."""
+        return len(self._starts)
+
     def __len__(self) -> int:
         """Windows in one pass over the text."""
         return -(-self._steps // self.window)

@@ -9,10 +9,10 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from gateflow.data.files import appears_whole
 from gateflow.data.stream import IGNORED, TokenStream
 from gateflow.data.text import Border, Piece, read_pieces
 from gateflow.data.tokenizer import build_tokenizer, end_of_line, splits_into_words, whole_words
+from gateflow.files import appears_whole
 
 __all__ = ["IGNORED", "TokenCounts", "TokenStream", "build_tokenizer", "encode_file"]
 
@@ -43,7 +43,7 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
 
     Raises:
         DataError: The file is no text (see :func:`gateflow.data.text.read_pieces`), or has no words to be read.
-        OSError: The disk is full or ``out`` cannot be written. Nothing is left behind.
+        WriteError: The disk is full or ``out`` cannot be written. Nothing is left behind.
 
     Example:
         >>> import tempfile
@@ -58,7 +58,7 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
     if splits_into_words(tokenizer):
         pieces = whole_words(pieces, Path(path))
     end, tokens, words = end_of_line(tokenizer), 0, _Words()
-    with appears_whole(Path(out)) as draft, draft.open("wb") as file:
+    with appears_whole(Path(out)) as file:
         _write_header(file, dtype, tokens)
         for batch in _batches(pieces):
             texts = [piece.text for piece in batch]

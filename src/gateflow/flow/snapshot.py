@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.errors import FlowError
+from gateflow.files import write
 
 __all__ = ["random_state", "random_state_of", "restore", "save"]
 
@@ -55,10 +57,10 @@ def save(folder: Path, model: nn.Module, batch: Any, generators: dict[str, Tenso
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {_GENERATOR + name: state for name, state in generators.items()}
     shape = _taken_apart(batch, "batch", tensors)
-    save_file(_apart(model.state_dict()), folder / "weights.safetensors")
-    save_file(_apart(tensors), folder / "step.safetensors")
+    write(folder / "weights.safetensors", as_bytes(_apart(model.state_dict())))
+    write(folder / "step.safetensors", as_bytes(_apart(tensors)))
     text = json.dumps({**about, "training": model.training, "batch": shape}, indent=1)
-    (folder / "about.json").write_text(text, encoding="utf-8")
+    write(folder / "about.json", text)
     return folder
 
 

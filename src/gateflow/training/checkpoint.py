@@ -7,20 +7,54 @@ numbers and counters are JSON in the file's metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gateflow.errors import RunError
-from gateflow.training.weights import load_weights, read_tensors, unique_tensors, write_tensors
+from gateflow.training.fit import (
+    refuse_other_carried,
+    refuse_other_optimizer,
+    refuse_other_random,
+    shown,
+    specs_of,
+)
+from gateflow.training.weights import Header, load_weights, read_tensors, unique_tensors, write_tensors
 
 State = list[tuple[Tensor, ...]] | None
 """Carried hidden state: one tuple of ``[B, H]`` tensors per layer and direction, or nothing yet."""
+
+Start = Sequence[tuple[Tensor, ...]]
+"""The hidden state that an epoch starts from; a carried one has the same layers, parts, sizes and types."""
+
+NEVER_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq")
+GROUPS = ("model.", "optimizer.", "random.", "carried.")
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Amount = Annotated[float, Field(ge=0)]
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Clipper(BaseModel):
+    """What `NormClipper.state_dict` gives."""
+
+    model_config = _STRICT
+    steps: Count = 0
+    clipped: Count = 0
+    skipped: Count = 0
+    skipped_in_a_row: Count = Field(0, alias="_skipped_in_a_row")
+    shrink_sum: Amount = Field(0.0, alias="_shrink_sum")
+    norms: list[Amount] = []
+
+
+def _of_a_clipper(state: dict[str, Any]) -> dict[str, Any]:
+    _Clipper.model_validate(state)
+    return state
 
 
 @dataclass
@@ -30,16 +64,33 @@ class Progress:
     `window` counts within the epoch, `loss_sum` over `loss_count` targets since the last record.
     """
 
-    step: int = 0
-    epoch: int = 0
-    window: int = 0
+    __pydantic_config__ = _STRICT
+    step: Count = 0
+    epoch: Count = 0
+    window: Count = 0
     best: float | None = None
     loss_sum: float = 0.0
-    loss_count: int = 0
-    targets: int = 0
-    seconds: float = 0.0
-    interval_seconds: float = 0.0
-    clipper: dict[str, Any] = field(default_factory=dict)
+    loss_count: Count = 0
+    targets: Count = 0
+    seconds: Amount = 0.0
+    interval_seconds: Amount = 0.0
+    clipper: Annotated[dict[str, Any], AfterValidator(_of_a_clipper)] = field(default_factory=dict)
+
+
+def _with_every_field(found: Any) -> Any:
+    missing = [entry.name for entry in fields(Progress) if isinstance(found, dict) and entry.name not in found]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
+    return found
+
+
+class _Plain(BaseModel):
+    """What a checkpoint holds beside tensors. The optimizer's groups are not taken from it: they are config.toml's."""
+
+    model_config = _STRICT
+    progress: Annotated[Progress, BeforeValidator(_with_every_field)]
+    optimizer: dict[str, Any]
+    processes: Annotated[int, Field(ge=1, lt=1 << 20)]
 
 
 @dataclass(frozen=True)
@@ -88,18 +139,26 @@ class Checkpoint:
         write_tensors(path, self.tensors, {"gateflow": json.dumps(plain)})
 
     @classmethod
-    def read(cls, path: Path) -> Checkpoint:
+    def read(cls, path: Path, fits: Callable[[Header, int], None] = lambda _, __: None) -> Checkpoint:
         """A checkpoint as it was written.
+
+        Args:
+            path: the file.
+            fits: raises where the header, or the number of processes, is not the one expected; it is asked before
+                memory is taken for the tensors.
 
         Raises:
             RunError: the file is missing, damaged, or no checkpoint.
         """
-        tensors, metadata = read_tensors(path)
-        try:
-            plain = json.loads(metadata["gateflow"])
-            return cls(tensors, Progress(**plain["progress"]), plain["optimizer"], plain["processes"], path)
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{path} is no checkpoint of gateflow ({error!r}).") from None
+
+        def look(header: Header) -> None:
+            if strangers := [name for name in header.tensors if not name.startswith(GROUPS)]:
+                raise RunError(f"{path} is no checkpoint of gateflow: it holds the unknown {shown(strangers[0])}.")
+            fits(header, _plain(header.metadata, path).processes)
+
+        tensors, metadata = read_tensors(path, look)
+        plain = _plain(metadata, path)
+        return cls(tensors, plain.progress, plain.optimizer, plain.processes, path)
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> Progress:
         """Put model and optimizer into the state they had.
@@ -109,24 +168,62 @@ class Checkpoint:
             NonFiniteError: a weight is NaN or infinite.
         """
         load_weights(model, self.named("model"), self.path)
-        _join_optimizer(optimizer, self.named("optimizer"), self.optimizer)
+        self._restore_optimizer(optimizer)
         return self.progress
+
+    def _restore_optimizer(self, optimizer: Optimizer) -> None:
+        """Its states by parameter. Rates and the like stay those of `optimizer`, which config.toml has made."""
+        tensors = self.named("optimizer")
+        refuse_other_optimizer(specs_of(tensors), optimizer, self.path)
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            index, key = name.split(".", 1)
+            self._refuse_other_values(f"optimizer.{name}", tensor, least=0 if key in NEVER_NEGATIVE else None)
+            state.setdefault(int(index), {})[key] = tensor
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def _refuse_other_values(self, name: str, tensor: Tensor, least: float | None = None) -> None:
+        if not torch.isfinite(tensor).all() or (least is not None and bool((tensor < least).any())):
+            raise RunError(f"{self.path} is damaged: {name} holds numbers that no training leads to.")
 
     def named(self, group: str) -> dict[str, Tensor]:
         """The tensors of one group, without its prefix."""
         return {name.removeprefix(f"{group}."): t for name, t in self.tensors.items() if name.startswith(f"{group}.")}
 
     def random(self, process: int) -> dict[str, Tensor]:
-        """The state of the random generators of one process."""
-        return self.named(f"random.{process}")
+        """The state of the random generators of one process.
 
-    def carried(self) -> State:
-        """The carried hidden state of the whole batch."""
-        layers: dict[int, dict[int, Tensor]] = {}
-        for name, tensor in self.named("carried").items():
-            layer, part = map(int, name.split("."))
-            layers.setdefault(layer, {})[part] = tensor
-        return [tuple(parts[j] for j in sorted(parts)) for _, parts in sorted(layers.items())] or None
+        Raises:
+            RunError: it is missing, or none.
+        """
+        refuse_other_random(specs_of(self.named("random")), self.processes, specs_of(random_state()), self.path)
+        if states := self.named(f"random.{process}"):
+            return states
+        raise RunError(f"{self.path} is damaged: it lacks the state of the random generators.")
+
+    def carried(self, like: Start) -> State:
+        """The carried hidden state of the whole batch, which is `processes` times as large as `like`.
+
+        Raises:
+            RunError: it has other layers, parts, sizes or types than `like`, or is not finite.
+        """
+        parts = self.named("carried")
+        rows = self.processes * like[0][0].shape[0]
+        refuse_other_carried(specs_of(parts), rows, like, self.path)
+        for name, tensor in parts.items():
+            self._refuse_other_values(f"carried.{name}", tensor)
+        if not parts:
+            return None
+        return [tuple(parts[f"{i}.{j}"] for j in range(len(layer))) for i, layer in enumerate(like)]
+
+
+def _plain(metadata: Mapping[str, str], path: Path) -> _Plain:
+    try:
+        return _Plain.model_validate_json(metadata.get("gateflow", "{}"))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = shown(".".join(map(str, first["loc"])))
+        raise RunError(f"{path} is no checkpoint of gateflow ({where}: {first['msg'].lower()}).") from None
 
 
 def random_state() -> dict[str, Tensor]:
@@ -137,11 +234,18 @@ def random_state() -> dict[str, Tensor]:
     return states
 
 
-def set_random_state(states: Mapping[str, Tensor]) -> None:
-    """Continue torch's generators from `states`."""
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
+def set_random_state(states: Mapping[str, Tensor], path: Path) -> None:
+    """Continue torch's generators from `states`, which come from the file `path`.
+
+    Raises:
+        RunError: a generator refuses its state.
+    """
+    try:
+        torch.set_rng_state(states["cpu"])
+        if "cuda" in states and torch.cuda.is_available():
+            torch.cuda.set_rng_state(states["cuda"])
+    except RuntimeError as error:
+        raise RunError(f"{path} is damaged: its random state is none ({str(error).splitlines()[0]}).") from None
 
 
 def _split_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -151,14 +255,3 @@ def _split_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str,
     tensors = {f"optimizer.{name}": value for name, value in entries if isinstance(value, Tensor)}
     plain = {name: value for name, value in entries if not isinstance(value, Tensor)}
     return tensors, {"state": plain, "groups": whole["param_groups"]}
-
-
-def _join_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in {**tensors, **plain["state"]}.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    try:
-        optimizer.load_state_dict({"state": state, "param_groups": plain["groups"]})
-    except (KeyError, ValueError) as error:
-        raise RunError(f"the checkpoint's optimizer does not fit the run's config.toml ({error}).") from None

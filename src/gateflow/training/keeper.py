@@ -9,11 +9,18 @@ from torch.optim import Optimizer
 
 from gateflow.errors import RunError
 from gateflow.remedies.clip import NormClipper
-from gateflow.training.checkpoint import Checkpoint, Progress, State, random_state, set_random_state
+from gateflow.training.checkpoint import Checkpoint, Progress, Start, State, random_state, set_random_state
+from gateflow.training.fit import (
+    refuse_other_carried,
+    refuse_other_optimizer,
+    refuse_other_random,
+    refuse_other_specs,
+    specs_of,
+)
 from gateflow.training.metrics import MetricsLog, Record
 from gateflow.training.processes import every_process, own_rows, whole_batch
 from gateflow.training.runs import Run
-from gateflow.training.weights import unique_tensors, write_tensors
+from gateflow.training.weights import Header, unique_tensors, write_tensors
 
 
 class Keeper:
@@ -26,24 +33,30 @@ class Keeper:
         self.model, self.optimizer, self.clipper = model, optimizer, clipper
         self.metrics = MetricsLog(run.metrics_file)
 
-    def restore(self, seed: int) -> tuple[Progress, State]:
+    def restore(self, seed: int, start: Start) -> tuple[Progress, State]:
         """Continue from the checkpoint; a new run begins with random numbers from `seed`.
 
+        Args:
+            seed: of a new run.
+            start: the hidden state that an epoch starts from in this process, which a carried one is like.
+
         Raises:
-            RunError: the checkpoint is missing, damaged, or was written by another number of processes.
+            RunError: the checkpoint is missing, damaged, of another configuration, or was written by another number of
+                processes.
             NonFiniteError: a weight is NaN or infinite.
         """
-        checkpoint = Checkpoint.read(self.run.checkpoint_file)
+        path = self.run.checkpoint_file
+        checkpoint = Checkpoint.read(path, lambda header, processes: self._refuse_misfit(header, processes, start))
+        carried = checkpoint.carried(start)
         progress = checkpoint.restore(self.model, self.optimizer)
         if progress.step == 0:
             torch.manual_seed(seed + self.accelerator.process_index)
         else:
-            self._refuse_other_processes(checkpoint.processes)
-            set_random_state(checkpoint.random(self.accelerator.process_index))
-            self.clipper.load_state_dict(progress.clipper)
+            self._restore_clipper(progress)
+            set_random_state(checkpoint.random(self.accelerator.process_index), path)
         if self.accelerator.is_main_process:
             self.metrics.cut_back(progress.step)
-        return progress, own_rows(self.accelerator, checkpoint.carried())
+        return progress, own_rows(self.accelerator, carried)
 
     def save(self, progress: Progress, carried: State) -> None:
         """Write the checkpoint; all processes contribute."""
@@ -64,6 +77,22 @@ class Keeper:
         """Add a line to metrics.jsonl."""
         if self.accelerator.is_main_process:
             self.metrics.append(record)
+
+    def _refuse_misfit(self, header: Header, processes: int, start: Start) -> None:
+        """What cannot be this run's checkpoint is refused by its header, before memory is taken for it."""
+        path, random = self.run.checkpoint_file, header.group("random.")
+        refuse_other_specs(header.group("model."), specs_of(unique_tensors(self.model)), path)
+        refuse_other_optimizer(header.group("optimizer."), self.optimizer, path)
+        refuse_other_random(random, processes, specs_of(random_state()), path)
+        if random:  # a new run has none yet, and may be begun by any number of processes
+            self._refuse_other_processes(processes)
+        refuse_other_carried(header.group("carried."), processes * len(start[0][0]), start, path)
+
+    def _restore_clipper(self, progress: Progress) -> None:
+        try:
+            self.clipper.load_state_dict(progress.clipper)
+        except KeyError as error:
+            raise RunError(f"{self.run.checkpoint_file} is damaged: of the clipper it lacks {error}.") from None
 
     def _refuse_other_processes(self, count: int) -> None:
         if count != self.accelerator.num_processes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -11,11 +12,12 @@ from gateflow.data.stream import TokenStream
 from gateflow.data.tokenizer_file import read_tokenizer
 from gateflow.errors import DataError, RunError
 from gateflow.tasks.language_model import LanguageModel, detach, evaluate, perplexity
-from gateflow.training.checkpoint import State
+from gateflow.training.checkpoint import Start, State
 from gateflow.training.config import ModelConfig, RunConfig
+from gateflow.training.fit import Spec, refuse_other_specs, specs_of
 from gateflow.training.initial import Initialiser
 from gateflow.training.runs import Run
-from gateflow.training.weights import load_weights, read_tensors
+from gateflow.training.weights import load_weights, read_header, read_tensors, unique_tensors
 
 
 def build_model(config: ModelConfig, vocab_size: int) -> LanguageModel:
@@ -58,9 +60,23 @@ def load_model(run: Run) -> LanguageModel:
         NonFiniteError: a weight is NaN or infinite.
     """
     file = run.require(run.model_file, f"it appears with the first validation: gateflow resume {run.path}")
-    model = build_model(run.config().model, load_tokenizer(run).get_vocab_size())
-    load_weights(model, read_tensors(file)[0], file)
+    config, size = run.config().model, load_tokenizer(run).get_vocab_size()
+    tensors, _ = read_tensors(file, lambda header: refuse_other_specs(header.tensors, asked_for(config, size), file))
+    model = build_model(config, size)
+    load_weights(model, tensors, file)
     return model.eval()
+
+
+def asked_for(config: ModelConfig, vocab_size: int) -> dict[str, Spec]:
+    """Type and shape of the weights that `config` asks for; the network is built without memory.
+
+    Example:
+        >>> asked_for(ModelConfig(hidden_size=1000000, embedding_size=2), 5)["recurrent.weight_hh_l0"].shape
+        (4000000, 1000000)
+    """
+    plain = config.model_copy(update={"init": None, "candidates": 0})  # both compute with weights, and leave no others
+    with torch.device("meta"):
+        return specs_of(unique_tensors(build_model(plain, vocab_size)))
 
 
 class LanguageModelTask:
@@ -68,11 +84,19 @@ class LanguageModelTask:
 
     def __init__(self, run: Run, config: RunConfig, rank: int = 0, world_size: int = 1) -> None:
         batch_size, window = config.training.batch_size, config.training.window
-        self.model: LanguageModel = build_model(config.model, load_tokenizer(run).get_vocab_size())
+        size = load_tokenizer(run).get_vocab_size()
+        weights = read_header(run.checkpoint_file).group("model.")
+        refuse_other_specs(weights, asked_for(config.model, size), run.checkpoint_file)
+        self.model: LanguageModel = build_model(config.model, size)
         remedy = "set the run up again with `gateflow train lm --force`"
         train, valid = (run.require(run.tokens_file(part), remedy) for part in ("train", "valid"))
         self.train = TokenStream(train, batch_size, window, rank=rank, world_size=world_size)
         self.valid = TokenStream(valid, batch_size, window, rank=rank, world_size=world_size, whole=True)
+
+    def start(self) -> Start:
+        """Zeros, one row for each column of the text that this process reads."""
+        width = self.model.embedding.embedding_dim
+        return self.model.recurrent.initial_state(self.model.bias.new_zeros(1, self.train.columns, width))
 
     def windows_per_epoch(self) -> int:
         """Windows in one pass over the training text."""

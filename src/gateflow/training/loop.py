@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, RunError
 from gateflow.flow import Monitor
 from gateflow.remedies.clip import NormClipper
 from gateflow.tasks.warm_up import builds_kernels, thrown_away
@@ -65,7 +65,8 @@ class Loop:
     def train(self) -> Outcome:
         """Go on to the end, or to the first Ctrl-C; both leave a checkpoint of the last update."""
         with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
-            self.progress, self.carried = self.keeper.restore(self.settings.seed)
+            self.progress, self.carried = self.keeper.restore(self.settings.seed, self.task.start())
+            self._refuse_other_position()
             self.task.model.train()
             self.warm_up()
             for windows in self.remaining_updates():
@@ -95,9 +96,25 @@ class Loop:
         """The windows of each update still to come; `update` moves the progress in between."""
         while self.progress.step < self.total:
             windows = self.task.windows(self.progress.epoch, self.progress.window)
-            yield list(islice(windows, self.settings.accumulate))
+            yield self._next_of(windows)
             while self.progress.window > 0 and self.progress.step < self.total:
-                yield list(islice(windows, self.settings.accumulate))
+                yield self._next_of(windows)
+
+    def _next_of(self, windows: Iterator[Any]) -> list[Any]:
+        """The windows of one update; none at all would be an update that learns from nothing."""
+        if len(update := list(islice(windows, self.settings.accumulate))) < self.settings.accumulate:
+            raise RunError(f"{self.run.path}: the text ended before its epoch did; set the run up again with --force.")
+        return update
+
+    def _refuse_other_position(self) -> None:
+        """A position within an epoch means nothing in an epoch of other windows."""
+        window, accumulate = self.progress.window, self.settings.accumulate
+        if window % accumulate or window >= self.updates_per_epoch * accumulate:
+            raise RunError(
+                f"{self.run.checkpoint_file} stands at window {window} of an epoch, and with this text and config.toml "
+                f"an epoch has {self.updates_per_epoch} updates of {accumulate}. Give config.toml the batch_size, "
+                "window and accumulate back that it had, and the run its tokens."
+            )
 
     def update(self, windows: list[Any], interrupt: Interrupt) -> bool:
         """One step of the optimizer; says whether any process was asked to stop."""

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gateflow.data.files import flush
 from gateflow.errors import RunError
-from gateflow.training.files import appearing_whole, refused
+from gateflow.files import append, flush, write
 
 Record = dict[str, Any]
 
@@ -35,11 +34,7 @@ class MetricsLog:
 
     def append(self, record: Record) -> None:
         """Write one line; `flush` makes it outlive a power cut."""
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise refused(self.path, error) from error
+        append(self.path, json.dumps(record) + "\n")
 
     def flush(self) -> None:
         """Wait until the lines are on the disk, before a checkpoint that counts on them is written."""
@@ -59,5 +54,4 @@ class MetricsLog:
     def cut_back(self, to_step: int) -> None:
         """Forget what was recorded after `to_step`, since it will be recorded again."""
         kept = [record for record in self.read() if record["step"] <= to_step]
-        with appearing_whole(self.path) as draft:
-            draft.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        write(self.path, "".join(json.dumps(record) + "\n" for record in kept))

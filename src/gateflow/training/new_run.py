@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateflow.errors import GateflowError, RunError
+from gateflow.files import is_draft, refused, write
 from gateflow.training.config import RunConfig
-from gateflow.training.files import appearing_whole, refused
 from gateflow.training.runs import CONTENT, Run
 
 
@@ -25,8 +27,7 @@ def new_run(path: Path, config: RunConfig, *, force: bool = False) -> Iterator[R
     path = path.resolve()
     _refuse_what_is_there(path, force)
     draft = Run(path.with_name(f".{path.name}.new"))
-    if draft.path.exists() and not (draft.path / "lock").exists():
-        raise RunError(f"{draft.path} is in the way of setting {path} up, and no run of gateflow; move it away.")
+    _refuse_what_is_not_ours(draft.path, path)
     try:
         draft.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -34,8 +35,7 @@ def new_run(path: Path, config: RunConfig, *, force: bool = False) -> Iterator[R
     with draft.lock():
         try:
             _clear(draft)
-            with appearing_whole(draft.config_file) as file:
-                file.write_text(config.to_toml(), encoding="utf-8")
+            write(draft.config_file, config.to_toml())
             yield draft
             _refuse_what_is_there(path, force)
             _take_place(draft.path, path)
@@ -54,24 +54,38 @@ def _refuse_what_is_there(path: Path, force: bool) -> None:
         raise RunError(f"--out {path} exists; go on with `gateflow resume {path}`, or replace it with --force.")
     if not _is_run(path):
         raise RunError(f"--force replaces runs only, and {path} is none; choose another --out, or delete it yourself.")
-    strangers = [entry.name for entry in path.iterdir() if entry.name.strip(".").removesuffix(".draft") not in CONTENT]
+    strangers = [entry.name for entry in path.iterdir() if not _is_ours(entry.name)]
     if strangers:
         raise RunError(f"--force would delete {path / strangers[0]}, which is no part of a run; move it away first.")
     with Run(path).lock():
         pass
 
 
+def _refuse_what_is_not_ours(draft: Path, path: Path) -> None:
+    """What a set-up that was killed has left is a folder of this user, empty or with a lock, and no link to one."""
+    with suppress(FileNotFoundError):
+        found = draft.lstat()
+        own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+        if not own or not ((draft / "lock").exists() or not any(draft.iterdir())):
+            raise RunError(f"{draft} is in the way of setting {path} up, and no run of gateflow; move it away.")
+
+
 def _is_run(path: Path) -> bool:
     try:
-        return bool(Run.open(path).config())
+        return bool(RunConfig.read(Run.open(path).config_file))
     except GateflowError:
         return False
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a run may hold what is so called, drafts of killed processes and of older versions included."""
+    return is_draft(name) or name.removeprefix(".").removesuffix(".draft") in CONTENT
 
 
 def _clear(draft: Run) -> None:
     """Remove what a set-up that was killed left behind; the lock is ours and stays."""
     for entry in draft.path.iterdir():
-        if entry.is_dir():
+        if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry.name != "lock":
             entry.unlink()

@@ -24,6 +24,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gateflow.errors import RunError
+from gateflow.files import sweep
 from gateflow.training.config import RunConfig
 
 CONTENT = frozenset(
@@ -41,6 +42,8 @@ CONTENT = frozenset(
     }
 )
 
+FOLDERS = ("checkpoint", "tokens", "tensorboard", "non_finite_step")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -55,7 +58,7 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """An existing run.
+        """An existing run; drafts that killed processes have left in it are removed.
 
         Raises:
             RunError: there is no such folder, or it is not a run.
@@ -65,6 +68,8 @@ class Run:
             raise RunError(f"there is no run at {path}; `gateflow train lm --data FILE --out {path}` makes one.")
         if not run.config_file.is_file():
             raise RunError(f"{path} is not a run: it holds no config.toml. Name the folder given to --out.")
+        for folder in (path, *(path / name for name in FOLDERS)):
+            sweep(folder)
         return run
 
     @property
@@ -109,8 +114,18 @@ class Run:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run while training; a second trainer of the same run is refused."""
+        self._refuse_links()
         try:
             with FileLock(self.path / "lock", blocking=False):
                 yield
         except Timeout:
             raise RunError(f"{self.path} is being trained by another process; wait for it or stop it first.") from None
+
+    def _refuse_links(self) -> None:
+        """What training writes to must lie in the run: a link would lead its writes to a place of somebody else."""
+        for name in ("lock", *FOLDERS):
+            if (self.path / name).is_symlink():
+                raise RunError(
+                    f"{self.path / name} is a link, and training would write through it to "
+                    f"{(self.path / name).readlink()}; put the real thing in its place."
+                )

@@ -16,9 +16,9 @@ from gateflow.data.tokenizer import build_tokenizer
 from gateflow.data.tokenizer_file import tokenizer_text
 from gateflow.data.tokens import encode_file
 from gateflow.errors import ConfigError, DataError
+from gateflow.files import write
 from gateflow.training.checkpoint import Checkpoint, Progress
 from gateflow.training.config import DataConfig, RunConfig
-from gateflow.training.files import appearing_whole
 from gateflow.training.held_out import held_out
 from gateflow.training.language_model import build_model, load_tokenizer
 from gateflow.training.new_run import new_run
@@ -55,8 +55,7 @@ def write_tokens(run: Run, data: DataConfig, columns: int) -> None:
     tokens.mkdir()
     with _texts(data, tokens) as texts:
         tokenizer = build_tokenizer(data.tokenizer, texts[0], data.vocab_size)
-        with appearing_whole(run.tokenizer_file) as draft:
-            draft.write_text(tokenizer_text(tokenizer), encoding="utf-8")  # its own `save` raises a bare Exception
+        write(run.tokenizer_file, tokenizer_text(tokenizer))  # its own `save` raises a bare Exception
         for part, text in zip(("train", "valid"), texts, strict=True):
             count = encode_file(tokenizer, text, run.tokens_file(part)).tokens
             if count <= columns:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from gateflow.training.checkpoint import Progress, State
+from gateflow.training.checkpoint import Progress, Start, State
 from gateflow.training.metrics import Record
 
 
@@ -18,6 +18,10 @@ class Task(Protocol):
     @property
     def model(self) -> nn.Module:
         """What is trained."""
+        ...
+
+    def start(self) -> Start:
+        """The hidden state that an epoch of this process starts from: what a carried one has to look like."""
         ...
 
     def windows_per_epoch(self) -> int:

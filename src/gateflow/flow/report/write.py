@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from gateflow.data.files import appears_whole
+from gateflow.files import write as write_file
 from gateflow.flow.report.page import content
 from gateflow.flow.report.summary import share
 
@@ -26,7 +26,7 @@ def write(report: Report, path: str | Path) -> Path:
     """Writes the page of `page` to `path`, whole or not at all, over what was there.
 
     Raises:
-        OSError: the file system refused.
+        WriteError: the file system refused.
 
     Example:
         >>> import tempfile, torch
@@ -36,10 +36,8 @@ def write(report: Report, path: str | Path) -> Path:
         ...     write(report, f"{folder}/flow.html").stat().st_size > 4e6  # plotly is most of it
         True
     """
-    path, text = Path(path), page(report)
-    with appears_whole(path) as draft:
-        draft.write_text(text, encoding="utf-8", errors="replace")
-    return path
+    write_file(Path(path), page(report).encode("utf-8", errors="replace"))
+    return Path(path)
 
 
 def page(report: Report) -> str:
