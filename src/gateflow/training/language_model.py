@@ -20,6 +20,9 @@ from gateflow.training.initial import Initialiser
 from gateflow.training.runs import Run
 from gateflow.training.weights import load_weights, read_header, read_tensors, unique_tensors
 
+MOST_TOKENIZER = 512 << 20
+"""Bytes; ten million words, the most that a vocabulary may have, take half of it."""
+
 
 def build_model(config: ModelConfig, vocab_size: int) -> LanguageModel:
     """The network that `config` describes, with its initial weights."""
@@ -46,7 +49,11 @@ def load_tokenizer(run: Run) -> Tokenizer:
     Raises:
         RunError: it is missing or damaged.
     """
-    file = run.require(run.tokenizer_file, "without it the weights mean nothing; restore it from a copy")
+    remedy = "without it the weights mean nothing; restore it from a copy"
+    file = run.require(run.tokenizer_file, remedy)
+    if file.stat().st_size > MOST_TOKENIZER:
+        raise RunError(f"{file} is larger than {MOST_TOKENIZER >> 20} MiB, which no tokenizer of ours is.")
+    run.unharmed(file, remedy)
     with _Reading(file):
         return Tokenizer.from_file(str(file))
 
@@ -88,9 +95,11 @@ class LanguageModelTask:
         refuse_other_specs(weights, asked_for(config.model, size), run.checkpoint_file)
         self.model: LanguageModel = build_model(config.model, size)
         remedy = "set the run up again with `gateflow train lm --force`"
-        train, valid = (run.require(run.tokens_file(part), remedy) for part in ("train", "valid"))
+        train, valid = (run.unharmed(run.tokens_file(part), remedy) for part in ("train", "valid"))
         self.train = TokenStream(train, batch_size, window, rank=rank, world_size=world_size)
         self.valid = TokenStream(valid, batch_size, window, rank=rank, world_size=world_size, whole=True)
+        for stream in (self.train, self.valid):
+            stream.refuse_others_than(size)
 
     def start(self) -> Start:
         """Zeros, one row for each column of the text that this process reads."""
