@@ -11,7 +11,7 @@ import pytest
 
 from gateflow import files
 from gateflow.errors import WriteError
-from gateflow.files import appears_whole, append, is_draft, read_bounded, sweep, write
+from gateflow.files import appears_whole, append, is_draft, open_ordinary, read_bounded, sweep, write
 
 ABANDONED = ".gateflow-0123456789abcdef.draft"
 
@@ -147,7 +147,7 @@ def test_only_ordinary_files_are_appended_to_and_read(tmp_path, make):
     with pytest.raises(WriteError, match="could not write .*name"):
         append(tmp_path / "name", "line\n")
     with pytest.raises(OSError, match="no ordinary file|Is a directory"):
-        read_bounded(tmp_path / "name", 10)
+        open_ordinary(tmp_path / "name")
 
 
 def test_a_file_is_read_up_to_its_bound_and_not_farther(tmp_path):
@@ -156,6 +156,8 @@ def test_a_file_is_read_up_to_its_bound_and_not_farther(tmp_path):
     os.truncate(tmp_path / "file", 1 << 40)  # takes no room on the disk, and a terabyte in memory
     with pytest.raises(ValueError, match="larger than 5 bytes"):
         read_bounded(tmp_path / "file", 5)
+    with pytest.raises(ValueError, match="larger than 5 bytes"):
+        read_bounded(Path("/dev/zero"), 5)
 
 
 def test_lines_are_added_at_the_end(tmp_path):

@@ -146,13 +146,13 @@ def open_ordinary(path: Path) -> BinaryIO:
 
 
 def read_bounded(path: Path, most: int) -> bytes:
-    """The content of an ordinary file of at most so many bytes.
+    """The content of a file or pipe of at most so many bytes.
 
     Raises:
-        OSError: there is none, it is a folder, a pipe or a device, or it cannot be read.
+        OSError: there is none, or it cannot be read.
         ValueError: it is larger; no more than that has been read.
     """
-    with open_ordinary(path) as file:
+    with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it is larger than {most:,} bytes")

@@ -6,10 +6,15 @@ import os
 import resource
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState
+from safetensors.torch import save_file
 from tests.cli.conftest import SMALL
 
+from gateflow.cli import main
+from gateflow.training.checkpoint import Checkpoint
 from gateflow.training.runs import Run
 from gateflow.training.weights import read_tensors, write_tensors
 
@@ -113,6 +118,24 @@ def test_force_with_a_text_that_is_none_keeps_the_old_run(gateflow, trained, tmp
     assert folder(trained) == before
 
 
+def edited(run, old, new):
+    text = run.config_file.read_text()
+    assert old in text
+    run.config_file.write_text(text.replace(old, new))
+
+
+def unsealed(run):
+    """The run as an older version would have written it."""
+    (run.path / "SHA256SUMS").unlink()
+    return run
+
+
+def flipped(file, byte):
+    content = bytearray(file.read_bytes())
+    content[byte] ^= 1
+    file.write_bytes(content)
+
+
 @pytest.mark.parametrize("verb", ["evaluate", "generate", "resume"])
 @pytest.mark.parametrize(
     ("damage", "parts"),
@@ -122,6 +145,15 @@ def test_force_with_a_text_that_is_none_keeps_the_old_run(gateflow, trained, tmp
         (lambda run: run.config_file.write_text("format = \n"), ("config.toml is not TOML",)),
         (lambda run: run.tokenizer_file.unlink(), ("lacks tokenizer.json", "restore it")),
         (lambda run: run.tokenizer_file.write_text('{"model": 3}'), ("tokenizer.json is damaged",)),
+        (lambda run: unsealed(run).tokenizer_file.write_text('{"model": 3}'), ("tokenizer.json is damaged",)),
+        (lambda run: os.truncate(run.tokenizer_file, 1 << 40), ("tokenizer.json is larger than 512 MiB",)),
+        (lambda run: flipped(run.tokenizer_file, 200), ("tokenizer.json is damaged: its checksum",)),
+        (lambda run: flipped(run.path / "SHA256SUMS", 70), ("SHA256SUMS is damaged",)),
+        (lambda run: (run.path / "SHA256SUMS").write_bytes(b"\xff"), ("SHA256SUMS is damaged",)),
+        (lambda run: edited(run, "hidden_size = 8", "hidden_size = 1_000_000_000"), ("hidden_size in", "1000000000")),
+        (lambda run: edited(run, "hidden_size = 8", "hidden_size = 1_000_000"), ("does not fit", "safetensors")),
+        (lambda run: edited(run, "layers = 1", "layers = 999"), ("does not fit", "lacks recurrent")),
+        (lambda run: edited(run, "embedding_size = 8", "embedding_size = 9"), ("does not fit", "projection")),
     ],
 )
 def test_a_damaged_run(gateflow, trained, corpus, verb, damage, parts):
@@ -146,12 +178,31 @@ def rewritten(run, change):
         (lambda run: rewritten(run, lambda t: t.pop("bias")), ("does not fit", "lacks bias")),
         (lambda run: rewritten(run, lambda t: t.update(bias=torch.zeros(3))), ("does not fit", "bias is [3]")),
         (lambda run: rewritten(run, lambda t: t["bias"].fill_(torch.nan)), ("bias in", "NaN or infinity")),
+        (lambda run: rewritten(run, lambda t: t.update(bias=t["bias"].to(torch.int8))), ("bias is int8",)),
+        (lambda run: rewritten(run, lambda t: t.update(bias=t["bias"] > 0)), ("bias is bool",)),
+        (lambda run: flipped(run.model_file, -3), ("model.safetensors is damaged", "checksum")),
     ],
 )
 def test_damaged_weights(gateflow, trained, corpus, damage, parts):
     damage(Run(trained))
     for words in (("evaluate", trained, "--data", corpus), ("generate", trained, "--prompt", "the")):
         assert_refused(gateflow(*words), 1, *parts)
+
+
+def zipped(file):
+    with file.open("wb") as out:
+        np.savez(out, x=[1])
+
+
+def stopped_midway(run, old, new):
+    """Trained on to the middle of its third epoch, and then edited."""
+    edited(run, "epochs = 2", "epochs = 3\nmax_updates = 61")
+    with pytest.raises(SystemExit):
+        main(["resume", str(run.path)])
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    edited(run, "max_updates = 61", "max_updates = 70")
+    edited(run, old, new)
 
 
 @pytest.mark.parametrize(
@@ -161,11 +212,42 @@ def test_damaged_weights(gateflow, trained, corpus, damage, parts):
         (lambda run: os.truncate(run.checkpoint_file, 100), ("last.safetensors is damaged",)),
         (lambda run: run.tokens_file("train").unlink(), ("lacks tokens/train.npy", "--force")),
         (lambda run: os.truncate(run.tokens_file("valid"), 100), ("valid.npy",)),
+        (lambda run: os.truncate(unsealed(run).tokens_file("valid"), 100), ("valid.npy is no whole token file",)),
+        (lambda run: flipped(run.checkpoint_file, -3), ("last.safetensors is damaged", "checksum")),
+        (lambda run: flipped(run.tokens_file("train"), -3), ("train.npy is damaged: its checksum",)),
+        (lambda run: np.save(run.tokens_file("train"), np.arange(9, dtype="<u2")), ("train.npy is damaged",)),
+        (lambda run: np.save(unsealed(run).tokens_file("train"), np.full(999, 999, "<u2")), ("holds the token 999",)),
+        (lambda run: zipped(unsealed(run).tokens_file("train")), ("train.npy is no whole token file",)),
+        (
+            lambda run: stopped_midway(run, "window = 5", "window = 1_000"),
+            ("stands at window", "window and accumulate"),
+        ),
+        (lambda run: stopped_midway(run, "accumulate = 1", "accumulate = 4"), ("stands at window",)),
+        (lambda run: stopped_midway(run, "batch_size = 2", "batch_size = 3"), ("carried state", "batch_size")),
     ],
 )
 def test_a_run_that_cannot_go_on(gateflow, trained, damage, parts):
     damage(Run(trained))
     assert_refused(gateflow("resume", trained), 1, *parts)
+
+
+def test_options_edited_on_purpose_are_obeyed(gateflow, trained):
+    run = Run(trained)
+    edited(run, "epochs = 2", "epochs = 3\nmax_updates = 60")
+    edited(run, "weight_decay = 0.0", "weight_decay = 0.5")
+    assert gateflow("resume", trained).code == 0
+    assert Checkpoint.read(run.checkpoint_file).progress.step == 60
+    assert Checkpoint.read(run.checkpoint_file).optimizer["groups"][0]["weight_decay"] == 0.5
+
+
+def test_a_run_of_an_older_version_has_no_checksums_and_goes_on(gateflow, trained, corpus):
+    run = unsealed(Run(trained))
+    for file in (run.model_file, run.checkpoint_file):
+        tensors, metadata = read_tensors(file)
+        save_file(tensors, file, metadata)
+    edited(run, "epochs = 2", "epochs = 3")
+    assert gateflow("evaluate", trained, "--data", corpus).code == 0
+    assert gateflow("resume", trained).code == 0
 
 
 def test_a_run_that_is_being_trained(gateflow, trained):

@@ -42,6 +42,7 @@ def test_a_run_is_trained_and_says_what_comes_next(gateflow, corpus, tmp_path):
         "config.toml",
         "tokenizer.json",
         "tokens",
+        "SHA256SUMS",
         "model.safetensors",
         "metrics.jsonl",
         "checkpoint",

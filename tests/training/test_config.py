@@ -1,5 +1,6 @@
 """Options from a file and from the command line, and what is said about those that cannot work."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,55 @@ def test_a_newer_run_is_refused_before_its_unknown_options_are(tmp_path):
     file.write_text(f"format = {FORMAT + 1}\n[quantum]\nqubits = 3\n")
     with pytest.raises(RunError, match=rf"run format {FORMAT + 1}, and this gateflow reads up to {FORMAT}.*Upgrade"):
         RunConfig.read(file)
+
+
+WITHIN = "format = 1\n[data]\ntrain = 'x'\n"
+HOSTILE = {
+    "one key of many dots": "a" + ".a" * 30_000 + " = 1",
+    "many keys of many dots": "\n".join(f"k{i}{'.a' * 490} = 1" for i in range(60)),
+    "many tables of many dots": "\n".join(f"[k{i}{'.a' * 490}]" for i in range(60)),
+    "more than a configuration has": "#" * 10**6,
+    "nested lists": "a = " + "[" * 30_000,
+    "nested tables": "a = " + "{a = " * 10_000,
+    "a number of many digits": "format = " + "9" * 30_000,
+    "a format of many digits": "format = 0x" + "f" * 60_000,
+    "a negative format": "format = -1",
+    "a format that is true": "format = true",
+    "an option of many digits": WITHIN + "[training]\nepochs = 0x" + "f" * 60_000,
+    "a date": "format = 2026-99-99",
+    "thousands of options": WITHIN + "\n".join(f"[k{i}]" for i in range(5000)),
+    "a long option": WITHIN + "k" * 60_000 + " = 1",
+    "a long value": WITHIN + "tokenizer = '" + "k" * 60_000 + "'",
+    "a terminal's escape": WITHIN + '"\\u001b[2J" = 1',
+    "a list for a section": WITHIN + "model = [1]",
+    "a date for a section": WITHIN + "model = 2026-01-01",
+    "units": WITHIN + "[model]\nhidden_size = 1_000_000_000",
+    "components": WITHIN + "[model]\nembedding_size = 1_000_000_000",
+    "layers": WITHIN + "[model]\nlayers = 1_000_000_000",
+    "words": WITHIN + "vocab_size = 1_000_000_000",
+    "steps": WITHIN + "[training]\nwindow = 1_000_000_000",
+    "columns": WITHIN + "[training]\nbatch_size = 1_000_000_000",
+    "updates": WITHIN + "[training]\nmax_updates = 1" + "0" * 30,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_small_file_takes_little_memory_and_is_refused_in_one_line(tmp_path, name):
+    file = tmp_path / "config.toml"
+    file.write_text(HOSTILE[name])
+    tracemalloc.start()
+    with pytest.raises((ConfigError, RunError), match=r"config\.toml") as caught:
+        RunConfig.read(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 800
+    assert peak < 200e6
+
+
+def test_text_that_is_none_is_refused(tmp_path):
+    (tmp_path / "config.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"config\.toml is not TOML"):
+        RunConfig.read(tmp_path / "config.toml")
+    with pytest.raises(ConfigError, match=r"cannot be read: Is a directory"):
+        RunConfig.build({}, tmp_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateflow.cli.output import AsJson, print_json, print_table
+from gateflow.cli.output import AsJson, TrustCode, print_json, print_table
 from gateflow.cli.visible import VisibleConsole
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def agreement(
     ] = None,
     most: Annotated[int, typer.Option(min=1, help="Pairs judged per construct, drawn at random.")] = 500,
     seed: Annotated[int, typer.Option(help="Which pairs are drawn.")] = 0,
+    trust_code: TrustCode = False,
     json: AsJson = False,
 ) -> None:
     """How often a run gives the grammatical sentence the higher probability; guessing gets half.
@@ -42,8 +43,9 @@ def agreement(
     from gateflow.tasks.pairs import judge
     from gateflow.training.language_model import load_model, load_tokenizer
     from gateflow.training.runs import Run
+    from gateflow.training.trust import Trust
 
-    opened = Run.open(run)
+    opened = Run.open(run, Trust(trust_code))
     pairs = _drawn(_pairs(data, seed), most, seed)
     judged = judge(load_model(opened), load_tokenizer(opened), pairs)
     err = VisibleConsole(stderr=True)

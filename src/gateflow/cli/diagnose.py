@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateflow.cli.output import AsJson, print_json, say, write
+from gateflow.cli.output import AsJson, TrustCode, print_json, say, write
 from gateflow.cli.visible import VisibleConsole
 from gateflow.errors import ConfigError
 
@@ -26,6 +26,7 @@ def diagnose(
     needed_lag: Annotated[int | None, typer.Option(min=1, help="Steps that the task has to look back.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the report with its plots: one HTML file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
+    trust_code: TrustCode = False,
     json: AsJson = False,
 ) -> None:
     """How far back the gradient of a model reaches, what keeps it from reaching farther, and what to do about it.
@@ -43,7 +44,8 @@ def diagnose(
     if out is not None:
         check_free(out, force)
     with VisibleConsole(stderr=True).status("measuring, also under other initial weights"):
-        report = _of_run(run, data, needed_lag) if run is not None else _of_model(model or "", data, needed_lag)
+        of_run = run is not None
+        report = _of_run(run, data, needed_lag, trust_code) if of_run else _of_model(model or "", data, needed_lag)
     if out is not None:
         report.save(out)
     if json:
@@ -72,11 +74,12 @@ def show(report: Report) -> None:
         write(str(report))
 
 
-def _of_run(run: Path, text: Path | None, needed_lag: int | None) -> Report:
+def _of_run(run: Path, text: Path | None, needed_lag: int | None, trust_code: bool) -> Report:
     from gateflow.training.diagnosis import diagnose_run
     from gateflow.training.runs import Run
+    from gateflow.training.trust import Trust
 
-    return diagnose_run(Run.open(run), text, needed_lag)
+    return diagnose_run(Run.open(run, Trust(trust_code)), text, needed_lag)
 
 
 def _of_model(name: str, data: Path | None, needed_lag: int | None) -> Report:

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from gateflow.cli.output import AsJson, print_json, write
+from gateflow.cli.output import AsJson, TrustCode, print_json, write
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)],
     data: Annotated[Path, typer.Option(help="Text, plain or gz, UTF-8.", show_default=False)],
     batch_size: Annotated[int, typer.Option(min=1, help="Stretches of the text read side by side.")] = 10,
+    trust_code: TrustCode = False,
     json: AsJson = False,
 ) -> None:
     """Perplexity of a run on a text, per token and per word.
@@ -24,8 +25,9 @@ def evaluate(
     """
     from gateflow.training.reading import measure
     from gateflow.training.runs import Run
+    from gateflow.training.trust import Trust
 
-    figures = measure(Run.open(run), data, batch_size)
+    figures = measure(Run.open(run, Trust(trust_code)), data, batch_size)
     if json:
         print_json(figures._asdict())
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateflow.cli.output import AsJson, print_json, write_text
+from gateflow.cli.output import AsJson, TrustCode, print_json, write_text
 
 
 def generate(
@@ -19,6 +19,7 @@ def generate(
     top_k: Annotated[int | None, typer.Option(min=1, help="Choose among the k likeliest.")] = None,
     top_p: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Choose among the likeliest p.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
+    trust_code: TrustCode = False,
     json: AsJson = False,
 ) -> None:
     """Go on with a text, token by token.
@@ -27,10 +28,11 @@ def generate(
     """
     from gateflow.training.reading import continue_text
     from gateflow.training.runs import Run
+    from gateflow.training.trust import Trust
 
     text = _piped() if prompt is None else prompt
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-    pieces = continue_text(Run.open(run), text, length, **options)
+    pieces = continue_text(Run.open(run, Trust(trust_code)), text, length, **options)
     if json:
         print_json({"prompt": text, "text": "".join(pieces), "length": length, **options})
         return

@@ -18,6 +18,10 @@ from gateflow.cli.visible import VisibleConsole, in_json, visible
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Let the run import the cell it names, code that came with it or not.")
+]
+
 
 def print_json(result: Any) -> None:
     """One JSON document on stdout; what is not finite becomes null, since JSON knows no NaN."""

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from gateflow.cli.output import AsJson
+from gateflow.cli.output import AsJson, TrustCode
 
 
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)],
+    trust_code: TrustCode = False,
     json: AsJson = False,
 ) -> None:
     """Go on with a run that was interrupted or killed; the losses are those of a run that never was.
@@ -20,5 +21,6 @@ def resume(
     """
     from gateflow.cli.training import train_run
     from gateflow.training.runs import Run
+    from gateflow.training.trust import Trust
 
-    train_run(Run.open(run), json=json)
+    train_run(Run.open(run, Trust(trust_code)), json=json)

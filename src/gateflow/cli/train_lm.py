@@ -17,6 +17,7 @@ def train_lm(
     settings: Settings,
     config: Annotated[Path | None, typer.Option(help="TOML file with options; those typed here win.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the run that is there.")] = False,
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Let --config name a cell of your own.")] = False,
     json: AsJson = False,
 ) -> None:
     """Train a language model on a text.
@@ -27,10 +28,14 @@ def train_lm(
     `torchrun --nproc-per-node 2 -m gateflow train lm ...`
     """
     from gateflow.training.config import RunConfig
+    from gateflow.training.trust import Trust
 
     wanted = RunConfig.build(settings, config)
     refuse_idle(settings, wanted)
+    trust = Trust(trust_code, typed=settings["model"].get("cell"))
+    if config is not None:
+        trust.check(wanted.model.cell, config)
 
     from gateflow.cli.training import set_up_and_train
 
-    set_up_and_train(out, wanted, force=force, json=json)
+    set_up_and_train(out, wanted, trust, force=force, json=json)

@@ -21,9 +21,10 @@ from gateflow.training.runs import Run
 from gateflow.training.set_up import set_up
 from gateflow.training.task import Listener, Outcome
 from gateflow.training.tensorboard import TensorBoardCurves, require_tensorboard
+from gateflow.training.trust import NOBODY, Trust
 
 
-def set_up_and_train(out: Path, config: RunConfig, *, force: bool, json: bool) -> None:
+def set_up_and_train(out: Path, config: RunConfig, trust: Trust = NOBODY, *, force: bool, json: bool) -> None:
     """Make the run, in the first process if there are several, and train it."""
     if config.training.tensorboard:
         require_tensorboard()
@@ -32,7 +33,7 @@ def set_up_and_train(out: Path, config: RunConfig, *, force: bool, json: bool) -
     if accelerator.is_main_process:
         set_up(out, config, force=force)
     accelerator.wait_for_everyone()
-    train_run(Run.open(out), accelerator, json=json)
+    train_run(Run.open(out, trust), accelerator, json=json)
 
 
 def train_run(run: Run, accelerator: Accelerator | None = None, *, json: bool) -> None:
@@ -61,12 +62,14 @@ def train_run(run: Run, accelerator: Accelerator | None = None, *, json: bool) -
 def report(run: Run, outcome: Outcome, *, json: bool) -> None:
     """The end of a training, in words on stderr or as JSON on stdout."""
     best = None if outcome.best is None else perplexity(outcome.best, 1)
+    trusting = " --trust-code" if ":" in run.config().model.cell else ""
     if json:
         place = {"run": str(run.path), "updates": outcome.step, "epochs": outcome.epoch, "seconds": outcome.seconds}
         print_json({**place, "validation_perplexity": best, "interrupted": outcome.interrupted})
     elif outcome.interrupted:
-        say(f"Stopped after update {outcome.step:,} and saved. Go on with: gateflow resume {run.path}")
+        say(f"Stopped after update {outcome.step:,} and saved. Go on with: gateflow resume {run.path}{trusting}")
     else:
         quality = "" if best is None else f", best validation perplexity {best:,.1f}"
         say(f"Trained {outcome.step:,} updates in {minutes(outcome.seconds)}{quality}.")
-        say(f"Next: gateflow generate {run.path} --prompt '...'    gateflow evaluate {run.path} --data FILE")
+        generate, evaluate = f"generate {run.path} --prompt '...'", f"evaluate {run.path} --data FILE"
+        say(f"Next: gateflow {generate}{trusting}    gateflow {evaluate}{trusting}")

@@ -49,7 +49,7 @@ class TokenStream:
     ) -> None:
         _check_sizes(batch_size, window, world_size)
         self.window = window
-        self._tokens = _map(Path(path))
+        self._path, self._tokens = Path(path), token_file(Path(path))
         predicted = len(self._tokens) - 1
         self._steps = -(-predicted // batch_size) if whole else predicted // batch_size
         if self._steps < 1:
@@ -78,6 +78,20 @@ class TokenStream:
         beyond = torch.from_numpy(places[1:] >= len(self._tokens))
         return rows[:-1], rows[1:].masked_fill(beyond, IGNORED)
 
+    def refuse_others_than(self, vocab_size: int) -> None:
+        """Read the text once, and refuse token numbers that the vocabulary does not have.
+
+        Raises:
+            DataError: there is such a number.
+        """
+        for begin in range(0, len(self._tokens), _COUNTED_AT_ONCE):
+            largest = int(self._tokens[begin : begin + _COUNTED_AT_ONCE].max())
+            if largest >= vocab_size:
+                raise DataError(
+                    f"{self._path} holds the token {largest}, and the vocabulary has {vocab_size}: it was made with "
+                    "another tokenizer, or is damaged. Encode the text again."
+                )
+
     def frequencies(self, vocab_size: int) -> Tensor:
         """Count how often each token occurs in the whole text, ``int64 [V]``."""
         counts = torch.zeros(vocab_size, dtype=torch.int64)
@@ -97,13 +111,20 @@ def _check_sizes(batch_size: int, window: int, world_size: int) -> None:
         )
 
 
-def _map(path: Path) -> np.ndarray:
+def token_file(path: Path) -> np.ndarray:
+    """The token numbers of a file of :func:`encode_file`, mapped.
+
+    Raises:
+        DataError: it is missing, damaged, or holds something else.
+    """
     try:
-        tokens = np.load(path, mmap_mode="r")
+        tokens = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise DataError(f"{path} does not exist. Encode the text first (gateflow.data.tokens.encode_file).") from None
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path} is no whole token file ({error}). Remove it and encode the text again.") from error
+    except (ValueError, EOFError, OSError, TypeError, OverflowError, SyntaxError, RecursionError) as error:
+        raise DataError(
+            f"{path} is no whole token file ({error!s:.200}). Remove it and encode the text again."
+        ) from error
     if tokens.ndim != 1 or tokens.dtype not in (np.uint16, np.uint32):
         raise DataError(
             f"{path} holds {tokens.dtype} {list(tokens.shape)}, not a row of token numbers. Encode the text again."

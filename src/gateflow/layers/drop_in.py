@@ -58,7 +58,9 @@ class _DropIn(AsTorch):
         memory = [f"memory={self.memory!r}"] if self.memory != "fast" else []
         return ", ".join([str(self.input_size), str(self.hidden_size), *changed, *memory])
 
-    def _forward(self, x: Tensor | PackedSequence, hx: tuple[Tensor, ...] | None) -> tuple[Any, tuple[Tensor, ...]]:
+    def _forward(
+        self, x: Tensor | PackedSequence, hx: tuple[Tensor, ...] | None, resets: Tensor | None
+    ) -> tuple[Any, tuple[Tensor, ...]]:
         sequences, batched = self._opened(x)
         if hx is None:
             start = self.initial_state(sequences.data)
@@ -66,7 +68,8 @@ class _DropIn(AsTorch):
             hx = hx if batched else tuple(part.unsqueeze(1) for part in hx)
             self._check_state(hx, sequences.data.shape[1])
             start = list(zip(*(part.unbind(0) for part in hx), strict=True))
-        (y,), final = self.run(sequences.data, start, sequences.lengths)
+        begins = sequences.resets(resets if resets is None or batched else resets[:, None])
+        (y,), final = self.run(sequences.data, start, sequences.lengths, begins)
         stacked = tuple(torch.stack(parts) for parts in zip(*final, strict=True))
         if batched:
             return sequences.restore(y), stacked
@@ -102,11 +105,13 @@ class _DropIn(AsTorch):
 class _OneState(_DropIn):
     """Those whose state is one tensor."""
 
-    def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> tuple[Any, Tensor]:
-        """Output and final state; see the class for shapes."""
+    def forward(
+        self, input: Tensor | PackedSequence, hx: Tensor | None = None, *, resets: Tensor | None = None
+    ) -> tuple[Any, Tensor]:
+        """Output and final state; see the class for shapes, and `Recurrent` for `resets`."""
         if is_traced(input):
-            return as_leaf(self, input, hx)
-        y, (h,) = self._forward(input, None if hx is None else (hx,))
+            return as_leaf(self, input, hx, resets=resets)
+        y, (h,) = self._forward(input, None if hx is None else (hx,), resets)
         return y, h
 
 
@@ -274,10 +279,14 @@ class LSTM(_DropIn, nn.LSTM):
         )
 
     def forward(
-        self, input: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None
+        self,
+        input: Tensor | PackedSequence,
+        hx: tuple[Tensor, Tensor] | None = None,
+        *,
+        resets: Tensor | None = None,
     ) -> tuple[Any, tuple[Tensor, Tensor]]:
-        """Output and final state; see the class for shapes."""
+        """Output and final state; see the class for shapes, and `Recurrent` for `resets`."""
         if is_traced(input):
-            return as_leaf(self, input, hx)
-        y, (h, c) = self._forward(input, hx)
+            return as_leaf(self, input, hx, resets=resets)
+        y, (h, c) = self._forward(input, hx, resets)
         return y, (h, c)

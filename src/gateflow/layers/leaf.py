@@ -15,8 +15,9 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, Proxy)
 
 
-def as_leaf(layer: nn.Module, x: Any, *others: Any) -> Any:
+def as_leaf(layer: nn.Module, x: Any, *others: Any, **named: Any) -> Any:
     """The call of a layer as a node of the graph that is being traced, without the `None`s at its end."""
     while others and others[-1] is None:
         others = others[:-1]
-    return x.tracer.create_proxy("call_module", x.tracer.path_of_module(layer), (x, *others), {})
+    given = {name: value for name, value in named.items() if value is not None}
+    return x.tracer.create_proxy("call_module", x.tracer.path_of_module(layer), (x, *others), given)

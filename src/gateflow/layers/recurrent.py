@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,7 @@ from gateflow import cells
 from gateflow.cells import Cell
 from gateflow.errors import ConfigError, ShapeError
 from gateflow.layers.attributes import fixed
+from gateflow.layers.episodes import checked_resets
 from gateflow.layers.leaf import as_leaf, is_traced
 from gateflow.layers.options import Options
 from gateflow.layers.sequences import Padded, from_packed, from_padded
@@ -55,6 +57,9 @@ class Recurrent(Stack):
         * input `[T, B, I]`, `[B, T, I]` with `batch_first`, or a `PackedSequence`.
         * lengths: `[B]` integers from 0 to `T`, any order, any device. What lies beyond a row's length is never seen,
           and the output there is zero.
+        * resets: `[T, B]` truth values, `[B, T]` with `batch_first`: where one is true a new episode begins, before
+          that step, with zeros or what was learned; what was given is the state of the episode that goes on. Each
+          episode is a sequence of its own, for a reverse direction and for masks of dropout in time too.
         * state: a list with one entry per layer and direction (layer by layer, forward before reverse); each entry a
           tuple with one `[B, size]` per part of the cell's state. Zeros, or what was learned, if not given.
         * output `[T, B, output_size]` in the form of the input; with `merge=None` a tuple of two.
@@ -102,27 +107,36 @@ class Recurrent(Stack):
         x: Tensor | PackedSequence,
         state: Sequence[State] | None = None,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Output, list[State]]:
         """Runs over whole sequences; see the class for shapes."""
         if is_traced(x):
-            return as_leaf(self, x, state, lengths)
+            return as_leaf(self, x, state, lengths, resets)
         sequences = self._opened(x, lengths)
         start = (
             self.initial_state(sequences.data) if state is None else self._checked_state(state, sequences.data.shape[1])
         )
-        outputs, final = self.run(sequences.data, start, sequences.lengths)
+        begins = sequences.resets(resets)
+        outputs, final = self.run(sequences.data, start, sequences.lengths, begins)
         restored = tuple(sequences.restore(self.dense(y)) for y in outputs)
         return restored[0] if len(restored) == 1 else restored, final
 
-    def step(self, x: Tensor, state: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
+    def step(
+        self, x: Tensor, state: Sequence[State] | None = None, resets: Tensor | None = None
+    ) -> tuple[Tensor, list[State]]:
         """One time step for streaming: `x [B, I]` to the output `[B, output_size]` and the new state.
 
-        Without a gradient the weights are kept as the kernel reads them, and taken anew when they change. Changes made
-        through `weight.data` go unseen, as torch does not count them: make them under `torch.no_grad()`.
+        The weights are read anew at each step, whatever has changed them. Many steps over the same weights are faster
+        within `streaming`, which keeps them as the kernel reads them. `resets`, `[B]` truth values, says which rows
+        begin a new episode with this step.
 
         Raises:
             ConfigError: the layer is bidirectional; its reverse half needs the end of the sequence first.
         """
+        if resets is not None and state is not None:
+            anew = checked_resets(resets[None], x[None], batch_first=False)[0][:, None]
+            starts = zip(state, self.initial_state(x[None]), strict=True)
+            state = [tuple(map(functools.partial(torch.where, anew), new, old)) for old, new in starts]
         taken = None if state is None else self.streamed(x, state)
         y, final = self._checked_step(x, state) if taken is None else taken
         dense: Any = self._modules["dense"]  # as `self.dense`, which takes a microsecond

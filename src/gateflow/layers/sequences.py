@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.errors import ShapeError
+from gateflow.layers.episodes import checked_resets
 
 __all__ = ["Padded", "from_packed", "from_padded"]
 
@@ -31,6 +32,18 @@ class Padded:
     packed: PackedSequence | None = None
     places: Tensor | None = None
     batch_first: bool = False
+
+    def resets(self, given: Tensor | None) -> Tensor | None:
+        """Where new episodes begin, `[T, B]`, from the form in which the input came.
+
+        Raises:
+            ShapeError: not one truth value per step and sequence, or a packed input, whose steps have no such places.
+        """
+        if given is None:
+            return None
+        if self.packed is not None:
+            raise ShapeError("a PackedSequence takes no resets: give padded sequences with `lengths`")
+        return checked_resets(given, self.data, batch_first=self.batch_first)
 
     def restore(self, y: Tensor) -> Tensor | PackedSequence:
         """An output `[T, B, F]` in the form in which the input came, zero where a row has ended."""

@@ -16,6 +16,7 @@ from gateflow.errors import ConfigError
 from gateflow.layers import saved
 from gateflow.layers.attributes import Attributes
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
+from gateflow.layers.episodes import Episodes
 from gateflow.layers.options import MERGES, SKIPS, Options
 from gateflow.recurrence import Choice, Stream, choose, prepare, run_layer, streams_now
 
@@ -106,19 +107,28 @@ class Stack(Attributes):
             for cell, suffix, zero in zip(self._equations, suffixes, zeros, strict=True)
         ]
 
-    def run(self, x: Tensor, state: Sequence[State], lengths: Tensor | None) -> tuple[list[Tensor], list[State]]:
+    def run(
+        self, x: Tensor, state: Sequence[State], lengths: Tensor | None, resets: Tensor | None = None
+    ) -> tuple[list[Tensor], list[State]]:
         """Runs all layers over time.
 
         Args:
             x: input `[T, B, I]`, zero where a row has ended.
             state: per layer and direction, layer by layer, one `[B, size]` per part of the state.
             lengths: `[B]` or none.
+            resets: `[T, B]`, true where a new episode begins, or none.
 
         Returns:
             The output of the last layer, `[T, B, output_size]` (one per direction if `merge` is None), and the state
             after the last step of each row, in the order of `state`.
         """
-        outputs, finals, D = [x], [], self.num_directions
+        D = self.num_directions
+        if resets is not None:
+            episodes = Episodes.of_resets(resets, lengths)
+            rows = episodes.split(x)
+            ys, last = self.run(rows, episodes.starts(state, self.initial_state(rows), D), episodes.lengths)
+            return [episodes.joined(y) for y in ys], episodes.finals(last, D)
+        outputs, finals = [x], []
         for k in range(self.num_layers):
             if k > 0:
                 x = self._between_layers(x)

@@ -38,13 +38,23 @@ def flag(name: str) -> str:
 def _complaint(detail: ErrorDetails, model: type[BaseModel], options: Options, file: Path | None) -> str:
     section, name = (*map(str, detail["loc"]), "")[:2]
     if detail["type"] == "missing":
-        return f"{flag(name or 'train')} is missing: give it on the command line or in the file of --config."
+        place = file or "the file of --config"
+        return f"{flag(name or 'train')} is missing: give it on the command line or in {place}."
     if detail["type"] == "extra_forbidden":
-        return f"{name or section} in {file}: there is no such option; {_close_match(model, section, name)}."
+        return f"{_shown(name or section)} in {file}: there is no such option; {_close_match(model, section, name)}."
     typed = name in options.get(section, {})
     where = flag(name) if typed else f"{f'[{section}] {name}' if name else section} in {file},"
     reason = detail["msg"].removeprefix("Value error, ")
-    return f"{where} {detail['input']}: {reason[0].lower()}{reason[1:]}."
+    return f"{where} {_shown(detail['input'])}: {reason[0].lower()}{reason[1:]}."
+
+
+def _shown(value: object) -> str:
+    """A value as it was written, if it is short and can be printed."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if text.isprintable() and len(text) <= 80 else f"{text[:80]!r}"
 
 
 def _close_match(model: type[BaseModel], section: str, name: str) -> str:

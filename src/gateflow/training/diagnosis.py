@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from gateflow.data.stream import TokenStream
+from gateflow.data.stream import TokenStream, token_file
 from gateflow.data.tokens import encode_file
 from gateflow.errors import DataError, FlowError, NonFiniteError
 from gateflow.flow import Report, diagnose, reach
@@ -35,7 +34,7 @@ def diagnose_run(run: Run, text: Path | None = None, needed_lag: int | None = No
     """
     model, tokenizer, window = load_model(run), load_tokenizer(run), run.config().training.window
     batch = _batch(run, tokenizer, text, looking_back(max(window, needed_lag or 0)))
-    history = [_of_course(record) for record in MetricsLog(run.metrics_file).read() if record["kind"] != "valid"]
+    history = [_of_course(record) for record in MetricsLog(run.metrics_file).read() if record.get("kind") != "valid"]
     records = [record for record in history if record.get("clipped") is not None]
     report = diagnose(
         model,
@@ -72,7 +71,7 @@ def looking_back(steps: int) -> int:
 
 def stretches(tokens: Path, steps: int) -> tuple[Tensor, Tensor]:
     """Inputs and targets `[steps, rows]` of an encoded text; fewer rows, then fewer steps, where it is short."""
-    count = len(np.load(tokens, mmap_mode="r"))
+    count = len(token_file(tokens))
     if count < 3:
         raise DataError(f"the text has {count} tokens; to look back takes at least 3. Give a longer one.")
     return next(TokenStream(tokens, max(1, min(ROWS, (count - 1) // steps)), steps).windows())
@@ -80,7 +79,7 @@ def stretches(tokens: Path, steps: int) -> tuple[Tensor, Tensor]:
 
 def _of_course(record: Record) -> Record:
     """A monitor's loss is that of one window; those of the other records are means."""
-    return {name: x for name, x in record.items() if record["kind"] != "flow" or name != "loss"}
+    return {name: x for name, x in record.items() if record.get("kind") != "flow" or name != "loss"}
 
 
 def _loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -89,7 +88,9 @@ def _loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 def _batch(run: Run, tokenizer: Tokenizer, text: Path | None, steps: int) -> tuple[Tensor, Tensor]:
     if text is None:
-        return stretches(run.require(run.tokens_file("valid"), "give a text with --data"), steps)
+        tokens = run.unharmed(run.tokens_file("valid"), "give a text with --data")
+        TokenStream(tokens, 1, steps).refuse_others_than(tokenizer.get_vocab_size())
+        return stretches(tokens, steps)
     with TemporaryDirectory() as folder:
         tokens = Path(folder, "tokens.npy")
         encode_file(tokenizer, text, tokens)

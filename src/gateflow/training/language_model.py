@@ -45,7 +45,9 @@ def load_tokenizer(run: Run) -> Tokenizer:
     Raises:
         RunError: it is missing, damaged, or not one that gateflow writes.
     """
-    file = run.require(run.tokenizer_file, "without it the weights mean nothing; restore it from a copy")
+    remedy = "without it the weights mean nothing; restore it from a copy"
+    file = run.require(run.tokenizer_file, remedy)
+    run.unharmed(file, remedy)
     try:
         return read_tokenizer(file)
     except DataError as error:
@@ -89,9 +91,11 @@ class LanguageModelTask:
         refuse_other_specs(weights, asked_for(config.model, size), run.checkpoint_file)
         self.model: LanguageModel = build_model(config.model, size)
         remedy = "set the run up again with `gateflow train lm --force`"
-        train, valid = (run.require(run.tokens_file(part), remedy) for part in ("train", "valid"))
+        train, valid = (run.unharmed(run.tokens_file(part), remedy) for part in ("train", "valid"))
         self.train = TokenStream(train, batch_size, window, rank=rank, world_size=world_size)
         self.valid = TokenStream(valid, batch_size, window, rank=rank, world_size=world_size, whole=True)
+        for stream in (self.train, self.valid):
+            stream.refuse_others_than(size)
 
     def start(self) -> Start:
         """Zeros, one row for each column of the text that this process reads."""

@@ -45,13 +45,23 @@ class MetricsLog:
         """All complete lines; one that was being written when the process was killed does not count."""
         if not self.path.is_file():
             return []
-        *lines, _torn = self.path.read_text(encoding="utf-8").split("\n")
         try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise RunError(f"{self.path} is damaged ({error}); move it away and resume again.") from None
+            *lines, _torn = self.path.read_text(encoding="utf-8").split("\n")
+            return [_record(line) for line in lines]
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{self.path} is damaged ({error!s:.200}); move it away and resume again.") from None
 
     def cut_back(self, to_step: int) -> None:
         """Forget what was recorded after `to_step`, since it will be recorded again."""
         kept = [record for record in self.read() if record["step"] <= to_step]
         write(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def _record(line: str) -> Record:
+    """A line that says at which step which numbers were found."""
+    found = json.loads(line)
+    if not isinstance(found, dict) or type(found.get("step")) is not int:
+        raise ValueError(f"{line!r:.80} is no record of a step")
+    if not all(value is None or isinstance(value, int | float | str) for value in found.values()):
+        raise ValueError(f"{line!r:.80} holds more than numbers and words")
+    return found

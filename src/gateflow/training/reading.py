@@ -18,6 +18,9 @@ from gateflow.tasks.language_model import evaluate, generate, perplexity
 from gateflow.training.language_model import load_model, load_tokenizer
 from gateflow.training.runs import Run
 
+STEPS = 1024
+"""The most steps that are read at once: the state carries on, so that more change nothing but the memory they take."""
+
 
 class Quality(NamedTuple):
     """How well a text was expected: perplexities, and what was counted."""
@@ -45,7 +48,7 @@ def measure(run: Run, text: Path, columns: int = 1) -> Quality:
         counts = encode_file(load_tokenizer(run), text, file)
         if counts.tokens < 2:
             raise DataError(f"{text} has {counts.tokens} token, so nothing is left to predict; give a longer text.")
-        stream = TokenStream(file, min(columns, counts.tokens - 1), config.training.window, whole=True)
+        stream = TokenStream(file, min(columns, counts.tokens - 1), min(config.training.window, STEPS), whole=True)
         loss, predicted = evaluate(model.to(torch.accelerator.current_accelerator(check_available=True)), stream)
     words = max(1, counts.words - (counts.tokens - predicted))
     return Quality(perplexity(loss, predicted), perplexity(loss, words), loss / predicted, predicted, words)

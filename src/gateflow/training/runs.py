@@ -5,6 +5,7 @@
     RUN/config.toml                    what was asked, with the version of this layout
         tokenizer.json                 text ↔ tokens
         tokens/train.npy, valid.npy    the texts as token ids, memory-mapped
+        SHA256SUMS                     checksums of tokenizer and tokens, which nothing changes; for `sha256sum -c` too
         model.safetensors              the best weights so far
         metrics.jsonl                  one line per logging interval and validation
         checkpoint/last.safetensors    all that is needed to go on exactly
@@ -16,6 +17,8 @@ Nothing in it is a pickle.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,14 +27,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gateflow.errors import RunError
-from gateflow.files import sweep
+from gateflow.files import read_bounded, sweep, write
 from gateflow.training.config import RunConfig
+from gateflow.training.trust import NOBODY, Trust
 
 CONTENT = frozenset(
     {
         "config.toml",
         "tokenizer.json",
         "tokens",
+        "SHA256SUMS",
         "model.safetensors",
         "metrics.jsonl",
         "flow.html",
@@ -42,6 +47,7 @@ CONTENT = frozenset(
     }
 )
 
+SUMS, SEALED = "SHA256SUMS", ("tokenizer.json", "tokens/train.npy", "tokens/valid.npy")
 FOLDERS = ("checkpoint", "tokens", "tensorboard", "non_finite_step")
 
 
@@ -55,15 +61,16 @@ class Run:
     """
 
     path: Path
+    trust: Trust = NOBODY
 
     @classmethod
-    def open(cls, path: Path) -> Run:
+    def open(cls, path: Path, trust: Trust = NOBODY) -> Run:
         """An existing run; drafts that killed processes have left in it are removed.
 
         Raises:
             RunError: there is no such folder, or it is not a run.
         """
-        run = cls(path)
+        run = cls(path, trust)
         if not path.is_dir():
             raise RunError(f"there is no run at {path}; `gateflow train lm --data FILE --out {path}` makes one.")
         if not run.config_file.is_file():
@@ -102,14 +109,55 @@ class Run:
         return self.path / "tokens" / f"{part}.npy"
 
     def config(self) -> RunConfig:
-        """What was asked, checked again."""
-        return RunConfig.read(self.config_file)
+        """What was asked, checked again.
+
+        Raises:
+            RunError, ConfigError: it is no configuration, or that of a newer version.
+            TrustError: its cell is code that nobody has said may run.
+        """
+        config = RunConfig.read(self.config_file)
+        self.trust.check(config.model.cell, self.config_file, self.path)
+        return config
 
     def require(self, file: Path, remedy: str) -> Path:
         """The file, if the run has it; otherwise a RunError that ends in the remedy."""
         if not file.is_file():
             raise RunError(f"{self.path} lacks {file.relative_to(self.path)}; {remedy}.")
         return file
+
+    def seal(self) -> None:
+        """Write down the checksums of what a set-up has made once and for all.
+
+        Raises:
+            WriteError: the file system refused.
+        """
+        present = [name for name in SEALED if (self.path / name).is_file()]
+        write(self.path / SUMS, "".join(f"{_sha256(self.path / name)}  {name}\n" for name in present))
+
+    def unharmed(self, file: Path, remedy: str) -> Path:
+        """The file, if the run has it and it is what was written; runs of older versions have no checksums to tell.
+
+        Raises:
+            RunError: it is missing, or has changed since.
+        """
+        name = self.require(file, remedy).relative_to(self.path).as_posix()
+        if (wanted := self._sums().get(name)) and wanted != _sha256(file):
+            raise RunError(f"{file} is damaged: its checksum is not the one in {self.path / SUMS}; {remedy}.")
+        return file
+
+    def _sums(self) -> dict[str, str]:
+        file = self.path / SUMS
+        if not file.exists():
+            return {}
+        try:
+            lines = read_bounded(file, 1 << 12).decode("ascii").splitlines()
+        except (OSError, ValueError) as error:
+            raise RunError(f"{file} is damaged ({error!s:.200}); restore it from a copy.") from None
+        found = [re.fullmatch(r"([0-9a-f]{64})  (\S+)", line) for line in lines]
+        sums = {match[2]: match[1] for match in found if match}
+        if len(sums) < len(lines) or sums.keys() - set(SEALED):
+            raise RunError(f"{file} is damaged: it is no list of checksums of this run; restore it from a copy.")
+        return sums
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -129,3 +177,8 @@ class Run:
                     f"{self.path / name} is a link, and training would write through it to "
                     f"{(self.path / name).readlink()}; put the real thing in its place."
                 )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -46,6 +46,7 @@ def set_up(path: Path, config: RunConfig, *, force: bool = False, tokens_of: Run
         model = build_model(config.model, size)
         model.fit_frequencies(TokenStream(run.tokens_file("train"), 1, 1).frequencies(size))
         Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
+        run.seal()
     return Run.open(path)
 
 
