@@ -146,7 +146,7 @@ def flipped(file, byte):
         (lambda run: run.tokenizer_file.unlink(), ("lacks tokenizer.json", "restore it")),
         (lambda run: run.tokenizer_file.write_text('{"model": 3}'), ("tokenizer.json is damaged",)),
         (lambda run: unsealed(run).tokenizer_file.write_text('{"model": 3}'), ("tokenizer.json is damaged",)),
-        (lambda run: os.truncate(run.tokenizer_file, 1 << 40), ("tokenizer.json is larger than 512 MiB",)),
+        (lambda run: os.truncate(run.tokenizer_file, 1 << 40), ("tokenizer.json is larger than 64 MiB",)),
         (lambda run: flipped(run.tokenizer_file, 200), ("tokenizer.json is damaged: its checksum",)),
         (lambda run: flipped(run.path / "SHA256SUMS", 70), ("SHA256SUMS is damaged",)),
         (lambda run: (run.path / "SHA256SUMS").write_bytes(b"\xff"), ("SHA256SUMS is damaged",)),

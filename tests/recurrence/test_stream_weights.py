@@ -12,7 +12,9 @@ from tests.oracle import assert_close, needs_compiler
 from torch import nn
 
 from gateflow import Cell, Recurrent
+from gateflow.errors import ShapeError
 from gateflow.recurrence import Stream
+from gateflow.recurrence.stream import FEW
 
 B, I, H = 2, 4, 7
 
@@ -241,3 +243,29 @@ def test_weights_of_inference_mode_stream():
         assert_streams(layer, x, state)
         layer.weight_hh_l0.mul_(2)
         assert_streams(layer, x, state)
+
+
+@pytest.mark.parametrize("change", ["fused AdamW", "by_numpy", "by_data", "one by one"])
+def test_many_weights_are_read_as_they_lie(change):
+    """By torch's own operations, since the kernel would take longer to put them in its order."""
+    layer, x = Recurrent("lstm", 300, 200), torch.randn(B, 300)
+    state = [(torch.randn(B, 200), torch.randn(B, 200))]
+    assert sum(w.numel() for w in layer.parameters()) > FEW
+
+    def change_it(layer):
+        if change == "by_numpy":
+            by_numpy(layer)
+        elif change == "by_data":
+            by_data(layer)
+        else:
+            layer.weight_hh_l0.grad = torch.randn_like(layer.weight_hh_l0)
+            torch.optim.AdamW(layer.parameters(), lr=0.1, fused=change.startswith("fused")).step()
+
+    before = assert_streams(layer, x, state)
+    change_it(layer)
+    after = assert_streams(layer, x, state)
+    assert not torch.equal(before, after)
+    with layer.streaming():
+        assert_streams(layer, x, state)
+    with pytest.raises(ShapeError):
+        layer.step(x.double(), state)

@@ -13,7 +13,7 @@ from gateflow.data.text import LONGEST
 from gateflow.data.tokenizer import END_OF_LINE, UNKNOWN, assemble
 from gateflow.errors import ConfigError, DataError
 
-__all__ = ["read_tokenizer", "tokenizer_text"]
+__all__ = ["LARGEST_FILE", "read_tokenizer", "tokenizer_text"]
 
 LARGEST_FILE, MOST_COMMAS = 1 << 26, 1 << 22
 """64 MiB, and four million entries: beside its text, memory is taken by entry."""

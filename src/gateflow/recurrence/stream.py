@@ -1,7 +1,8 @@
 """One step at a time: what stays the same from step to step is prepared once, so that little but the kernel is left.
 
-Weights may change in ways that torch does not count (fused optimizers, numpy, another process), so the kernel reads
-them anew at each step, unless the stream is frozen.
+Weights may change in ways that torch does not count (fused optimizers, numpy, another process), so they are read anew
+at each step, unless the stream is frozen: by the kernel, which puts them in its order, where they are few, else by
+torch's own operations, which read them as they lie.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from gateflow.recurrence.native import Sequences
 
 __all__ = ["Stream", "streams_now"]
 
+FEW = 1 << 18
+"""Numbers of weights that the kernel takes less time to put in its order than torch's operations to start."""
 SHAPES = 64
 """Of batches that stay prepared; a beam search goes through some."""
 
-_address, _shape, _stride, _empty_like = Tensor.data_ptr, attrgetter("shape"), Tensor.stride, torch.empty_like
+_address, _count, _shape, _stride = Tensor.data_ptr, Tensor.numel, attrgetter("shape"), Tensor.stride
+_empty_like = torch.empty_like
 _transforms: Any = torch._C._functorch.peek_interpreter_stack  # pyright: ignore[reportAttributeAccessIssue]
 _modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
 _autocasts: Any = torch._C._is_any_autocast_enabled  # pyright: ignore[reportAttributeAccessIssue]
@@ -80,12 +84,13 @@ class Stream:
 
     def __init__(self, cell: Cell):
         self.cell = cell
+        self._names = list(cell.parameter_shapes())
         self.frozen = 0
         self._ready: _Ready | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies: they have weights of their own."""
-        return {"cell": self.cell, "frozen": 0, "_ready": None}
+        return {"cell": self.cell, "_names": self._names, "frozen": 0, "_ready": None}
 
     def freeze(self) -> None:
         """From now on weights are kept as the kernel reads them; counted, so that `thaw` ends the last one."""
@@ -106,10 +111,20 @@ class Stream:
             state: the parts of the state, `[B, size]`.
         """
         ready, frozen = self._ready, self.frozen > 0
+        if not frozen and sum(map(_count, weights)) > FEW:
+            return self._by_torch(weights, x, state)
         if ready is None or not ready.fits(weights, frozen=frozen):
             return None
         batch = ready.batches.get((x.shape, torch.get_num_threads()))
         return None if batch is None else batch.step(x, state, anew=not frozen)
+
+    def _by_torch(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        """The step by torch's own operations, where its kernel could run it."""
+        if x.dtype not in REALS or any(t.dtype != x.dtype or not t.is_cpu for t in (*weights, *state)):
+            return None
+        step, _ = compiled.step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
+        view = self.cell.over(dict(zip(self._names, weights, strict=True)))
+        return None if step is None else view.bind().advance(x, tuple(state))
 
     def prepare(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> bool:
         """Makes ready for such tensors; false where the native path cannot take them by their addresses."""

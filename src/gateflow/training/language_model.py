@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from gateflow.data.stream import TokenStream
-from gateflow.data.tokenizer_file import read_tokenizer
+from gateflow.data.tokenizer_file import LARGEST_FILE, read_tokenizer
 from gateflow.errors import DataError, RunError
 from gateflow.tasks.language_model import LanguageModel, detach, evaluate, perplexity
 from gateflow.training.checkpoint import Start, State
@@ -47,6 +47,8 @@ def load_tokenizer(run: Run) -> Tokenizer:
     """
     remedy = "without it the weights mean nothing; restore it from a copy"
     file = run.require(run.tokenizer_file, remedy)
+    if file.stat().st_size > LARGEST_FILE:  # before all of it is read for its checksum
+        raise RunError(f"{file} is larger than {LARGEST_FILE >> 20} MiB, which no tokenizer of ours is; {remedy}.")
     run.unharmed(file, remedy)
     try:
         return read_tokenizer(file)

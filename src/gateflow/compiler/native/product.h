@@ -114,14 +114,44 @@ constexpr int64_t panel_size(int64_t depth, int64_t gates) {
     return places<T>(depth) * gates * lanes<T>;
 }
 
+// Packs what goes by whole vectors, of the units from `first` on: all columns where units lie side by side, else as many
+// as fill squares, which are transposed in registers. Returns how many columns that were.
+template <class T>
+int64_t pack_whole(const Matrices<T>& w, int64_t block, int64_t first, T* panel) {
+    constexpr int L = lanes<T>;
+    const int64_t depth = w.depths[block];
+    if constexpr (rounds<T>) return 0;
+    if (w.unit_stride == 1) {
+        for (int64_t k = 0; k < depth; ++k)
+            for (int64_t c = 0; c < w.gates; ++c)
+                store(panel + (k * w.gates + c) * L, load(w.from[block * w.gates + c] + first + k * w.column_stride));
+        return depth;
+    }
+#ifdef GATEFLOW_SHUFFLES
+    if (w.column_stride != 1) return 0;
+    for (int64_t k = 0; k + L <= depth; k += L)
+        for (int64_t c = 0; c < w.gates; ++c) {
+            const T* from = w.from[block * w.gates + c] + first * w.unit_stride + k;
+            Vec<T> rows[L];
+            for (int l = 0; l < L; ++l) rows[l] = load(from + l * w.unit_stride);
+            transpose(rows);
+            for (int l = 0; l < L; ++l) store(panel + ((k + l) * w.gates + c) * L, rows[l]);
+        }
+    return depth / L * L;
+#else
+    return 0;
+#endif
+}
+
 // Packs panel number `block`: the units that fill a vector, zeros where there are no more.
 template <class T>
 void pack_panel(const Matrices<T>& w, int64_t block, T* panel) {
     constexpr int L = lanes<T>;
     const int64_t first = block * L, count = std::min<int64_t>(L, w.units - first);
     int64_t column = 0;
-    for (int64_t b = 0; b < w.column_blocks; ++b)
-        for (int64_t k = 0; k < w.depths[b]; ++k, ++column)
+    for (int64_t b = 0; b < w.column_blocks; ++b) {
+        int64_t k = count == L ? pack_whole(w, b, first, panel + column / factors_per_place<T> * w.gates * L) : 0;
+        for (column += k; k < w.depths[b]; ++k, ++column)
             for (int64_t c = 0; c < w.gates; ++c) {
                 const T* from = w.from[b * w.gates + c] + first * w.unit_stride + k * w.column_stride;
                 T* const place = panel + (column / factors_per_place<T> * w.gates + c) * L;
@@ -129,6 +159,7 @@ void pack_panel(const Matrices<T>& w, int64_t block, T* panel) {
                 for (int64_t l = 0; l < L; ++l) numbers[l] = l < count ? from[l * w.unit_stride] : T(0);
                 if constexpr (rounds<T>) put_rounded(load(copy), column, place);
             }
+    }
     const int64_t filled = (column + factors_per_place<T> - 1) / factors_per_place<T> * w.gates * L;
     std::fill(panel + filled, panel + panel_size<T>(column, w.gates), T(0));
 }

@@ -118,6 +118,39 @@ GATEFLOW_INLINE void store_far(T* to, Vec<T> value) {
     store(to, value);
 }
 
+#ifdef __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#define GATEFLOW_SHUFFLES 1
+#endif
+#endif
+
+#ifdef GATEFLOW_SHUFFLES
+namespace detail {
+// Of two rows the blocks of `size` lanes beside the diagonal, exchanged: a b / c d becomes a c / b d.
+template <int size, class V, int... lane>
+GATEFLOW_INLINE void exchange(V& first, V& second, std::integer_sequence<int, lane...>) {
+    constexpr int L = sizeof...(lane);
+    const V above = __builtin_shufflevector(first, second, (lane & size ? L + lane - size : lane)...);
+    second = __builtin_shufflevector(first, second, (lane & size ? L + lane : lane + size)...);
+    first = above;
+}
+
+template <int size, class V, int L>
+GATEFLOW_INLINE void transpose_blocks(V (&rows)[L]) {
+    for (int i = 0; i < L; ++i)
+        if (!(i & size)) exchange<size>(rows[i], rows[i + size], std::make_integer_sequence<int, L>());
+    if constexpr (size > 1) transpose_blocks<size / 2>(rows);
+}
+}  // namespace detail
+
+// Rows become columns: as many vectors as a vector has lanes.
+template <class V, int L>
+GATEFLOW_INLINE void transpose(V (&rows)[L]) {
+    static_assert(L == lanes<Element<V>>);
+    if constexpr (L > 1) detail::transpose_blocks<L / 2>(rows);
+}
+#endif
+
 // mask ? a : b, lane by lane.
 template <class M, class V>
 GATEFLOW_INLINE V select(M mask, V a, V b) {
