@@ -103,9 +103,12 @@ def readable_again(path: Path, folder: Path) -> Iterator[Path]:
     """The path for the time of the block, or that of a copy inside `folder` if the text can be read only once.
 
     Example:
-        >>> with readable_again(Path("text.txt"), Path()) as path:
-        ...     path.name
-        'text.txt'
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "text.txt"
+        >>> _ = file.write_text("the cat")
+        >>> with readable_again(file, file.parent) as path:
+        ...     path == file
+        True
     """
     require(path)
     if path != STDIN and path.is_file():
