@@ -132,6 +132,12 @@ def test_a_long_line_of_real_size_is_one_line(kind, tmp_path):
     assert np.load(tmp_path / "text.npy").tolist() == tokenizer.encode(content).ids
 
 
+def test_a_character_newer_than_this_python_is_no_border(tmp_path, short):
+    short()
+    assert borders(write(tmp_path, "abcdefghij\U0003fffdklmn\n")) == ["NOTHING", "LINE"]  # never assigned so far
+    assert borders(write(tmp_path, "abcdefghij\u20ackklmn\n")) == ["SYMBOL", "LINE"]
+
+
 def test_bpe_of_a_text_without_white_space_is_cut_at_symbols(tmp_path):
     rng = random.Random(0)
     content = "".join(rng.choice(["나는", "학교에", "。", "、", "간다", "12"]) for _ in range(60_000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -154,8 +155,9 @@ def _first_piece(line: str) -> tuple[Piece, str]:
     for border, place in _PLACES.items():
         for width in _LOOKED_AT:
             begin = LONGEST - width
-            found = [match.start() for match in place.finditer(line, begin, LONGEST + 1) if match.start() > begin]
-            if found:
+            matches = (match.start() for match in place.finditer(line, begin, LONGEST + 1))
+            # A character that this Python does not know may be a letter to the tokenizers' newer Unicode.
+            if found := [k for k in matches if k > begin and unicodedata.category(line[k]) != "Cn"]:
                 return Piece(line[: found[-1]], border), line[found[-1] :]
     return Piece(line[:LONGEST], Border.NOTHING), line[LONGEST:]
 

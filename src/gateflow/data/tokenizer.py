@@ -17,7 +17,7 @@ UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
 _DEFAULT_BPE_SIZE = 8192
 _BYTES = 256
-_TORN_AT_MOST = 32
+_TORN_AT_MOST = 16
 
 
 def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) -> Tokenizer:
@@ -40,7 +40,7 @@ def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) 
             nothing but letters stand for 65,536 characters.
 
     A pre-token of BPE that is longer than 65,536 characters (base pairs, say, without any white space or symbol) is cut
-    there, and of such cuttings the first 32 are learned from.
+    there, and of such cuttings the first 16 are learned from.
 
     Example:
         >>> import tempfile
