@@ -20,7 +20,7 @@ from gateflow.data import source, text, tokenizer
 from gateflow.data.text import Border, read_lines, read_pieces, readable_again
 from gateflow.data.tokenizer import build_tokenizer, decode
 from gateflow.data.tokens import encode_file
-from gateflow.errors import DataError
+from gateflow.errors import ConfigError, DataError
 
 KINDS = ["word", "char", "bpe"]
 
@@ -193,6 +193,14 @@ def test_a_text_that_is_one_pre_token_is_cut_and_words_are_refused(tmp_path):
     (tmp_path / "other.txt").write_text("ok ok\n")
     with pytest.raises(DataError, match="no white space in 65,536 characters"):
         encode_file(build_tokenizer("word", tmp_path / "other.txt"), path, tmp_path / "text.npy")
+
+
+def test_more_different_words_than_a_vocabulary_can_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenizer, "MOST_WORDS", 5)
+    path = write(tmp_path, "a b c d e\na f\n")
+    with pytest.raises(ConfigError, match=r"text\.txt has more than 5 different words\. Choose a --vocab-size"):
+        build_tokenizer("word", path)
+    assert build_tokenizer("word", path, 4).get_vocab_size() == 4
 
 
 def test_white_space_alone_is_no_long_word(tmp_path):

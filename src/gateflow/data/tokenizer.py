@@ -15,6 +15,7 @@ from gateflow.errors import ConfigError, DataError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
+MOST_WORDS = 1 << 21
 _DEFAULT_BPE_SIZE = 8192
 _BYTES = 256
 _LEARNED_FROM, _TORN_AT_MOST = 1 << 22, 16
@@ -35,13 +36,14 @@ def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) 
             code point order. Default: all words or characters of the file; 8192 for BPE.
 
     Raises:
-        ConfigError: No such kind, or a vocabulary too small to hold what every tokenizer of the kind must have.
+        ConfigError: No such kind, a vocabulary too small to hold what every tokenizer of the kind must have, or more
+            than two million different words without a `vocab_size`.
         DataError: The file is no text (see :func:`gateflow.data.text.read_pieces`), or one for words has none, as where
             nothing but letters stand for 65,536 characters.
 
     BPE learns its merges from the text up to where its different words, as white space separates them, have 4 MiB in
-    all: some hundred MB of English, and the first 4 MiB of a language that is written without spaces. A pre-token that
-    is longer than 65,536 characters (base pairs, say) is cut there, and of such cuttings the first 16 are learned from.
+    all (WikiText-2 has 0.2), which are the first 4 MiB of a language that is written without spaces. A pre-token longer
+    than 65,536 characters (base pairs, say) is cut there, and of such cuttings the first 16 are learned from.
 
     Example:
         >>> import tempfile
@@ -66,6 +68,11 @@ def _word(path: Path, vocab_size: int | None) -> Tokenizer:
     counts = Counter[str]()
     for piece in whole_words(read_pieces(path), path):
         counts.update(piece.text.split())
+        if vocab_size is None and len(counts) > MOST_WORDS:
+            raise ConfigError(
+                f"{spoken(path)} has more than {MOST_WORDS:,} different words. Choose a --vocab-size, which keeps "
+                "the most frequent, or --tokenizer bpe or char."
+            )
     return assemble("word", _number([UNKNOWN, END_OF_LINE], counts, vocab_size))
 
 
