@@ -41,6 +41,8 @@ def main() -> None:
     for _ in range(STRETCHES):
         alone.append(seconds(model, x, lambda loss: None))
         monitor = Monitor(model, clock=time.process_time)
+        model(x)
+        monitor.warm_up()
         watched.append(seconds(model, x, monitor.step))
         measurements += len(monitor.history)
         monitor.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import random
+import subprocess
+import sys
 import threading
 import tracemalloc
 from pathlib import Path
@@ -14,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateflow.data import source, text
+from gateflow.data import source, text, tokenizer
 from gateflow.data.text import Border, read_lines, read_pieces, readable_again
 from gateflow.data.tokenizer import build_tokenizer, decode
 from gateflow.data.tokens import encode_file
-from gateflow.errors import DataError
+from gateflow.errors import ConfigError, DataError
 
 KINDS = ["word", "char", "bpe"]
 
@@ -127,9 +129,42 @@ def test_a_long_line_of_real_size_is_one_line(kind, tmp_path):
     content = " ".join(rng.choices(known, k=60_000))
     path = write(tmp_path, content)
     assert len(borders(path)) > 3
-    tokenizer = build_tokenizer(kind, path)
-    encode_file(tokenizer, path, tmp_path / "text.npy")
-    assert np.load(tmp_path / "text.npy").tolist() == tokenizer.encode(content).ids
+    built = build_tokenizer(kind, path)
+    encode_file(built, path, tmp_path / "text.npy")
+    assert np.load(tmp_path / "text.npy").tolist() == built.encode(content).ids
+
+
+def test_merges_are_learned_until_the_different_words_are_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenizer, "_LEARNED_FROM", 60)
+    common = "abc abd 고양이 " * 50
+    path = write(tmp_path, f"{common}\n{common}\n{'xyz' * 10} {'zyx' * 10}\nqqqq\n")
+    fed = list(tokenizer._learned_from(read_pieces(path)))
+    assert fed == [common, common]
+    vocabulary = build_tokenizer("bpe", path, 300).get_vocab()
+    assert "ab" in vocabulary
+    assert "xyz" not in vocabulary
+
+
+def test_a_language_without_spaces_takes_no_more_memory(tmp_path):
+    """In a process of its own, whose memory the tokenizer's library takes from the system."""
+    rng = random.Random(0)
+    known = [chr(0x4E00 + n) for n in range(3000)]
+    path = write(
+        tmp_path, "".join("".join(rng.choices(known, k=9)) + "，" for _ in range(300_000))
+    )  # 9 MB, and 1.2 GB if all of it were learned from
+    program = (
+        "import resource, sys; from gateflow.data import tokenizer; tokenizer._LEARNED_FROM = 1 << 20;"
+        "tokenizer.build_tokenizer('bpe', sys.argv[1], 400);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 600
+
+
+def test_a_character_newer_than_this_python_is_no_border(tmp_path, short):
+    short()
+    assert borders(write(tmp_path, "abcdefghij\U0003fffdklmn\n")) == ["NOTHING", "LINE"]  # never assigned so far
+    assert borders(write(tmp_path, "abcdefghij\u20ackklmn\n")) == ["SYMBOL", "LINE"]
 
 
 def test_bpe_of_a_text_without_white_space_is_cut_at_symbols(tmp_path):
@@ -137,9 +172,9 @@ def test_bpe_of_a_text_without_white_space_is_cut_at_symbols(tmp_path):
     content = "".join(rng.choice(["나는", "학교에", "。", "、", "간다", "12"]) for _ in range(60_000))
     path = write(tmp_path, content)
     assert set(borders(path)) == {"SYMBOL", "LINE"}
-    tokenizer = build_tokenizer("bpe", path, 400)
-    encode_file(tokenizer, path, tmp_path / "text.npy")
-    assert np.load(tmp_path / "text.npy").tolist() == tokenizer.encode(content).ids
+    built = build_tokenizer("bpe", path, 400)
+    encode_file(built, path, tmp_path / "text.npy")
+    assert np.load(tmp_path / "text.npy").tolist() == built.encode(content).ids
 
 
 def test_a_text_that_is_one_pre_token_is_cut_and_words_are_refused(tmp_path):
@@ -147,10 +182,10 @@ def test_a_text_that_is_one_pre_token_is_cut_and_words_are_refused(tmp_path):
     path = write(tmp_path, "ok\n" + "".join(rng.choices("acgt", k=200_000)))
     assert borders(path) == ["LINE", "NOTHING", "NOTHING", "NOTHING", "LINE"]
     for kind in ("char", "bpe"):
-        tokenizer = build_tokenizer(kind, path, 400)
-        counts = encode_file(tokenizer, path, tmp_path / "text.npy")
+        built = build_tokenizer(kind, path, 270)
+        counts = encode_file(built, path, tmp_path / "text.npy")
         assert counts.words == 4
-        assert decode(tokenizer, np.load(tmp_path / "text.npy").tolist()) == path.read_text() + "\n"
+        assert decode(built, np.load(tmp_path / "text.npy").tolist()) == path.read_text() + "\n"
     with pytest.raises(
         DataError, match=r"text\.txt, line 2: no white space in 65,536 characters.*--tokenizer char or bpe"
     ):
@@ -158,6 +193,14 @@ def test_a_text_that_is_one_pre_token_is_cut_and_words_are_refused(tmp_path):
     (tmp_path / "other.txt").write_text("ok ok\n")
     with pytest.raises(DataError, match="no white space in 65,536 characters"):
         encode_file(build_tokenizer("word", tmp_path / "other.txt"), path, tmp_path / "text.npy")
+
+
+def test_more_different_words_than_a_vocabulary_can_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenizer, "MOST_WORDS", 5)
+    path = write(tmp_path, "a b c d e\na f\n")
+    with pytest.raises(ConfigError, match=r"text\.txt has more than 5 different words\. Choose a --vocab-size"):
+        build_tokenizer("word", path)
+    assert build_tokenizer("word", path, 4).get_vocab_size() == 4
 
 
 def test_white_space_alone_is_no_long_word(tmp_path):

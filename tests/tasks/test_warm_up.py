@@ -129,8 +129,9 @@ def test_few_fast_updates_are_followed_by_more():
         return 0.02
 
     assert budget.steady(seconds_of_one) == 0.02
-    assert asked == [5, 20, 80]
-    assert budget.steady(lambda updates: 1e-9) == 1e-9  # ends
+    assert asked == [5, 25]
+    assert budget.steady(lambda updates: 0.0 if updates <= 320 else 1.0) == 0.0
+    assert budget.steady(lambda updates: 0.2 if updates == 5 else 9.0) == 0.2
 
 
 def with_noise(**more):

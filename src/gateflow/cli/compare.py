@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateflow.cli.output import AsJson, print_json, print_table
-from gateflow.cli.settings import Settings, refuse_idle, with_settings
+from gateflow.cli.settings import PIPED, Settings, refuse_idle, with_settings
 from gateflow.errors import ConfigError
 from gateflow.training.complaints import flag
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 LENGTH = 100
 NOT_HERE = frozenset({"cell", "max_updates", "bidirectional", "checkpoint_every", "monitor", "tensorboard"})
 """Settings of a run that a comparison has in another form (--cells, --updates) or not at all."""
-WORDS = {"epochs": "Most passes over the text; without end if left out.", "seed": "The first seed. Default: 0."}
+WORDS = {
+    "train": PIPED,
+    "epochs": "Most passes over the text; without end if left out.",
+    "seed": "The first seed. Default: 0.",
+}
 FOR_MEMORY = ("hidden_size", "batch_size", "lr", "clip", "seed")
 """Settings that a task of long memory has; the others belong to a language model."""
 
@@ -48,11 +52,8 @@ def compare(
     from gateflow.training.comparison import Comparison
 
     prepare_process()
-    names, budget, measure = (
-        [name.strip() for name in cells.split(",")],
-        Budget(updates, minutes),
-        "validation perplexity",
-    )
+    names = [name.strip() for name in cells.split(",")]
+    budget, measure = Budget(updates, minutes), "validation perplexity"
     if task == "lm" and length is not None:
         raise ConfigError(f"--length {length} belongs to a task of memory, such as --task adding.")
     with TrainingDisplay(lines=False) as display:

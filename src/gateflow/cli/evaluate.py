@@ -12,7 +12,7 @@ from gateflow.cli.output import AsJson, TrustCode, print_json, write
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)],
-    data: Annotated[Path, typer.Option(help="Text, plain or gz, UTF-8.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Text, plain or gz, UTF-8; - for a pipe.", show_default=False)],
     batch_size: Annotated[int, typer.Option(min=1, help="Stretches of the text read side by side.")] = 10,
     trust_code: TrustCode = False,
     json: AsJson = False,

@@ -9,6 +9,10 @@ from typing import Annotated
 import typer
 
 from gateflow.cli.output import AsJson, TrustCode, print_json, write_text
+from gateflow.errors import ConfigError
+
+LONGEST_PROMPT = 1 << 20
+"""Characters read from a pipe, which may have no end."""
 
 
 def generate(
@@ -43,4 +47,12 @@ def generate(
 
 
 def _piped() -> str:
-    return "" if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
+    if sys.stdin.isatty():
+        return ""
+    try:
+        text = sys.stdin.read(LONGEST_PROMPT + 1)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the text that is piped in is not UTF-8 ({error}); convert it with iconv.") from None
+    if len(text) > LONGEST_PROMPT:
+        raise ConfigError(f"more than {LONGEST_PROMPT:,} characters are piped in; give a shorter text to go on from.")
+    return text.rstrip("\n")

@@ -22,6 +22,8 @@ Settings = dict[str, dict[str, Any]]
 """Section → option → value, only what was typed."""
 
 
+PIPED = "Text to learn from, plain or gz, UTF-8; - for what is piped in."
+
 _IDLE: dict[str, tuple[Callable[[RunConfig], bool], str]] = {
     "momentum": (lambda config: config.training.optimizer != "sgd", "--optimizer sgd"),
     "held_out": (lambda config: config.data.valid is not None, "a training without --valid"),

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from gateflow.cli.output import AsJson
-from gateflow.cli.settings import Settings, refuse_idle, with_settings
+from gateflow.cli.settings import PIPED, Settings, refuse_idle, with_settings
 
 
-@with_settings()
+@with_settings(words={"train": PIPED})
 def train_lm(
     out: Annotated[Path, typer.Option(help="Folder of the run; must not exist yet.")],
     settings: Settings,

@@ -21,8 +21,8 @@ def visible(text: str) -> str:
     r"""The text with control characters spelled as Python spells them; newlines and tabs stay.
 
     Example:
-        >>> print(visible("고양이\t\x1b[2Jgone\r"))
-        고양이	\x1b[2Jgone\r
+        >>> print(visible("고양이 \x1b[2Jgone\r"))
+        고양이 \x1b[2Jgone\r
     """
     return _STEERING.sub(lambda match: ascii(match[0])[1:-1], text)
 

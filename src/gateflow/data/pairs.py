@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateflow.data.agreement import BUCKETS, Sentence
 from gateflow.data.text import read_lines
@@ -53,13 +54,29 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
         [Pair(construct='all', grammatical='the cat sleeps', ungrammatical='the cat sleep')]
     """
     rows = csv.DictReader(read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
-    missing = {"grammatical", "ungrammatical"} - set(rows.fieldnames or ())
+    missing = {"grammatical", "ungrammatical"} - set(_names(rows, path))
     if missing:
         raise DataError(
             f"{path}: the first line must name the columns `grammatical` and `ungrammatical`, separated by tabs; "
-            f"found {rows.fieldnames}"
+            f"found {reprlib.repr(_names(rows, path))}"
         )
-    for row in rows:
+    for row in _whole(rows, path):
         if not row["grammatical"] or not row["ungrammatical"]:
-            raise DataError(f"{path}, line {rows.line_num}: a pair needs two sentences, found {list(row.values())}")
+            raise DataError(
+                f"{path}, line {rows.line_num}: a pair needs two sentences, found {reprlib.repr(list(row.values()))}"
+            )
         yield Pair(row.get("construct") or "all", row["grammatical"], row["ungrammatical"])
+
+
+def _names(rows: csv.DictReader[str], path: str | Path) -> list[str]:
+    try:
+        return list(rows.fieldnames or ())
+    except csv.Error as error:
+        raise DataError(f"{path}, line 1: {error}; a sentence is shorter.") from None
+
+
+def _whole(rows: csv.DictReader[str], path: str | Path) -> Iterator[dict[str, Any]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num + 1}: {error}; a sentence is shorter.") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -103,9 +104,12 @@ def readable_again(path: Path, folder: Path) -> Iterator[Path]:
     """The path for the time of the block, or that of a copy inside `folder` if the text can be read only once.
 
     Example:
-        >>> with readable_again(Path("text.txt"), Path()) as path:
-        ...     path.name
-        'text.txt'
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "text.txt"
+        >>> _ = file.write_text("the cat")
+        >>> with readable_again(file, file.parent) as path:
+        ...     path == file
+        True
     """
     require(path)
     if path != STDIN and path.is_file():
@@ -151,8 +155,9 @@ def _first_piece(line: str) -> tuple[Piece, str]:
     for border, place in _PLACES.items():
         for width in _LOOKED_AT:
             begin = LONGEST - width
-            found = [match.start() for match in place.finditer(line, begin, LONGEST + 1) if match.start() > begin]
-            if found:
+            matches = (match.start() for match in place.finditer(line, begin, LONGEST + 1))
+            # A character that this Python does not know may be a letter to the tokenizers' newer Unicode.
+            if found := [k for k in matches if k > begin and unicodedata.category(line[k]) != "Cn"]:
                 return Piece(line[: found[-1]], border), line[found[-1] :]
     return Piece(line[:LONGEST], Border.NOTHING), line[LONGEST:]
 

@@ -15,9 +15,10 @@ from gateflow.errors import ConfigError, DataError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
+MOST_WORDS = 1 << 21
 _DEFAULT_BPE_SIZE = 8192
 _BYTES = 256
-_TORN_AT_MOST = 32
+_LEARNED_FROM, _TORN_AT_MOST = 1 << 22, 16
 
 
 def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) -> Tokenizer:
@@ -29,18 +30,20 @@ def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) 
     Args:
         kind: ``"word"``: what white space separates, spelled as in the file. ``"char"``: every Unicode character.
             ``"bpe"``: byte-level byte-pair encoding (Sennrich et al. 2016), which knows no unknown token.
-        path: UTF-8 text, plain or gzip. It is read in pieces, so that memory grows with the vocabulary (for BPE: with
-            the different pre-tokens of the text), not with the text nor its lines.
+        path: UTF-8 text, plain or gzip. It is read in pieces, so that memory grows with its different words, not with
+            the text nor its lines.
         vocab_size: The most tokens to have, ``<unk>`` and the end of line included. The most frequent stay, equals in
             code point order. Default: all words or characters of the file; 8192 for BPE.
 
     Raises:
-        ConfigError: No such kind, or a vocabulary too small to hold what every tokenizer of the kind must have.
+        ConfigError: No such kind, a vocabulary too small to hold what every tokenizer of the kind must have, or more
+            than two million different words without a `vocab_size`.
         DataError: The file is no text (see :func:`gateflow.data.text.read_pieces`), or one for words has none, as where
             nothing but letters stand for 65,536 characters.
 
-    A pre-token of BPE that is longer than 65,536 characters (base pairs, say, without any white space or symbol) is cut
-    there, and of such cuttings the first 32 are learned from.
+    BPE learns its merges from the text up to where its different words, as white space separates them, have 4 MiB in
+    all (WikiText-2 has 0.2), which are the first 4 MiB of a language that is written without spaces. A pre-token longer
+    than 65,536 characters (base pairs, say) is cut there, and of such cuttings the first 16 are learned from.
 
     Example:
         >>> import tempfile
@@ -65,6 +68,11 @@ def _word(path: Path, vocab_size: int | None) -> Tokenizer:
     counts = Counter[str]()
     for piece in whole_words(read_pieces(path), path):
         counts.update(piece.text.split())
+        if vocab_size is None and len(counts) > MOST_WORDS:
+            raise ConfigError(
+                f"{spoken(path)} has more than {MOST_WORDS:,} different words. Choose a --vocab-size, which keeps "
+                "the most frequent, or --tokenizer bpe or char."
+            )
     return assemble("word", _number([UNKNOWN, END_OF_LINE], counts, vocab_size))
 
 
@@ -141,12 +149,19 @@ def whole_words(pieces: Iterator[Piece], path: Path) -> Iterator[Piece]:
 
 
 def _learned_from(pieces: Iterator[Piece]) -> Iterator[str]:
-    # The trainer holds every different pre-token, 32 bytes a byte: a text that is one pre-token would fill memory.
-    torn = 0
+    # The trainer holds every different pre-token, at some 140 bytes a byte (64 MB of Chinese clauses took 9 GB), and
+    # goes through the long ones at each merge.
+    known, size, torn = set[str](), 0, 0
     for piece in pieces:
         torn += piece.border is Border.NOTHING
-        if piece.border is not Border.NOTHING or torn <= _TORN_AT_MOST:
-            yield piece.text
+        if piece.border is Border.NOTHING and torn > _TORN_AT_MOST:
+            continue
+        new = set(piece.text.split()) - known
+        size += sum(len(word.encode()) for word in new)
+        if size > _LEARNED_FROM:
+            return
+        known |= new
+        yield piece.text
 
 
 def _number(reserved: list[str], counts: Counter[str], vocab_size: int | None) -> dict[str, int]:

@@ -15,8 +15,8 @@ from gateflow.errors import ConfigError, DataError
 
 __all__ = ["LARGEST_FILE", "read_tokenizer", "tokenizer_text"]
 
-LARGEST_FILE, MOST_COMMAS = 1 << 26, 1 << 22
-"""64 MiB, and four million entries: beside its text, memory is taken by entry."""
+LARGEST_FILE, MOST_COMMAS = 1 << 26, 1 << 21
+"""64 MiB, and two million entries: beside its text, memory is taken by entry."""
 
 _SPECIAL = {"word": (UNKNOWN, END_OF_LINE), "char": (UNKNOWN, "\n"), "bpe": (END_OF_LINE,)}
 
@@ -34,7 +34,7 @@ def tokenizer_text(tokenizer: Tokenizer) -> str:
     text = tokenizer.to_str()
     if len(text.encode()) > LARGEST_FILE or text.count(",") > MOST_COMMAS:
         raise ConfigError(
-            f"a vocabulary of {tokenizer.get_vocab_size():,} tokens is too large: 64 MiB and four million entries are "
+            f"a vocabulary of {tokenizer.get_vocab_size():,} tokens is too large: 64 MiB and two million entries are "
             "read again. Choose a --vocab-size, or another --tokenizer."
         )
     return text
@@ -76,7 +76,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {error.strerror}.") from error
     if len(raw) > LARGEST_FILE or raw.count(b",") > MOST_COMMAS:
-        raise DataError(f"{path} is too large for a tokenizer: more than 64 MiB, or than four million entries.")
+        raise DataError(f"{path} is too large for a tokenizer: more than 64 MiB, or than two million entries.")
     try:
         whole = json.loads(raw)
     except (ValueError, RecursionError) as error:

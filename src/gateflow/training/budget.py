@@ -35,16 +35,15 @@ class Budget(NamedTuple):
 
 
 def steady(seconds_of_one: Callable[[int], float]) -> float:
-    """What an update takes, as measured on so many of them; on more of them while they are too few to tell.
+    """What an update takes, as measured on so many of them; measured again on more where five are too few to tell.
 
     Example:
         >>> steady(lambda updates: 0.01)
         0.01
     """
-    updates = TRIAL
-    while (one := seconds_of_one(updates)) * updates < LONG_ENOUGH and updates < MOST:
-        updates *= 4
-    return one
+    one = seconds_of_one(TRIAL)
+    more = min(MOST, math.ceil(LONG_ENOUGH / max(one, 1e-9)))
+    return seconds_of_one(more) if more > TRIAL else one
 
 
 class Result(NamedTuple):
