@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gateflow import Recurrent
+from gateflow import Recurrent, cells
 from gateflow.compiler import build as building
-from gateflow.compiler import cache, toolchain
+from gateflow.compiler import cache, compile_cell, toolchain
 from gateflow.compiler.build import build, cache_directory, load
 from gateflow.errors import BuildError, CacheWarning, ReferencePathWarning
 
@@ -330,6 +330,15 @@ class TestCompilerThatIsNone:
             layer(torch.randn(2, 1, 3))
         assert [warning.category for warning in said] == [ReferencePathWarning]
         assert str(said[0].message).replace("\n", "").isprintable()
+
+    @needs_compiler
+    def test_a_kernel_knows_why_it_cannot_be_built(self, compiler_that, tmp_path):
+        compiler_that(f'case "$*" in *GATEFLOW_REAL=double*) echo x >> {tmp_path}/calls; exit 1;; esac')
+        kernel = compile_cell(cells.get("elman")(3, 4))
+        for _ in range(2):
+            assert "could not compile" in kernel.obstacle("infer", torch.float64)
+        assert (tmp_path / "calls").read_text() == "x\n"
+        assert kernel.obstacle("infer", torch.float32) is None
 
     @needs_compiler
     def test_a_compiler_that_is_mended_is_believed_again(self, monkeypatch, tmp_path):
