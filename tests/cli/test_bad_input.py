@@ -152,7 +152,7 @@ def flipped(file, byte):
         (lambda run: (run.path / "SHA256SUMS").write_bytes(b"\xff"), ("SHA256SUMS is damaged",)),
         (lambda run: edited(run, "hidden_size = 8", "hidden_size = 1_000_000_000"), ("hidden_size in", "1000000000")),
         (lambda run: edited(run, "hidden_size = 8", "hidden_size = 1_000_000"), ("does not fit", "safetensors")),
-        (lambda run: edited(run, "layers = 1", "layers = 999"), ("does not fit", "lacks recurrent")),
+        (lambda run: edited(run, "layers = 1", "layers = 999"), ("does not fit", "asks for 999 layers")),
         (lambda run: edited(run, "embedding_size = 8", "embedding_size = 9"), ("does not fit", "projection")),
     ],
 )

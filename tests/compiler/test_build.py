@@ -7,13 +7,17 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
+import torch
 
+from gateflow import Recurrent, cells
 from gateflow.compiler import build as building
-from gateflow.compiler import cache, toolchain
+from gateflow.compiler import cache, compile_cell, toolchain
 from gateflow.compiler.build import build, cache_directory, load
-from gateflow.errors import BuildError, CacheWarning
+from gateflow.errors import BuildError, CacheWarning, ReferencePathWarning
 
 compiler = next((path for name in toolchain.LOOKED_FOR if (path := shutil.which(name))), None)
 needs_compiler = pytest.mark.skipif(compiler is None, reason="no C++ compiler on the PATH")
@@ -26,6 +30,7 @@ def folder(monkeypatch, tmp_path):
     monkeypatch.setenv("GATEFLOW_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CXX", raising=False)
     building._toolchain.cache_clear()
+    building._failed.clear()
     yield tmp_path / "cache"
     building._toolchain.cache_clear()
 
@@ -133,14 +138,14 @@ class TestCacheThatIsAmiss:
 
     @pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC, errno.EACCES])
     def test_where_nothing_can_be_written_kernels_live_in_a_directory_of_the_process(self, code, folder, monkeypatch):
-        write = cache._write
+        opened = os.open
 
-        def refuse(path, text):
-            if path.is_relative_to(folder):
+        def refuse(path, flags, *mode, **more):
+            if flags & os.O_EXCL and Path(path).is_relative_to(folder):
                 raise OSError(code, os.strerror(code))
-            write(path, text)
+            return opened(path, flags, *mode, **more)
 
-        monkeypatch.setattr(cache, "_write", refuse)
+        monkeypatch.setattr(os, "open", refuse)
         with pytest.warns(
             CacheWarning, match=rf"{folder} cannot be used \({os.strerror(code)}\).*set GATEFLOW_CACHE"
         ) as said:
@@ -162,13 +167,8 @@ class TestCacheThatIsAmiss:
 
     def test_no_space_anywhere_is_told(self, compiler_that, folder):
         compiler_that('[ "$1" = --version ] || { echo "No space left on device" >&2; exit 1; }')
-        with (
-            pytest.warns(CacheWarning, match="No space left"),
-            pytest.raises(
-                BuildError,
-                match=rf"neither in {folder} \(No space .*\) nor in a temporary directory \(No space left on device\)",
-            ),
-        ):
+        message = rf"neither in {folder} \(No space .*\) nor in a temporary directory \(No space left on device\)"
+        with pytest.raises(BuildError, match=message):
             build(DOUBLED)
 
     def test_a_directory_of_another_user_is_not_trusted(self, folder, monkeypatch):
@@ -199,6 +199,159 @@ class TestCacheThatIsAmiss:
         text.write_text("no library")
         with pytest.raises(BuildError, match=r"kernel\.so cannot be loaded: .*Set GATEFLOW_CACHE"):
             load(text)
+
+
+DAMAGE = {
+    "bytes that are no letters": lambda path: path.write_bytes(b"\xff"),
+    "nothing in it": lambda path: path.write_bytes(b""),
+    "other words": lambda path: path.write_text("0" * 64),
+    "gone": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir(), (path / "file").touch()),
+    "a link to nothing": lambda path: (path.unlink(), path.symlink_to("nowhere")),
+    "a link to itself": lambda path: (path.unlink(), path.symlink_to(path)),
+    "a link to a file": lambda path: (path.rename(path.with_name("other")), path.symlink_to("other")),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "written by all": lambda path: path.chmod(0o666),
+    "for nobody": lambda path: path.chmod(0),
+}
+
+
+@needs_compiler
+class TestDamage:
+    @pytest.mark.parametrize("suffix", [".so", ".sha256", ".cpp", ".lock"])
+    @pytest.mark.parametrize("damage", DAMAGE)
+    def test_whatever_happens_to_a_file_the_kernel_is_built_again(self, folder, damage, suffix):
+        library = build(DOUBLED)
+        file = library.with_suffix(suffix)
+        file.touch()
+        DAMAGE[damage](file)
+        if suffix in (".cpp", ".lock"):
+            library.unlink()
+        assert build(DOUBLED) == library
+        assert works(library)
+        for path in (library, library.with_suffix(".sha256"), library.with_suffix(".cpp")):
+            assert stat.S_ISREG(path.lstat().st_mode)
+            assert stat.S_IMODE(path.lstat().st_mode) & 0o077 == 0
+        assert set(library.parent.glob(".*")) == set()
+
+    def test_a_link_in_the_place_of_a_source_is_not_written_through(self, folder, tmp_path):
+        library = build(DOUBLED)
+        (tmp_path / "victim").write_text("mine")
+        for suffix in (".so", ".cpp", ".sha256", ".lock"):
+            library.with_suffix(suffix).unlink(missing_ok=True)
+            library.with_suffix(suffix).symlink_to(tmp_path / "victim")
+        assert works(build(DOUBLED))
+        assert (tmp_path / "victim").read_text() == "mine"
+
+    def test_what_is_not_finished_is_private(self, compiler_that, tmp_path, monkeypatch):
+        compiler_that(
+            f'case "$*" in *" -c "*) for f; do :; done; stat -c %a "$(dirname "$f")" > {tmp_path}/mode;; esac'
+        )
+        assert works(build(DOUBLED))
+        assert (tmp_path / "mode").read_text() == "700\n"
+
+    def test_a_builder_that_was_killed_leaves_nothing_that_the_next_one_does_not_remove(self, folder, compiler_that):
+        building.toolchain()
+        old = folder / f"{'a' * 64}-x1y2.part"
+        old.touch()
+        os.utime(old, (0, 0))
+        compiler_that('case "$*" in *" -c "*) touch "$0.began"; exec sleep 60;; esac')
+        began = Path(f"{os.environ['CXX']}.began")
+        if (child := os.fork()) == 0:
+            building._build(building.Toolchain(os.environ["CXX"], "", (), (), ""), DOUBLED, ())
+        while not began.exists():
+            time.sleep(0.01)
+        (left,) = folder.glob(".gateflow-*.build")
+        os.environ.pop("CXX")
+        library = build(DOUBLED + "// while it is being built")
+        assert left.exists()
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        library = build(DOUBLED)
+        assert works(library)
+        assert not left.exists()
+        assert not old.exists()
+
+    def test_a_directory_in_which_nothing_can_be_run_is_told_once(self, folder, monkeypatch):
+        loaded = cache.ctypes.CDLL
+
+        def refuse(name, *more):
+            if Path(name).is_relative_to(folder):
+                raise OSError(f"{name}: failed to map segment from shared object")
+            return loaded(name, *more)
+
+        monkeypatch.setattr(cache.ctypes, "CDLL", refuse)
+        with pytest.warns(CacheWarning, match="failed to map segment.* and run from") as said:
+            libraries = [build(DOUBLED), build(DOUBLED + "\n")]
+        assert len(said) == 1
+        assert all(works(library) for library in libraries)
+
+    def test_what_cannot_be_built_is_tried_once_in_a_process(self, compiler_that, tmp_path):
+        compiler_that(f'case "$*" in *TWICE*) echo x >> {tmp_path}/calls; exit 1;; esac')
+        for _ in range(3):
+            with pytest.raises(BuildError, match="could not compile"):
+                build(DOUBLED, extra_flags=("-DTWICE",))
+        assert (tmp_path / "calls").read_text() == "x\n"
+
+
+WRONG = {
+    "blanks and no compiler": (" ", ""),
+    "a quotation mark": ("c++ '", ""),
+    "not there": ("no-such-compiler", ""),
+    "a folder": ("/usr", ""),
+    "does nothing": ("true", ""),
+    "fails": ("false", ""),
+    "repeats": ("echo", ""),
+    "reads its input": ("cat", ""),
+    "no program": (None, "\x7fELF"),
+    "garbage": (None, "#!/bin/sh\nprintf '\\377\\033[2J\\000'\n"),
+    "no end of garbage": (None, "#!/bin/sh\nexec yes\n"),
+    "hangs": (None, "#!/bin/sh\nsleep 60 & sleep 60\n"),
+    "hangs later": (None, '#!/bin/sh\n[ "$1" = --version ] || sleep 60\n'),
+    "kills itself": (None, "#!/bin/sh\nkill -9 $$\n"),
+    "a library that is none": (None, '#!/bin/sh\nfor f; do :; done\necho no > "$f"\n'),
+}
+
+
+class TestCompilerThatIsNone:
+    @pytest.mark.parametrize("name", WRONG)
+    def test_a_layer_runs_on_the_loop_and_says_why_once(self, name, monkeypatch, tmp_path):
+        compiler, script = WRONG[name]
+        if script:
+            compiler = str(tmp_path / "compiler")
+            Path(compiler).write_text(script)
+            Path(compiler).chmod(0o700)
+        if name.startswith("blanks"):
+            monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setenv("CXX", compiler)
+        monkeypatch.setattr(toolchain, "SECONDS", 1.0)
+        layer = Recurrent("full_gru", 3, 4)
+        with pytest.warns(ReferencePathWarning, match="right but slow") as said:
+            layer(torch.randn(2, 1, 3))
+        assert [warning.category for warning in said] == [ReferencePathWarning]
+        assert str(said[0].message).replace("\n", "").isprintable()
+
+    @needs_compiler
+    def test_a_kernel_knows_why_it_cannot_be_built(self, compiler_that, tmp_path):
+        compiler_that(f'case "$*" in *GATEFLOW_REAL=double*) echo x >> {tmp_path}/calls; exit 1;; esac')
+        kernel = compile_cell(cells.get("elman")(3, 4))
+        for _ in range(2):
+            assert "could not compile" in kernel.obstacle("infer", torch.float64)
+        assert (tmp_path / "calls").read_text() == "x\n"
+        assert kernel.obstacle("infer", torch.float32) is None
+
+    @needs_compiler
+    def test_a_compiler_that_is_mended_is_believed_again(self, monkeypatch, tmp_path):
+        script = tmp_path / "compiler"
+        script.write_text(WRONG["a library that is none"][1])
+        script.chmod(0o700)
+        monkeypatch.setenv("CXX", str(script))
+        with pytest.raises(BuildError):
+            building.toolchain()
+        script.write_text(f'#!/bin/sh\nexec {compiler} "$@"\n')
+        building._toolchain.cache_clear()
+        building._failed.clear()
+        assert works(build(DOUBLED))
 
 
 @needs_compiler

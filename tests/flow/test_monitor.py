@@ -13,7 +13,7 @@ from torch.utils.flop_counter import flop_registry
 import gateflow
 from gateflow import flow
 from gateflow.errors import ConfigError, FlowError, FlowWarning, NonFiniteError
-from gateflow.flow import Monitor
+from gateflow.flow import Monitor, snapshot
 
 T, B, INPUTS, H = 12, 3, 4, 8
 
@@ -367,3 +367,15 @@ def test_it_lets_go():
 def test_options_out_of_range(options):
     with pytest.raises(ConfigError, match="Monitor"):
         Monitor(Model(), **options)
+
+
+NO_DESCRIPTION = ["", "[]", "{}", "[" * 100_000, '{"training": true, "batch": {"tensor": "none"}}', "7"]
+
+
+@pytest.mark.parametrize("text", NO_DESCRIPTION)
+def test_a_damaged_snapshot_is_told(tmp_path, text):
+    model = nn.LSTM(3, 4)
+    snapshot.save(tmp_path, model, {"x": torch.ones(2, 1, 3)}, snapshot.random_state(model), {})
+    (tmp_path / "about.json").write_text(text)
+    with pytest.raises(FlowError, match="is damaged"):
+        snapshot.restore(tmp_path, model)

@@ -78,6 +78,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, options
     assert first.interrupted
     assert first.step == stop + 1  # the update at hand is finished first
     assert not loop(run, config, EchoTask(0.2)).train().interrupted
+    assert list(tmp_path.rglob(".*")) == []
     assert metrics(run) == metrics(whole)
     assert run.model_file.read_bytes() == whole.model_file.read_bytes()
 

@@ -56,7 +56,10 @@ def _trial() -> Iterator[Finding]:
 
 
 def _kept(remedy: str) -> Finding:
-    folder = cache_directory()
+    try:
+        folder = cache_directory()
+    except OSError as problem:
+        return Finding("kernels", f"not kept: {problem}", remedy)
     sizes = [path.stat().st_size for path in _libraries(folder)]
     return Finding("kernels", f"{len(sizes)} kept, {sum(sizes) / 2**20:.1f} MiB, in {folder}", remedy)
 

@@ -82,6 +82,10 @@ def load(library: Path) -> ctypes.CDLL:
         ) from problem
 
 
+_failed: dict[str, str] = {}
+"""What could not be built in this process, and why: a layer that falls back to the loop does not try at each call."""
+
+
 @functools.cache
 def _toolchain(cxx: str, path: str, cache: str) -> Toolchain | str:
     """What has been found out for this environment, or why there is none: it is asked before every run."""
@@ -94,7 +98,7 @@ def _toolchain(cxx: str, path: str, cache: str) -> Toolchain | str:
                 problem = found
             else:
                 return candidate
-    except BuildError as none_found:
+    except (BuildError, OSError) as none_found:
         return str(none_found)
     return f"the C++ compiler found cannot build kernels: {problem}"
 
@@ -102,16 +106,20 @@ def _toolchain(cxx: str, path: str, cache: str) -> Toolchain | str:
 def _build(tools: Toolchain, source: str, extra_flags: tuple[str, ...]) -> Path:
     def make(text: Path, library: Path) -> None:
         compiler, part = shlex.split(tools.command), library.with_suffix(".o")
-        try:
-            run(
-                [*compiler, *tools.flags, *extra_flags, f"-I{NATIVE}", "-c", str(text), "-o", str(part)],
-                f"compile {text}",
-            )
-            run([*compiler, str(part), *tools.link, "-o", str(library)], f"link {text}")
-        finally:
-            part.unlink(missing_ok=True)
+        flags = [*tools.flags, *extra_flags, f"-I{NATIVE}"]
+        run([*compiler, *flags, "-c", str(text), "-o", str(part)], f"compile {text}")
+        run([*compiler, str(part), *tools.link, "-o", str(library)], f"link {text}")
+        if not library.is_file():
+            raise BuildError(f"{compiler[0]} says that it has linked {text}, and there is no library.")
 
-    return cached(_key(tools, source, extra_flags), source, make)
+    key = _key(tools, source, extra_flags)
+    if key in _failed:
+        raise BuildError(_failed[key])
+    try:
+        return cached(key, source, make)
+    except BuildError as problem:
+        _failed[key] = str(problem)
+        raise
 
 
 def _key(tools: Toolchain, source: str, extra_flags: tuple[str, ...]) -> str:

@@ -15,6 +15,7 @@ from gateflow.compiler.build import build, load
 from gateflow.compiler.emit_cpp import emit
 from gateflow.compiler.plan import Plan
 from gateflow.compiler.programs import Programs
+from gateflow.errors import BuildError
 
 __all__ = ["GROUP", "REALS", "Kernel", "Loop"]
 
@@ -46,6 +47,15 @@ class Kernel:
             BuildError: there is no compiler, or it fails.
         """
         return self._loops(name, dtype, products)
+
+    @functools.cache  # noqa: B019  (kernels live as long as the process)
+    def obstacle(self, name: str, dtype: torch.dtype, products: torch.dtype | None = None) -> str | None:
+        """Why this loop cannot be built, in words; none if it is there now. It is tried once in a process."""
+        try:
+            self._loops(name, dtype, products)
+        except BuildError as problem:
+            return str(problem)
+        return None
 
     @functools.cache  # noqa: B019  (kernels live as long as the process)
     def _loops(self, name: str, dtype: torch.dtype, products: torch.dtype | None) -> Loop:

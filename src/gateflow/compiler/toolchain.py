@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +19,11 @@ from gateflow.errors import BuildError
 
 __all__ = ["Toolchain", "candidates", "cpu_flags", "run"]
 
-SECONDS = 300
+SECONDS = 120
 """A kernel takes a second or two; a compiler that takes this long hangs."""
+
+MOST_WORDS = 1 << 20
+"""Bytes that a compiler may say; one that says more is none."""
 
 LOOKED_FOR = ("c++", "g++", "clang++")
 
@@ -57,7 +63,8 @@ def candidates(cxx: str, path: str) -> Iterator[Toolchain]:
         BuildError: There is none.
     """
     command = _command(cxx, path)
-    version = run([*shlex.split(command), "--version"], "say its version").partition("\n")[0]
+    said = run([*shlex.split(command), "--version"], "say its version").strip().partition("\n")[0]
+    version = "".join(letter if letter.isprintable() else "?" for letter in said[:200])
     for compile_flags, link in THREADING:
         yield Toolchain(command, version, (*FLAGS, *compile_flags), ("-shared", *link, *OPEN_ENDS), _cpu())
 
@@ -66,23 +73,57 @@ def run(command: Sequence[str], what: str) -> str:
     """Run the compiler and return what it prints.
 
     Raises:
-        BuildError: It fails, hangs, or cannot be started; the message holds its first lines about errors.
+        BuildError: It fails, hangs, talks without end, or cannot be started; the message holds its first lines about
+            errors.
         OSError: The disk is full.
     """
-    english = {**os.environ, "LC_ALL": "C"}  # for what is looked for below
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS, env=english)
-    except subprocess.TimeoutExpired as problem:
-        raise BuildError(f"{command[0]} took longer than {SECONDS} s to {what}.") from problem
-    except OSError as problem:
-        raise BuildError(f"{command[0]} could not {what}: {problem.strerror}.") from problem
-    if os.strerror(errno.ENOSPC) in done.stderr:
+    code, said = _answer(command, what)
+    if os.strerror(errno.ENOSPC) in said:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    if done.returncode:
-        said = done.stderr.splitlines()
-        first = "\n  ".join([line for line in said if "error:" in line or "undefined" in line][:3] or said[:3])
-        raise BuildError(f"{command[0]} could not {what} (exit code {done.returncode}):\n  {first}")
-    return done.stdout
+    if code:
+        lines = [line[:300] for line in said.splitlines()]
+        first = "\n  ".join([line for line in lines if "error:" in line or "undefined" in line][:3] or lines[:3])
+        raise BuildError(f"{command[0]} could not {what} (exit code {code}):\n  {first}")
+    return said
+
+
+def _answer(command: Sequence[str], what: str) -> tuple[int, str]:
+    """Exit code and words of a program that has a bounded time and a bounded number of words, and nothing to read."""
+    english = {**os.environ, "LC_ALL": "C"}  # for what is looked for in them
+    try:
+        program = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=english,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as problem:
+        raise BuildError(f"{command[0]} could not {what}: {getattr(problem, 'strerror', problem)}.") from problem
+    late = threading.Timer(SECONDS, _stop, [program])
+    with program:
+        late.start()
+        try:
+            said = program.stdout.read(MOST_WORDS) if program.stdout else b""
+            if len(said) < MOST_WORDS:
+                program.wait()
+        finally:
+            in_time = late.is_alive()
+            late.cancel()
+            _stop(program)
+    if not in_time:
+        raise BuildError(f"{command[0]} took longer than {SECONDS} s to {what}.")
+    if len(said) == MOST_WORDS:
+        raise BuildError(f"{command[0]} could not {what}: it said more than {MOST_WORDS:,} bytes instead.")
+    return program.returncode, said.decode(errors="replace")
+
+
+def _stop(program: subprocess.Popen[bytes]) -> None:
+    """End a program that still runs, and those it has started: a compiler is several, in a group of their own."""
+    if program.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(program.pid, signal.SIGKILL)
 
 
 def cpu_flags() -> frozenset[str]:
@@ -94,12 +135,20 @@ def cpu_flags() -> frozenset[str]:
 def _command(cxx: str, path: str) -> str:
     if os.name != "posix":
         raise BuildError(f"kernels are built on Linux and macOS only, and this is {platform.system()}.")
-    for asked in [cxx] if cxx else LOOKED_FOR:
-        name, *arguments = shlex.split(asked)
+    named = bool(cxx.strip())
+    for asked in [cxx] if named else LOOKED_FOR:
+        name, *arguments = _words(asked)
         if found := shutil.which(name, path=path):
             return shlex.join([found, *arguments])
-    looked = f"CXX names {cxx!r}, which is not there" if cxx else f"none of {', '.join(LOOKED_FOR)} is on the PATH"
+    looked = f"CXX names {cxx!r}, which is not there" if named else f"none of {', '.join(LOOKED_FOR)} is on the PATH"
     raise BuildError(f"no C++ compiler found: {looked}. Install g++ or clang++ (Debian: apt install g++), or set CXX.")
+
+
+def _words(asked: str) -> list[str]:
+    try:
+        return shlex.split(asked)
+    except ValueError as problem:
+        raise BuildError(f"CXX is {asked!r}, which is no command: {str(problem).lower()}. Mend or unset it.") from None
 
 
 def _cpu() -> str:
@@ -108,5 +157,7 @@ def _cpu() -> str:
 
 
 def _cpu_info() -> list[str]:
-    info = Path("/proc/cpuinfo")
-    return info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

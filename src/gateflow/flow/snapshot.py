@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.errors import FlowError
-from gateflow.files import write
+from gateflow.files import read_bounded, write
 
 __all__ = ["random_state", "random_state_of", "restore", "save"]
 
 _KINDS: dict[str, type] = {"packed": PackedSequence, "tuple": tuple, "list": list}  # a packed sequence is a tuple
+
+_MOST_BYTES = 1 << 24
+"""Of the description of a batch; its tensors lie elsewhere."""
 
 _GENERATOR = "generator "
 
@@ -85,13 +89,17 @@ def restore(folder: str | Path, model: nn.Module) -> Any:
     names = ("weights.safetensors", "step.safetensors", "about.json")
     if missing := [name for name in names if not (folder / name).is_file()]:
         raise FlowError(f"{folder} is not what a Monitor wrote: {', '.join(missing)} is missing")
-    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    tensors = load_file(folder / "step.safetensors")
-    model.load_state_dict(load_file(folder / "weights.safetensors"))
-    model.train(about["training"])
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    try:
+        about = json.loads(read_bounded(folder / "about.json", _MOST_BYTES))
+        tensors, weights = load_file(folder / "step.safetensors"), load_file(folder / "weights.safetensors")
+        batch, training = _put_together(about["batch"], tensors, device), bool(about["training"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError, OSError) as error:
+        raise FlowError(f"{folder} is damaged ({error!s:.200}); let the Monitor write it again") from None
+    model.load_state_dict(weights)
+    model.train(training)
     _set({name.removeprefix(_GENERATOR): state for name, state in tensors.items() if name.startswith(_GENERATOR)})
-    return _put_together(about["batch"], tensors, device)
+    return batch
 
 
 def _apart(tensors: Mapping[str, Any]) -> dict[str, Tensor]:

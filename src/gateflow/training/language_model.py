@@ -14,7 +14,7 @@ from gateflow.errors import DataError, RunError
 from gateflow.tasks.language_model import LanguageModel, detach, evaluate, perplexity
 from gateflow.training.checkpoint import Start, State
 from gateflow.training.config import ModelConfig, RunConfig
-from gateflow.training.fit import Spec, refuse_other_specs, specs_of
+from gateflow.training.fit import Spec, Specs, refuse_other_specs, specs_of
 from gateflow.training.initial import Initialiser
 from gateflow.training.runs import Run
 from gateflow.training.weights import load_weights, read_header, read_tensors, unique_tensors
@@ -65,10 +65,19 @@ def load_model(run: Run) -> LanguageModel:
     """
     file = run.require(run.model_file, f"it appears with the first validation: gateflow resume {run.path}")
     config, size = run.config().model, load_tokenizer(run).get_vocab_size()
-    tensors, _ = read_tensors(file, lambda header: refuse_other_specs(header.tensors, asked_for(config, size), file))
+    tensors, _ = read_tensors(file, lambda header: _refuse_other_model(header.tensors, config, size, file))
     model = build_model(config, size)
     load_weights(model, tensors, file)
     return model.eval()
+
+
+def _refuse_other_model(found: Specs, config: ModelConfig, vocab_size: int, file: Path) -> None:
+    if config.layers > len(found):  # not even to be built without memory: each layer takes its time
+        raise RunError(
+            f"{file} does not fit the run's config.toml: it holds {len(found)} tensors, and config.toml asks for "
+            f"{config.layers} layers."
+        )
+    refuse_other_specs(found, asked_for(config, vocab_size), file)
 
 
 def asked_for(config: ModelConfig, vocab_size: int) -> dict[str, Spec]:
@@ -90,7 +99,7 @@ class LanguageModelTask:
         batch_size, window = config.training.batch_size, config.training.window
         size = load_tokenizer(run).get_vocab_size()
         weights = read_header(run.checkpoint_file).group("model.")
-        refuse_other_specs(weights, asked_for(config.model, size), run.checkpoint_file)
+        _refuse_other_model(weights, config.model, size, run.checkpoint_file)
         self.model: LanguageModel = build_model(config.model, size)
         remedy = "set the run up again with `gateflow train lm --force`"
         train, valid = (run.unharmed(run.tokens_file(part), remedy) for part in ("train", "valid"))
