@@ -45,6 +45,10 @@ class AsTorch(Stack):
     def flatten_parameters(self) -> None:
         """Does nothing: there is no flat copy of the weights to keep compact."""
 
+    def reset_parameters(self) -> None:
+        """Draws every parameter anew from `U(-1/√H, 1/√H)`; under a parametrization that is what it computes from."""
+        nn.RNNBase.reset_parameters(self)  # pyright: ignore[reportArgumentType]
+
     def _init_flat_weights(self) -> None:
         """There is none."""
 

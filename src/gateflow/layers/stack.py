@@ -15,6 +15,7 @@ from gateflow.cells import Cell
 from gateflow.errors import ConfigError
 from gateflow.layers import saved
 from gateflow.layers.attributes import Attributes
+from gateflow.layers.draft import Draft
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
 from gateflow.layers.options import MERGES, SKIPS, Options
 from gateflow.recurrence import Choice, Stream, choose, prepare, run_layer, streams_now
@@ -248,9 +249,11 @@ class Stack(Attributes):
             prepare(cell, zoneout=self._zones_out(cell))
 
     def reset_parameters(self) -> None:
-        """Draws all weights of the cells anew, as at construction."""
-        for cell in self.cells:
-            cell.reset_parameters()
+        """Draws all weights of the cells anew, as at construction; one that is computed by way of what computes it."""
+        draft, suffixes = Draft(), [s for k in range(self.num_layers) for s in self.suffixes(k)]
+        for cell, suffix in zip(self._equations, suffixes, strict=True):
+            cell.over({name: draft.of(self, name + suffix) for name in cell._parameters}).reset_parameters()
+        draft.write()
 
 
 def _built(factory: CellFactory, *sizes: int, dtype: Any = None, device: Any = None, **options: Any) -> Cell:
