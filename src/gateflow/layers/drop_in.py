@@ -59,7 +59,7 @@ class _DropIn(AsTorch):
         return ", ".join([str(self.input_size), str(self.hidden_size), *changed, *memory])
 
     def _forward(self, x: Tensor | PackedSequence, hx: tuple[Tensor, ...] | None) -> tuple[Any, tuple[Tensor, ...]]:
-        sequences, batched = self._opened(x)
+        sequences, batched = self._opened(x, None if hx is None else hx[0].shape[1])
         if hx is None:
             start = self.initial_state(sequences.data)
         else:
@@ -72,7 +72,7 @@ class _DropIn(AsTorch):
             return sequences.restore(y), stacked
         return y.squeeze(1), tuple(part.squeeze(1) for part in stacked)
 
-    def _opened(self, x: Tensor | PackedSequence) -> tuple[Padded, bool]:
+    def _opened(self, x: Tensor | PackedSequence, rows: int | None) -> tuple[Padded, bool]:
         data, kind = x.data if isinstance(x, PackedSequence) else x, type(self).__name__
         if not isinstance(x, PackedSequence) and x.dim() not in (2, 3):
             raise ShapeError(f"{kind}: Expected input to be 2D or 3D, got {x.dim()}D instead")
@@ -86,7 +86,7 @@ class _DropIn(AsTorch):
                 f"{kind}: input must have the type {weight.dtype}, got type {data.dtype}; convert one of them"
             )
         if isinstance(x, PackedSequence):
-            return from_packed(x), True
+            return from_packed(x, rows if torch.compiler.is_compiling() else None), True
         return from_padded(x if x.dim() == 3 else x.unsqueeze(1), None, self.batch_first and x.dim() == 3), x.dim() == 3
 
     def _check_state(self, hx: tuple[Tensor, ...], batch: int) -> None:

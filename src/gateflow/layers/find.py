@@ -97,7 +97,7 @@ def module_names(model: nn.Module) -> dict[nn.Module, str]:
     Example:
         >>> import torch
         >>> list(module_names(nn.Sequential(torch.compile(nn.GRU(3, 4), backend="eager"))).values())
-        ['', '0']
+        ['', '0', '0']
     """
     return {module: without_wrapper(name) for name, module in model.named_modules()}
 
