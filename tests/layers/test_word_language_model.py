@@ -177,3 +177,13 @@ def test_a_name_that_no_cell_has_is_refused():
     state["_equations"] = [("os:system", written) for _, written in state["_equations"]]
     with pytest.raises(gateflow.errors.UnknownCellError, match="'os:system', which is not registered here"):
         gateflow.Recurrent.__new__(gateflow.Recurrent).__setstate__(state)
+
+
+def test_a_pickle_from_before():
+    """It held the cells and the options as objects."""
+    layer = gateflow.LSTM(3, 4, 2)
+    twin, x = copy.deepcopy(layer), torch.randn(5, 2, 3)
+    old = vars(twin) | {"skips": None, "proj_size": 0}
+    restored = gateflow.LSTM.__new__(gateflow.LSTM)
+    restored.__setstate__(old)
+    assert torch.equal(restored(x)[0], layer(x)[0])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.variables import builder
 
+from gateflow.layers.attributes import Attributes
 from gateflow.layers.stack import Stack
 
 __all__ = ["AsTorch"]
@@ -62,7 +63,7 @@ class AsTorch(Stack):
         return nn.Module._replicate_for_data_parallel(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        nn.Module.__setattr__(self, name, value)
+        Attributes.__setattr__(self, name, value)  # and not what torch's layer does for its flat copy
         if name == "qconfig":
             self._tell_of_quantization()
 

@@ -13,7 +13,6 @@ from gateflow import cells
 from gateflow.errors import ConfigError, ShapeError
 from gateflow.layers.arguments import checked_dropout, refuse_wrong_arguments
 from gateflow.layers.as_torch import AsTorch
-from gateflow.layers.attributes import fixed
 from gateflow.layers.leaf import as_leaf, is_traced
 from gateflow.layers.options import Options
 from gateflow.layers.sequences import Padded, from_packed, from_padded
@@ -25,9 +24,7 @@ __all__ = ["GRU", "LSTM", "RNN"]
 class _DropIn(AsTorch):
     """What the three share: torch's arguments, torch's state layout `[L·D, B, H]`, input without a batch."""
 
-    hidden_size: Any = fixed("hidden_size")
-    proj_size: Any = fixed("proj_size")
-    mode: Any = fixed("mode")
+    _fixed = AsTorch._fixed | {"hidden_size", "proj_size", "mode", "nonlinearity"}
 
     def __init__(
         self,
@@ -131,8 +128,6 @@ class RNN(_OneState, nn.RNN):
         >>> y.shape, h.shape
         (torch.Size([5, 2, 4]), torch.Size([2, 2, 4]))
     """
-
-    nonlinearity: Any = fixed("nonlinearity")
 
     def __init__(
         self,

@@ -13,7 +13,6 @@ from torch.nn.utils.rnn import PackedSequence
 from gateflow import cells
 from gateflow.cells import Cell
 from gateflow.errors import ConfigError, ShapeError
-from gateflow.layers.attributes import fixed
 from gateflow.layers.leaf import as_leaf, is_traced
 from gateflow.layers.options import Options
 from gateflow.layers.sequences import Padded, from_packed, from_padded
@@ -71,7 +70,7 @@ class Recurrent(Stack):
         (torch.Size([5, 3, 16]), 4, [16, 16])
     """
 
-    hidden_size: Any = fixed("hidden_size")
+    _fixed = Stack._fixed | {"hidden_size"}
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ class Stack(Attributes):
     ):
         nn.Module.__init__(self)  # and not torch's layer's, of which a drop-in is one too
         self.input_size, self.num_layers, self.options = input_size, len(factories), options
-        self.num_directions = 1 + options.bidirectional
+        self.bidirectional, self.num_directions = options.bidirectional, 1 + options.bidirectional
         self._equations: list[Cell] = []
         self._names: list[list[str]] = []
         self._streams: list[Stream] = []
