@@ -308,5 +308,5 @@ def test_a_copy_is_a_layer_of_its_own(kind, twin_of):
 
 def test_errors_say_what_was_asked_and_are_ours():
     for words in ({"batch_first": "False"}, {"num_layers": 1.5}, {"dropout": 1.5}):
-        with pytest.raises(GateflowError, match=f"{next(iter(words))} must be .*{next(iter(words.values()))}"):
+        with pytest.raises(GateflowError, match=f"{next(iter(words))} should be .*{next(iter(words.values()))}"):
             gateflow.GRU(I, H, **words)

@@ -154,7 +154,7 @@ def _context(case: Case, tokens: Sequence[str] | None) -> dict[str, Any]:
         "hidden_sizes": sizes,
         "steps": case.run.times,
         "rows": case.run.passes[0].rows,
-        "dtype": str(case.run.passes[0].x.dtype).removeprefix("torch."),
+        "dtype": str(case.run.passes[0].y.dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in case.model.parameters()),
         "loss": case.run.loss,
         "needed_lag": case.needed_lag,

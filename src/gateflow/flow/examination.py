@@ -12,20 +12,19 @@ from torch import Tensor, nn
 
 from gateflow.errors import FlowError
 from gateflow.flow.gates import gates
-from gateflow.flow.lyapunov import Lyapunov, lyapunov
+from gateflow.flow.lyapunov import lyapunov
 from gateflow.flow.reach import Reach, reach
-from gateflow.flow.replay import Pass
+from gateflow.flow.replay import HALF, Pass
 from gateflow.flow.rules.case import Case
 from gateflow.flow.sweep import backward
 from gateflow.flow.terms import Terms, terms
 from gateflow.flow.trace import Loss, Trace, evaluate, trace, unchanged_random_state
-from gateflow.layers import is_torchs
+from gateflow.layers import is_torchs, without_wrapper
 from gateflow.remedies.clip import NormClipper
 
 __all__ = ["examine", "without_autocast"]
 
 _WORK = 2e10  # multiplications that the terms may take
-_HALF = (torch.bfloat16, torch.float16)
 
 
 def examine(
@@ -50,7 +49,7 @@ def examine(
         run = trace(model, batch, loss, seed)
         measured: dict[str, Any] = {
             "gates": gates(model, batch, loss, seed=seed),
-            "lyapunov": _lyapunov(run, model, batch, loss, seed),
+            "lyapunov": lyapunov(model, batch, loss, seed=seed),
             "terms": _terms(run, model, batch, loss, memory_limit, seed),
             "gradients": _gradients(model, batch, loss, seed),
             "arriving": _arriving(run),
@@ -73,10 +72,6 @@ def without_autocast(model: nn.Module) -> torch.autocast:
     return torch.autocast(next((p.device.type for p in model.parameters()), "cpu"), enabled=False)
 
 
-def _lyapunov(run: Trace, model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Lyapunov | None:
-    return None if run.passes[0].x.dtype in _HALF else lyapunov(model, batch, loss, seed=seed)
-
-
 def _terms(
     run: Trace, model: nn.Module, batch: Any, loss: Loss | None, memory_limit: int | None, seed: int
 ) -> Terms | None:
@@ -90,7 +85,7 @@ def _terms(
 
 
 def _gradients(model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> dict[str, float | None]:
-    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    wanted = {without_wrapper(name): p for name, p in model.named_parameters() if p.requires_grad}
     if not wanted:
         return {}
     with unchanged_random_state(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
@@ -139,8 +134,8 @@ def _clipping(history: NormClipper | Mapping[str, Any] | Sequence[Mapping[str, A
 
 def _quantised(run: Trace, model: nn.Module) -> torch.dtype | None:
     """Gates are 16-bit in a 16-bit model, and in torch's layers under autocast, not in gateflow's."""
-    dtype, device = run.passes[0].x.dtype, run.passes[0].x.device.type
-    if dtype in _HALF:
+    dtype, device = run.passes[0].y.dtype, run.passes[0].x.device.type
+    if dtype in HALF:
         return dtype
     torchs = any(is_torchs(m) or isinstance(m, nn.RNNCellBase) for m in model.modules())
     return torch.get_autocast_dtype(device) if torchs and torch.is_autocast_enabled(device) else None

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from gateflow.cells import Cell
 from gateflow.flow.probe import layer_name
 from gateflow.flow.trace import Loss, evaluate, unchanged_random_state
-from gateflow.layers import is_torchs
+from gateflow.layers import is_torchs, module_names
 from gateflow.layers.stack import Stack, layers_run_by
 from gateflow.recurrence import run_layer
 
@@ -32,6 +33,7 @@ def own_gradients(model: nn.Module, batch: Any, loss: Loss | None, seed: int) ->
         torch.enable_grad(),
         torch.backends.cudnn.flags(enabled=False),  # cuDNN differentiates in train mode only
         _thawed(model),
+        parametrize.cached(),  # a weight that is computed is then the one that the layer uses
         _noted(model, used),
     ):
         total = evaluate(model, batch, loss, seed)
@@ -45,34 +47,63 @@ def own_gradients(model: nn.Module, batch: Any, loss: Loss | None, seed: int) ->
 
 @contextlib.contextmanager
 def _noted(model: nn.Module, used: list[tuple[str, str, Tensor]]) -> Iterator[None]:
-    """Writes down the weights that each layer runs with, once."""
-    names: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
-    hooks = contextlib.ExitStack()
+    """Each layer runs with views of its weights, which are written down: of a shared weight each has its own part."""
+    names, hooks = module_names(model), contextlib.ExitStack()
 
-    def note(layer: str, weights: Mapping[str, Tensor | None]) -> None:
-        for name, weight in weights.items():
-            if weight is not None and not any(weight is w for _, _, w in used):
-                used.append((layer, name, weight))
+    def views(layer: str, weights: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+        found = {name: w.view_as(w) for name, w in weights.items() if w is not None}
+        used.extend((layer, name, view) for name, view in found.items())
+        return found
 
     def stack_layer(stack: Stack, k: int, cells: tuple[Cell, ...], x: Any, start: Any, lengths: Any, zone: Any) -> Any:
-        for suffix, cell in zip(stack.suffixes(k), cells, strict=True):
-            note(layer_name(names.get(stack, ""), suffix), cell._parameters)
-        return run_layer(cells, x, start, lengths, zoneout=zone)
-
-    def before(module: nn.Module, _: Any) -> None:
-        own = names[module]
-        if is_torchs(module):
-            for cell in module._all_weights:
-                suffix = cell[0].removeprefix("weight_ih")
-                note(layer_name(own, suffix), {n.removesuffix(suffix): getattr(module, n) for n in cell})
-        else:
-            note(own or type(module).__name__, {n: getattr(module, n) for n in module._parameters})
+        titles = [layer_name(names.get(stack, ""), suffix) for suffix in stack.suffixes(k)]
+        over = (cell.over(views(title, cell._parameters)) for title, cell in zip(titles, cells, strict=True))
+        return run_layer(tuple(over), x, start, lengths, zoneout=zone)
 
     with hooks, layers_run_by(stack_layer):
         for module in model.modules():
             if is_torchs(module) or isinstance(module, nn.RNNCellBase | Cell):
-                hooks.callback(module.register_forward_pre_hook(before).remove)
+                hooks.enter_context(_with_views(module, names[module], used))
         yield
+
+
+@contextlib.contextmanager
+def _with_views(module: Any, name: str, used: list[tuple[str, str, Tensor]]) -> Iterator[None]:
+    """While a cell or one of torch's layers runs, views of its weights stand in their places."""
+    places, own = _places(module, name), []
+
+    def before(*_: Any) -> None:
+        own.append(dict(module._parameters))
+        for title, weight, place in places:
+            found = getattr(module, place)
+            if module._parameters.get(place) is not None:  # not one that is computed, which no other layer has
+                found = module._parameters[place] = found.view_as(found)
+            if found is not None:
+                used.append((title, weight, found))
+
+    def after(*_: Any) -> None:
+        module._parameters.update(own.pop())
+        if is_torchs(module):
+            module._init_flat_weights()
+
+    hooks = [module.register_forward_pre_hook(before), module.register_forward_hook(after, always_call=True)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _places(module: Any, name: str) -> list[tuple[str, str, str]]:
+    """For each weight the layer's name, the weight's as cells have it, and the attribute of the module."""
+    if not is_torchs(module):
+        return [(name or type(module).__name__, n, n) for n in module._parameters]
+    suffixes = [names[0].removeprefix("weight_ih") for names in module._all_weights]
+    return [
+        (layer_name(name, suffix), n.removesuffix(suffix), n)
+        for suffix, names in zip(suffixes, module._all_weights, strict=True)
+        for n in names
+    ]
 
 
 @contextlib.contextmanager

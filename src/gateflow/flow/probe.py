@@ -15,7 +15,7 @@ from gateflow.errors import FlowError, NonFiniteError
 from gateflow.flow import twins
 from gateflow.flow.graph import leaves_behind
 from gateflow.flow.replay import Hold, Pass, State, replay
-from gateflow.layers import is_torchs
+from gateflow.layers import is_torchs, module_names
 from gateflow.layers.stack import Stack, layers_run_by
 from gateflow.recurrence import reverse, run_layer
 
@@ -29,7 +29,7 @@ class _Probe:
     """Replays what runs and hands its leaves on, so that the model's graph falls into pieces between the layers."""
 
     def __init__(self, model: nn.Module):
-        self.names: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
+        self.names = module_names(model)
         self.twins: set[nn.Module] = set()
         self.passes: list[Pass] = []
 
@@ -149,8 +149,7 @@ def _go_on(done: Pass, earlier: list[Pass]) -> None:
     linked, same = leaves_behind(done.start), [p for p in earlier if p.name == done.name and p.rows == done.rows]
     for before in reversed(same):
         reached = any(leaf in linked for leaf in (before.y, *before.final))
-        ends = [part[-1] for part in before.states]
-        if reached or all(torch.equal(a, b) for a, b in zip(done.start, ends, strict=True)):
+        if reached or all(torch.equal(a, b.to(a)) for a, b in zip(done.start, before.final, strict=True)):
             done.sequence, done.offset = before.sequence, before.offset + before.steps
             done.cut = not reached
             return

@@ -12,10 +12,13 @@ from torch import Tensor
 from gateflow.cells import Cell
 from gateflow.recurrence import histories
 
-__all__ = ["Pass", "replay"]
+__all__ = ["HALF", "Pass", "replay"]
 
 WORTH_A_KERNEL = 1 << 24
 """`T · B · I · H` from which on a loop in Python takes longer than a kernel, even if that has to be built."""
+
+HALF = (torch.bfloat16, torch.float16)
+"""Types in which a product of many Jacobians would be rounding: what has them is followed in float32."""
 
 State = tuple[Tensor, ...]
 Hold = tuple[Tensor | float, ...] | None
@@ -34,7 +37,7 @@ class Pass:
         valid: `[T, B, 1]`, false where a row has ended (or, in reverse, not yet begun); none if all rows are full.
         hold: zoneout, as `recurrence.unroll` takes it.
         reversed: whether step 0 is the last time step.
-        y, final: output `[T, B, size]` and final state: leaves, from which the model's graph goes on.
+        y, final: output `[T, B, size]` and final state: leaves, from which the model's graph goes on, of its own type.
         sequence, offset: which of the cell's sequences this pass belongs to, and the step at which it enters it.
         cut: whether it went on from an earlier pass by value, with the gradient detached.
         adjoint: what `adjoint.adjoint_of` has prepared.
@@ -106,14 +109,16 @@ def replay(
 ) -> Pass:
     """Runs `cell` over `x [T, B, I]`, given in processing order, and keeps the states. Autocast stays outside."""
     weights = {n: w.detach() for n, w in cell._parameters.items() if w is not None}
-    dtype = next(iter(weights.values())).dtype
+    own = next(iter(weights.values())).dtype
+    dtype = torch.float32 if own in HALF else own
+    weights = {n: w.to(dtype) for n, w in weights.items()}
     with torch.enable_grad():
         x, start = x.to(dtype), tuple(part.to(dtype) for part in start)
     done = Pass(name, cell.over(weights), x, start, (), valid, hold, reversed, x, ())
     with torch.autocast(x.device.type, enabled=False):
         done.states = _at_once(done) or tuple(torch.stack(parts) for parts in zip(*_states(done), strict=True))
-    done.y = done.states[0][1:].clone().requires_grad_()
-    done.final = tuple(part[-1].clone().requires_grad_() for part in done.states)
+    done.y = done.states[0][1:].to(own, copy=True).requires_grad_()
+    done.final = tuple(part[-1].to(own, copy=True).requires_grad_() for part in done.states)
     return done
 
 

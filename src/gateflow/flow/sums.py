@@ -27,7 +27,8 @@ class Sums:
         if not any(self.weight.values()):
             have = sorted({name for done in run.passes for name in done.cell._parameters})
             raise FlowError(f"no recurrent layer of the model has a weight {weight!r}; there are {', '.join(have)}")
-        self.whole = {layer: whole[layer][name] for layer, name in self.weight.items() if name}
+        dtype = run.passes[0].x.dtype
+        self.whole = {layer: whole[layer][name].to(dtype) for layer, name in self.weight.items() if name}
         self.sum = {layer: torch.zeros_like(g) for layer, g in self.whole.items()}
         lengths = {done.title: done.offset + done.steps for done in run.passes if self.weight[done.name]}
         n = len(sampling.targets)

@@ -84,7 +84,15 @@ def trace(model: nn.Module, batch: Any, loss: Loss | None = None, seed: int = 0)
 
 
 def evaluate(model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Tensor:
-    """The loss as one number: what `loss(model, batch)` returns, summed; or the output in random directions."""
+    """The loss as one number: what `loss(model, batch)` returns, summed; or the output in random directions.
+
+    What `torch.compile` has compiled runs as it is written: the instruments look into layers while they run.
+    """
+    with torch.compiler.set_stance("force_eager"):
+        return _evaluated(model, batch, loss, seed)
+
+
+def _evaluated(model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Tensor:
     if loss is not None:
         value = loss(model, batch)
         if not isinstance(value, Tensor) or not value.is_floating_point():

@@ -17,7 +17,7 @@ from gateflow.flow.gates import Gates, gates
 from gateflow.flow.reach import Reach, reach
 from gateflow.flow.table import Printable, columns, plain
 from gateflow.flow.trace import Loss, unchanged_random_state
-from gateflow.layers import cells_in
+from gateflow.layers import cells_in, cells_to_change
 from gateflow.remedies import init
 
 __all__ = ["WhatIf", "WhatIfRow", "unchanged_buffers", "what_if"]
@@ -145,8 +145,9 @@ def _changes(lag: int) -> list[tuple[str, str, Callable[[nn.Module], None]]]:
 def _draw(model: nn.Module, change: Callable[[nn.Module], None], seed: int) -> None:
     with unchanged_random_state(model):
         torch.manual_seed(seed)
-        for cell in cells_in(model).values():
-            cell.reset_parameters()
+        with cells_to_change(model) as found:
+            for cell in found.values():
+                cell.reset_parameters()
         change(model)
 
 

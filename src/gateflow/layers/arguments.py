@@ -1,4 +1,4 @@
-"""The arguments of torch's layers: refused where torch refuses them, by the same kind of error, with its warning."""
+"""The arguments of torch's layers: refused where torch refuses them, by the same kind of error, in its words."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ def refuse_wrong_arguments(input_size: Any, hidden_size: Any, num_layers: Any, p
     """
     for name, value in switches.items():
         if not isinstance(value, bool):
-            raise ArgumentTypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
+            kind = type(value).__name__
+            raise ArgumentTypeError(f"{name} should be of type bool, got: {kind}, {value!r}; pass True or False")
     sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers, "proj_size": proj_size}
     for name, value in sizes.items():
         if not isinstance(value, int):
-            raise ArgumentTypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
-        if value < (name != "proj_size"):
-            raise ConfigError(f"{name} must be a positive integer, got {value!r}")
+            raise ArgumentTypeError(f"{name} should be of type int, got: {type(value).__name__}, {value!r}")
+        if value < 0 or (value == 0 and name != "proj_size"):
+            raise ConfigError(f"{name} must be greater than zero, got {value!r}")
     if proj_size >= hidden_size:
-        raise ConfigError(f"proj_size must be below hidden_size = {hidden_size}, got {proj_size}; or 0 for none")
+        raise ConfigError(f"proj_size has to be smaller than hidden_size = {hidden_size}, got {proj_size}; 0 for none")
 
 
 def checked_dropout(rate: Any, num_layers: int, stacklevel: int) -> float:
@@ -44,7 +45,7 @@ def checked_dropout(rate: Any, num_layers: int, stacklevel: int) -> float:
     """
     number = float(rate)
     if not isinstance(rate, numbers.Number) or isinstance(rate, bool) or not 0 <= number <= 1:
-        raise ConfigError(f"dropout must be a number between 0 and 1, a probability; found {rate!r}")
+        raise ConfigError(f"dropout should be a number in range [0, 1], a probability; found {rate!r}")
     if number > 0 and num_layers == 1:
         warnings.warn(
             "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects num_layers "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.variables import builder
 
+from gateflow.layers.attributes import Attributes
 from gateflow.layers.stack import Stack
 
 __all__ = ["AsTorch"]
@@ -45,6 +46,10 @@ class AsTorch(Stack):
     def flatten_parameters(self) -> None:
         """Does nothing: there is no flat copy of the weights to keep compact."""
 
+    def reset_parameters(self) -> None:
+        """Draws every parameter anew from `U(-1/√H, 1/√H)`; under a parametrization that is what it computes from."""
+        nn.RNNBase.reset_parameters(self)  # pyright: ignore[reportArgumentType]
+
     def _init_flat_weights(self) -> None:
         """There is none."""
 
@@ -58,7 +63,7 @@ class AsTorch(Stack):
         return nn.Module._replicate_for_data_parallel(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        nn.Module.__setattr__(self, name, value)
+        Attributes.__setattr__(self, name, value)  # and not what torch's layer does for its flat copy
         if name == "qconfig":
             self._tell_of_quantization()
 

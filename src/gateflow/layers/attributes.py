@@ -3,51 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
 from gateflow.errors import FixedAttributeError
 from gateflow.layers.options import Options
 
-__all__ = ["Attributes", "fixed"]
+__all__ = ["Attributes"]
 
 _BUILT_IN = ("bias", "bidirectional", "merge", "skip", "learn_initial_state")
 
 
-def fixed(name: str) -> Any:
-    """A property that is set once, while the layer is built; after that only to what it is."""
-
-    def read(layer: nn.Module) -> Any:
-        return _found(layer, name)
-
-    def write(layer: nn.Module, value: Any) -> None:
-        if name in vars(layer):
-            _refuse_another(layer, name, vars(layer)[name], value)
-        else:
-            vars(layer)[name] = value
-
-    return property(read, write)
-
-
 def _option(name: str) -> Any:
-    """A property that reads one of `options`, and puts another value there."""
+    """A property that reads one of the layer's options."""
 
     def read(layer: Any) -> Any:
         given = vars(layer)["_modules"]  # a subclass may call a module of its own `dropout`
         return given[name] if name in given else getattr(layer.options, name)
 
-    def write(layer: Any, value: Any) -> None:
-        layer.options = dataclasses.replace(layer.options, **{name: value})
-
-    return property(read, write)
+    return property(read)
 
 
 class Attributes(nn.Module):
-    """The attributes of a layer: its options, each obeyed from the next call on, and its sizes, which stand."""
+    """The attributes of a layer: its options, each obeyed from the next call on, and its sizes, which stand.
 
+    Attributes:
+        options: what the layer does around its cells. Rates, `memory` and `strict` may be replaced at any time, here or
+            one by one as attributes of the layer; what weights were built by, such as `bidirectional`, may not.
+    """
+
+    options: Options
+    bidirectional: bool
     bias: Any = _option("bias")
-    bidirectional: Any = _option("bidirectional")
     merge: Any = _option("merge")
     skip: Any = _option("skip")
     dropout: Any = _option("dropout")
@@ -58,38 +46,28 @@ class Attributes(nn.Module):
     memory: Any = _option("memory")
     strict: Any = _option("strict")
 
-    input_size: Any = fixed("input_size")
-    num_layers: Any = fixed("num_layers")
-    num_directions: Any = fixed("num_directions")
-    output_size: Any = fixed("output_size")
+    _fixed: ClassVar[frozenset[str]] = frozenset(
+        {"input_size", "num_layers", "num_directions", "output_size", "bidirectional"}
+    )
 
-    @property
-    def options(self) -> Options:
-        """What the layer does around its cells. Rates, `memory` and `strict` may be replaced at any time.
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = vars(self)
+        if name in self._fixed:
+            _refuse_another(self, name, held.get(name, value), value)
+        elif name == "options" and name in held:
+            self._refuse_other_options(value)
+        elif name in Options.__dataclass_fields__ and "options" in held and not isinstance(value, nn.Module):
+            name, value = "options", dataclasses.replace(self.options, **{name: value})
+            self._refuse_other_options(value)
+        nn.Module.__setattr__(self, name, value)
 
-        Raises:
-            ConfigError: the new options cannot work.
-            FixedAttributeError: they differ in what weights were built by, such as `bidirectional`.
-        """
-        return _found(self, "_options")
-
-    @options.setter
-    def options(self, new: Options) -> None:
-        old = vars(self).get("_options")
-        if old is not None:
-            for name in _BUILT_IN:
-                _refuse_another(self, name, getattr(old, name), getattr(new, name))
-            self._check_options(new)
-        vars(self)["_options"] = new
+    def _refuse_other_options(self, options: Options) -> None:
+        for name in _BUILT_IN:
+            _refuse_another(self, name, getattr(self.options, name), getattr(options, name))
+        self._check_options(options)
 
     def _check_options(self, options: Options) -> None:
         """Refuses options that do not fit the cells."""
-
-
-def _found(layer: nn.Module, name: str) -> Any:
-    if name not in vars(layer):
-        raise AttributeError(f"{type(layer).__name__} has no {name!r} yet; call super().__init__() first")
-    return vars(layer)[name]
 
 
 def _refuse_another(layer: nn.Module, name: str, old: Any, new: Any) -> None:

@@ -13,7 +13,6 @@ from gateflow import cells
 from gateflow.errors import ConfigError, ShapeError
 from gateflow.layers.arguments import checked_dropout, refuse_wrong_arguments
 from gateflow.layers.as_torch import AsTorch
-from gateflow.layers.attributes import fixed
 from gateflow.layers.leaf import as_leaf, is_traced
 from gateflow.layers.options import Options
 from gateflow.layers.sequences import Padded, from_packed, from_padded
@@ -25,9 +24,7 @@ __all__ = ["GRU", "LSTM", "RNN"]
 class _DropIn(AsTorch):
     """What the three share: torch's arguments, torch's state layout `[L·D, B, H]`, input without a batch."""
 
-    hidden_size: Any = fixed("hidden_size")
-    proj_size: Any = fixed("proj_size")
-    mode: Any = fixed("mode")
+    _fixed = AsTorch._fixed | {"hidden_size", "proj_size", "mode", "nonlinearity"}
 
     def __init__(
         self,
@@ -61,7 +58,7 @@ class _DropIn(AsTorch):
     def _forward(
         self, x: Tensor | PackedSequence, hx: tuple[Tensor, ...] | None, resets: Tensor | None
     ) -> tuple[Any, tuple[Tensor, ...]]:
-        sequences, batched = self._opened(x)
+        sequences, batched = self._opened(x, hx)
         if hx is None:
             start = self.initial_state(sequences.data)
         else:
@@ -75,10 +72,10 @@ class _DropIn(AsTorch):
             return sequences.restore(y), stacked
         return y.squeeze(1), tuple(part.squeeze(1) for part in stacked)
 
-    def _opened(self, x: Tensor | PackedSequence) -> tuple[Padded, bool]:
+    def _opened(self, x: Tensor | PackedSequence, hx: tuple[Tensor, ...] | None) -> tuple[Padded, bool]:
         data, kind = x.data if isinstance(x, PackedSequence) else x, type(self).__name__
         if not isinstance(x, PackedSequence) and x.dim() not in (2, 3):
-            raise ShapeError(f"{kind}: Expected input to be 2D or 3D, got {x.dim()}D instead")
+            raise ShapeError(f"{kind}: Expected input to be 2D or 3D, got {x.dim()}D tensor instead")
         if data.shape[-1] != self.input_size:
             raise ShapeError(
                 f"{kind}: input.size(-1) must be equal to input_size. Expected {self.input_size}, got {data.shape[-1]}"
@@ -86,20 +83,22 @@ class _DropIn(AsTorch):
         weight = self.weight_ih_l0
         if not torch._C._is_any_autocast_enabled() and data.dtype != weight.dtype:
             raise ShapeError(
-                f"{kind}: input must have the type {weight.dtype}, got type {data.dtype}; convert one of them"
+                f"RNN input dtype ({data.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
+                f"input.to({weight.dtype}), or convert model: model.to({data.dtype})"
             )
         if isinstance(x, PackedSequence):
-            return from_packed(x), True
+            return from_packed(x, hx[0].shape[1] if hx and torch.compiler.is_compiling() else None), True
         return from_padded(x if x.dim() == 3 else x.unsqueeze(1), None, self.batch_first and x.dim() == 3), x.dim() == 3
 
     def _check_state(self, hx: tuple[Tensor, ...], batch: int) -> None:
         names, sizes = zip(*self._equations[0].state_sizes.items(), strict=True)
         if len(hx) != len(names):
             raise ShapeError(f"{type(self).__name__}: hx must hold {len(names)} tensors, {names}; found {len(hx)}")
-        for name, size, part in zip(names, sizes, hx, strict=True):
+        for k, (size, part) in enumerate(zip(sizes, hx, strict=True)):
             wanted = (self.num_layers * self.num_directions, batch, size)
             if tuple(part.shape) != wanted:
-                raise ShapeError(f"Expected hidden state {name} of size {wanted}, got {list(part.shape)}")
+                which = "hidden" if len(hx) == 1 else f"hidden[{k}]"
+                raise ShapeError(f"Expected {which} size {wanted} for the state {names[k]}, got {list(part.shape)}")
 
 
 class _OneState(_DropIn):
@@ -134,8 +133,6 @@ class RNN(_OneState, nn.RNN):
         >>> y.shape, h.shape
         (torch.Size([5, 2, 4]), torch.Size([2, 2, 4]))
     """
-
-    nonlinearity: Any = fixed("nonlinearity")
 
     def __init__(
         self,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from torch import nn
+from torch.nn.utils import parametrize
 
 from gateflow import cells
 from gateflow.cells import Cell
 from gateflow.errors import ConfigError
+from gateflow.layers.draft import Draft
 from gateflow.layers.stack import Stack
 
-__all__ = ["cells_in", "is_torchs"]
+__all__ = ["cells_in", "cells_to_change", "is_torchs", "module_names", "without_wrapper"]
 
 _TORCH: dict[str, type[Cell]] = {
     "LSTM": cells.LSTM,
@@ -40,7 +43,7 @@ def cells_in(model: nn.Module) -> dict[str, Cell]:
         ['1.l0', '1.l0_reverse']
     """
     found: dict[str, Cell] = {}
-    for name, module in model.named_modules():
+    for module, name in module_names(model).items():
         for suffix, cell in _cells_of(module):
             found[".".join(part for part in (name, suffix) if part)] = cell
     if not found:
@@ -49,6 +52,64 @@ def cells_in(model: nn.Module) -> dict[str, Cell]:
             "torch.nn.RNN, GRU and LSTM"
         )
     return found
+
+
+@contextlib.contextmanager
+def cells_to_change(model: nn.Module) -> Iterator[dict[str, Cell]]:
+    """The cells of `cells_in` over drafts of their weights; what is changed in them is in force after the block.
+
+    Raises:
+        ConfigError: as `cells_in`; or, at the end, a weight is computed (pruned, weight-normed, parametrized) in a way
+            that cannot give what it was changed to. No weight is changed then.
+
+    Example:
+        >>> layer = nn.LSTM(3, 4)
+        >>> _ = nn.utils.parametrizations.weight_norm(layer, "weight_hh_l0")
+        >>> with cells_to_change(layer) as cells:
+        ...     _ = cells["l0"].weight_hh.fill_(0.5)
+        >>> layer.weight_hh_l0.unique()
+        tensor([0.5000], grad_fn=<Unique2Backward0>)
+    """
+    draft, found = Draft(), {}
+    modules = {without_wrapper(name): module for name, module in model.named_modules()}
+    for name, cell in cells_in(model).items():
+        if (owner := modules.get(name)) is cell:
+            own = {n: draft.of(cell, n) for n in cell.parameter_shapes()}
+        else:
+            owner, suffix = modules[name.rpartition(".")[0]], name.rpartition(".")[2]
+            own = {n: draft.of(owner, f"{n}_{suffix}") for n, w in cell._parameters.items() if w is not None}
+        found[name] = _blank(cell).over(own)
+    yield found
+    draft.write()
+
+
+def _blank(cell: Cell) -> Cell:
+    """The equations of a cell without what a parametrization or a hook has put in the places of its weights."""
+    kind: Any = parametrize.type_before_parametrizations(cell)
+    blank = kind.__new__(kind)
+    vars(blank).update({n: v for n, v in vars(cell).items() if n not in cell.parameter_shapes()})
+    return blank
+
+
+def module_names(model: nn.Module) -> dict[nn.Module, str]:
+    """The modules of a model and their names in the source: the wrappers of `torch.compile` are left out of those.
+
+    Example:
+        >>> import torch
+        >>> list(module_names(nn.Sequential(torch.compile(nn.GRU(3, 4), backend="eager"))).values())
+        ['', '0', '0']
+    """
+    return {module: without_wrapper(name) for name, module in model.named_modules()}
+
+
+def without_wrapper(name: str) -> str:
+    """The name of a module or parameter as it was before `torch.compile` wrapped what holds it.
+
+    Example:
+        >>> without_wrapper("encoder._orig_mod.weight_hh_l0")
+        'encoder.weight_hh_l0'
+    """
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def is_torchs(module: nn.Module) -> TypeGuard[nn.RNNBase]:

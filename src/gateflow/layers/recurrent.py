@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import PackedSequence
 from gateflow import cells
 from gateflow.cells import Cell
 from gateflow.errors import ConfigError, ShapeError
-from gateflow.layers.attributes import fixed
 from gateflow.layers.episodes import checked_resets
 from gateflow.layers.leaf import as_leaf, is_traced
 from gateflow.layers.options import Options
@@ -76,7 +75,7 @@ class Recurrent(Stack):
         (torch.Size([5, 3, 16]), 4, [16, 16])
     """
 
-    hidden_size: Any = fixed("hidden_size")
+    _fixed = Stack._fixed | {"hidden_size"}
 
     def __init__(
         self,

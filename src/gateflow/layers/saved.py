@@ -24,19 +24,20 @@ def plain_state(layer: Any) -> dict[str, Any]:
     """The attributes of a layer, its options as a dictionary and its cells as `(name or class, attributes)`."""
     state = vars(layer).copy()
     del state["_streams"]
-    state["_options"] = asdict(layer.options)
+    state["options"] = asdict(layer.options)
     state["_equations"] = [_written(cell) for cell in layer._equations]
     return state
 
 
 def with_cells(state: dict[str, Any]) -> dict[str, Any]:
-    """The same with its options and cells as they were.
+    """The same with its options and cells as they were; pickles from before version 0.2 hold those as they are.
 
     Raises:
         UnknownCellError: a name that no cell has here.
     """
-    options, equations = Options(**state["_options"]), [_cell(*written) for written in state["_equations"]]
-    return {**state, "_options": options, "_equations": equations}
+    options = state["options"] if isinstance(state["options"], Options) else Options(**state["options"])
+    equations = [w if isinstance(w, Cell) else _cell(*w) for w in state["_equations"]]
+    return {**state, "options": options, "_equations": equations}
 
 
 def _written(cell: Cell) -> _Written:

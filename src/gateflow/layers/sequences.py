@@ -14,6 +14,9 @@ from gateflow.layers.episodes import checked_resets
 
 __all__ = ["Padded", "from_packed", "from_padded"]
 
+_LENGTHS = "lengths must lie between 0 and T = {}"
+_ROWS = "the packed sequence must have as many rows as the start state, {}"
+
 
 @dataclass(frozen=True)
 class Padded:
@@ -48,7 +51,8 @@ class Padded:
     def restore(self, y: Tensor) -> Tensor | PackedSequence:
         """An output `[T, B, F]` in the form in which the input came, zero where a row has ended."""
         if self.packed is not None and self.places is not None:
-            return self.packed._replace(data=y.flatten(0, 1).index_select(0, self.places))
+            given, lines = self.packed, y.flatten(0, 1).index_select(0, self.places)
+            return PackedSequence(lines, given.batch_sizes, given.sorted_indices, given.unsorted_indices)
         y = _blank_padding(y, self.lengths)
         return y.transpose(0, 1) if self.batch_first else y
 
@@ -69,17 +73,34 @@ def from_padded(x: Tensor, lengths: Tensor | Sequence[int] | None, batch_first: 
     return Padded(_blank_padding(data, rows), rows, batch_first=batch_first)
 
 
-def from_packed(packed: PackedSequence) -> Padded:
-    """Takes a packed sequence, sorted or not."""
-    counts, lines = packed.batch_sizes, packed.data
-    T, B = len(counts), int(counts[0])
-    valid = torch.arange(B) < counts[:, None]  # rows sorted by falling length: those of a step are its first
-    order = torch.arange(B) if packed.sorted_indices is None else packed.sorted_indices.cpu()
-    step, row = valid.nonzero(as_tuple=True)
-    places = (step * B + order[row]).to(lines.device)
+def from_packed(packed: PackedSequence, rows: int | None = None) -> Padded:
+    """Takes a packed sequence, sorted or not. `rows` is how many there are, where the start state says so."""
+    counts, lines, order = packed.batch_sizes, packed.data, packed.sorted_indices
+    rows = rows if order is None else order.shape[0]
+    T, B = counts.shape[0], int(counts[0]) if rows is None else rows
+    if torch.compiler.is_compiling():
+        counts = torch.cat([checked(counts[:1], B, B, _ROWS), counts[1:]])
+    order = torch.arange(B) if order is None else order.to(counts.device)
+    valid = torch.arange(B, device=counts.device) < counts[:, None]  # rows by falling length: a step's are its first
+    places = _places_of(valid, lines.shape[0], order).to(lines.device)
     data = lines.new_zeros(T * B, *lines.shape[1:]).index_copy_(0, places, lines).unflatten(0, (T, B))
-    lengths = torch.empty(B, dtype=torch.int64).index_copy_(0, order, valid.sum(0))
-    return Padded(data, None if bool(valid.all()) else lengths.to(data.device), packed=packed, places=places)
+    if lines.shape[0] == T * B:
+        return Padded(data, None, packed=packed, places=places)
+    lengths = torch.zeros(B, dtype=torch.int64, device=counts.device).index_copy_(0, order, valid.sum(0))
+    return Padded(data, lengths.to(lines.device), packed=packed, places=places)
+
+
+def _places_of(valid: Tensor, count: int, order: Tensor) -> Tensor:
+    """Where each line of a packed sequence lies among the `T · B` rows."""
+    B, there = len(order), valid.flatten()
+    if not torch.compiler.is_compiling():
+        step, row = valid.nonzero(as_tuple=True)
+        return step * B + order[row]
+    # A graph has shapes, so no `nonzero` there: places that hold no line write to one too many, which is cut off.
+    line = torch.where(there, there.cumsum(0) - 1, count)
+    grid = torch.arange(len(there), device=there.device)
+    sorted_place = grid.new_empty(count + 1).scatter_(0, line, grid)[:count]
+    return sorted_place // B * B + order[sorted_place % B]
 
 
 def _checked_lengths(lengths: Tensor | Sequence[int], data: Tensor) -> Tensor | None:
@@ -87,12 +108,34 @@ def _checked_lengths(lengths: Tensor | Sequence[int], data: Tensor) -> Tensor | 
     rows = torch.as_tensor(lengths)
     if rows.shape != (B,) or rows.is_floating_point() or rows.dtype == torch.bool:
         raise ShapeError(f"lengths must be {B} integers, one per row, found shape {list(rows.shape)} of {rows.dtype}")
+    if rows.device.type == "cpu" and torch.compiler.is_compiling():
+        return checked(rows.long(), 0, T, _LENGTHS).to(data.device)
     if rows.device.type == "cpu":
-        if B and not (int(rows.min()) >= 0 and int(rows.max()) <= T):
-            raise ShapeError(f"lengths must lie between 0 and T = {T}, found {int(rows.min())} to {int(rows.max())}")
+        _refuse_outside(rows, 0, T, _LENGTHS)
         if bool((rows == T).all()):
             return None
     return rows.to(data.device, torch.int64)
+
+
+def _refuse_outside(values: Tensor, low: int, high: int, demand: str) -> None:
+    if values.numel() and not (int(values.min()) >= low and int(values.max()) <= high):
+        raise ShapeError(f"{demand.format(high)}, found {int(values.min())} to {int(values.max())}")
+
+
+@torch.library.custom_op("gateflow::checked", mutates_args=())
+def checked(values: Tensor, low: int, high: int, demand: str) -> Tensor:
+    """The same integers, once they are known to lie between `low` and `high`: under `torch.compile`, when it runs.
+
+    Raises:
+        ShapeError: they do not.
+    """
+    _refuse_outside(values, low, high, demand)
+    return values.clone()
+
+
+@checked.register_fake
+def _(values: Tensor, low: int, high: int, demand: str) -> Tensor:
+    return torch.empty_like(values)
 
 
 def _blank_padding(data: Tensor, lengths: Tensor | None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from gateflow.cells import Cell
 from gateflow.errors import ConfigError
 from gateflow.layers import saved
 from gateflow.layers.attributes import Attributes
+from gateflow.layers.draft import Draft
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
 from gateflow.layers.episodes import Episodes
 from gateflow.layers.options import MERGES, SKIPS, Options
@@ -58,7 +60,7 @@ class Stack(Attributes):
     ):
         nn.Module.__init__(self)  # and not torch's layer's, of which a drop-in is one too
         self.input_size, self.num_layers, self.options = input_size, len(factories), options
-        self.num_directions = 1 + options.bidirectional
+        self.bidirectional, self.num_directions = options.bidirectional, 1 + options.bidirectional
         self._equations: list[Cell] = []
         self._names: list[list[str]] = []
         self._streams: list[Stream] = []
@@ -220,6 +222,8 @@ class Stack(Attributes):
             cells = tuple(drop_recurrent_weights(cell, options.weight_dropout) for cell in cells)
         if self._zones_out(cells[0]):
             zoneout = tuple(zoneout_masks(cell, x, self._zoneout_rates(cell), self.training) for cell in cells)
+        if lengths is not None and torch.compiler.is_compiling() and x.device.type == "cpu":
+            zoneout, lengths = _standing_still(cells, x, lengths, zoneout), None
         observer = None if torch.compiler.is_compiling() else _observer.get()
         if observer is not None:
             return observer(self, k, cells, x, states, lengths, zoneout)
@@ -250,7 +254,8 @@ class Stack(Attributes):
             for name, size in cell.state_sizes.items():
                 self.register_parameter(f"initial_{name}{suffix}", nn.Parameter(like.new_zeros(size)))
         self._names.append([name + suffix for name in cell._parameters])
-        prepare(cell, zoneout=self._zones_out(cell))
+        for zoneout in (False, True):  # the second for sequences with lengths, too, under `torch.compile`
+            prepare(cell, zoneout=zoneout)
         self._equations.append(cell)
         self._streams.append(Stream(cell))
 
@@ -289,13 +294,32 @@ class Stack(Attributes):
         """The layer again, its cells prepared as when it was built."""
         nn.Module.__setstate__(self, saved.with_cells(state))
         self._streams = [Stream(cell) for cell in self._equations]
-        for cell in self._equations:
-            prepare(cell, zoneout=self._zones_out(cell))
+        for cell, zoneout in itertools.product(self._equations, (False, True)):
+            prepare(cell, zoneout=zoneout)
 
     def reset_parameters(self) -> None:
-        """Draws all weights of the cells anew, as at construction."""
-        for cell in self.cells:
-            cell.reset_parameters()
+        """Draws all weights of the cells anew, as at construction; one that is computed by way of what computes it."""
+        draft, suffixes = Draft(), [s for k in range(self.num_layers) for s in self.suffixes(k)]
+        for cell, suffix in zip(self._equations, suffixes, strict=True):
+            cell.over({name: draft.of(self, name + suffix) for name in cell._parameters}).reset_parameters()
+        draft.write()
+
+
+def _standing_still(
+    cells: tuple[Cell, ...], x: Tensor, lengths: Tensor, zoneout: tuple[tuple[Tensor | float, ...], ...] | None
+) -> tuple[tuple[Tensor, ...], ...]:
+    """Zoneout that keeps all of the state where a row has ended: lengths without a shape that depends on them.
+
+    The masks follow each cell's order of time, which for the reverse direction begins at the end.
+    """
+    ended, found = (torch.arange(x.shape[0], device=x.device)[:, None] >= lengths)[:, :, None], []
+    for d, cell in enumerate(cells):
+        holds = zoneout[d] if zoneout else (0.0,) * len(cell.states)
+        there = ended.flip(0) if d else ended
+        shapes = ((*x.shape[:2], size) for size in cell.state_sizes.values())
+        kept = (torch.where(there, x.new_ones(()), hold) for hold in holds)
+        found.append(tuple(part.to(x.dtype).expand(shape) for part, shape in zip(kept, shapes, strict=True)))
+    return tuple(found)
 
 
 def _built(factory: CellFactory, *sizes: int, dtype: Any = None, device: Any = None, **options: Any) -> Cell:

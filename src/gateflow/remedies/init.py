@@ -1,6 +1,7 @@
 """Initial weights that let a gradient through: orthogonal, identity, forget-bias and chrono.
 
-Each function changes every cell of a model in place, all layers and both directions, torch's own layers too.
+Each function changes every cell of a model, all layers and both directions, torch's own layers too. A weight that is
+computed, by pruning or a parametrization, is changed by way of what computes it, or the function refuses.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from gateflow.cells import Cell
 from gateflow.errors import ConfigError
-from gateflow.layers import cells_in
+from gateflow.layers import cells_to_change
 
 __all__ = ["chrono", "forget_bias", "identity", "orthogonal"]
 
@@ -39,9 +40,10 @@ def orthogonal(model: nn.Module, gain: float = 1.0) -> None:
         >>> torch.allclose(W @ W.T, torch.eye(4), atol=1e-5)
         True
     """
-    for name, cell in cells_in(model).items():
-        for block in _recurrent_blocks(name, cell):
-            nn.init.orthogonal_(block, gain)
+    with cells_to_change(model) as found:
+        for name, cell in found.items():
+            for block in _recurrent_blocks(name, cell):
+                nn.init.orthogonal_(block, gain)
 
 
 @torch.no_grad()
@@ -65,17 +67,18 @@ def identity(model: nn.Module, input_std: float = 0.001) -> None:
         >>> bool((layer.weight_hh_l0 == torch.eye(4)).all())
         True
     """
-    for name, cell in cells_in(model).items():
-        if len(cell.gates) != 1:
-            raise ConfigError(
-                f"{name}: identity is for cells with one gate such as elman_relu; {type(cell).__name__} has "
-                f"{len(cell.gates)}: try init.orthogonal or init.chrono"
-            )
-        nn.init.eye_(cell.weight_hh)
-        nn.init.normal_(cell.weight_ih, std=input_std)
-        if cell.bias:
-            nn.init.zeros_(cell.bias_ih)
-            nn.init.zeros_(cell.bias_hh)
+    with cells_to_change(model) as found:
+        for name, cell in found.items():
+            if len(cell.gates) != 1:
+                raise ConfigError(
+                    f"{name}: identity is for cells with one gate such as elman_relu; {type(cell).__name__} has "
+                    f"{len(cell.gates)}: try init.orthogonal or init.chrono"
+                )
+            nn.init.eye_(cell.weight_hh)
+            nn.init.normal_(cell.weight_ih, std=input_std)
+            if cell.bias:
+                nn.init.zeros_(cell.bias_ih)
+                nn.init.zeros_(cell.bias_hh)
 
 
 @torch.no_grad()
@@ -134,13 +137,18 @@ def chrono(model: nn.Module, max_lag: int, min_lag: int = 1) -> None:
 
 def _set_memory(model: nn.Module, draw: Callable[[Tensor], Tensor], main_gate_only: bool) -> None:
     """Sets the biases of the gates that keep: to what is drawn, with the sign under which the gate keeps."""
-    for name, cell in cells_in(model).items():
-        if not cell.keeps:
-            raise ConfigError(f"{name}: {type(cell).__name__} has no gate that keeps a memory; its gates: {cell.gates}")
-        gates = list(cell.keeps.items())[: 1 if main_gate_only else None]
-        drawn = draw(_gate_bias(name, cell, gates[0][0]))
-        for gate, sign in gates:
-            _gate_bias(name, cell, gate).copy_(sign * drawn)
+    with cells_to_change(model) as found:
+        for name, cell in found.items():
+            _set_gates(name, cell, draw, main_gate_only)
+
+
+def _set_gates(name: str, cell: Cell, draw: Callable[[Tensor], Tensor], main_gate_only: bool) -> None:
+    if not cell.keeps:
+        raise ConfigError(f"{name}: {type(cell).__name__} has no gate that keeps a memory; its gates: {cell.gates}")
+    gates = list(cell.keeps.items())[: 1 if main_gate_only else None]
+    drawn = draw(_gate_bias(name, cell, gates[0][0]))
+    for gate, sign in gates:
+        _gate_bias(name, cell, gate).copy_(sign * drawn)
 
 
 def _gate_bias(name: str, cell: Cell, gate: str) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gateflow.flow.replay import Pass
+from gateflow.cells import Cell
+from gateflow.flow.replay import Pass, State
 from gateflow.flow.sweep import backward
 from gateflow.flow.trace import Loss, trace
 from gateflow.layers import cells_in
@@ -48,6 +49,10 @@ def omega(model: nn.Module, batch: Any, loss: Loss) -> Tensor:
 
     backward(run, (), keep, rest=run.targets())
     parts = ((done, tuple(state[:-1] for state in done.states)) for done in run.passes)
-    return torch.stack(
-        [penalties.omega(cells[done.name], done.x, before, errors[done.title]) for done, before in parts]
-    ).sum()
+    return torch.stack([_of_pass(cells[done.name], done, before, errors[done.title]) for done, before in parts]).sum()
+
+
+def _of_pass(cell: Cell, done: Pass, before: State, errors: State) -> Tensor:
+    """A 16-bit model is followed in float32, and its penalty taken over float32 copies of its weights."""
+    wide = cell.over({n: w.to(done.x.dtype) for n, w in cell._parameters.items() if w is not None})
+    return penalties.omega(wide, done.x, before, errors)

@@ -11,6 +11,7 @@ import torch
 from gateflow.flow.finding import Finding
 from gateflow.flow.layer_reach import LayerReach
 from gateflow.flow.rules.case import Case
+from gateflow.layers import module_names
 from gateflow.layers.stack import Stack
 
 __all__ = ["deep_stack", "no_gradient", "outshone_memory"]
@@ -83,7 +84,7 @@ def _skips(case: Case, stack: str) -> bool:
     prefix = stack.removesuffix("_reverse")
     return any(
         isinstance(module, Stack) and name == prefix and module.options.skip is not None
-        for name, module in case.model.named_modules()
+        for module, name in module_names(case.model).items()
     )
 
 

@@ -49,7 +49,7 @@ def subnormals(case: Case) -> Iterator[Finding]:
         first = passes[0]
         numbers = first.rows * sum(part.shape[-1] for part in first.states)
         typical = [norm / math.sqrt(numbers) for norm in norms]
-        tiny = torch.finfo(first.x.dtype).tiny
+        tiny = torch.finfo(first.y.dtype).tiny
         share = sum(size < tiny for size in typical) / len(typical)
         least = min((size for size in typical if size > 0), default=1.0)
         if first.x.device.type != "cpu" or share <= 0.05 or least > 1e13 * tiny:
