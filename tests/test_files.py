@@ -2,9 +2,9 @@
 
 import errno
 import os
-import signal
 import stat
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,16 +166,22 @@ def test_lines_are_added_at_the_end(tmp_path):
     assert (tmp_path / "log").read_text(encoding="utf-8") == "one\nzwei für\n"
 
 
+WRITER = """
+import sys, time
+from pathlib import Path
+from gateflow.files import appears_whole
+with appears_whole(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
 def killed_while_writing(path: Path) -> None:
-    if (child := os.fork()) == 0:
-        with appears_whole(path) as file:
-            file.write(b"half")
-            file.flush()
-            time.sleep(60)
-    while not any(entry.stat().st_size for entry in path.parent.iterdir() if is_draft(entry.name)):
-        time.sleep(0.001)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"begun\n"
+        writer.kill()
 
 
 def test_what_a_killed_writer_leaves_is_swept(tmp_path):

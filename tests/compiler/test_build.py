@@ -250,23 +250,27 @@ class TestDamage:
         assert works(build(DOUBLED))
         assert (tmp_path / "mode").read_text() == "700\n"
 
-    def test_a_builder_that_was_killed_leaves_nothing_that_the_next_one_does_not_remove(self, folder, compiler_that):
+    def test_what_a_killed_builder_left_is_removed_by_the_next(self, folder, compiler_that, monkeypatch):
         building.toolchain()
         old = folder / f"{'a' * 64}-x1y2.part"
         old.touch()
         os.utime(old, (0, 0))
         compiler_that('case "$*" in *" -c "*) touch "$0.began"; exec sleep 60;; esac')
         began = Path(f"{os.environ['CXX']}.began")
-        if (child := os.fork()) == 0:
-            building._build(building.Toolchain(os.environ["CXX"], "", (), (), ""), DOUBLED, ())
-        while not began.exists():
-            time.sleep(0.01)
-        (left,) = folder.glob(".gateflow-*.build")
-        os.environ.pop("CXX")
-        library = build(DOUBLED + "// while it is being built")
-        assert left.exists()
-        os.kill(child, 9)
-        os.waitpid(child, 0)
+        script = f"""
+            import os
+            from gateflow.compiler import build as building
+            building._build(building.Toolchain(os.environ["CXX"], "", (), (), ""), {DOUBLED!r}, ())
+        """
+        with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)]) as builder:
+            while not began.exists():
+                assert builder.poll() is None
+                time.sleep(0.01)
+            (left,) = folder.glob(".gateflow-*.build")
+            monkeypatch.delenv("CXX")
+            build(DOUBLED + "// while it is being built")
+            assert left.exists()
+            builder.kill()
         library = build(DOUBLED)
         assert works(library)
         assert not left.exists()
