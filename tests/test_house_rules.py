@@ -165,7 +165,7 @@ def test_no_pickle_is_read():
 
 
 # What is private already: the texts of a set-up lie in a folder of random name that nobody else can enter.
-WRITERS = {"gateflow.files", "gateflow.training.held_out"}
+WRITERS = {"gateflow.files", "gateflow.training.held_out", "gateflow.data.text"}
 WRITING = {"write_text", "write_bytes", "save_file", "savez", "tofile", "mkstemp", "NamedTemporaryFile"}
 
 

@@ -82,7 +82,7 @@ WAYS = {
     "table": lambda: output.print_table([EVIL, "b"], [[EVIL, "1"], ["x", "2"]], title=EVIL),
     "remark": lambda: output.say(EVIL),
     "result": lambda: output.write(EVIL),
-    "model's text": lambda: output.write_text(EVIL),
+    "model's text": lambda: output.write_exactly(EVIL),
     "json": lambda: output.print_json({EVIL: [EVIL]}),
     "warning": lambda: dim_note(EVIL, UserWarning, "file", 1),
     "traceback": lambda: visible_traceback(ValueError, ValueError(EVIL), None),
@@ -124,7 +124,7 @@ def test_only_these_two_files_print_by_other_means(path):
 
 
 def test_stdout_that_is_no_terminal_gets_the_models_text_as_it_is(capsys):
-    output.write_text(EVIL)
+    output.write_exactly(EVIL)
     output.write(EVIL)
     assert capsys.readouterr().out == f"{EVIL}{SPELLED}\n"
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateflow.cli.output import AsJson, TrustCode, print_json, write_text
+from gateflow.cli.output import AsJson, TrustCode, print_json, write_exactly
 from gateflow.errors import ConfigError
 
 LONGEST_PROMPT = 1 << 20
@@ -40,10 +40,10 @@ def generate(
     if json:
         print_json({"prompt": text, "text": "".join(pieces), "length": length, **options})
         return
-    write_text(text)
+    write_exactly(text)
     for piece in pieces:
-        write_text(piece)
-    write_text("", end="\n")
+        write_exactly(piece)
+    write_exactly("", end="\n")
 
 
 def _piped() -> str:

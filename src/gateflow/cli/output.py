@@ -48,7 +48,7 @@ def write(text: str = "", *, colour: str | None = None) -> None:
     typer.secho(visible(text), fg=colour)
 
 
-def write_text(text: str, *, end: str = "") -> None:
+def write_exactly(text: str, *, end: str = "") -> None:
     """Text that a model made, or goes on from, on stdout: visible on a terminal, exact in a file or pipe.
 
     What goes into a file is data, of which a program may count each byte; a table or a message is for people wherever

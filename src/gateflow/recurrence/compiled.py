@@ -23,6 +23,8 @@ State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
 Found = tuple[Step | str | None, str | None]
 """A step, or none and why."""
+_LOOPS = {"nothing": ("infer",), "fast": ("train",), "lean": ("infer", "recompute", "backward")}
+"""The loops that a call needs, and its way back, by what is kept; `train` is built together with `backward`."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
@@ -85,6 +87,7 @@ def run(
         For each direction the output `[T, B, size]` and the final state.
 
     Raises:
+        BuildError: a kernel cannot be built.
         ShapeError: input, weights and start states are not on one device or, without autocast, not of one dtype; a
             weight does not have its shape.
     """
@@ -104,6 +107,7 @@ def run(
         _refuse_mixed(x, weights, start)
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
         kept = memory if keep else "nothing"
+        _refuse_unbuilt(own, kept, lines.dtype, rounded)
         made = recurrence(own, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
         made = [part.to(given) for part in made[: 2 * len(start)]] if rounded else made
         outputs.append(layout.padded(made[0]))
@@ -207,6 +211,20 @@ def _hold(layout: _Plain | _Ragged, hold: Tensor | float, part: Tensor, lines: T
 def _in_bf16(x: Tensor) -> bool:
     autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
     return x.dtype == torch.bfloat16 or (autocast and x.dtype == torch.float32)
+
+
+def _refuse_unbuilt(step: Step | str, kept: str, dtype: torch.dtype, rounded: bool) -> None:
+    """Whatever is wrong with the compiler, the cache or the text of a kernel is known before anything has been run.
+
+    Raises:
+        BuildError: one of the loops that this call needs cannot be built.
+    """
+    if not isinstance(step, Step):
+        return
+    for loop in _LOOPS[kept]:
+        problem = step.cell.kernel.obstacle(loop, dtype, torch.bfloat16 if rounded else None)
+        if problem is not None:
+            raise BuildError(problem)
 
 
 def _refuse_mixed(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
-from gateflow.errors import PathError, ReferencePathWarning
+from gateflow.errors import BuildError, PathError, ReferencePathWarning
 from gateflow.recurrence import compiled, reference, vendor
 
 __all__ = ["PATHS", "Choice", "choose", "force_path", "path_is_forced", "prepare", "run_layer"]
@@ -89,6 +89,14 @@ def choose(
     return Choice("reference", "; ".join(found.values()))
 
 
+def _without_kernel(cell: Cell, *, zoneout: bool, problem: BuildError) -> Choice:
+    """The path for a cell whose kernel turns out not to be built: what is left of them."""
+    if _demanded() == "native":
+        raise PathError(f"{type(cell).__name__} cannot run on the native path: {problem}") from problem
+    obstacle = _vendor_obstacle(cell, zoneout=zoneout)
+    return Choice("vendor", _computed_by(cell)) if obstacle is None else Choice("reference", f"{problem}; {obstacle}")
+
+
 def path_is_forced() -> bool:
     """Whether this is inside a `force_path` block.
 
@@ -143,7 +151,10 @@ def run_layer(
     """
     choice = choose(cells[0], zoneout=zoneout is not None, device=x.device, dtype=x.dtype)
     if choice.step is not None:
-        return compiled.run(choice.step, cells, x, states, lengths, zoneout, memory)
+        try:
+            return compiled.run(choice.step, cells, x, states, lengths, zoneout, memory)
+        except BuildError as problem:
+            choice = _without_kernel(cells[0], zoneout=zoneout is not None, problem=problem)
     if choice.path == "vendor":
         return vendor.run(cells, x, states, lengths)
     if _demanded() is None:

@@ -136,7 +136,7 @@ class Stream:
         if not frozen and not all(w.is_contiguous() for w in weights):  # the kernel would read a copy
             return False
         step, _ = compiled.step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
-        if not isinstance(step, Step):
+        if not isinstance(step, Step) or step.cell.kernel.obstacle("stream", x.dtype) is not None:
             return False
         ready = self._ready
         if ready is None or not ready.fits(weights, frozen=frozen):
