@@ -8,6 +8,7 @@ refused with the line of the user's code.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from gateflow.errors import UnsupportedStepError
 __all__ = ["HOLD", "Captured", "Declarations", "capture", "lower"]
 
 HOLD = "hold_{}"
-BAKED = frozenset({0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5})
+BAKED = frozenset({0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, math.inf, -math.inf})
 """Numbers that a kernel has in its text, since they stand in equations that nobody means to change (`1 - u`), and some
 make them shorter. All others are arguments, so that a schedule needs one kernel; one of these becomes an argument as
 soon as it is seen to change."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -108,7 +109,9 @@ def _run_backward(*inputs: Any) -> list[Tensor]:
         _refuse_elsewhere(run)
         gradients = WayBack(run, saved, d_output, d_finals, chosen, wanted[0]).run()
     except BuildError:
-        d_x, d_weights, d_states = _by_graph(run, d_output, d_finals, create_graph=False)
+        with ThreadPoolExecutor(1) as thread:  # below an operator torch records nothing, but for other threads
+            found = thread.submit(_by_graph, run, d_output, d_finals, create_graph=False).result()
+        d_x, d_weights, d_states = found
         return [d_x, *d_weights, *d_states]
     d_x = x.new_empty(0) if gradients.x is None else gradients.x
     return [d_x, *(gradients.weights.get(n, x.new_empty(0)) for n in names), *gradients.states]
