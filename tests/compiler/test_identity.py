@@ -212,6 +212,11 @@ READS = {
         lambda k, layer: layer.eval(),
     ),
     "a number that becomes 1": (by_attribute, 0.5, lambda k, layer: set_held(layer, 1.0)),
+    "a zero that becomes -0": (
+        lambda c, x, h: torch.tanh(c.g(h, x)) + torch.where(1.0 / (c.held * torch.sigmoid(h)) > 0, 0.3, -0.3),
+        0.0,
+        lambda k, layer: set_held(layer, -0.0),
+    ),
     "a number that becomes NaN": (
         lambda c, x, h: torch.where(h > 9, c.held, torch.tanh(c.g(h, x))),
         0.0,
@@ -454,3 +459,51 @@ def test_a_shipped_cell_is_looked_at_with_a_glance(monkeypatch):
     cell.update = torch.tanh  # what is no plain value needs a real look
     with pytest.raises(TypeError):
         look_at(cell)
+
+
+class Bound(Cell):
+    """A cell that decides what its step sees."""
+
+    states, gates = ("h",), ("g",)
+
+    def bind(self):
+        return Cell.bind(self.over({n: w * 2 for n, w in self._parameters.items() if w is not None}))
+
+    def step(self, x, h):
+        return torch.tanh(self.g(h, x))
+
+
+def test_a_cell_that_binds_its_weights_itself_is_for_the_loop():
+    layer, x = Recurrent(Bound, I, H), torch.randn(4, 2, I)
+    with pytest.warns(ReferencePathWarning, match="a bind of its own"):
+        y = layer(x)[0]
+    with force_path("reference"):
+        assert torch.equal(layer(x)[0], y)
+
+
+def test_a_subclass_of_a_shipped_cell_that_changes_how_it_is_run_is_not_torchs():
+    from gateflow import cells
+    from gateflow.recurrence.vendor import kernel_of
+
+    class Turned(cells.GRU):
+        def advance(self, x, state):
+            return super().advance(-x, state)
+
+    class Named(cells.GRU):
+        """The same equations."""
+
+    assert kernel_of(Named(I, H)) is torch.gru
+    assert kernel_of(Turned(I, H)) is None
+    layer = Recurrent(Turned, I, H, dtype=torch.float64)
+    assert_native_is_right(layer)
+
+
+def test_the_reverse_cell_may_come_to_need_the_loop():
+    kind, _ = fresh(lambda c, x, h: c.held(c.g(h, x)), torch.tanh)
+    layer = Recurrent(functools.partial(kind, held=torch.tanh), I, H, bidirectional=True)
+    layer.cells[1].held = torch.erf
+    x = torch.randn(4, 2, I)
+    with pytest.warns(ReferencePathWarning, match="the cell of the reverse direction"):
+        y = layer(x)[0]
+    with force_path("reference"):
+        torch.testing.assert_close(layer(x)[0], y)

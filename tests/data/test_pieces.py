@@ -153,7 +153,8 @@ def test_a_language_without_spaces_takes_no_more_memory(tmp_path):
         tmp_path, "".join("".join(rng.choices(known, k=9)) + "，" for _ in range(300_000))
     )  # 9 MB, and 1.2 GB if all of it were learned from
     program = (
-        "import resource, sys; from gateflow.data import tokenizer; tokenizer._LEARNED_FROM = 1 << 20;"
+        "import resource, sys; sys.argv[0] = 'gateflow'; from gateflow.data import tokenizer;"
+        "tokenizer._LEARNED_FROM = 1 << 20;"
         "tokenizer.build_tokenizer('bpe', sys.argv[1], 400);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )

@@ -89,6 +89,9 @@ class Declarations:
     def __init__(self, cell: Cell):
         self.cell, self.hidden_size = cell, cell.hidden_size
         self._shapes = cell.parameter_shapes()
+        for name in ("bind", "over", "_leaves", "__getattr__", "__getattribute__"):
+            if getattr(type(cell), name) is not getattr(Cell, name):
+                raise refusal(cell, f"a {name} of its own, which decides what a step sees,", None)
         sizes = cell.state_sizes
         if not {*sizes.values()} <= {cell.hidden_size, cell.output_size}:
             raise refusal(cell, f"states of more than two sizes, {sizes},", None)

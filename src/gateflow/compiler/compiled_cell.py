@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import copysign
 from typing import Any, NamedTuple
 
 import torch
@@ -159,7 +160,8 @@ class _Found(NamedTuple):
         """Whether a recording is the same but for numbers that are arguments."""
         if recording.pattern != self.pattern:
             return False
-        return all(a == b or k in self.lifted for k, (a, b) in enumerate(zip(recording.numbers, self.numbers)))  # noqa: B905
+        pairs = enumerate(zip(recording.numbers, self.numbers, strict=True))
+        return all(k in self.lifted or _same(a, b) for k, (a, b) in pairs)
 
     @property
     def step(self) -> Step:
@@ -237,7 +239,7 @@ def _capture(cell: Cell, declarations: Declarations, zoneout: bool) -> _Found:
     known = _captured.setdefault((declarations.key, recording.pattern, zoneout), [])
     found = next((each for each in known if each.fits(recording)), None)
     if found is None:
-        seen = {k for each in known for k, n in enumerate(recording.numbers) if each.numbers[k] != n}
+        seen = {k for each in known for k, n in enumerate(recording.numbers) if not _same(each.numbers[k], n)}
         captured = lower(recording, declarations, zoneout=zoneout, lifted=seen)
         compiled = _compiled(captured.graph, declarations.hidden_size, declarations.weights)
         found = _Found(recording.pattern, recording.numbers, captured.lifted, compiled)
@@ -267,8 +269,12 @@ def _refuse_what_varies(cell: Cell, recording: Recording, again: Recording) -> N
 
 
 def _equal(some: Sequence[float], others: Sequence[float]) -> bool:
-    """As bits: NaN is NaN."""
-    return all(a == b or (a != a and b != b) for a, b in zip(some, others, strict=True))
+    return (some == others and 0.0 not in some) or all(map(_same, some, others))
+
+
+def _same(a: float, b: float) -> bool:
+    """As bits: NaN is NaN, and 0 is not -0."""
+    return (a == b and copysign(1, a) == copysign(1, b)) or (a != a and b != b)
 
 
 def _glance(cell: Cell) -> object:

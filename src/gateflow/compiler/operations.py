@@ -87,6 +87,13 @@ def _relu(a: Node, inplace: bool = False) -> Node | None:
     return None if inplace else pointwise("relu", a)
 
 
+def _where(condition: Node, a: Any, b: Any) -> Node | None:
+    """Of two numbers torch makes a tensor of its default dtype, whatever the rows are: they are rounded to it."""
+    if all(isinstance(number, Node) and number.op == "constant" for number in (a, b)):
+        a, b = (constant(torch.tensor(number.values[0], dtype=torch.get_default_dtype()).item()) for number in (a, b))
+    return pointwise("where", condition, a, b)
+
+
 def _mean(a: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
     return row_mean(a) if isinstance(dim, Node) and dim.values == (-1.0,) and keepdim is True else None
 
@@ -112,7 +119,7 @@ FUNCTIONS: Mapping[Any, Callable[..., Node | None]] = (
     | {getattr(operator, name): _op(name) for name in "sub mul neg lt le gt ge eq ne".split()}
     | {
         operator.add: _sum,
-        torch.where: lambda condition, a, b: pointwise("where", condition, a, b),
+        torch.where: _where,
         operator.truediv: _op("div"),
         operator.abs: _op("abs"),
         operator.pow: _power,

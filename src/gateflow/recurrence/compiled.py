@@ -12,7 +12,7 @@ from torch.overrides import has_torch_function
 from gateflow.cells import Cell
 from gateflow.compiler import Step, is_name, is_shipped, look_at, look_of
 from gateflow.compiler.build import toolchain
-from gateflow.errors import BuildError, PathError, ShapeError
+from gateflow.errors import BuildError, ShapeError
 from gateflow.recurrence import reference
 from gateflow.recurrence.autograd import recurrence
 from gateflow.recurrence.native import Sequences
@@ -87,7 +87,7 @@ def run(
         For each direction the output `[T, B, size]` and the final state.
 
     Raises:
-        BuildError: a kernel cannot be built.
+        BuildError: a kernel cannot be built, or the reverse cell has come to compute what cannot be compiled.
         ShapeError: input, weights and start states are not on one device or, without autocast, not of one dtype; a
             weight does not have its shape.
     """
@@ -101,7 +101,7 @@ def run(
         holds = [_hold(layout, hold, part, lines, reverse=d == 1) for hold, part in held]
         own, refusal = (step, None) if d == 0 else step_of(cell, zoneout=zoneout is not None)
         if own is None:
-            raise PathError(f"the reverse direction computes something else than the forward one: {refusal}")
+            raise BuildError(f"the cell of the reverse direction: {refusal}")
         weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
         start = [layout.sorted(part).contiguous() for part in state]
         _refuse_mixed(x, weights, start)
