@@ -17,6 +17,7 @@ from gateflow import Recurrent, cells
 from gateflow.compiler import build as building
 from gateflow.compiler import cache, compile_cell, toolchain
 from gateflow.compiler.build import build, cache_directory, load
+from gateflow.compiler.kernel import Kernel
 from gateflow.errors import BuildError, CacheWarning, ReferencePathWarning
 
 compiler = next((path for name in toolchain.LOOKED_FOR if (path := shutil.which(name))), None)
