@@ -53,7 +53,7 @@ def streaming(layer: Recurrent, x: Tensor) -> Call:
 
     def call() -> Tensor | None:
         y, state = None, None
-        with torch.no_grad():
+        with torch.no_grad(), layer.streaming():
             for x_t in steps:
                 y, state = layer.step(x_t, state)
         return y

@@ -14,7 +14,7 @@ from gateflow.data.stream import TokenStream
 from gateflow.data.tokenizer import decode_stream, encode_prompt
 from gateflow.data.tokens import encode_file
 from gateflow.errors import DataError
-from gateflow.tasks.language_model import evaluate, generate, perplexity
+from gateflow.tasks.language_model import LanguageModel, evaluate, generate, perplexity
 from gateflow.training.language_model import load_model, load_tokenizer
 from gateflow.training.runs import Run
 
@@ -63,6 +63,14 @@ def continue_text(run: Run, prompt: str, length: int, **options: Any) -> Iterato
     """
     tokenizer = load_tokenizer(run)
     ids = encode_prompt(tokenizer, prompt)
-    pieces = decode_stream(tokenizer, chain(ids[-1:], generate(load_model(run), ids, length, **options)))
+    model = load_model(run)
+    tokens = _frozen(model, generate(model, ids, length, **options))
+    pieces = decode_stream(tokenizer, chain(ids[-1:], tokens))
     next(pieces)  # the last word of the prompt: with it before them, the pieces begin with a space where one belongs
     return pieces
+
+
+def _frozen(model: LanguageModel, tokens: Iterator[int]) -> Iterator[int]:
+    """The tokens, drawn from a model whose weights nobody changes meanwhile."""
+    with model.recurrent.streaming():
+        yield from tokens
