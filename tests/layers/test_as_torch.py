@@ -16,6 +16,7 @@ import gateflow
 from gateflow.errors import GateflowError
 from gateflow.flow.own_gradient import own_gradients
 from gateflow.layers import cells_in, is_torchs
+from gateflow.recurrence import force_path
 
 T, B, I, H = 6, 4, 3, 5
 KINDS = {
@@ -310,3 +311,13 @@ def test_errors_say_what_was_asked_and_are_ours():
     for words in ({"batch_first": "False"}, {"num_layers": 1.5}, {"dropout": 1.5}):
         with pytest.raises(GateflowError, match=f"{next(iter(words))} should be .*{next(iter(words.values()))}"):
             gateflow.GRU(I, H, **words)
+
+
+@pytest.mark.parametrize("kind", [gateflow.RNN, gateflow.GRU])
+def test_torchs_kernels_give_an_output_that_may_be_changed_in_place(kind):
+    """On the vendor path, which a GPU takes; where torch's own layer allows it."""
+    layer, x = kind(3, 4), torch.randn(5, 2, 3, requires_grad=True)
+    with force_path("vendor"):
+        (wanted,) = torch.autograd.grad(torch.relu(layer(x)[0]).sum(), x)
+        (found,) = torch.autograd.grad(layer(x)[0].relu_().sum(), x)
+    torch.testing.assert_close(found, wanted)

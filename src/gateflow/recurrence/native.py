@@ -131,9 +131,10 @@ class Sequences:
 
     def grid(self) -> tuple[Tensor, Tensor | None]:
         """The place of each line among steps × samples, and which places are taken `[T, B, 1]`; none if all are."""
+        device = self.x.device  # an exported program may have been moved
         if self.offsets is None:
-            return torch.arange(self.x.shape[0]), None
-        valid = torch.arange(self.samples) < self.counts[:, None]
+            return torch.arange(self.x.shape[0], device=device), None
+        valid = torch.arange(self.samples, device=device) < self.counts.to(device)[:, None]
         return valid.flatten().nonzero()[:, 0], valid[:, :, None]
 
     def padded(self, lines: Tensor, grid: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ def run(
         y, *final = _call(cells, (x,), start, batch_first=(False,))
     else:
         y, *final = _ragged(cells, x, start, lengths)
-    outputs = list(y.chunk(len(cells), dim=-1))
+    outputs = [y] if len(cells) == 1 else list(y.chunk(2, dim=-1))  # pieces of a chunk cannot be changed in place
     return outputs, [tuple(part[d] for part in final) for d in range(len(cells))]
 
 
