@@ -30,20 +30,6 @@ def without_gradient():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def taken(monkeypatch):
-    """How many steps the stream itself took."""
-    seen, step = [], Stream.step
-
-    def counted(self, *tensors):
-        new = step(self, *tensors)
-        seen.extend([] if new is None else [self])
-        return new
-
-    monkeypatch.setattr(Stream, "step", counted)
-    return seen
-
-
 def assert_streams(layer, x):
     """Steps give the outputs and the final state of the whole sequence."""
     state, ys = None, []

@@ -13,7 +13,6 @@ from torch import nn
 
 from gateflow import Cell, Recurrent
 from gateflow.errors import ShapeError
-from gateflow.recurrence import Stream
 from gateflow.recurrence.stream import FEW
 
 B, I, H = 2, 4, 7
@@ -24,20 +23,6 @@ pytestmark = needs_compiler
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-@pytest.fixture
-def taken(monkeypatch):
-    """How many steps the stream itself took."""
-    seen, step = [], Stream.step
-
-    def counted(self, *tensors):
-        new = step(self, *tensors)
-        seen.extend([] if new is None else [self])
-        return new
-
-    monkeypatch.setattr(Stream, "step", counted)
-    return seen
 
 
 def trained(optimizer):

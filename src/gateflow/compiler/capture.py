@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -41,9 +40,6 @@ BAKED = frozenset({0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, math.inf, -math.inf})
 """Numbers that a kernel has in its text, since they stand in equations that nobody means to change (`1 - u`), and some
 make them shorter. All others are arguments, so that a schedule needs one kernel; one of these becomes an argument as
 soon as it is seen to change."""
-
-
-_FUSED = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def capture(cell: Cell, *, zoneout: bool = False) -> Graph:
@@ -87,52 +83,43 @@ class Declarations:
     """
 
     def __init__(self, cell: Cell):
-        self.cell, self.hidden_size = cell, cell.hidden_size
-        self._shapes = cell.parameter_shapes()
         for name in ("bind", "over", "_leaves", "__getattr__", "__getattribute__"):
             if getattr(type(cell), name) is not getattr(Cell, name):
                 raise refusal(cell, f"a {name} of its own, which decides what a step sees,", None)
-        sizes = cell.state_sizes
+        self.hidden_size, sizes, shapes = cell.hidden_size, cell.state_sizes, cell.parameter_shapes()
         if not {*sizes.values()} <= {cell.hidden_size, cell.output_size}:
             raise refusal(cell, f"states of more than two sizes, {sizes},", None)
         self.input = "H" if cell.input_size == cell.hidden_size else "I"
         self.states = {name: self._width(size) for name, size in sizes.items()}
-        self.weights = {name: self._shape(name, shape) for name, shape in self._shapes.items()}
-        self.declared = self._declared()
-
-    @cached_property
-    def key(self) -> tuple[object, ...]:
-        """Equal keys and equal recordings are equal graphs."""
-        declared = [tuple(d.items()) for d in (self.declared.gates, self.declared.maps)]
+        self.weights = {name: self._shape(cell, name, shape) for name, shape in shapes.items()}
+        self.declared = self._declared(cell)
+        self.vectors = {name: self.weights[name][0][1] for name in self.declared.vectors}
+        declared = (tuple(each.items()) for each in (self.declared.gates, self.declared.maps))
         rest = (*map(tuple, self.declared[2:]), tuple(self.weights.items()))
-        return type(self.cell).__name__, self.hidden_size, self.input, tuple(self.states.items()), *declared, *rest
-
-    @cached_property
-    def vectors(self) -> dict[str, str]:
-        """Weights that are used by themselves, and their widths."""
-        return {n: self._width(self._shapes[n][0]) for n in self.declared.vectors}
+        self.key = (type(cell).__name__, self.hidden_size, self.input, tuple(self.states.items()), *declared, *rest)
+        """Equal keys and equal recordings are equal graphs."""
 
     def _width(self, size: int) -> str:
         return "H" if size == self.hidden_size else "P"
 
-    def _shape(self, name: str, shape: Sequence[int]) -> Shape:
+    def _shape(self, cell: Cell, name: str, shape: Sequence[int]) -> Shape:
         """The shape of a weight in blocks: one for each gate where it is fused over them."""
-        if name in _FUSED:
-            columns = {"weight_ih": ((1, self.input),), "weight_hh": ((1, self._width(self.cell.output_size)),)}
-            return ((shape[0] // self.hidden_size, "H"), *columns.get(name, ()))
-        known = {self.hidden_size, self.cell.output_size}
-        if not {*shape} <= known or len(shape) > 2 or (len(shape) == 2) != (name in self._matrices):
-            found = f"the weight {name!r} has shape {tuple(shape)}; weights used by themselves must be [H]"
-            raise refusal(self.cell, found, None)
-        return tuple((1, self._width(size)) for size in shape)
+        G, H, P = len(cell.gates), cell.hidden_size, cell.output_size
+        fused = {"weight_ih": (G + len(cell.inputs), cell.input_size), "weight_hh": (G, P)}
+        fused |= {"bias_ih": (G + len(cell.inputs), None), "bias_hh": (G, None)}
+        if name in fused:
+            blocks, columns = fused[name]
+            if tuple(shape) == ((blocks * H,) if columns is None else (blocks * H, columns)):
+                across = () if columns is None else ((1, self.input if name == "weight_ih" else self._width(P)),)
+                return ((blocks, "H"), *across)
+        elif {*shape} <= {H, P} and len(shape) == 1 + (name.removeprefix("weight_") in cell.matrices):
+            return tuple((1, self._width(size)) for size in shape)
+        found = f"the weight {name!r} has shape {tuple(shape)}; weights used by themselves must be [H]"
+        raise refusal(cell, found, None)
 
-    @property
-    def _matrices(self) -> list[str]:
-        return [f"weight_{name}" for name in self.cell.matrices]
-
-    def _declared(self) -> Declared:
-        cell, shapes = self.cell, self._shapes
-        bias_ih, bias_hh = (name if name in shapes else None for name in ("bias_ih", "bias_hh"))
+    def _declared(self, cell: Cell) -> Declared:
+        weights = self.weights
+        bias_ih, bias_hh = (name if name in weights else None for name in ("bias_ih", "bias_hh"))
         inner, outer = self._width(cell.output_size), self.input
         gates, maps = dict[str, tuple[Weight, Weight]](), dict[str, Weight]()
         for k, name in enumerate(cell.gates):
@@ -141,10 +128,10 @@ class Declarations:
         for k, name in enumerate(cell.inputs, start=len(cell.gates)):
             maps[name] = Weight("weight_ih", k, "H", outer, bias_ih)
         for name in cell.matrices:
-            rows, columns = (self._width(size) for size in shapes[f"weight_{name}"])
+            (_, rows), (_, columns) = weights[f"weight_{name}"]
             maps[name] = Weight(f"weight_{name}", 0, rows, columns)
-        vectors = [name for name in shapes if name not in (*_FUSED, *self._matrices)]
-        return Declared(gates, maps, cell.norms, vectors)
+        others = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *(f"weight_{name}" for name in cell.matrices))
+        return Declared(gates, maps, cell.norms, [name for name in weights if name not in others])
 
 
 def lower(recording: Recording, declarations: Declarations, *, zoneout: bool, lifted: Collection[int] = ()) -> Captured:
