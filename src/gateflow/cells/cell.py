@@ -178,7 +178,10 @@ class Cell(nn.Module, metaclass=_Checked):
         """What is set on a view is set on the cell, or on the layer that owns the weights."""
         origin, owner = vars(self).get("_origin"), vars(self).get("_owner")
         if origin is None:
+            new = name not in vars(self)
             super().__setattr__(name, value)
+            if new:
+                self._name_own()
         elif name in self._parameters:
             if owner is None:
                 raise CellError(f"{name} of {type(self).__name__} cannot be replaced here; set it on its layer")
@@ -187,6 +190,20 @@ class Cell(nn.Module, metaclass=_Checked):
         else:
             setattr(origin, name, value)
             vars(self)[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        """What is deleted from a view is deleted from the cell."""
+        origin = vars(self).get("_origin")
+        if origin is None:
+            super().__delattr__(name)
+            self._name_own()
+        else:
+            delattr(origin, name)
+            vars(self).pop(name, None)
+
+    def _name_own(self) -> None:
+        """Writes down the names of the cell's own attributes: one that comes may hide one of its class."""
+        vars(self)["_own"] = " ".join(vars(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: what a look at the step has found is found again."""

@@ -34,7 +34,7 @@ __all__ = ["CompiledCell", "Look", "Step", "is_name", "is_shipped", "look_at", "
 _PLAIN = (int, float, str, bool)
 _SHIPPED = frozenset(cells.get(name) for name in cells.names())
 """Cells whose steps read nothing but their gates and plain attributes: a glance at these does."""
-_OF_MODULES = frozenset((*vars(nn.Module()), "_look", "_origin", "_owner"))
+_OF_MODULES = frozenset((*vars(nn.Module()), "_look", "_origin", "_owner", "_own"))
 _lock = threading.RLock()
 _cells: dict[str, CompiledCell] = {}
 _kernels: dict[str, Kernel] = {}
@@ -181,12 +181,21 @@ class Look:
             self._declarations = str(problem)
 
     @torch.compiler.assume_constant_result
-    def name_now(self, zoneout: bool) -> str:
-        """For `torch.compile`, which guards by itself what a step reads: the step's name, or why there is none."""
+    def name_now(self, zoneout: bool, own: str) -> str:
+        """For `torch.compile`, which guards by itself what a step reads: the step's name, or why there is none.
+
+        `own` are the names of the cell's own attributes, for which the compiler sees a constant here, and guards it.
+        """
+        del own
         cell = self._cell()
         assert cell is not None
         step = self.now(cell, zoneout=zoneout)
         return step if isinstance(step, str) else step.name
+
+    @torch.compiler.assume_constant_result
+    def number_now(self, name: str) -> float:
+        """For `torch.compile`: a number that the cell has."""
+        return getattr(self._cell(), name)
 
     def now(self, cell: Cell, *, zoneout: bool) -> Step | str:
         """What the step of the cell, or of a view of it, computes now, or why it cannot be compiled."""

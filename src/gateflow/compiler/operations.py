@@ -76,11 +76,14 @@ def _bound(bound: Any, absent: float) -> Node | None:
 
 def _dropout(a: Node, p: Any = None, training: Any = True, inplace: Any = False) -> Node | None:
     """Nothing where nothing is dropped; a mask that is drawn anew at each step is for the loop."""
-    return a if training is False and inplace is False else None
+    none = isinstance(p, Node) and p.values == (0.0,)
+    return a if (training is False or none) and inplace is False else None
 
 
 def _softplus(a: Node, beta: Any = None, threshold: Any = None) -> Node | None:
-    return pointwise("softplus", a) if beta is None and threshold is None else None
+    usual = (None, 1.0), (None, 20.0)  # as `nn.Softplus` passes them
+    given = (b.values[0] if isinstance(b, Node) and b.op == "constant" else b for b in (beta, threshold))
+    return pointwise("softplus", a) if all(g in u for g, u in zip(given, usual, strict=True)) else None
 
 
 def _relu(a: Node, inplace: bool = False) -> Node | None:

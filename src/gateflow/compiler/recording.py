@@ -94,7 +94,7 @@ class Recording:
         except Exception as error:
             told = str(error).splitlines()[0] if str(error) else ""
             raise refusal(cell, f"{type(error).__name__}: {told}", self.last_place) from error
-        self.changed = [n for n, value in vars(view).items() if whole and before.get(n, view) is not value]
+        self.changed = [n for n, v in vars(view).items() if whole and n != "_own" and before.get(n, view) is not v]
         self.pattern, self.numbers = tuple(self._pattern), tuple(self._numbers)
 
     def call(self, target: Any, args: Sequence[Any], options: Mapping[str, Any] = {}) -> StandIn:

@@ -65,7 +65,7 @@ class _DropIn(AsTorch):
             hx = hx if batched else tuple(part.unsqueeze(1) for part in hx)
             self._check_state(hx, sequences.data.shape[1])
             start = list(zip(*(part.unbind(0) for part in hx), strict=True))
-        begins = sequences.resets(resets if resets is None or batched else resets[:, None])
+        begins = sequences.resets(resets if resets is None or batched else torch.as_tensor(resets)[:, None])
         (y,), final = self.run(sequences.data, start, sequences.lengths, begins)
         stacked = tuple(torch.stack(parts) for parts in zip(*final, strict=True))
         if batched:

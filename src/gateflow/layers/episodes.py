@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ class Episodes:
         A reverse direction begins with the last episode of a sequence, whatever stands at its first step.
         """
         inside = torch.ones_like(self.fresh).index_fill(0, self.last, False)
-        starts = list[State]()
+        starts: list[State] = []
         for k, (parts, new) in enumerate(zip(given, initial, strict=True)):
             anew = (inside if k % directions else self.fresh)[:, None]
             starts.append(tuple(torch.where(anew, n, g[self.row]) for g, n in zip(parts, new, strict=True)))
@@ -86,17 +87,19 @@ class Episodes:
         return [tuple(part[ends[k % directions]] for part in parts) for k, parts in enumerate(states)]
 
 
-def checked_resets(resets: Tensor, x: Tensor, *, batch_first: bool) -> Tensor:
-    """`[T, B]` on the device of `x [T, B, F]`.
+def checked_resets(resets: Any, sizes: tuple[int, ...], form: str, device: torch.device) -> Tensor:
+    """Truth values of the sizes that `form` names, on a device, from whatever torch makes a tensor of.
 
     Raises:
-        ShapeError: not one truth value per step and sequence.
+        ShapeError: not one truth value for each.
     """
-    T, B = x.shape[:2]
-    wanted, form = ((B, T), "[B, T]") if batch_first else ((T, B), "[T, B]")
-    if tuple(resets.shape) != wanted or resets.dtype != torch.bool:
+    try:
+        found = torch.as_tensor(resets)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(f"resets must be truth values {form}, found {type(resets).__name__}: {error}") from error
+    if tuple(found.shape) != sizes or found.dtype != torch.bool:
         raise ShapeError(
-            f"resets must be truth values {form} = {list(wanted)}, true where a new episode begins; found "
-            f"{list(resets.shape)} of {resets.dtype}"
+            f"resets must be truth values {form} = {list(sizes)}, true where a new episode begins; found "
+            f"{list(found.shape)} of {found.dtype}"
         )
-    return (resets.t() if batch_first else resets).to(x.device)
+    return found.to(device)

@@ -132,10 +132,10 @@ class Recurrent(Stack):
         Raises:
             ConfigError: the layer is bidirectional; its reverse half needs the end of the sequence first.
         """
-        if resets is not None and state is not None:
-            anew = checked_resets(resets[None], x[None], batch_first=False)[0][:, None]
-            starts = zip(state, self.initial_state(x[None]), strict=True)
-            state = [tuple(map(functools.partial(torch.where, anew), new, old)) for old, new in starts]
+        if resets is not None:
+            anew = checked_resets(resets, (x.shape[0],), "[B]", x.device)[:, None]
+            starts = zip(state or (), self.initial_state(x[None]), strict=state is not None)
+            state = [tuple(map(functools.partial(torch.where, anew), new, old)) for old, new in starts] or None
         taken = None if state is None else self.streamed(x, state)
         y, final = self._checked_step(x, state) if taken is None else taken
         dense: Any = self._modules["dense"]  # as `self.dense`, which takes a microsecond

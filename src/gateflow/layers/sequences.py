@@ -46,7 +46,10 @@ class Padded:
             return None
         if self.packed is not None:
             raise ShapeError("a PackedSequence takes no resets: give padded sequences with `lengths`")
-        return checked_resets(given, self.data, batch_first=self.batch_first)
+        T, B = self.data.shape[:2]
+        if self.batch_first:
+            return checked_resets(given, (B, T), "[B, T]", self.data.device).t()
+        return checked_resets(given, (T, B), "[T, B]", self.data.device)
 
     def restore(self, y: Tensor) -> Tensor | PackedSequence:
         """An output `[T, B, F]` in the form in which the input came, zero where a row has ended."""

@@ -147,8 +147,8 @@ class Stack(Attributes):
 
         Changes that torch counts (by optimizers that are not fused, `load_state_dict`, `mul_` under `no_grad`) and
         attributes of the cells that are set are noticed all the same. What it does not count is not seen until the
-        block ends: changes by fused optimizers, through `weight.data`, numpy or another process, and those of what
-        an attribute of a cell refers to.
+        block ends: changes by fused optimizers, through `weight.data`, numpy or another process, and of what else a
+        step reads, such as globals, classes, or what lies inside of an attribute.
 
         Example:
             >>> from gateflow import Recurrent

@@ -50,8 +50,22 @@ def step_of(cell: Cell, *, zoneout: bool) -> Found:
         step = look_at(cell, zoneout=zoneout)
         return (None, step) if isinstance(step, str) else (step, None)
     _let_dynamo_read(cell)
-    name = look_of(cell).name_now(zoneout)
+    _let_dynamo_compare(cell)
+    own = vars(vars(cell).get("_origin", cell)).get("_own", "")  # a new attribute may hide one of the class
+    name = look_of(cell).name_now(zoneout, own)
     return (name, None) if is_name(name) else (None, name)
+
+
+def _let_dynamo_compare(cell: Cell) -> None:
+    """Compares the cell's numbers with what they are, so that torch's compiler guards their values.
+
+    One that has changed once may be taken for an input of the graph; but it is a part of the step's name.
+    """
+    own, look = vars(vars(cell).get("_origin", cell)), look_of(cell)
+    for names in (own, *[vars(kind) for kind in type(cell).__mro__ if kind is not Cell and issubclass(kind, Cell)]):
+        for name, value in names.items():
+            if type(value) is float and (names is own or name not in own) and value != look.number_now(name):
+                raise RuntimeError(f"{name} has changed while torch compiled {type(cell).__name__}")
 
 
 def _let_dynamo_read(cell: Cell) -> None:
