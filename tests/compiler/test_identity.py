@@ -213,7 +213,7 @@ READS = {
     ),
     "a number that becomes 1": (by_attribute, 0.5, lambda k, layer: set_held(layer, 1.0)),
     "a zero that becomes -0": (
-        lambda c, x, h: torch.tanh(c.g(h, x)) + torch.where(1.0 / (c.held * torch.sigmoid(h)) > 0, 0.3, -0.3),
+        lambda c, x, h: torch.tanh(c.g(h, x)) + torch.where(1.0 / (c.held * torch.sigmoid(h)) > 0, h, -h),
         0.0,
         lambda k, layer: set_held(layer, -0.0),
     ),
@@ -296,6 +296,58 @@ def test_a_tensor_that_is_no_weight_is_for_the_loop():
         assert not torch.equal(layer(x)[0], before)
 
 
+def rarely(cell, x, h):
+    return torch.tanh(cell.g(h, x)) * (5.0 if random.random() < 0.001 else 0.5)
+
+
+def by_numpy(cell, x, h):
+    return torch.tanh(cell.g(h, x)) * (5.0 if np.random.rand() < 0.001 else 0.5)
+
+
+class Straight(torch.autograd.Function):
+    """The gradient of the identity, whatever the way there computes."""
+
+    @staticmethod
+    def forward(ctx, row):
+        return torch.relu(row)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+def without_gradient(cell, x, h):
+    with torch.no_grad():
+        u = torch.sigmoid(cell.g(h, x))
+    return u * torch.tanh(cell.g(h, x))
+
+
+def under_autocast(cell, x, h):
+    with torch.autocast("cpu", torch.bfloat16):
+        u = torch.sigmoid(cell.g(h, x))
+    return torch.tanh(cell.g(h, x)) * u
+
+
+def asks_for_a_shape(cell, x, h):
+    return torch.tanh(cell.g(h, x)) * (0.3 if hasattr(h, "shape") else 0.9)
+
+
+def catches(cell, x, h):
+    try:
+        factor = h.shape[-1] * 0.1
+    except TypeError:
+        factor = 0.9
+    return torch.tanh(cell.g(h, x)) * factor
+
+
+def uses_its_weights(cell, x, h):
+    return torch.tanh(cell.g(h, x)) * (1 + sum(p.abs().sum() for p in cell.parameters()))
+
+
+def takes_text_for_a_number(cell, x, h):
+    return torch.tanh(cell.g(h, x)) * cell.held
+
+
 def counter(cell, x, h):
     cell.held["steps"] += 1
     return torch.tanh(cell.g(h, x)) * cell.held["steps"] * 0.1
@@ -314,8 +366,16 @@ def setter(cell, x, h):
 @pytest.mark.parametrize(
     ("rule", "held", "why"),
     [
-        (lambda c, x, h: torch.tanh(c.g(h, x)) * random.random(), None, "something else each time"),
-        (lambda c, x, h: torch.tanh(c.g(h, x)) * torch.rand(()).item(), None, "something else each time"),
+        (lambda c, x, h: torch.tanh(c.g(h, x)) * random.random(), None, "draws random numbers"),
+        (lambda c, x, h: torch.tanh(c.g(h, x)) * torch.rand(()).item(), None, "draws random numbers"),
+        (rarely, None, "draws random numbers"),
+        (by_numpy, None, "draws random numbers"),
+        (lambda c, x, h: torch.tanh(Straight.apply(c.g(h, x))), None, "gradient mode"),
+        (without_gradient, None, "gradient mode"),
+        (under_autocast, None, "gradient mode or autocast"),
+        (asks_for_a_shape, None, r"`\.shape` of a row"),
+        (catches, None, r"`\.shape` of a row"),
+        (uses_its_weights, None, "a weight that is used otherwise"),
         (counter, {"steps": 0}, "something else each time"),
         (keeper, [], "keeps a row of its own"),
         (setter, None, r"sets self\.last"),
@@ -507,3 +567,102 @@ def test_the_reverse_cell_may_come_to_need_the_loop():
         y = layer(x)[0]
     with force_path("reference"):
         torch.testing.assert_close(layer(x)[0], y)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda c, x, h: torch.tanh(c.g(h, x)) if isinstance(h, torch.Tensor) else c.g(h, x),
+        lambda c, x, h: torch.tanh(c.g(h, x)) if torch.is_tensor(x) else c.g(h, x),
+        lambda c, x, h: torch.tanh(c.g(h, x)) * (0.3 if type(h).__name__ == "Tensor" else 0.9),
+    ],
+)
+def test_a_step_that_tells_stand_ins_from_tensors_is_for_the_loop(rule):
+    """Found by comparing what was captured with the step itself on random numbers."""
+    _, layer = fresh(rule)
+    with pytest.warns(ReferencePathWarning, match="something else when it is recorded"):
+        layer(torch.randn(4, 2, I, dtype=torch.float64))
+
+
+def test_a_hook_on_the_way_back_is_for_the_loop():
+    module = nn.Tanh()
+    kind = type("Hooked", (Reads,), {"rule": staticmethod(lambda c, x, h: c.drop(c.g(h, x)))})
+    layer = Recurrent(functools.partial(kind, module=module), I, H, dtype=torch.float64)
+    assert_native_is_right(layer)
+    module.register_full_backward_hook(lambda m, given, taken: (given[0] * 3,))
+    with pytest.warns(ReferencePathWarning, match="a hook on the way back"):
+        layer(torch.randn(4, 2, I, dtype=torch.float64))
+
+
+def test_a_step_that_asks_for_its_weights_finds_them():
+    _, layer = fresh(lambda c, x, h: torch.tanh(c.g(h, x)) * (0.3 if getattr(c, "bias_ih", None) is not None else 0.9))
+    assert_native_is_right(layer)
+    _, layer = fresh(lambda c, x, h: torch.tanh(c.g(h, x)) * len(list(c.parameters())) * 0.1)
+    assert_native_is_right(layer)
+
+
+@pytest.mark.parametrize("text", ["0.3", "nan"])
+def test_text_is_no_number(text):
+    _, layer = fresh(lambda c, x, h: torch.tanh(c.g(h, x)) * c.held, 0.3)
+    layer.cells[0].held = text
+    x = torch.randn(4, 2, I, dtype=torch.float64)
+    with pytest.warns(ReferencePathWarning), pytest.raises(TypeError):
+        layer(x)
+
+
+def test_what_a_step_does_without_gradients_is_not_taken_for_what_it_does_with_them():
+    """An autograd.Function is its way there alone while nobody asks for the way back."""
+    _, layer = fresh(lambda c, x, h: torch.tanh(Straight.apply(c.g(h, x))))
+    x = torch.randn(4, 2, I, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad(), force_path("reference"):
+        wanted = layer(x)[0]
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x)[0], wanted)
+    with pytest.warns(ReferencePathWarning, match="gradient mode"):
+        (ours,) = torch.autograd.grad(layer(x)[0].sum(), x)
+    with force_path("reference"):
+        torch.testing.assert_close(ours, torch.autograd.grad(layer(x)[0].sum(), x)[0])
+
+
+def test_declarations_may_change():
+    class Two(Cell):
+        states, gates = ("h",), ("g", "k")
+
+        def step(self, x, h):
+            return torch.tanh(self.g(h, x)) * torch.sigmoid(self.k(h, x))
+
+    layer = Recurrent(Two, I, H, dtype=torch.float64)
+    assert_native_is_right(layer)
+    before = outcome(layer, "native")[0]
+    Two.gates = ("k", "g")
+    assert_native_is_right(layer)
+    assert not torch.equal(outcome(layer, "native")[0], before)
+
+
+def test_a_shipped_step_that_is_replaced_is_not_torchs(monkeypatch):
+    from gateflow import cells
+    from gateflow.recurrence.vendor import kernel_of
+
+    assert kernel_of(cells.GRU(I, H)) is torch.gru
+    cell = cells.LSTM(I, H)
+    monkeypatch.setattr(cells.LSTM, "step", lambda self, x, h, c: (h, c))
+    assert kernel_of(cell) is None
+
+
+def test_a_row_may_be_squared_again_and_again():
+    _, layer = fresh(lambda c, x, h: functools.reduce(lambda u, _: u * u, range(40), torch.tanh(c.g(h, x))))
+    assert_native_is_right(layer)
+
+
+def test_a_step_may_be_longer_than_pythons_stack_is_deep():
+    _, layer = fresh(lambda c, x, h: functools.reduce(lambda u, _: u + 0.001 * h, range(1500), torch.tanh(c.g(h, x))))
+    assert len(look_at(layer.cells[0]).cell.graph.nodes) > 1500
+
+
+def test_truth_values_with_numbers_are_rounded_as_torch_does():
+    """Such rows have torch's default dtype, not the layer's: in float64 they are for the loop."""
+    _, layer = fresh(lambda c, x, h: torch.tanh(c.g(h, x)) + (h > 0) * 0.3)
+    x = torch.randn(4, 2, I, dtype=torch.float64)
+    with pytest.warns(ReferencePathWarning, match="default dtype"):
+        layer(x)
+    assert explain(layer.float()).paths == ("native",)

@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 from gateflow.cells import Cell
@@ -30,7 +29,7 @@ from gateflow.compiler.graph import (
 )
 from gateflow.compiler.naming import Shape
 from gateflow.compiler.operations import FUNCTIONS, METHODS
-from gateflow.compiler.recording import Call, Declared, Place, Recording, StandIn, name_of, refusal
+from gateflow.compiler.recording import Call, Declared, Place, Recording, StandIn, is_number, name_of, refusal
 from gateflow.errors import UnsupportedStepError
 
 __all__ = ["HOLD", "Captured", "Declarations", "capture", "lower"]
@@ -131,7 +130,7 @@ class Declarations:
             (_, rows), (_, columns) = weights[f"weight_{name}"]
             maps[name] = Weight(f"weight_{name}", 0, rows, columns)
         others = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *(f"weight_{name}" for name in cell.matrices))
-        return Declared(gates, maps, cell.norms, [name for name in weights if name not in others])
+        return Declared(gates, maps, cell.norms, [name for name in weights if name not in others], [*weights])
 
 
 def lower(recording: Recording, declarations: Declarations, *, zoneout: bool, lifted: Collection[int] = ()) -> Captured:
@@ -192,9 +191,9 @@ class _Lowering:
         return self._checked_mean(node, call.place)
 
     def _node(self, value: Any) -> Any:
-        if isinstance(value, StandIn):
+        if type(value) is StandIn:
             return self.rows[value.index]
-        if isinstance(value, Real) and not isinstance(value, bool):
+        if is_number(value):
             k, given = len(self.numbers), next(self._values)
             self.numbers.append(number(self.lifted.index(k)) if k in self.lifted else constant(given))
             return self.numbers[-1]

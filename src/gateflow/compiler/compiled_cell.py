@@ -8,6 +8,7 @@ the run. What a step reads beside its tensors need not be known: it shows in wha
 from __future__ import annotations
 
 import functools
+import random
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -16,15 +17,18 @@ from functools import cached_property
 from math import copysign
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gateflow import cells
 from gateflow.cells import Cell
-from gateflow.compiler.capture import Declarations, lower
-from gateflow.compiler.graph import Graph
+from gateflow.compiler.capture import HOLD, Declarations, lower
+from gateflow.compiler.graph import SCALARS, Graph, Node
+from gateflow.compiler.interpret import interpret
 from gateflow.compiler.kernel import Kernel, Loop
 from gateflow.compiler.naming import Shape, graph_and_weights, text_of
+from gateflow.compiler.operations import COMPARISONS
 from gateflow.compiler.programs import Programs
 from gateflow.compiler.recording import Recording, refusal
 from gateflow.errors import ArtifactError, ShapeError, UnsupportedStepError
@@ -72,17 +76,43 @@ class CompiledCell:
         """How many numbers a run is given."""
         return self.programs.numbers
 
-    def check(self, weights: Mapping[str, Tensor], sizes: Mapping[str, int]) -> None:
-        """Refuses weights whose shapes do not fit rows of these sizes.
+    @cached_property
+    def has_narrow_rows(self) -> bool:
+        """Whether a row is made of truth values and numbers alone, and is neither."""
+        truths, narrow = set[Node](), set[Node]()
+        for node in self.graph.nodes:
+            rows = [a for a in node.args if a.op not in SCALARS]
+            if node.op in COMPARISONS:
+                truths.add(node)
+            elif node.op == "where" and all(a.op in SCALARS for a in node.args[1:]):
+                narrow.add(node)
+            elif rows and all(a in truths or a in narrow for a in rows):
+                (truths if all(a in truths for a in node.args) else narrow).add(node)
+        return bool(narrow)
+
+    def check(self, weights: Mapping[str, Tensor], states: Sequence[Tensor], sizes: Mapping[str, int]) -> None:
+        """Refuses weights and states whose shapes do not fit rows of these sizes.
 
         Raises:
             ShapeError: with what was found.
         """
+        of_input, of_states = self._widths
+        found = [state.shape[1] for state in states]
+        if found != [sizes[width] for width in of_states] or sizes["H"] != self.hidden_size:
+            raise ShapeError(f"the states of {self.graph.cell}, of {self.hidden_size} units, have sizes {found}")
+        if sizes[of_input] != sizes["I"]:
+            raise ShapeError(f"{self.graph.cell} needs an input of size {sizes[of_input]}, found {sizes['I']}")
         wanted = self._shapes(sizes["H"], sizes["P"], sizes["I"])
         if [w.shape for w in weights.values()] != wanted:
             found = ", ".join(f"{name} {list(w.shape)}" for name, w in weights.items())
             needed = ", ".join(f"{name} {list(shape)}" for name, shape in zip(self.weights, wanted, strict=True))
             raise ShapeError(f"weights of {self.graph.cell} must have the shapes {needed}; found {found}")
+
+    @cached_property
+    def _widths(self) -> tuple[str, list[str]]:
+        """The width of the input, and of each part of the state."""
+        x = next((n.width for n in self.graph.nodes if n.op == "input" and n.name == "x"), "I")
+        return x, [state.width for state in self.graph.states]
 
     @functools.lru_cache(maxsize=64)  # noqa: B019  (compiled cells live as long as the process)
     def _shapes(self, *widths: int) -> list[torch.Size]:
@@ -112,7 +142,9 @@ def step_named(name: str) -> Step:
     size, _, rest = name.partition("|")
     numbers, _, text = rest.partition("|")
     try:
-        hidden_size, given = int(size), tuple(float(n) for n in numbers.split(",") if n)
+        if not (size.isascii() and size.isdecimal() and len(size) < 10):
+            raise ValueError(f"{size!r:.40} is no size")  # noqa: TRY301
+        hidden_size, given = int(size), tuple(map(float, numbers.split(","))) if numbers else ()
     except ValueError as problem:
         raise ArtifactError(f"the name of an exported cell is damaged: {problem}; export it again") from None
     cell = _cells.get(f"{hidden_size}|{text}")
@@ -173,12 +205,9 @@ class Look:
 
     def __init__(self, cell: Cell):
         self._cell = weakref.ref(cell)
-        self._found: dict[bool, _Found] = {}
+        self._found: dict[tuple[bool, bool, bool], _Found] = {}
         self._never: tuple[object, str] | None = None
-        try:
-            self._declarations: Declarations | str = Declarations(cell)
-        except UnsupportedStepError as problem:
-            self._declarations = str(problem)
+        self._declarations, self._declared_by = _declarations_of(cell), _declared_by(cell)
 
     @torch.compiler.assume_constant_result
     def name_now(self, zoneout: bool, own: str) -> str:
@@ -199,12 +228,17 @@ class Look:
 
     def now(self, cell: Cell, *, zoneout: bool) -> Step | str:
         """What the step of the cell, or of a view of it, computes now, or why it cannot be compiled."""
+        shipped = type(cell) in _SHIPPED
+        if not shipped and _declared_by(cell) != self._declared_by:
+            self._declarations, self._declared_by = _declarations_of(cell), _declared_by(cell)
+            self._found.clear()
         declarations = self._declarations
         if isinstance(declarations, str):
             return declarations
+        mode = zoneout, torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
         if self._never is not None and self._never[0] is type(cell).step:
             return self._never[1]
-        found, glance = self._found.get(zoneout), _glance(cell)
+        found, glance = self._found.get(mode), _glance(cell)
         if found is not None and glance is not None and glance == found.glance:
             return found.step
         try:
@@ -214,7 +248,7 @@ class Look:
             return str(problem)
         except UnsupportedStepError as problem:
             return str(problem)
-        self._found[zoneout] = found if glance is None else found._replace(glance=glance)
+        self._found[mode] = found if glance is None else found._replace(glance=glance)
         return found.step
 
     def _looked(self, cell: Cell, declarations: Declarations, zoneout: bool, found: _Found | None) -> _Found:
@@ -231,6 +265,20 @@ class Look:
             return _capture(cell, declarations, zoneout)
 
 
+def _declarations_of(cell: Cell) -> Declarations | str:
+    try:
+        return Declarations(cell)
+    except UnsupportedStepError as problem:
+        return str(problem)
+
+
+def _declared_by(cell: Cell) -> tuple[object, ...]:
+    """What declarations follow from; a class may be given others."""
+    kind = type(cell)
+    parts = cell.states, cell.gates, cell.inputs, cell.matrices, cell.diagonals, cell.norms
+    return (*parts, kind.bind, kind.over, kind._leaves)
+
+
 def _recorded(cell: Cell, declarations: Declarations) -> Recording | None:
     """The step as it is now; none where it is refused, which a whole recording says with the user's line."""
     try:
@@ -241,7 +289,11 @@ def _recorded(cell: Cell, declarations: Declarations) -> Recording | None:
 
 def _capture(cell: Cell, declarations: Declarations, zoneout: bool) -> _Found:
     """The step as it is captured for the first time, or since it has changed."""
+    before = random.getstate(), tuple(np.random.get_state())[1:3], torch.get_rng_state()
     recording, again = (Recording(cell, declarations.declared, whole=True) for _ in range(2))
+    after = random.getstate(), tuple(np.random.get_state())[1:3], torch.get_rng_state()
+    if not all(map(_is_same_state, before, after)):
+        raise _never(cell, "a step that draws random numbers")
     if recording.changed:
         raise _never(cell, f"a step that sets {', '.join(f'self.{name}' for name in recording.changed)}")
     _refuse_what_varies(cell, recording, again)
@@ -258,6 +310,8 @@ def _capture(cell: Cell, declarations: Declarations, zoneout: bool) -> _Found:
         each.rows.clear()
     if any(row() is not None for row in rows):
         raise _never(cell, "a step that keeps a row of its own outside of the state")
+    if not is_shipped(cell):
+        _refuse_what_differs(cell, declarations, found._replace(numbers=recording.numbers).step)
     if found not in known:
         known.insert(0, found)
     return found._replace(numbers=recording.numbers)
@@ -275,6 +329,49 @@ def _refuse_what_varies(cell: Cell, recording: Recording, again: Recording) -> N
     """A loop would compute something else at each step, a kernel at each call."""
     if recording.pattern != again.pattern or not _equal(recording.numbers, again.numbers):
         raise _never(cell, "a step that computes something else each time (random numbers of Python, a counter)")
+
+
+def _refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> None:
+    """Compares what was captured with the step itself on random numbers, and their gradients.
+
+    A step may do something else on stand-ins than on tensors: `isinstance(h, Tensor)`, an `autograd.Function`, a hook.
+    """
+    H, P, I = declarations.hidden_size, cell.output_size, cell.input_size  # noqa: E741
+    sizes = {"H": H, "P": P, "I": I, "1": 1}
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=torch.float64).mul_(0.7).requires_grad_()
+
+    shapes = zip(step.cell.weights, step.cell._shapes(H, P, I), strict=True)
+    weights = {name: drawn(*shape) for name, shape in shapes}
+    x, states = drawn(2, I), tuple(drawn(2, sizes[width]) for width in declarations.states.values())
+    leaves = {"x": x, **dict(zip(declarations.states, states, strict=True))}
+    leaves |= {
+        HOLD.format(name): torch.zeros_like(state) for name, state in zip(declarations.states, states, strict=True)
+    }
+    trial = cell.over(weights).bind()
+    vars(trial).pop("_origin")
+    try:
+        wanted = trial.advance(x, states)
+    except Exception as error:
+        raise refusal(cell, f"on random numbers {type(error).__name__}: {error}", None) from error
+    found = interpret(step.cell.graph.new_states, leaves, weights, sizes, step.numbers)
+    inputs, pairs = [x, *states, *weights.values()], list(zip(found, wanted, strict=True))
+    if torch.is_grad_enabled():
+        slopes = [torch.randn(2, w.shape[1], dtype=torch.float64) for w in wanted]
+        for made in (found, wanted):
+            total = torch.stack([(m * slope).sum() for m, slope in zip(made, slopes, strict=True)]).sum()
+            pairs.append(tuple(torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)))
+        pairs = [*pairs[:-2], *zip(*pairs[-2:], strict=True)]
+    if not all(torch.allclose(a.expand_as(b), b.double(), 1e-5, 1e-7, equal_nan=True) for a, b in pairs):
+        raise refusal(cell, "a step that computes something else when it is recorded", None)
+
+
+def _is_same_state(before: Any, after: Any) -> bool:
+    """Whether nothing was drawn meanwhile."""
+    if isinstance(before, Tensor):
+        return torch.equal(before, after)
+    return all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def _equal(some: Sequence[float], others: Sequence[float]) -> bool:

@@ -87,7 +87,13 @@ class Node:
 
 
 def constant(value: float) -> Node:
-    """A number, the same in every row and unit."""
+    """A number, the same in every row and unit.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
     return Node("constant", width="1", values=(float(value),))
 
 
@@ -116,15 +122,14 @@ def row_mean(row: Node) -> Node:
 def in_order(outputs: Iterable[Node]) -> list[Node]:
     """All nodes that the outputs depend on, each after its arguments."""
     seen: dict[Node, None] = {}
-
-    def visit(node: Node) -> None:
-        if node not in seen:
-            for argument in node.args:
-                visit(argument)
-            seen[node] = None
-
     for output in outputs:
-        visit(output)
+        waiting = [output]
+        while waiting:  # a chain may be longer than Python's stack is deep
+            missing = [a for a in waiting[-1].args if a not in seen]
+            if missing:
+                waiting += reversed(missing)
+            else:
+                seen.setdefault(waiting.pop())
     return list(seen)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gateflow.compiler.graph import Node, Weight
+from gateflow.compiler.graph import Node, Weight, in_order
 
 __all__ = ["interpret"]
 
@@ -87,4 +87,7 @@ def interpret(
             return operand @ matrix
         return F.linear(operand, matrix, weights[weight.bias][rows] if weight.bias else None)
 
-    return [value(output) for output in outputs]
+    outputs = list(outputs)
+    for node in in_order(outputs):  # arguments first, so that no chain is too deep
+        value(node)
+    return [values[output] for output in outputs]

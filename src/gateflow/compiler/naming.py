@@ -67,9 +67,9 @@ def graph_and_weights(text: str) -> tuple[Graph, dict[str, Shape]]:
     try:
         read = json.loads(text)
         version = read["gateflow"]
-        if version == VERSION:
+        if version == VERSION and type(version) is int:
             return _Reading(read).result()
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as problem:
+    except (LookupError, ArithmeticError, ValueError, TypeError, AttributeError, RecursionError) as problem:
         raise ArtifactError(
             f"the name of a cell in an exported program is damaged or none of gateflow's: {type(problem).__name__} "
             f"{problem}; export it again"
@@ -112,6 +112,9 @@ class _Reading:
         states, new = ([self._at(k) for k in self.read[which]] for which in ("states", "new"))
         _demand(0 < len(states) == len(new) == len({s.name for s in states}), "its states")
         _demand(all(s.op == "state" and s.width in ("H", "P") for s in states), "its states")
+        holds = [(f"hold_{s.name}", s.width) for s in states]
+        found = {(n.name, n.width) for n in in_order(new) if n.op == "input" and n.name != "x"}
+        _demand(found <= {*holds} and len(found) in (0, len(holds)), "its inputs")
         _demand({n.name for n in in_order(new) if n.op == "state"} <= {s.name for s in states}, "its states")
         _demand(all(n.width in (s.width, "1") for s, n in zip(states, new, strict=True)), "its new states")
         return Graph(_name(self.read["cell"]), tuple(states), tuple(new)), self.weights
@@ -121,7 +124,7 @@ class _Reading:
             "constant": lambda value: constant(_real(value)),
             "number": lambda k: number(_count(k)),
             "parameter": self._parameter,
-            "input": lambda name, width: Node("input", width=_width(width), name=_name(name)),
+            "input": self._input,
             "state": lambda name, width: Node("state", width=_width(width), name=_name(name)),
             "product": self._product,
         }
@@ -136,6 +139,11 @@ class _Reading:
         _demand(len({a.width for a in args} - {"1"}) <= 1, f"the rows of {op!r}")
         _demand(op != "clamp" or all(a.op in SCALARS for a in args[1:]), "the bounds of a clamp")
         return pointwise(op, *args)
+
+    def _input(self, name: str, width: str) -> Node:
+        _demand(name == "x" or name.startswith("hold_"), f"the input {name!r:.80}")
+        _demand(width in ("H", "I") if name == "x" else width in ("H", "P"), f"the width of {name!r:.80}")
+        return Node("input", width=width, name=name)
 
     def _parameter(self, name: str, width: str) -> Node:
         _demand(self.weights[name] == ((1, width),) and width in ("H", "P"), f"the weight {name!r}")

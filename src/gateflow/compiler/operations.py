@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from gateflow.compiler.graph import SCALARS, Node, constant, pointwise, row_mean
+from gateflow.compiler.graph import SCALARS, Node, constant, in_order, pointwise, row_mean
 
 __all__ = ["FUNCTIONS", "METHODS", "SUPPORTED"]
 
@@ -37,9 +37,12 @@ def _sum(a: Any, b: Any, *, alpha: Any = 1.0) -> Node | None:
 
 
 def _is_truth(node: Any) -> bool:
-    if not isinstance(node, Node) or node.op not in COMPARISONS | {"mul", "minimum", "maximum", "where"}:
-        return False
-    return node.op in COMPARISONS or all(_is_truth(a) for a in node.args)
+    """Whether a node is a truth value: a comparison, or made of nothing else."""
+    truths: dict[Node, bool] = {}
+    for each in in_order([node]) if isinstance(node, Node) else []:
+        made = each.op in ("mul", "minimum", "maximum", "where") and all(truths[a] for a in each.args)
+        truths[each] = each.op in COMPARISONS or made
+    return truths.get(node, False)
 
 
 def _is_one(number: Any) -> bool:
@@ -65,6 +68,8 @@ def _power(a: Node, exponent: Any) -> Node | None:
 
 def _clamp(a: Node, min: Any = None, max: Any = None) -> Node | None:
     low, high = _bound(min, -math.inf), _bound(max, math.inf)
+    if min is None and max is None:
+        return None
     return None if low is None or high is None else pointwise("clamp", a, low, high)
 
 
@@ -88,13 +93,6 @@ def _softplus(a: Node, beta: Any = None, threshold: Any = None) -> Node | None:
 
 def _relu(a: Node, inplace: bool = False) -> Node | None:
     return None if inplace else pointwise("relu", a)
-
-
-def _where(condition: Node, a: Any, b: Any) -> Node | None:
-    """Of two numbers torch makes a tensor of its default dtype, whatever the rows are: they are rounded to it."""
-    if all(isinstance(number, Node) and number.op == "constant" for number in (a, b)):
-        a, b = (constant(torch.tensor(number.values[0], dtype=torch.get_default_dtype()).item()) for number in (a, b))
-    return pointwise("where", condition, a, b)
 
 
 def _mean(a: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
@@ -122,7 +120,7 @@ FUNCTIONS: Mapping[Any, Callable[..., Node | None]] = (
     | {getattr(operator, name): _op(name) for name in "sub mul neg lt le gt ge eq ne".split()}
     | {
         operator.add: _sum,
-        torch.where: _where,
+        torch.where: lambda condition, a, b: pointwise("where", condition, a, b),
         operator.truediv: _op("div"),
         operator.abs: _op("abs"),
         operator.pow: _power,

@@ -262,7 +262,10 @@ class _Drafts:
             return 0
         if node.op not in _CHEAP or node.width == "1":
             return math.inf
-        return 1 + sum(self._work(a) for a in node.args)
+        work = 1
+        for argument in node.args:
+            work += self._work(argument) if work <= _WORTH_A_LOAD else 0  # more than enough already
+        return work
 
     def overwritten(self) -> set[Row]:
         """Rows of `SAMPLE` kind that are stored in an earlier pass than one that still loads their old content."""

@@ -54,9 +54,11 @@ class Programs:
         return tuple(saved)
 
     def _recomputable(self, node: Node, known: set[Node]) -> bool:
-        if node in known or node.op in LEAVES:
-            return True
-        return node.op not in ("product", "row_mean") and all(self._recomputable(a, known) for a in node.args)
+        able: dict[Node, bool] = {}
+        for each in in_order([node]):  # each once, however often it is used
+            made = each.op not in ("product", "row_mean") and all(able[a] for a in each.args)
+            able[each] = each in known or each.op in LEAVES or made
+        return able[node]
 
     @cached_property
     def infer(self) -> Plan:

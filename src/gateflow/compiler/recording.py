@@ -13,9 +13,9 @@ import linecache
 import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from gateflow.cells import Cell
@@ -57,6 +57,7 @@ class Declared(NamedTuple):
     maps: Mapping[str, Any]
     norms: Sequence[str]
     vectors: Sequence[str]
+    weights: Sequence[str]
 
 
 class Recording:
@@ -82,6 +83,8 @@ class Recording:
     def __init__(self, cell: Cell, declared: Declared, *, whole: bool = False):
         self.cell, self.whole, self.last_place = cell, whole, None
         self.calls, self._pattern, self._numbers = list[Call](), list[Any](), list[float]()
+        self.refused: UnsupportedStepError | None = None
+        self._mode = _mode()
         rows = [StandIn(self, k) for k in range(1 + len(cell.states) + len(declared.vectors))]
         self.rows, self.count, given = list(rows) if whole else [], len(rows), 1 + len(cell.states)
         view = self._view(declared, dict(zip(declared.vectors, rows[given:], strict=True)))
@@ -93,7 +96,9 @@ class Recording:
             raise
         except Exception as error:
             told = str(error).splitlines()[0] if str(error) else ""
-            raise refusal(cell, f"{type(error).__name__}: {told}", self.last_place) from error
+            raise self.refused or refusal(cell, f"{type(error).__name__}: {told}", self.last_place) from error
+        if self.refused is not None:  # the step has caught it
+            raise self.refused
         self.changed = [n for n, v in vars(view).items() if whole and n != "_own" and before.get(n, view) is not v]
         self.pattern, self.numbers = tuple(self._pattern), tuple(self._numbers)
 
@@ -102,6 +107,8 @@ class Recording:
         if self.whole:
             place = self.last_place = _users_line()
             self.calls.append(Call(target, tuple(args), options, place))
+        if _mode() != self._mode:
+            raise self.refuse("a change of gradient mode or autocast (or an autograd.Function)")
         pattern = self._pattern
         pattern.append(target)
         pattern.append(len(args))
@@ -116,29 +123,35 @@ class Recording:
             self.rows.append(row)
         return row
 
+    def refuse(self, found: str) -> UnsupportedStepError:
+        """Why the step cannot be compiled, remembered, should the step catch it."""
+        self.refused = self.refused or refusal(self.cell, found, self.last_place)
+        return self.refused
+
     def _note(self, value: Any, target: Any) -> None:
         kind = type(value)
         if kind is StandIn:
             if value.recording is not self:
-                raise refusal(self.cell, "a value of an earlier step, kept outside of the state,", self.last_place)
+                raise self.refuse("a value of an earlier step, kept outside of the state,")
+            if value.index < 0:
+                raise self.refuse("a weight that is used otherwise than by its gate")
             self._pattern.append(value.index)
-        elif kind is float or kind is int:
+        elif kind is float:
             self._pattern.append(_NUMBER)
             self._numbers.append(float(value))
         elif kind in _CONSTANTS:
             self._pattern.append((kind, value))
-        elif isinstance(value, Real):  # numbers of numpy, enums
+        elif is_number(value):
             self._pattern.append(_NUMBER)
             self._numbers.append(float(value))
         elif isinstance(value, torch.Tensor):
-            raise refusal(self.cell, "a tensor made outside of the step's arguments", self.last_place)
+            raise self.refuse("a tensor made outside of the step's arguments")
         else:
-            found = f"`{name_of(target)}` with an argument of type {kind.__name__}"
-            raise refusal(self.cell, found, self.last_place)
+            raise self.refuse(f"`{name_of(target)}` with an argument of type {kind.__name__}")
 
     def _returned(self, new: tuple[Any, ...]) -> list[int]:
         if len(new) != len(self.cell.states) or not all(type(n) is StandIn and n.recording is self for n in new):
-            raise refusal(self.cell, "a result that is no row of this step", self.last_place)
+            raise self.refuse("a result that is no row of this step")
         rows = [n.index for n in new]
         self._pattern += rows
         return rows
@@ -154,7 +167,10 @@ class Recording:
             leaves[name] = _Norm(self, name)
         own = self.cell._parameters
         held = {k: v for k, v in vars(self.cell).items() if k not in own and k not in ("_origin", "_owner")}
-        vars(view).update(held, _parameters={}, **vectors, **leaves)
+        weights = {name: StandIn(self, -1) for name in declared.weights}
+        vars(view).update(held, _parameters=weights, **vectors, **leaves)
+        if view._modules and any(m._backward_hooks or m._backward_pre_hooks for m in view.modules()):
+            raise self.refuse("a hook on the way back")
         return view
 
 
@@ -179,22 +195,24 @@ class StandIn:
 
     def __getattr__(self, name: str) -> Callable[..., StandIn]:
         """A method of tensors."""
+        if name.startswith("_"):  # asked for by Python and torch, not by steps
+            raise AttributeError(name)
         if callable(getattr(torch.Tensor, name, None)):
             return lambda *args, **options: self.recording.call(name, (self, *args), options)
-        raise AttributeError(f"`.{name}` of a row, which is known only when the step runs")
+        raise self.recording.refuse(f"`.{name}` of a row, which is known only when the step runs,")
 
     def _refused(self, *_: Any) -> Any:
-        raise TypeError("control flow or a Python number that depends on a value; write torch.where")
+        raise self.recording.refuse("control flow or a Python number that depends on a value (write torch.where)")
 
     __bool__ = __iter__ = __len__ = __float__ = __int__ = __index__ = __contains__ = _refused
 
     def _in_place(self, _: Any) -> Any:
-        raise TypeError("a change in place")
+        raise self.recording.refuse("a change in place")
 
     __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = _in_place
 
     def __setitem__(self, *_: Any) -> None:
-        raise TypeError("a change in place")
+        raise self.recording.refuse("a change in place")
 
 
 def _operator(function: Callable[..., Any], *, turned: bool = False) -> Any:
@@ -251,6 +269,19 @@ class _Norm:
 
     def __call__(self, row: Any) -> StandIn:
         return self._recording.call(("norm", self._name), (row,))
+
+
+def is_number(value: Any) -> bool:
+    """Whether torch takes a value for a number: Python's, within 64 bits, and numpy's, but no truth value."""
+    if isinstance(value, np.generic):
+        return isinstance(value, np.integer | np.floating)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or -(1 << 63) <= value < 1 << 63
+
+
+def _mode() -> tuple[bool, bool]:
+    return torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
 
 
 def refusal(cell: Cell, found: str, place: Place | None) -> UnsupportedStepError:

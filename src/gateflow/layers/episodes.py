@@ -60,7 +60,8 @@ class Episodes:
 
     def split(self, x: Tensor) -> Tensor:
         """`[T, B, F]` as one row per episode, `[longest, R, F]`, zero where an episode has ended."""
-        step = torch.arange(max(int(self.lengths.max()), 1), device=x.device)[:, None]
+        longest = int(self.lengths.max()) if len(self.lengths) else 1  # a batch may be empty
+        step = torch.arange(max(longest, 1), device=x.device)[:, None]
         t = (self.begin + step).clamp(max=x.shape[0] - 1)
         return torch.where((step < self.lengths)[:, :, None], x[t, self.row], 0.0)
 

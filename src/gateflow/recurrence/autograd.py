@@ -26,7 +26,7 @@ from gateflow.recurrence.graph_loop import unroll_graph
 from gateflow.recurrence.native import Sequences
 from gateflow.recurrence.way_back import WayBack
 
-__all__ = ["recurrence"]
+__all__ = ["recurrence", "resolved"]
 
 _FAST = "fast"
 _modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
@@ -151,7 +151,18 @@ def _restored(ctx: Any) -> list[Tensor]:
                 f"a hook for saved tensors returned {list(wrong[0])} of {wrong[1]} for {list(wanted[0])} of "
                 f"{wanted[1]}; it must return what it was given"
             )
-    return [t if t.dim() == 2 and (t.stride(1) == 1 or t.shape[1] == 1) else t.contiguous() for t in tensors]
+    rows = 1, sum(ctx.counts[:2]) + 1, sum(ctx.counts[:3]) + 1  # the input and holds may have gaps between their lines
+    return [_lined(resolved(t), gaps=k < rows[0] or rows[1] <= k < rows[2]) for k, t in enumerate(tensors)]
+
+
+def resolved(tensor: Tensor) -> Tensor:
+    """With its sign in its numbers, where a loop finds it: `z.conj().imag` has a mark instead. Operators see to it."""
+    return tensor if torch.compiler.is_compiling() or not tensor.is_neg() else tensor.resolve_neg()
+
+
+def _lined(tensor: Tensor, *, gaps: bool) -> Tensor:
+    lined = gaps and tensor.dim() == 2 and (tensor.stride(1) == 1 or tensor.shape[1] == 1)
+    return tensor if lined else tensor.contiguous()
 
 
 def _gradients(
@@ -174,7 +185,8 @@ def _gradients(
             _sequences(*inputs), d_output, d_finals, create_graph=torch.is_grad_enabled()
         )
     else:
-        contiguous = None if d_output is None else d_output.contiguous()
+        contiguous = None if d_output is None else resolved(d_output).contiguous()
+        d_finals = [None if d is None else resolved(d) for d in d_finals]
         found = backward(*inputs, histories, saved, contiguous, d_finals, wanted)
         d_x, d_weights, d_states = found[0], found[1 : 1 + n_weights], found[1 + n_weights :]
     d_weights = [d if w else None for d, w in zip(d_weights, wanted[1:], strict=True)]
@@ -307,6 +319,8 @@ def _sequences(
     rounded: bool,
 ) -> Sequences:
     step = step_named(step) if isinstance(step, str) else step
+    if (len(weights), len(states)) != (len(step.cell.weights), len(step.cell.graph.states)):
+        raise ShapeError(f"{step.cell.graph.cell} has {len(step.cell.weights)} weights, found {len(weights)}")
     named = dict(zip(step.cell.weights, weights, strict=True))
     offsets = offsets if offsets is not None and len(offsets) else None
     return Sequences(step, x, named, states, holds, offsets, reverse, rounded)

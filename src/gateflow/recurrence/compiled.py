@@ -14,7 +14,7 @@ from gateflow.compiler import Step, is_name, is_shipped, look_at, look_of
 from gateflow.compiler.build import toolchain
 from gateflow.errors import BuildError, ShapeError
 from gateflow.recurrence import reference
-from gateflow.recurrence.autograd import recurrence
+from gateflow.recurrence.autograd import recurrence, resolved
 from gateflow.recurrence.native import Sequences
 
 __all__ = ["histories", "run", "step_for", "step_of", "transformed"]
@@ -40,8 +40,15 @@ def step_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dt
         found = str(dtype).removeprefix("torch.")
         return None, f"kernels compute in float32, float64 and bfloat16, the input is {found}"
     step, refusal = step_of(cell, zoneout=zoneout)
-    obstacle = refusal or transformed() or _no_compiler()
+    obstacle = refusal or transformed() or _no_compiler() or _rounded_by_torch(step, dtype)
     return (step, None) if obstacle is None else (None, obstacle)
+
+
+def _rounded_by_torch(step: Step | str | None, dtype: torch.dtype) -> str | None:
+    """Of truth values and numbers alone torch makes rows of its default dtype, whatever dtype the other rows have."""
+    if not isinstance(step, Step) or dtype != torch.float64 or torch.get_default_dtype() == torch.float64:
+        return None
+    return "truth values with numbers are float32 in torch (its default dtype)" if step.cell.has_narrow_rows else None
 
 
 def step_of(cell: Cell, *, zoneout: bool) -> Found:
@@ -61,11 +68,14 @@ def _let_dynamo_compare(cell: Cell) -> None:
 
     One that has changed once may be taken for an input of the graph; but it is a part of the step's name.
     """
-    own, look = vars(vars(cell).get("_origin", cell)), look_of(cell)
-    for names in (own, *[vars(kind) for kind in type(cell).__mro__ if kind is not Cell and issubclass(kind, Cell)]):
+    look = look_of(cell)
+    seen: set[str] = set()
+    kinds = [vars(kind) for kind in type(cell).__mro__ if kind is not Cell and issubclass(kind, Cell)]
+    for names in (vars(vars(cell).get("_origin", cell)), *kinds):
         for name, value in names.items():
-            if type(value) is float and (names is own or name not in own) and value != look.number_now(name):
+            if type(value) is float and name not in seen and value != look.number_now(name):
                 raise RuntimeError(f"{name} has changed while torch compiled {type(cell).__name__}")
+            seen.add(name)
 
 
 def _let_dynamo_read(cell: Cell) -> None:
@@ -108,6 +118,7 @@ def run(
     rounded, given = _in_bf16(x), x.dtype
     if rounded:  # the factors of products are rounded inside; states and sums are fp32
         x, states = x.float(), tuple(tuple(part.float() for part in state) for state in states)
+    x, states = resolved(x), tuple(tuple(map(resolved, state)) for state in states)
     layout = _Plain(x.shape[0], x.shape[1]) if lengths is None else _Ragged.of(lengths, x.shape[0])
     lines, outputs, finals = layout.lines(x), [], []
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):

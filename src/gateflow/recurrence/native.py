@@ -57,7 +57,7 @@ class Sequences:
         """What the widths of rows are here."""
         for node, state in zip(self.programs.graph.states, self.states, strict=True):
             self.sizes[node.width] = state.shape[1]
-        self.step.cell.check(self.weights, self.sizes)
+        self.step.cell.check(self.weights, self.states, self.sizes)
 
     @property
     def programs(self) -> Programs:

@@ -133,6 +133,8 @@ class Stream:
         if not plain or x.dtype not in REALS:
             return False
         frozen = self.frozen > 0
+        if any(w.is_neg() for w in weights):
+            return False
         if not frozen and not all(w.is_contiguous() for w in weights):  # the kernel would read a copy
             return False
         step, _ = compiled.step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
@@ -207,12 +209,12 @@ class _Batch:
     def step(self, x: Tensor, state: Sequence[Tensor], *, anew: bool) -> tuple[Tensor, ...] | None:
         """One step, with the weights packed `anew` or as they were; none for tensors that do not fit."""
         dtype = self.dtype
-        if x.dtype != dtype or not x.is_cpu or type(x) is not Tensor or len(state) != len(self.shapes):
+        if x.dtype != dtype or not x.is_cpu or type(x) is not Tensor or x.is_neg() or len(state) != len(self.shapes):
             return None
         for part, shape in zip(state, self.shapes):  # noqa: B905  (their number has been compared)
             if part.shape != shape or part.dtype != dtype or not part.is_cpu or type(part) is not Tensor:
                 return None
-            if not part.is_contiguous():
+            if not part.is_contiguous() or part.is_neg():
                 return None
         new = tuple([_empty_like(part) for part in state])
         try:
