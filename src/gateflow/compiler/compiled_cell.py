@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from gateflow import cells
 from gateflow.cells import Cell
@@ -87,7 +88,8 @@ class CompiledCell:
             elif node.op == "where" and all(a.op in SCALARS for a in node.args[1:]):
                 narrow.add(node)
             elif rows and all(a in truths or a in narrow for a in rows):
-                (truths if all(a in truths for a in node.args) else narrow).add(node)
+                kept = node.op in ("mul", "minimum", "maximum", "where") and all(a in truths for a in node.args)
+                (truths if kept else narrow).add(node)
         return bool(narrow)
 
     def check(self, weights: Mapping[str, Tensor], states: Sequence[Tensor], sizes: Mapping[str, int]) -> None:
@@ -261,7 +263,7 @@ class Look:
                 again = Recording(cell, declarations.declared)
                 _refuse_what_varies(cell, recording, again)
                 return found._replace(numbers=recording.numbers)
-        with _lock, torch.random.fork_rng(devices=[]):
+        with _lock, torch.random.fork_rng(devices=[]), _disable_current_modes(), torch.device("cpu"):
             return _capture(cell, declarations, zoneout)
 
 
@@ -340,7 +342,7 @@ def _refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> 
     sizes = {"H": H, "P": P, "I": I, "1": 1}
 
     def drawn(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.float64).mul_(0.7).requires_grad_()
+        return torch.randn(*shape, dtype=torch.float64, device="cpu").mul_(0.7).requires_grad_()
 
     shapes = zip(step.cell.weights, step.cell._shapes(H, P, I), strict=True)
     weights = {name: drawn(*shape) for name, shape in shapes}
@@ -356,9 +358,9 @@ def _refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> 
     except Exception as error:
         raise refusal(cell, f"on random numbers {type(error).__name__}: {error}", None) from error
     found = interpret(step.cell.graph.new_states, leaves, weights, sizes, step.numbers)
-    inputs, pairs = [x, *states, *weights.values()], list(zip(found, wanted, strict=True))
+    inputs, pairs = [x, *states, *weights.values()], list[Any](zip(found, wanted, strict=True))
     if torch.is_grad_enabled():
-        slopes = [torch.randn(2, w.shape[1], dtype=torch.float64) for w in wanted]
+        slopes = [torch.randn(2, w.shape[1], dtype=torch.float64, device="cpu") for w in wanted]
         for made in (found, wanted):
             total = torch.stack([(m * slope).sum() for m, slope in zip(made, slopes, strict=True)]).sum()
             pairs.append(tuple(torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)))

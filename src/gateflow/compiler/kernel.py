@@ -55,6 +55,8 @@ class Kernel:
             self._loops(name, dtype, products)
         except BuildError as problem:
             return str(problem)
+        except RecursionError:
+            return "its step is too long for the compiler"
         return None
 
     @functools.cache  # noqa: B019  (kernels live as long as the process)
