@@ -63,6 +63,9 @@ class Cell(nn.Module, metaclass=_Checked):
     * `keeps`: gates that decide how long the memory lasts, the main one first; +1 if an open gate keeps, -1 if an
       open gate overwrites. `remedies.init` reads it.
 
+    A cell may hold modules without weights, such as activations; the `train()` and `eval()` of its layer reach them.
+    Setting an attribute on `layer.cells[k]` sets it on the cell.
+
     Args:
         input_size: size `I` of `x`.
         hidden_size: size `H` of each state.
