@@ -151,8 +151,10 @@ def _restored(ctx: Any) -> list[Tensor]:
                 f"a hook for saved tensors returned {list(wrong[0])} of {wrong[1]} for {list(wanted[0])} of "
                 f"{wanted[1]}; it must return what it was given"
             )
-    rows = 1, sum(ctx.counts[:2]) + 1, sum(ctx.counts[:3]) + 1  # the input and holds may have gaps between their lines
-    return [_lined(resolved(t), gaps=k < rows[0] or rows[1] <= k < rows[2]) for k, t in enumerate(tensors)]
+        tensors = [t.resolve_neg() if t.is_neg() else t for t in tensors]
+    first = sum(ctx.counts[:2]) + 1
+    holds = range(first, first + ctx.counts[2])
+    return [t if t.is_contiguous() else _lined(t, gaps=k == 0 or k in holds) for k, t in enumerate(tensors)]
 
 
 def resolved(tensor: Tensor) -> Tensor:
@@ -161,6 +163,7 @@ def resolved(tensor: Tensor) -> Tensor:
 
 
 def _lined(tensor: Tensor, *, gaps: bool) -> Tensor:
+    """A tensor as a loop reads it; the input and holds may have gaps between their lines."""
     lined = gaps and tensor.dim() == 2 and (tensor.stride(1) == 1 or tensor.shape[1] == 1)
     return tensor if lined else tensor.contiguous()
 
