@@ -665,4 +665,9 @@ def test_truth_values_with_numbers_are_rounded_as_torch_does():
     x = torch.randn(4, 2, I, dtype=torch.float64)
     with pytest.warns(ReferencePathWarning, match="default dtype"):
         layer(x)
+    with force_path("reference"):
+        wanted = layer(x)[0]
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(layer, backend="aot_eager")(x)[0], wanted, rtol=1e-12, atol=1e-14)
+    torch._dynamo.reset()
     assert explain(layer.float()).paths == ("native",)

@@ -228,6 +228,14 @@ class Look:
         """For `torch.compile`: a number that the cell has."""
         return getattr(self._cell(), name)
 
+    @torch.compiler.assume_constant_result
+    def has_narrow_rows_now(self, zoneout: bool) -> bool:
+        """For `torch.compile`: see `CompiledCell.has_narrow_rows`."""
+        cell = self._cell()
+        assert cell is not None
+        step = self.now(cell, zoneout=zoneout)
+        return isinstance(step, Step) and step.cell.has_narrow_rows
+
     def now(self, cell: Cell, *, zoneout: bool) -> Step | str:
         """What the step of the cell, or of a view of it, computes now, or why it cannot be compiled."""
         shipped = type(cell) in _SHIPPED

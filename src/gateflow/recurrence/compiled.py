@@ -40,15 +40,16 @@ def step_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dt
         found = str(dtype).removeprefix("torch.")
         return None, f"kernels compute in float32, float64 and bfloat16, the input is {found}"
     step, refusal = step_of(cell, zoneout=zoneout)
-    obstacle = refusal or transformed() or _no_compiler() or _rounded_by_torch(step, dtype)
+    obstacle = refusal or transformed() or _no_compiler() or _rounded_by_torch(cell, step, zoneout, dtype)
     return (step, None) if obstacle is None else (None, obstacle)
 
 
-def _rounded_by_torch(step: Step | str | None, dtype: torch.dtype) -> str | None:
+def _rounded_by_torch(cell: Cell, step: Step | str | None, zoneout: bool, dtype: torch.dtype) -> str | None:
     """Of truth values and numbers alone torch makes rows of its default dtype, whatever dtype the other rows have."""
-    if not isinstance(step, Step) or dtype != torch.float64 or torch.get_default_dtype() == torch.float64:
+    if step is None or dtype != torch.float64 or torch.get_default_dtype() == torch.float64:
         return None
-    return "truth values with numbers are float32 in torch (its default dtype)" if step.cell.has_narrow_rows else None
+    narrow = step.cell.has_narrow_rows if isinstance(step, Step) else look_of(cell).has_narrow_rows_now(zoneout)
+    return "truth values with numbers are float32 in torch (its default dtype)" if narrow else None
 
 
 def step_of(cell: Cell, *, zoneout: bool) -> Found:
