@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from gateflow.flow.rules.course import collapsed
 from gateflow.flow.snapshot import random_state, random_state_of, restore, save
 from gateflow.flow.trace import Loss
 from gateflow.layers import cells_in
+from gateflow.layers.evaluating import evaluating
 
 __all__ = ["Monitor", "restore"]
 
@@ -185,7 +185,7 @@ class Monitor:
     def _measure(self, value: float, batch: Any) -> None:
         record: dict[str, Any] = {"step": self.steps, "loss": value}
         try:
-            with _eval_mode(self.model), without_autocast(self.model):
+            with evaluating(self.model), without_autocast(self.model):
                 found = reach(self.model, batch, self.loss, targets=self.targets, seed=self.steps)
             record |= self._figures(found)
             if self._warm:
@@ -244,14 +244,3 @@ def _recurrent_weights(model: nn.Module) -> list[nn.Parameter]:
         return [w for cell in cells_in(model).values() for w in cell._parameters.values() if w is not None]
     except ConfigError:
         return list(model.parameters())
-
-
-@contextlib.contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module in training:
-            module.training = True
