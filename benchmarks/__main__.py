@@ -5,7 +5,7 @@
     python -m benchmarks --cells lstm --shapes 64/100/512/512 --modes training --peers torch_nn --rounds 15
     make bench ARGS="--json bench.json --plot bench.svg"
 
-Rivals take turns in one process; medians are compared. Nothing is left out silently: where a peer has no figure, the
+Peers take turns in one process; medians are compared. Nothing is left out silently: where a peer has no figure, the
 reason stands in its place.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from benchmarks import hardship, memory, plot
+from benchmarks import memory, plot, stress
 from benchmarks.cases import planned
 from benchmarks.cells import CELLS
 from benchmarks.machine import machine
@@ -35,8 +35,8 @@ from gateflow.errors import ReferencePathWarning
 TIMED = ("inference", "training", "step")
 ALONE: dict[str, Callable] = {
     "memory": memory.peak_memory,
-    "subnormal": hardship.subnormal,
-    "load": hardship.load,
+    "subnormal": stress.subnormal,
+    "load": stress.load,
 }
 QUIET = 0.5
 """Load average above which somebody else is at work."""
@@ -106,7 +106,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--modes", type=_some_of([*TIMED, *ALONE]), help=", ".join([*TIMED, *ALONE]))
     parser.add_argument("--precisions", type=_some_of(["fp32", "bf16"]), help="fp32, bf16")
     parser.add_argument("--peers", type=_some_of(PEERS), help=", ".join(PEERS))
-    parser.add_argument("--rounds", type=int, help="samples of each rival per figure (7)")
+    parser.add_argument("--rounds", type=int, help="samples of each peer per figure (7)")
     parser.add_argument("--seconds", type=float, help="no round after the third begins later (1.5)")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--plot", type=Path, help="draw them: .svg, .png, .pdf")

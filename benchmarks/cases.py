@@ -1,4 +1,4 @@
-"""One figure is one case: a cell, a shape, a mode, a precision; and the data that all rivals share."""
+"""One figure is one case: a cell, a shape, a mode, a precision; and the data that all peers share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from benchmarks.cells import CELLS
 from benchmarks.shapes import SHAPES, SHORT, STREAM, Shape
 from gateflow import Recurrent
-from gateflow.cli.rivals import Sequences, values
+from gateflow.benchmarking.peers import Sequences, values
 
 
 class Absent(Exception):  # noqa: N818
@@ -33,7 +33,7 @@ class Case:
 
 
 class Problem:
-    """A case with its layer and its data; every rival computes this, from the same weights."""
+    """A case with its layer and its data; every peer computes this, from the same weights."""
 
     def __init__(self, case: Case):
         torch.manual_seed(0)

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.cases import Absent, Case, Problem
 from benchmarks.peers import OURS, PEERS
-from gateflow.cli.timing import Call, Timing, interleaved
+from gateflow.benchmarking.timing import Call, Timing, interleaved
 from gateflow.recurrence import explain
 
 WIDTH = 1024
@@ -55,11 +55,11 @@ class Figure:
 
 
 def measure(case: Case, peers: Sequence[str] | None, effort: Effort) -> Figure:
-    """Builds the rivals, lets them take turns, and says who was not there; without `peers` the usual ones."""
+    """Builds the peers, lets them take turns, and says who was not there; without `peers` the usual ones."""
     problem = Problem(case)
-    rivals, absent = _rivals(problem, peers, effort.width)
+    calls, absent = _calls(problem, peers, effort.width)
     foreign = Foreign()
-    times = interleaved(rivals, rounds=effort.rounds, seconds=effort.seconds)
+    times = interleaved(calls, rounds=effort.rounds, seconds=effort.seconds)
     choice = explain(problem.layer, problem.padded).rows[0][1]
     if case.mode == "step":
         times = {name: _per_step(timing, case.shape.T) for name, timing in times.items() if name != "peak"}
@@ -69,18 +69,18 @@ def measure(case: Case, peers: Sequence[str] | None, effort: Effort) -> Figure:
     return Figure(case, choice.path, choice.reason, times, absent, share, foreign.cores())
 
 
-def _rivals(problem: Problem, peers: Sequence[str] | None, width: int) -> tuple[dict[str, Call], dict[str, str]]:
-    rivals, absent = {"ours": OURS(problem)}, {}
+def _calls(problem: Problem, peers: Sequence[str] | None, width: int) -> tuple[dict[str, Call], dict[str, str]]:
+    calls, absent = {"ours": OURS(problem)}, {}
     if problem.case.precision == "bf16":
-        rivals["ours_fp32"] = OURS(Problem(Case(problem.case.cell, problem.case.shape, problem.case.mode)))
+        calls["ours_fp32"] = OURS(Problem(Case(problem.case.cell, problem.case.shape, problem.case.mode)))
     for name in PEERS if peers is None else peers:
         try:
             if peers is None:
                 _spare_time(name, problem)
-            rivals[name] = PEERS[name](problem)
+            calls[name] = PEERS[name](problem)
         except Absent as reason:
             absent[name] = str(reason)
-    return {**rivals, "peak": matrix_product(width, problem.case.precision)}, absent
+    return {**calls, "peak": matrix_product(width, problem.case.precision)}, absent
 
 
 def _spare_time(peer: str, problem: Problem) -> None:

@@ -21,7 +21,7 @@ from torch import nn
 from benchmarks.cases import Absent
 from benchmarks.shapes import Shape, parse
 from gateflow import Recurrent
-from gateflow.cli.rivals import training
+from gateflow.benchmarking.peers import training
 from gateflow.errors import ReferencePathWarning
 
 CANDIDATES = ("torch_nn", "default", "fast", "lean")

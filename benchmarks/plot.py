@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.cells import CELLS
 from benchmarks.measure import Figure
-from gateflow.cli.timing import geometric_mean
+from gateflow.benchmarking.timing import geometric_mean
 
 NAMES = {"torch_nn": "torch.nn", "eager": "eager loop", "jax": "JAX lax.scan", "onnx": "ONNX Runtime"}
 COLOURS = dict(zip(NAMES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=True))  # told apart by all eyes

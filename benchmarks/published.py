@@ -12,6 +12,7 @@ Source: Hochreiter, Schmidhuber (1997). Long short-term memory. Neural Computati
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
@@ -20,14 +21,14 @@ from typing import Any, NamedTuple
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 from torch import Generator
 
 from benchmarks.tasks_of_1997 import CHECKED, Adding1997, TemporalOrder1997
-from gateflow.cli.output import print_json, print_table
 from gateflow.layers import Recurrent
 from gateflow.remedies import init
-from gateflow.tasks.memory import MemoryTask
-from gateflow.tasks.memory_training import check, train_memory
+from gateflow.studies.memory import MemoryTask
+from gateflow.studies.memory_training import check, train_memory
 
 HIDDEN, BATCH, RATE, TESTED = 32, 20, 3e-3, 2560
 SEEDS, BUDGET = 5, 100_000
@@ -127,11 +128,16 @@ def main() -> None:
     torch.set_flush_denormal(True)
     found = list(rows(wanted.seeds, wanted.budget))
     if wanted.json:
-        print_json(found)
+        print(json.dumps(found))
         return
-    print_table(
-        ("experiment", "paper", "learner", "sequences until solved", "solved", "wrong of 2,560"), [*map(_shown, found)]
-    )
+    columns = ("experiment", "paper", "learner", "sequences until solved", "solved", "wrong of 2,560")
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
+    for one in found:
+        table.add_row(*_shown(one))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000  # a file has no edge at which to wrap
+    console.print(table)
 
 
 def _shown(found: dict[str, Any]) -> tuple[str, ...]:

@@ -27,16 +27,16 @@ def main() -> None:
     torch.set_num_threads(1)
     ours, theirs, x = gateflow.LSTM(H, H), torch.nn.LSTM(H, H), torch.randn(T, B, H)
     theirs.load_state_dict(ours.state_dict())
-    rivals = {
+    calls = {
         "backward pass of gateflow.LSTM": lambda: backward(ours, x),
         "backward pass of torch.nn.LSTM": lambda: backward(theirs, x),
         "reach": lambda: seconds(lambda: reach(ours, x, loss)),
         "reach, floor=0": lambda: seconds(lambda: reach(ours, x, loss, floor=0)),
         "matrix product": lambda: seconds(matrix_product(WIDTH, "fp32")),
     }
-    times = {name: [] for name in rivals}
+    times = {name: [] for name in calls}
     for _ in range(ROUNDS):
-        for name, measured in rivals.items():
+        for name, measured in calls.items():
             times[name].append(measured())
     found = {name: statistics.median(taken) for name, taken in times.items()}
     ours_s, theirs_s = list(found.values())[:2]

@@ -1,4 +1,4 @@
-"""The figures for people: one table per mode and precision, then the hardships, then the targets."""
+"""The figures for people: one table per mode and precision, then the stress tests, then the targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from benchmarks.cells import CELLS
 from benchmarks.measure import Figure
 from benchmarks.summary import Results, Row, rows
-from gateflow.cli.timing import Timing
+from gateflow.benchmarking.timing import Timing
 
 COLUMNS = ("torch_nn", "eager", "compile", "jax", "onnx", "haste", "ours_fp32")
 DISTURBED = 0.1

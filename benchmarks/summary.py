@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from benchmarks import hardship
+from benchmarks import stress
 from benchmarks.cases import large
 from benchmarks.measure import Figure
 from benchmarks.shapes import SHORT
-from gateflow.cli.timing import Timing, geometric_mean
+from gateflow.benchmarking.timing import Timing, geometric_mean
 
 OWN = ("peephole_lstm", "layernorm_lstm", "user")
 LSTMS = ("lstm", "peephole_lstm")
@@ -102,13 +102,13 @@ def _slowest(what: str, figures: Iterable[Figure]) -> Row:
 
 
 def _at_most(results: Results) -> list[Row]:
-    """Where less is better: memory, and the two hardships."""
+    """Where less is better: memory, and the two stress tests."""
     peak, subnormal, load = results.memory, results.subnormal, results.load
     return [
         _ratio("peak memory, fast, against torch.nn.LSTM", 1.0, peak.get("fast"), peak.get("torch_nn")),
         _ratio("peak memory, lean, against torch.nn.LSTM", 0.6, peak.get("lean"), peak.get("torch_nn")),
-        _ratio("loss at the end only against loss at all steps", 1.1, *_pair(subnormal, hardship.WHERES)),
-        _ratio("step under load against alone; half of the cores is 2", 2.0, *_pair(load, hardship.WHENS)),
+        _ratio("loss at the end only against loss at all steps", 1.1, *_pair(subnormal, stress.WHERES)),
+        _ratio("step under load against alone; half of the cores is 2", 2.0, *_pair(load, stress.WHENS)),
     ]
 
 

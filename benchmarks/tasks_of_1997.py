@@ -1,6 +1,6 @@
 """The tasks of Hochreiter and Schmidhuber (1997), experiments 4 and 6a, to the letter.
 
-`gateflow.tasks.memory` has the forms in which later papers use them: one length, numbers in [0, 1].
+`gateflow.studies.memory` has the forms in which later papers use them: one length, numbers in [0, 1].
 
 Source: Long short-term memory. Neural Computation 9(8), sections 5.4 and 5.6.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from gateflow.tasks.memory import MemoryTask
+from gateflow.studies.memory import MemoryTask
 
 CHECKED = 2000
 

@@ -10,6 +10,7 @@ import pytest
 
 import gateflow
 from gateflow import cells
+from gateflow import tasks as gateflow_tasks
 
 SOURCE = Path(gateflow.__file__).parent
 ORDER = [
@@ -17,12 +18,15 @@ ORDER = [
     "files",
     "cells",
     "compiler",
+    "backends",
     "recurrence",
     "layers",
-    "data remedies",
+    "remedies data export benchmarking",
     "flow",
-    "tasks",
+    "runs",
     "training",
+    "tasks",
+    "studies inspector integrations",
     "cli",
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}
@@ -61,7 +65,7 @@ def test_imports_point_one_way(path):
             continue
         there = package(name)
         if there == "":  # the front page: only the last package may read it, for the version
-            assert here in ("cli", "training"), f"{path} imports the front page `gateflow`"
+            assert here == "cli", f"{path} imports the front page `gateflow`"
         elif there != here:
             assert RANK[there] < RANK[here], f"{path}: {here} may not import {there}"
 
@@ -165,7 +169,7 @@ def test_no_pickle_is_read():
 
 
 # What is private already: the texts of a set-up lie in a folder of random name that nobody else can enter.
-WRITERS = {"gateflow.files", "gateflow.training.held_out", "gateflow.data.text"}
+WRITERS = {"gateflow.files", "gateflow.data.held_out", "gateflow.data.text"}
 WRITING = {"write_text", "write_bytes", "save_file", "savez", "tofile", "mkstemp", "NamedTemporaryFile"}
 
 
@@ -188,3 +192,30 @@ def test_there_is_one_writer(path):
 
 def test_writers_are_recognised():
     assert all(list(writing(SOURCE / f"{name.partition('.')[2].replace('.', '/')}.py")) for name in WRITERS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_only_the_command_line_prints(path):
+    """Below `cli` a result is data: whoever wants it on a page, in a notebook or as JSON takes the same."""
+    if package(module_name(path)) in ("cli", "__main__", ""):
+        return
+    assert not any(name.split(".")[0] == "typer" for name in imports_of(path)), f"{path} imports typer"
+    calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    printing = {"print", "sys.stdout.write", "sys.stderr.write"}
+    assert not [n.lineno for n in calls if ast.unparse(n.func) in printing], f"{path} prints"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if package(module_name(p)) in ("runs", "training", "cli")])
+def test_what_is_generic_knows_no_task(path):
+    """The folder, the loop and the command line find a task by its name in a run's config.toml, and by no other way."""
+    tasks = [place.partition(":")[0] for place in gateflow_tasks.TASKS.values()]
+    for name in imports_of(path):
+        assert not name.startswith(tuple(tasks)), f"{path} imports a task: {name}"
+    texts = [n.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Constant)]
+    found = set(texts) & set(gateflow_tasks.TASKS) if module_name(path) != "gateflow.runs.config" else set()
+    assert not found, f"{path} names a task: {found}"
+
+
+@pytest.mark.parametrize("path", sorted(Path("benchmarks").rglob("*.py")), ids=str)
+def test_benchmarks_need_no_command_line(path):
+    assert not any(name.startswith("gateflow.cli") for name in imports_of(path)), f"{path} imports the command line"

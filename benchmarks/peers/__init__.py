@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.cases import Problem
 from benchmarks.peers import compiled, eager, haste, jax_scan, onnx_runtime, ours, torch_nn
-from gateflow.cli.timing import Call
+from gateflow.benchmarking.timing import Call
 
 Build = Callable[[Problem], Call]
 

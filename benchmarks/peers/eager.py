@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchmarks.cases import Problem
 from benchmarks.peers import ours
-from gateflow.cli.rivals import on_reference
-from gateflow.cli.timing import Call
+from gateflow.benchmarking.peers import on_reference
+from gateflow.benchmarking.timing import Call
 
 
 def build(problem: Problem) -> Call:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.cases import Absent, Problem
-from gateflow.cli.timing import Call
+from gateflow.benchmarking.timing import Call
 
 
 def build(problem: Problem) -> Call:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.cases import Absent, Problem
-from gateflow.cli.timing import Call
+from gateflow.benchmarking.timing import Call
 
 # ONNX's operator, its order of our gates ("-" negated: its update gate keeps, ours overwrites), its attributes.
 NODES: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {

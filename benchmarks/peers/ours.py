@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from benchmarks.cases import Problem
-from gateflow.cli.rivals import Sequences, inference, streaming, training
-from gateflow.cli.timing import Call
+from gateflow.benchmarking.peers import Sequences, inference, streaming, training
+from gateflow.benchmarking.timing import Call
 
 
 def build(problem: Problem) -> Call:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from benchmarks.cases import Absent, Problem
 from benchmarks.peers import ours
-from gateflow.cli.timing import Call
+from gateflow.benchmarking.timing import Call
 
 
 def build(problem: Problem) -> Call:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import __main__ as bench
-from benchmarks import hardship, memory
+from benchmarks import memory, stress
 from benchmarks.cases import planned
 from benchmarks.cells import CELLS
 from benchmarks.measure import Effort
@@ -67,9 +67,9 @@ def test_memory_of_a_step_holds_at_least_what_autograd_saves():
     assert 2 * vector < found["default"] < 60 * vector
 
 
-def test_hardships_name_both_sides():
-    assert set(hardship.subnormal(parse("2/5/3/4"), rounds=1)) == {
-        f"{who}, {where}" for who in ("ours", "torch_nn") for where in hardship.WHERES
+def test_stress_tests_name_both_sides():
+    assert set(stress.subnormal(parse("2/5/3/4"), rounds=1)) == {
+        f"{who}, {where}" for who in ("ours", "torch_nn") for where in stress.WHERES
     }
 
 

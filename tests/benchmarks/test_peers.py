@@ -13,7 +13,7 @@ SHAPES = ["3/5/4/6", "4/2-5/4/6"]
 
 
 def padded(problem, value):
-    """What a rival returned, as a numpy array; packed values `[tokens, F]` get their places back."""
+    """What a peer returned, as a numpy array; packed values `[tokens, F]` get their places back."""
     value = torch.as_tensor(np.array(value)) if not isinstance(value, torch.Tensor) else value.detach()
     if isinstance(problem.x, PackedSequence) and value.dim() == 2:
         value = pad_packed_sequence(problem.x._replace(data=value))[0]

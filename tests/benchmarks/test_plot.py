@@ -6,7 +6,7 @@ from benchmarks.cases import Case
 from benchmarks.measure import Figure
 from benchmarks.shapes import parse
 
-from gateflow.cli.timing import Timing
+from gateflow.benchmarking.timing import Timing
 
 pytest.importorskip("matplotlib")
 

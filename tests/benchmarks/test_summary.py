@@ -6,7 +6,7 @@ from benchmarks.measure import Figure
 from benchmarks.shapes import RAGGED, SHORT, parse
 from benchmarks.summary import Results, rows
 
-from gateflow.cli.timing import Timing
+from gateflow.benchmarking.timing import Timing
 
 
 def figure(cell, shape, mode="training", precision="fp32", share=None, **seconds):

@@ -7,10 +7,13 @@ import sys
 import pytest
 import typer
 
-from gateflow.cli.app import app
-from gateflow.training.config import DataConfig, ModelConfig, TrainingConfig
+from gateflow.cli.app import build
+from gateflow.runs.config import TrainingConfig
+from gateflow.tasks import TASKS
+from gateflow.tasks.language_model.config import DataConfig, ModelConfig
 
-LEAVES = [["train", "lm"], *([name] for name in typer.main.get_command(app).commands if name != "train")]
+LEAVES = [["train", name] for name in TASKS]
+LEAVES += [[name] for name in typer.main.get_command(build()).commands if name != "train"]
 
 
 @pytest.mark.parametrize("words", LEAVES, ids=" ".join)

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from tests.cli.conftest import SMALL
 
 from gateflow.cli import main
+from gateflow.runs.weights import read_tensors, write_tensors
+from gateflow.tasks.language_model.run import LanguageModelRun
 from gateflow.training.checkpoint import Checkpoint
-from gateflow.training.runs import Run
-from gateflow.training.weights import read_tensors, write_tensors
 
 
 def assert_refused(result, code, *parts):
@@ -157,7 +157,7 @@ def flipped(file, byte):
     ],
 )
 def test_a_damaged_run(gateflow, trained, corpus, verb, damage, parts):
-    damage(Run(trained))
+    damage(LanguageModelRun(trained))
     words = {"evaluate": ("--data", corpus), "generate": ("--prompt", "the"), "resume": ()}[verb]
     result = gateflow(verb, trained, *words)
     assert_refused(result, result.code, *parts)
@@ -184,7 +184,7 @@ def rewritten(run, change):
     ],
 )
 def test_damaged_weights(gateflow, trained, corpus, damage, parts):
-    damage(Run(trained))
+    damage(LanguageModelRun(trained))
     for words in (("evaluate", trained, "--data", corpus), ("generate", trained, "--prompt", "the")):
         assert_refused(gateflow(*words), 1, *parts)
 
@@ -220,19 +220,19 @@ def stopped_midway(run, old, new):
         (lambda run: zipped(unsealed(run).tokens_file("train")), ("train.npy is no whole token file",)),
         (
             lambda run: stopped_midway(run, "window = 5", "window = 1_000"),
-            ("stands at window", "window and accumulate"),
+            ("stands at batch", "window and accumulate"),
         ),
-        (lambda run: stopped_midway(run, "accumulate = 1", "accumulate = 4"), ("stands at window",)),
+        (lambda run: stopped_midway(run, "accumulate = 1", "accumulate = 4"), ("stands at batch",)),
         (lambda run: stopped_midway(run, "batch_size = 2", "batch_size = 3"), ("carried state", "batch_size")),
     ],
 )
 def test_a_run_that_cannot_go_on(gateflow, trained, damage, parts):
-    damage(Run(trained))
+    damage(LanguageModelRun(trained))
     assert_refused(gateflow("resume", trained), 1, *parts)
 
 
 def test_options_edited_on_purpose_are_obeyed(gateflow, trained):
-    run = Run(trained)
+    run = LanguageModelRun(trained)
     edited(run, "epochs = 2", "epochs = 3\nmax_updates = 60")
     edited(run, "weight_decay = 0.0", "weight_decay = 0.5")
     assert gateflow("resume", trained).code == 0
@@ -241,7 +241,7 @@ def test_options_edited_on_purpose_are_obeyed(gateflow, trained):
 
 
 def test_a_run_of_an_older_version_has_no_checksums_and_goes_on(gateflow, trained, corpus):
-    run = unsealed(Run(trained))
+    run = unsealed(LanguageModelRun(trained))
     for file in (run.model_file, run.checkpoint_file):
         tensors, metadata = read_tensors(file)
         save_file(tensors, file, metadata)
@@ -251,7 +251,7 @@ def test_a_run_of_an_older_version_has_no_checksums_and_goes_on(gateflow, traine
 
 
 def test_a_run_that_is_being_trained(gateflow, trained):
-    with Run(trained).lock():
+    with LanguageModelRun(trained).lock():
         assert_refused(gateflow("resume", trained), 1, "is being trained by another process")
 
 
@@ -277,7 +277,7 @@ def files_of_at_most(size):
 
 
 def test_a_real_limit_on_file_size_keeps_the_last_good_files(gateflow, trained):
-    run = Run(trained)
+    run = LanguageModelRun(trained)
     run.config_file.write_text(run.config_file.read_text().replace("epochs = 2", "epochs = 3"))
     before = folder(trained)
     with files_of_at_most(2000):

@@ -10,8 +10,13 @@ import textwrap
 import pytest
 from tests.cli.test_app import LEAVES
 
-from gateflow.cli import app, compare
-from gateflow.training.config import DataConfig, ModelConfig, TrainingConfig
+from gateflow.cli import app
+from gateflow.cli.train import train_command
+from gateflow.runs.config import TrainingConfig
+from gateflow.studies import compared
+from gateflow.tasks import TASKS, description
+from gateflow.tasks.description import imported
+from gateflow.tasks.language_model.config import DataConfig, ModelConfig
 
 SECTIONS = (DataConfig, ModelConfig, TrainingConfig)
 FIELDS = {name: field for section in SECTIONS for name, field in section.model_fields.items()}
@@ -27,7 +32,7 @@ TYPED = {
     "dropout": 0.25,
     "weight_dropout": 0.125,
     "tied": False,
-    "candidates": 5,
+    "softmax_samples": 5,
     "skip": "residual",
     "init": "orthogonal",
     "batch_size": 3,
@@ -53,18 +58,28 @@ TYPED = {
 }
 
 
-def verb_of(words):
-    """The function behind a command, without what `with_settings` adds."""
-    name = {"lm": "train_lm"}.get(words[-1], words[-1])
-    return inspect.unwrap(getattr(app, name))
+def functions_of(words):
+    """The functions behind a command, without what `with_settings` adds; those of the tasks for a task's verb."""
+    if words[0] == "train":
+        return [inspect.unwrap(train_command(description(words[1])))]
+    if command := getattr(app, words[0], None):
+        return [inspect.unwrap(command)]
+    verbs = [verb for name in TASKS if (verb := description(name).verb(words[0]))]
+    return [imported(verb.function) for verb in verbs]
 
 
 @pytest.mark.parametrize("words", LEAVES, ids=" ".join)
 def test_a_verb_reads_each_argument_of_its_own(words):
-    verb = verb_of(words)
-    body = ast.parse(textwrap.dedent(inspect.getsource(verb))).body[0].body
-    read = {n.id for part in body for n in ast.walk(part) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    assert set(inspect.signature(verb).parameters) <= read
+    for verb in functions_of(words):
+        body = ast.parse(textwrap.dedent(inspect.getsource(verb))).body[0].body
+        names = [node for part in body for node in ast.walk(part) if isinstance(node, ast.Name)]
+        assert set(inspect.signature(verb).parameters) <= {n.id for n in names if isinstance(n.ctx, ast.Load)}
+
+
+def test_the_function_of_a_task_takes_each_option_of_its_verb():
+    for task in map(description, TASKS):
+        for verb in task.verbs:
+            inspect.signature(imported(verb.function)).bind(None, **{option.name: None for option in verb.options})
 
 
 def shown(words, gateflow, monkeypatch):
@@ -120,7 +135,7 @@ def test_what_is_typed_is_what_is_read(words, validation, gateflow, corpus, tmp_
 
 def test_what_a_comparison_does_not_use_is_not_offered(gateflow, monkeypatch, corpus):
     offered = shown(["compare"], gateflow, monkeypatch)
-    assert offered == FIELDS.keys() - compare.NOT_HERE
+    assert offered == FIELDS.keys() - compared.NOT_HERE
     assert shown(["train", "lm"], gateflow, monkeypatch) == FIELDS.keys()
     for option in ("--cell=gru", "--max-updates=3", "--tensorboard", "--no-monitor", "--checkpoint-every=2"):
         result = gateflow("compare", "--data", corpus, "--updates", 1, option)

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import SMALL
 from tests.cli.test_bad_input import assert_refused, folder
 
-from gateflow.training.runs import Run
+from gateflow.tasks.language_model.run import LanguageModelRun as Run
 
 TEXT = "the cat sat on the mat\nthe dogs sit on the mats\n" * 20
 

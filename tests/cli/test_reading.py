@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from gateflow.data.tokenizer import encode_prompt
-from gateflow.training.language_model import load_model, load_tokenizer
-from gateflow.training.runs import Run
+from gateflow.tasks.language_model.loading import load_model, load_tokenizer
+from gateflow.tasks.language_model.run import LanguageModelRun
 
 
 def test_perplexity_is_that_of_the_model_applied_by_hand(gateflow, trained, tmp_path):
     text = tmp_path / "test.txt"
     text.write_text("the cat sat\nthe dogs sit on mats today\n")
     found = json.loads(gateflow("evaluate", trained, "--data", text, "--batch-size", 1, "--json").out)
-    run = Run(trained)
+    run = LanguageModelRun(trained)
     tokenizer, model = load_tokenizer(run), load_model(run)
     ids = torch.tensor([i for line in text.read_text().splitlines() for i in tokenizer.encode(line).ids])
     with torch.inference_mode():
@@ -51,7 +51,7 @@ def test_a_text_goes_on_and_the_seed_decides(gateflow, trained):
     assert first == again != other
     assert first.startswith("the cat")
     assert first[len("the cat")].isspace()
-    tokens = encode_prompt(load_tokenizer(Run(trained)), first.removesuffix("\n"))
+    tokens = encode_prompt(load_tokenizer(LanguageModelRun(trained)), first.removesuffix("\n"))
     assert len(tokens) == 1 + 2 + 12
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gateflow.errors import FlowError
-from gateflow.training import remedy_study
-from gateflow.training.candidates import INITIAL_WEIGHTS, REMEDIES
+from gateflow.studies import remedy_study
+from gateflow.studies.candidates import INITIAL_CANDIDATES, REMEDIES
 
 TINY = ("--length", 10, "--updates", 2, "--hidden-size", 3, "--batch-size", 2)
 
@@ -29,7 +29,7 @@ def test_ways_to_begin_have_the_gradient_beside_them(gateflow):
     assert "‖∂E/∂W_hh‖" in result.out
     assert "left at 4" in result.out
     assert "saturated, %" in result.out
-    assert all(candidate.name in result.out for candidate in INITIAL_WEIGHTS)
+    assert all(candidate.name in result.out for candidate in INITIAL_CANDIDATES)
     assert "mean squared error" in result.out
 
 

@@ -11,9 +11,9 @@ import pytest
 from tests.cli.conftest import SMALL
 
 from gateflow.cli.progress import TrainingDisplay
-from gateflow.training.config import RunConfig
+from gateflow.tasks.language_model.config import LanguageModelConfig
+from gateflow.tasks.language_model.run import LanguageModelRun as Run
 from gateflow.training.metrics import MetricsLog
-from gateflow.training.runs import Run
 
 TIMES = ("seconds", "tokens_per_second")
 
@@ -136,4 +136,4 @@ def test_killed_it_goes_on_as_if_nothing_had_happened(gateflow, corpus, tmp_path
 def test_the_configuration_of_a_run_says_everything(trained, corpus):
     text = Run(trained).config_file.read_text()
     assert 'cell = "lstm"' in text
-    assert RunConfig.read(Run(trained).config_file).data.train == corpus
+    assert LanguageModelConfig.read(Run(trained).config_file).data.train == corpus

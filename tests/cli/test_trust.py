@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import SMALL
 from tests.cli.test_bad_input import assert_refused
 
-from gateflow.training.runs import Run
+from gateflow.tasks.language_model.run import LanguageModelRun
 
 EVIL = "from pathlib import Path\nPath(__file__).with_name('PWNED').touch()\nfrom gateflow.cells import LSTM as X\n"
 
@@ -17,7 +17,7 @@ EVIL = "from pathlib import Path\nPath(__file__).with_name('PWNED').touch()\nfro
 def sent(trained, monkeypatch):
     """A run whose cell is a module inside it, opened from the folder above."""
     (trained / "evil.py").write_text(EVIL)
-    file = Run(trained).config_file
+    file = LanguageModelRun(trained).config_file
     file.write_text(file.read_text().replace('cell = "lstm"', 'cell = "trained.evil:X"'))
     monkeypatch.chdir(trained.parent)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -26,8 +26,15 @@ def sent(trained, monkeypatch):
         sys.modules.pop(name, None)
 
 
+def pairs(run):
+    file = run.parent / "pairs.tsv"
+    file.write_text("grammatical\tungrammatical\nthe cat sat\tthe sat cat\n")
+    return file
+
+
 def words(verb, run, corpus):
-    more = {"evaluate": ("--data", corpus), "generate": ("--prompt", "the", "--length=3"), "agreement": ("--most=1",)}
+    more = {"evaluate": ("--data", corpus), "generate": ("--prompt", "the", "--length=3")}
+    more["agreement"] = ("--data", pairs(run))
     return (verb, run, *more.get(verb, ()))
 
 
@@ -58,7 +65,7 @@ def test_a_cell_that_was_typed_is_trained_and_named_again_to_go_on(gateflow, sen
 
 def test_the_environment_may_name_it(gateflow, sent, corpus, monkeypatch):
     Path("my_cells.py").write_text(EVIL)
-    file = Run(sent).config_file
+    file = LanguageModelRun(sent).config_file
     file.write_text(file.read_text().replace("trained.evil:X", "my_cells:X"))
     monkeypatch.setenv("GATEFLOW_TRUST", "my_cells")
     assert gateflow(*words("evaluate", sent, corpus)).code == 0

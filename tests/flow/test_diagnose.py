@@ -12,7 +12,7 @@ import gateflow
 from gateflow import flow
 from gateflow.errors import FlowError, NonFiniteError
 from gateflow.remedies import NormClipper, init
-from gateflow.training.config import ModelConfig, TrainingConfig
+from gateflow.runs.config import ModelConfig, TrainingConfig
 
 T, B, INPUTS, H = 40, 3, 4, 16
 

@@ -10,7 +10,7 @@ import gateflow
 from gateflow.flow import diagnose
 from gateflow.flow.own_gradient import own_gradients
 from gateflow.flow.trace import evaluate
-from gateflow.tasks.omega import omega
+from gateflow.training.omega import omega
 
 INPUTS, H = 4, 8
 

@@ -14,11 +14,10 @@ import time
 from pathlib import Path
 
 import torch
-from tests.training.tiny import EchoTask, echo_run
+from tests.training.tiny import EchoRun, EchoTask, echo_run
 
-from gateflow.training.loop import Loop
-from gateflow.training.processes import join_processes
-from gateflow.training.runs import Run
+from gateflow.training.distributed import join_processes
+from gateflow.training.loop import TrainingLoop
 
 OPTIONS = {"epochs": 300, "checkpoint_every": 5, "validate_every": 4, "clip": "auto"}
 DROPOUT = 0.2
@@ -29,8 +28,8 @@ def train(path: Path) -> None:
     torch.set_num_threads(1)
     if not path.exists():
         echo_run(path, DROPOUT, **OPTIONS)
-    run = Run.open(path)
-    Loop(EchoTask(DROPOUT), run.config().training, run, join_processes(run.config().training)).train()
+    run = EchoRun.open(path)
+    TrainingLoop(EchoTask(DROPOUT), run.config().training, run, join_processes(run.config().training)).train()
 
 
 def main(path: Path, seed: int) -> None:

@@ -10,17 +10,16 @@ import sys
 from pathlib import Path
 
 import torch
-from tests.training.tiny import EchoTask
+from tests.training.tiny import EchoRun, EchoTask
 
-from gateflow.training.loop import Loop
-from gateflow.training.processes import join_processes, leave_processes
-from gateflow.training.runs import Run
+from gateflow.training.distributed import join_processes, leave_processes
+from gateflow.training.loop import TrainingLoop
 
 OPTIONS = {"log_every": 1, "clip": 0.2, "accumulate": 2}
 
 
 class CtrlC:
-    """A listener that stops the first process, and no other, after two updates."""
+    """A callback that stops the first process, and no other, after two updates."""
 
     def step(self, progress, total):
         if progress.step == 2:
@@ -33,12 +32,12 @@ class CtrlC:
 def main(path: Path) -> None:
     """Train, be stopped, go on."""
     torch.set_num_threads(1)
-    run = Run(path)
+    run = EchoRun(path)
     accelerator = join_processes(run.config().training)
     task = EchoTask(0.0, accelerator.process_index, accelerator.num_processes)
-    assert Loop(task, run.config().training, run, accelerator, [CtrlC()]).train().interrupted
+    assert TrainingLoop(task, run.config().training, run, accelerator, [CtrlC()]).train().interrupted
     task = EchoTask(0.0, accelerator.process_index, accelerator.num_processes)
-    assert not Loop(task, run.config().training, run, accelerator).train().interrupted
+    assert not TrainingLoop(task, run.config().training, run, accelerator).train().interrupted
     leave_processes(accelerator)
 
 

@@ -6,8 +6,8 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
 from gateflow.errors import NonFiniteError, RunError
+from gateflow.runs.weights import write_tensors
 from gateflow.training.checkpoint import Checkpoint, Progress, random_state, set_random_state
-from gateflow.training.weights import write_tensors
 
 
 def stepped(optimizer_of, seed=0):
@@ -32,7 +32,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_restored_optimizer_takes_the_same_step(tmp_path, name):
     model, optimizer = stepped(OPTIMIZERS[name])
-    progress = Progress(step=3, window=2, best=0.1 + 0.2, loss_sum=1 / 3, clipper={"norms": [0.1, 2e-17]})
+    progress = Progress(step=3, batch=2, best=0.1 + 0.2, loss_sum=1 / 3, clipper={"norms": [0.1, 2e-17]})
     Checkpoint.of(model, optimizer, progress).write(tmp_path / "c")
     other, other_optimizer = stepped(OPTIMIZERS[name], seed=1)
     assert Checkpoint.read(tmp_path / "c").restore(other, other_optimizer) == progress

@@ -5,21 +5,20 @@ import math
 
 import pytest
 import torch
-from tests.training.tiny import EchoTask, echo_run
+from tests.training.tiny import EchoRun, EchoTask, echo_run
 from torch import Tensor
 
 from gateflow.errors import GateflowError, RunError
-from gateflow.training.loop import Loop
-from gateflow.training.processes import join_processes
-from gateflow.training.runs import Run
-from gateflow.training.weights import read_tensors, write_tensors
+from gateflow.runs.weights import read_tensors, write_tensors
+from gateflow.training.distributed import join_processes
+from gateflow.training.loop import TrainingLoop
 
 OPTIONS = {"epochs": 3, "max_updates": 9, "checkpoint_every": 9, "clip": "auto"}
 
 
 def resume(run, updates=9):
     settings = run.config().training.model_copy(update={"max_updates": updates})
-    Loop(EchoTask(), settings, run, join_processes(settings)).train()
+    TrainingLoop(EchoTask(), settings, run, join_processes(settings)).train()
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +145,10 @@ def test_everything_else_is_looked_at(content, refused):
         refused(lambda _, about, processes=processes: about.update(processes=processes))
 
 
-@pytest.mark.parametrize("window", [6, 7, 2**62])
-def test_a_position_beyond_the_epoch_trains_on_nothing_and_is_refused(refused, window):
-    message = refused(lambda _, about: about["progress"].update(window=window))
-    assert f"stands at window {window} of an epoch" in message
+@pytest.mark.parametrize("batch", [6, 7, 2**62])
+def test_a_position_beyond_the_epoch_trains_on_nothing_and_is_refused(refused, batch):
+    message = refused(lambda _, about: about["progress"].update(batch=batch))
+    assert f"stands at batch {batch} of an epoch" in message
     assert "an epoch has 6 updates of 1" in message
 
 
@@ -179,9 +178,9 @@ def test_a_text_that_ends_before_its_epoch_is_no_training(content):
     run = content[0]
 
     class Shortened(EchoTask):
-        def windows(self, epoch, start):
-            yield from list(super().windows(epoch, start))[:1]
+        def batches(self, epoch, start):
+            yield from list(super().batches(epoch, start))[:1]
 
-    settings = Run.open(run.path).config().training.model_copy(update={"max_updates": 12})
-    with pytest.raises(RunError, match="the text ended before its epoch did"):
-        Loop(Shortened(), settings, run, join_processes(settings)).train()
+    settings = EchoRun.open(run.path).config().training.model_copy(update={"max_updates": 12})
+    with pytest.raises(RunError, match="its data ended before the epoch did"):
+        TrainingLoop(Shortened(), settings, run, join_processes(settings)).train()

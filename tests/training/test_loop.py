@@ -13,18 +13,18 @@ from tests.training.tiny import Echo, EchoTask, echo_run
 
 from gateflow import flow
 from gateflow.errors import ConfigError, FlowWarning, NonFiniteError, RunError
+from gateflow.runs.weights import read_tensors
 from gateflow.training.checkpoint import Checkpoint
-from gateflow.training.loop import Loop
+from gateflow.training.distributed import join_processes
+from gateflow.training.loop import TrainingLoop
 from gateflow.training.metrics import MetricsLog
-from gateflow.training.processes import join_processes
-from gateflow.training.weights import read_tensors
 
-TIMES = ("seconds", "tokens_per_second")
+TIMES = ("seconds", "numbers_per_second")
 
 
-def loop(run, config, task=None, listeners=(), monitor=None):
+def loop(run, config, task=None, callbacks=(), monitor=None):
     accelerator = join_processes(config.training)
-    return Loop(task or EchoTask(), config.training, run, accelerator, listeners, monitor)
+    return TrainingLoop(task or EchoTask(), config.training, run, accelerator, callbacks, monitor)
 
 
 def metrics(run):
@@ -33,7 +33,7 @@ def metrics(run):
 
 
 class StopAfter:
-    """A listener that presses Ctrl-C after some updates."""
+    """A callback that presses Ctrl-C after some updates."""
 
     def __init__(self, step, number=signal.SIGINT):
         self.at, self.number = step, number
@@ -55,8 +55,8 @@ def test_training_lowers_the_loss_and_keeps_the_best_weights(tmp_path):
     assert outcome.targets == 120 * 5 * 4 * 3
     task = EchoTask()
     task.model.load_state_dict(read_tensors(run.model_file)[0])
-    loss_sum, count = task.validate(task.model.eval())
-    assert loss_sum / count == pytest.approx(outcome.best)
+    sums, count = task.validate(task.model.eval())
+    assert sums["loss"] / count == pytest.approx(outcome.best)
 
 
 def test_no_file_of_a_run_is_a_pickle(tmp_path):
@@ -90,7 +90,7 @@ def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(tmp_path):
     assert killed.returncode == 0, killed.stderr
     assert int(killed.stdout) >= 10
     killed_again_and_again.train(tmp_path / "whole")
-    whole, run = (killed_again_and_again.Run.open(tmp_path / name) for name in ("whole", "run"))
+    whole, run = (killed_again_and_again.EchoRun.open(tmp_path / name) for name in ("whole", "run"))
     assert metrics(run) == metrics(whole)
     assert run.model_file.read_bytes() == whole.model_file.read_bytes()
     left, right = (Checkpoint.read(r.checkpoint_file).tensors for r in (run, whole))
@@ -100,7 +100,7 @@ def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(tmp_path):
 
 def test_sigterm_saves_as_ctrl_c_does_and_leaves_a_model_even_before_the_first_validation(tmp_path):
     run, config = echo_run(tmp_path / "run")
-    assert loop(run, config, listeners=[StopAfter(2, signal.SIGTERM)]).train().interrupted
+    assert loop(run, config, callbacks=[StopAfter(2, signal.SIGTERM)]).train().interrupted
     assert Checkpoint.read(run.checkpoint_file).progress.step == 3
     assert run.model_file.exists()
 
@@ -114,22 +114,22 @@ def test_a_finished_run_stays_as_it_is(tmp_path):
     assert run.metrics_file.read_text() == before
 
 
-def test_accumulated_windows_are_one_larger_step(tmp_path):
+def test_accumulated_batches_are_one_larger_step(tmp_path):
     run, config = echo_run(tmp_path / "run", accumulate=3, epochs=1, max_updates=1, optimizer="sgd", clip=1000)
     loop(run, config).train()
     task = EchoTask()
-    windows, carried = list(task.windows(0, 0))[:3], None
-    for window in windows:
-        loss, _, carried = task.loss(task.model, window, carried)
+    batches, carried = list(task.batches(0, 0))[:3], None
+    for batch in batches:
+        loss, _, carried = task.loss(task.model, batch, carried)
         (loss / 3).backward()
     trained = Checkpoint.read(run.checkpoint_file).named("model")
     for name, weight in task.model.named_parameters():
         assert torch.allclose(trained[name], weight - 0.01 * weight.grad, atol=1e-7)
 
 
-def test_more_windows_per_update_than_there_are_is_refused(tmp_path):
+def test_more_batches_per_update_than_there_are_is_refused(tmp_path):
     run, config = echo_run(tmp_path / "run", accumulate=7)
-    with pytest.raises(ConfigError, match=r"--accumulate 7: the training text has only 6 windows"):
+    with pytest.raises(ConfigError, match=r"--accumulate 7: the training data have only 6 batches"):
         loop(run, config)
 
 
@@ -140,8 +140,8 @@ class BrokenTask(EchoTask):
         super().__init__()
         self.bad, self.calls = bad, 0
 
-    def loss(self, model, window, carried):
-        loss, count, carried = super().loss(model, window, carried)
+    def loss(self, model, batch, carried):
+        loss, count, carried = super().loss(model, batch, carried)
         self.calls += 1
         return loss * (float("nan") if self.calls in self.bad else 1.0), count, carried
 
@@ -164,9 +164,9 @@ def test_too_many_in_a_row_stop_the_training_and_the_checkpoint_stays_good(tmp_p
 
 
 def test_a_watched_run_has_the_losses_of_one_that_is_not_and_goes_on_exactly(tmp_path):
-    def watched(listeners=()):
+    def watched(callbacks=()):
         task = EchoTask(0.2)
-        loop(run, config, task, listeners, flow.Monitor(task.model, every=1, budget=1.0)).train()
+        loop(run, config, task, callbacks, flow.Monitor(task.model, every=1, budget=1.0)).train()
         return [record for record in MetricsLog(run.metrics_file).read() if record["kind"] == "flow"]
 
     whole, config = echo_run(tmp_path / "whole", 0.2)
@@ -185,7 +185,7 @@ def test_the_first_update_that_is_not_finite_is_named_and_kept_and_the_run_goes_
     run, config = echo_run(tmp_path / "run", accumulate=accumulate)
     task = EchoTask()
     task.data = task.data.clone()
-    task.data[17, 2] = torch.inf  # step 1 of the fourth window
+    task.data[17, 2] = torch.inf  # step 1 of the fourth batch
     monitor = flow.Monitor(task.model, folder=run.path / "non_finite_step", non_finite="warn")
     update = 4 // accumulate
     with pytest.warns(FlowWarning, match=f"step {update}: .* with the input, layer recurrent.l0, time step 1, row 2"):
@@ -227,7 +227,7 @@ def test_a_second_trainer_of_a_run_is_refused(tmp_path):
 
 def test_another_number_of_processes_is_refused(tmp_path):
     run, config = echo_run(tmp_path / "run")
-    loop(run, config, listeners=[StopAfter(2)]).train()
+    loop(run, config, callbacks=[StopAfter(2)]).train()
     checkpoint = Checkpoint.read(run.checkpoint_file)
     state = checkpoint.random(0)
     tensors = {**checkpoint.tensors, **{f"random.1.{name}": part.clone() for name, part in state.items()}}

@@ -13,11 +13,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Before torch is loaded: threads that wait for each other sleep. By default they spin, and as soon as another
     # process wants a core, each meeting costs a time slice.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from gateflow.cli.app import app
+    from gateflow.cli.app import build
     from gateflow.cli.failures import TwoLines, dim_note, visible_traceback
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     sys.excepthook = visible_traceback
     with warnings.catch_warnings(), TwoLines(debug="--debug" in words):
         warnings.showwarning = dim_note
-        app(args=[word for word in words if word != "--debug"], prog_name="gateflow")
+        build()(args=[word for word in words if word != "--debug"], prog_name="gateflow")

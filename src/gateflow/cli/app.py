@@ -10,21 +10,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gateflow.cli.agreement import agreement
 from gateflow.cli.bench import bench
 from gateflow.cli.cells import cells
 from gateflow.cli.compare import compare
 from gateflow.cli.diagnose import diagnose
 from gateflow.cli.doctor import doctor
-from gateflow.cli.evaluate import evaluate
 from gateflow.cli.explain import explain
-from gateflow.cli.generate import generate
 from gateflow.cli.output import write
 from gateflow.cli.quickstart import quickstart
 from gateflow.cli.remedies import remedies
 from gateflow.cli.resume import resume
-from gateflow.cli.train_lm import train_lm
+from gateflow.cli.train import train_command
+from gateflow.cli.verbs import commands
 from gateflow.cli.visible import visible
+from gateflow.tasks import TASKS, description
 
 
 class Verbs(TyperGroup):
@@ -53,17 +52,12 @@ def _visible_complaints() -> Iterator[None]:
         raise
 
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-train = typer.Typer(no_args_is_help=True, help="Train a model on your data.")
-
-
 def _version(asked: bool) -> None:
     if asked:
         write(f"gateflow {version('gateflow')}")
         raise typer.Exit
 
 
-@app.callback()
 def gateflow(
     show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; works after any command too.")] = False,
@@ -71,8 +65,19 @@ def gateflow(
     """Recurrent networks: train them on your text, and see what they remember."""
 
 
-app.command()(quickstart)
-train.command("lm")(train_lm)
-app.add_typer(train, name="train")
-for verb in (resume, evaluate, generate, diagnose, agreement, cells, explain, compare, remedies, bench, doctor):
-    app.command()(verb)
+def build() -> typer.Typer:
+    """All commands, those of the tasks that are listed now among them."""
+    app = typer.Typer(cls=Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+    train = typer.Typer(no_args_is_help=True, help="Train a model on your data.")
+    tasks = [description(name) for name in TASKS]
+    app.callback()(gateflow)
+    app.command()(quickstart)
+    for task in tasks:
+        train.command(task.name)(train_command(task))
+    app.add_typer(train, name="train")
+    app.command()(resume)
+    for name, command in commands(tasks):
+        app.command(name)(command)
+    for verb in (diagnose, cells, explain, compare, remedies, bench, doctor):
+        app.command()(verb)
+    return app

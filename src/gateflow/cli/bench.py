@@ -11,7 +11,7 @@ from gateflow.cli.output import AsJson, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateflow.cli.timing import Call, Timing
+    from gateflow.benchmarking.timing import Call, Timing
     from gateflow.layers import Recurrent
 
 
@@ -21,14 +21,14 @@ def bench(
     steps: Annotated[int, typer.Option(min=1, help="Time steps T.")] = 100,
     input_size: Annotated[int, typer.Option("--input", min=1, help="Input size I.")] = 128,
     hidden_size: Annotated[int, typer.Option("--hidden", min=1, help="Hidden size H.")] = 128,
-    rounds: Annotated[int, typer.Option(min=1, help="Samples of each rival; the medians are compared.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="Samples of each peer; the medians are compared.")] = 7,
     json: AsJson = False,
 ) -> None:
     """Time a cell on this machine: training and inference, beside the eager loop and torch.nn.
 
     Example: `gateflow bench --cell peephole_lstm --batch 32 --steps 100 --hidden 256`
 
-    The rivals take turns in one process. Where torch lacks the cell, `torch.nn.LSTM` stands there as a yardstick.
+    The peers take turns in one process. Where torch lacks the cell, `torch.nn.LSTM` stands there as a yardstick.
     """
     import os
     import warnings
@@ -57,21 +57,21 @@ def _measured(layer: Recurrent, x: Any, rounds: int) -> dict[str, dict[str, Timi
     import torch
     from torch import nn
 
-    from gateflow.cli import rivals
-    from gateflow.cli.timing import interleaved
+    from gateflow.benchmarking import peers
+    from gateflow.benchmarking.timing import interleaved
 
     width, hidden = x.shape[-1], layer.output_size
-    twin = rivals.torch_twin(layer, width, hidden)
+    twin = peers.torch_twin(layer, width, hidden)
     name = f"torch.nn.{type(twin).__name__}" if twin else "torch.nn.LSTM (another cell)"
     other = twin or nn.LSTM(width, hidden)
     cotangent = torch.randn(*x.shape[:2], hidden)
     modes: dict[str, Callable[[Any], Call]] = {
-        "training": lambda layer: rivals.training(layer, x, cotangent),
-        "inference": lambda layer: rivals.inference(layer, x),
+        "training": lambda layer: peers.training(layer, x, cotangent),
+        "inference": lambda layer: peers.inference(layer, x),
     }
     return {
         mode: interleaved(
-            {"gateflow": of(layer), "eager loop": rivals.on_reference(of(layer)), name: of(other)},
+            {"gateflow": of(layer), "eager loop": peers.on_reference(of(layer)), name: of(other)},
             rounds=rounds,
             seconds=10,
         )
@@ -84,7 +84,7 @@ def _rows(times: dict[str, dict[str, Timing]]) -> list[list[str]]:
 
 
 def _cell(theirs: Timing, ours: Timing) -> str:
-    """Milliseconds, and beside a rival how much faster ours is."""
+    """Milliseconds, and beside a peer how much faster ours is."""
     text = f"{1e3 * theirs.median:,.3g} ms"
     return text if theirs is ours else f"{text}  ({theirs.median / ours.median:.2f} ×)"
 

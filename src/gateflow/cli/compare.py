@@ -7,31 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateflow.cli.output import AsJson, print_json, print_table
-from gateflow.cli.settings import PIPED, Settings, refuse_idle, with_settings
-from gateflow.errors import ConfigError
-from gateflow.training.complaints import flag
+from gateflow.cli.settings import Settings, refuse_idle, with_settings
+from gateflow.runs.config import RunConfig
+from gateflow.studies.compared import LENGTH, MEMORY, NOT_HERE, TEXT, WORDS, refuse_others
+from gateflow.tasks import description
+from gateflow.tasks.description import imported
 
 if TYPE_CHECKING:
-    from gateflow.training.budget import Budget, Result
-    from gateflow.training.memory_comparison import MemoryComparison
+    from gateflow.studies.budget import Budget, CellResult
+    from gateflow.studies.memory_comparison import MemoryComparison
 
-LENGTH = 100
-NOT_HERE = frozenset({"cell", "max_updates", "bidirectional", "checkpoint_every", "monitor", "tensorboard"})
-"""Settings of a run that a comparison has in another form (--cells, --updates) or not at all."""
-WORDS = {
-    "train": PIPED,
-    "epochs": "Most passes over the text; without end if left out.",
-    "seed": "The first seed. Default: 0.",
-}
-FOR_MEMORY = ("hidden_size", "batch_size", "lr", "clip", "seed")
-"""Settings that a task of long memory has; the others belong to a language model."""
+KIND: type[RunConfig] = imported(description(TEXT).config)
 
 
-@with_settings(without=NOT_HERE, words=WORDS)
+@with_settings(KIND, without=NOT_HERE, words={**description(TEXT).option_help, **WORDS})
 def compare(
     settings: Settings,
     cells: Annotated[str, typer.Option(help="Names, separated by commas.")] = "elman,gru,full_gru,lstm",
-    task: Annotated[str, typer.Option(metavar="lm|adding|copy|order", help="A text, or a task of memory.")] = "lm",
+    task: Annotated[str, typer.Option(metavar="|".join((TEXT, *MEMORY)), help="A text, or a task of memory.")] = TEXT,
     length: Annotated[
         int | None, typer.Option(min=1, help=f"Time steps of a task of memory. [{LENGTH}]", show_default=False)
     ] = None,
@@ -48,16 +41,15 @@ def compare(
     """
     from gateflow.cli.process import prepare_process
     from gateflow.cli.progress import TrainingDisplay
-    from gateflow.training.budget import Budget
-    from gateflow.training.comparison import Comparison
+    from gateflow.studies.budget import Budget
+    from gateflow.studies.comparison import Comparison
 
     prepare_process()
     names = [name.strip() for name in cells.split(",")]
     budget, measure = Budget(updates, minutes), "validation perplexity"
-    if task == "lm" and length is not None:
-        raise ConfigError(f"--length {length} belongs to a task of memory, such as --task adding.")
+    refuse_others(task, length, settings)
     with TrainingDisplay(lines=False) as display:
-        if task == "lm":
+        if task == TEXT:
             comparison = Comparison(settings, budget, seeds, [display])
             refuse_idle(settings, comparison.configure(names[0]))
         else:
@@ -76,21 +68,15 @@ def compare(
 
 
 def _memory(task: str, length: int, budget: Budget, seeds: int, settings: Settings) -> MemoryComparison:
-    from gateflow.training.config import RunConfig
-    from gateflow.training.memory_comparison import MEMORY_TASKS, MemoryComparison
+    from gateflow.studies.memory_comparison import MEMORY_TASKS, MemoryComparison
 
-    if task not in MEMORY_TASKS:
-        raise ConfigError(f"--task {task}: there are lm, {', '.join(MEMORY_TASKS)}.")
     typed = {name: section for section, values in settings.items() for name in values}
-    if strangers := [name for name in typed if name not in FOR_MEMORY]:
-        known = ", ".join(map(flag, FOR_MEMORY))
-        raise ConfigError(f"{flag(strangers[0])} belongs to --task lm; --task {task} has {known}.")
-    checked = RunConfig.build({**settings, "data": {"train": "none"}})
+    checked = KIND.build({**settings, "data": {"train": "none"}})  # for the bounds of its options
     options = {name: getattr(getattr(checked, section), name) for name, section in typed.items()}
     return MemoryComparison(MEMORY_TASKS[task](length), budget, seeds, **options)
 
 
-def _row(result: Result) -> list[str]:
+def _row(result: CellResult) -> list[str]:
     mean, deviation = result.spread()
     quality = f"{mean:,.4g} ± {deviation:.2g}" if len(result.qualities) > 1 else f"{mean:,.4g}"
     speed = f"{result.microseconds_per_step:.1f}"

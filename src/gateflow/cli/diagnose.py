@@ -74,17 +74,18 @@ def show(report: Report) -> None:
         write(str(report))
 
 
-def _of_run(run: Path, text: Path | None, needed_lag: int | None, trust_code: bool) -> Report:
-    from gateflow.training.diagnosis import diagnose_run
-    from gateflow.training.runs import Run
-    from gateflow.training.trust import Trust
+def _of_run(run: Path, data: Path | None, needed_lag: int | None, trust_code: bool) -> Report:
+    from gateflow.runs.trust import Trust
+    from gateflow.tasks import open_run
+    from gateflow.tasks.description import imported
 
-    return diagnose_run(Run.open(run, Trust(trust_code)), text, needed_lag)
+    opened, task = open_run(run, Trust(trust_code))
+    return imported(task.diagnose)(opened, data, needed_lag)
 
 
 def _of_model(name: str, data: Path | None, needed_lag: int | None) -> Report:
-    from gateflow.cli.foreign import as_arguments, load_model, read_batch
     from gateflow.flow import diagnose as examine
+    from gateflow.runs.external_model import as_arguments, load_model, read_batch
 
     if data is None:
         raise ConfigError("--model needs --data: a .safetensors or .npy file with one batch for the model.")

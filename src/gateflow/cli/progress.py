@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TrainingDisplay:
-    """A listener of the training loop that shows loss, horizon, tokens per second and time left on stderr."""
+    """A callback of the training loop that shows loss, horizon, speed and time left on stderr."""
 
     def __init__(self, *, enabled: bool = True, lines: bool = True) -> None:
         self.lines = lines
@@ -77,13 +77,29 @@ def describe(record: dict[str, Any]) -> str:
     """
     kind = "validation " if record["kind"] == "valid" else ""
     text = f"epoch {record['epoch']:.2f} {kind}loss {_number(record['loss'], 3)}"
-    if "perplexity" in record:
-        text += f" perplexity {_number(record['perplexity'], 1)}"
+    speed = next((name for name in record if name.endswith("_per_second")), None)
+    for name in [name for name in record if name not in _NOT_FIGURES and name != speed]:
+        text += f" {name} {figure(record[name])}"
     if "horizon" in record:
         text += f" horizon {record['horizon']} of {record['longest']}"
-    if "tokens_per_second" in record:
-        text += f" {record['tokens_per_second']:,} tokens/s"
+    if speed:
+        text += f" {record[speed]:,} {speed.removesuffix('_per_second')}/s"
     return text + (f" ({record['skipped']} updates skipped)" if record.get("skipped") else "")
+
+
+_NOT_FIGURES = {"kind", "step", "epoch", "loss", "lr", "gradient_norm", "clipped", "skipped", "seconds"}
+_NOT_FIGURES |= {"horizon", "longest"}
+"""What stands in a record beside the figures of the task: a line has no room for it, or shows it itself."""
+
+
+def figure(value: float | None) -> str:
+    """A figure of a task: shares to three digits, what is larger to one.
+
+    Example:
+        >>> figure(90.02), figure(0.9336), figure(None)
+        ('90.0', '0.934', 'not finite')
+    """
+    return _number(value, 3 if value is not None and abs(value) < 1 else 1)
 
 
 def minutes(seconds: float) -> str:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateflow.cli.failures import INTERRUPTED
-from gateflow.cli.output import AsJson, print_json, say
+from gateflow.cli.output import AsJson, print_json, print_table, say, write
 from gateflow.errors import ConfigError, GateflowError
 
 if TYPE_CHECKING:
-    from gateflow.training.candidates import Candidate
-    from gateflow.training.memory_comparison import MemoryComparison
-    from gateflow.training.remedy_study import Training
+    from gateflow.studies.candidates import Candidate
+    from gateflow.studies.memory_comparison import MemoryComparison
+    from gateflow.studies.remedy_study import Training
 
 UPDATES = 1000
 
@@ -41,9 +41,11 @@ def remedies(
     Example: `gateflow remedies --of initial-weights --seeds 3`
     """
     from gateflow.cli.process import prepare_process
-    from gateflow.cli.remedy_table import as_document, print_study
-    from gateflow.training.budget import Budget
-    from gateflow.training.memory_comparison import MEMORY_TASKS, MemoryComparison
+    from gateflow.studies.budget import Budget
+    from gateflow.studies.memory_comparison import MEMORY_TASKS, MemoryComparison
+    from gateflow.studies.remedy_study import probed_lag
+    from gateflow.studies.remedy_summary import foretold
+    from gateflow.studies.remedy_table import study_table
 
     if task not in MEMORY_TASKS:
         raise ConfigError(f"--task {task}: there are {', '.join(MEMORY_TASKS)}.")
@@ -52,10 +54,14 @@ def remedies(
     budget = Budget(UPDATES) if updates is None and minutes is None else Budget(updates, minutes)
     comparison = MemoryComparison(MEMORY_TASKS[task](length), budget, seeds, hidden_size, batch_size, lr)
     trainings, ended = _run(comparison, candidates)
-    if trainings and json:
-        print_json(as_document(comparison.task, trainings))
-    elif trainings:
-        print_study(comparison.task, trainings, gradients=of == "initial-weights")
+    if trainings:
+        table = study_table(comparison.task, trainings, gradients=of == "initial-weights")
+        if json:
+            print_json(table.json)
+        else:
+            print_table(table.columns, table.rows, title=table.title)
+            for line in foretold(trainings, probed_lag(comparison.task)):
+                write(line)
     if isinstance(ended, KeyboardInterrupt):
         say("Stopped; this is what was done." if trainings else "Stopped before the first training was done.")
         raise typer.Exit(INTERRUPTED)
@@ -64,7 +70,7 @@ def remedies(
 
 
 def _chosen(of: str, only: str) -> list[Candidate]:
-    from gateflow.training.candidates import CATALOGUES
+    from gateflow.studies.candidates import CATALOGUES
 
     if of not in CATALOGUES:
         raise ConfigError(f"--of {of}: there are {', '.join(CATALOGUES)}.")
@@ -78,8 +84,8 @@ def _run(
 ) -> tuple[list[Training], KeyboardInterrupt | GateflowError | None]:
     """The trainings that were done, and what ended them before the last."""
     from gateflow.cli.progress import TrainingDisplay
-    from gateflow.cli.remedy_table import in_words
-    from gateflow.training.remedy_study import study
+    from gateflow.studies.remedy_study import study
+    from gateflow.studies.remedy_table import in_words
 
     done: list[Training] = []
     total = len(candidates) * comparison.seeds

@@ -20,7 +20,8 @@ def resume(
     Example: `gateflow resume runs/mine`
     """
     from gateflow.cli.training import train_run
-    from gateflow.training.runs import Run
-    from gateflow.training.trust import Trust
+    from gateflow.runs.trust import Trust
+    from gateflow.tasks import open_run
 
-    train_run(Run.open(run, Trust(trust_code)), json=json)
+    opened, task = open_run(run, Trust(trust_code))
+    train_run(task, opened, json=json)

@@ -11,38 +11,29 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gateflow.errors import ConfigError
-from gateflow.training.complaints import flag
-from gateflow.training.config import RunConfig
+from gateflow.runs.config import RunConfig
+from gateflow.runs.config_errors import flag
 
 Settings = dict[str, dict[str, Any]]
 """Section → option → value, only what was typed."""
 
 
-PIPED = "Text to learn from, plain or gz, UTF-8; - for what is piped in."
-
-_IDLE: dict[str, tuple[Callable[[RunConfig], bool], str]] = {
-    "momentum": (lambda config: config.training.optimizer != "sgd", "--optimizer sgd"),
-    "held_out": (lambda config: config.data.valid is not None, "a training without --valid"),
-}
-"""Settings that another one makes idle: when, and what they belong to."""
-
-
 def with_settings(
-    without: Container[str] = (), words: Mapping[str, str] = MappingProxyType({})
+    kind: type[RunConfig], without: Container[str] = (), words: Mapping[str, str] = MappingProxyType({})
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a verb one option per field of `RunConfig`; what was typed arrives as its argument `settings`.
+    """Give a verb one option per field of a configuration; what was typed arrives as its argument `settings`.
 
     Before: ``def verb(out, settings)``. After: ``def verb(out, data, valid, ..., hidden_size, layers, ...)``.
 
     Args:
+        kind: the task's configuration.
         without: fields that mean nothing to the verb; a verb shows what it uses.
         words: descriptions of fields that mean something else to it.
     """
-    return lambda verb: _extended(verb, [field for field in _fields() if field[1] not in without], words)
+    return lambda verb: _extended(verb, kind, [f for f in _fields(kind) if f[1] not in without], words)
 
 
 def refuse_idle(settings: Settings, config: RunConfig) -> None:
@@ -51,48 +42,63 @@ def refuse_idle(settings: Settings, config: RunConfig) -> None:
     Raises:
         ConfigError: an option that another one makes idle.
     """
+    idle = config.idle()
     for values in settings.values():
         for name in values:
-            if name in _IDLE and _IDLE[name][0](config):
-                raise ConfigError(f"{flag(name)} {values[name]} would do nothing: it belongs to {_IDLE[name][1]}.")
+            if name in idle:
+                raise ConfigError(f"{flag(name)} {values[name]} would do nothing: it belongs to {idle[name]}.")
+
+
+def typed_words(settings: Settings) -> set[str]:
+    """All texts that were typed for an option."""
+    return {value for values in settings.values() for value in values.values() if isinstance(value, str)}
 
 
 def _extended(
-    verb: Callable[..., None], fields: Sequence[tuple[str, str, FieldInfo]], told: Mapping[str, str]
+    verb: Callable[..., None],
+    kind: type[RunConfig],
+    fields: Sequence[tuple[str, str, FieldInfo]],
+    told: Mapping[str, str],
 ) -> Callable[..., None]:
     own = [p for p in inspect.signature(verb, eval_str=True).parameters.values() if p.name != "settings"]
+    shown = {(section, name): field for section, name, field in fields}
+    # Options of older versions work as they did, and no help shows them.
+    old = [(section, name, new) for (section, name), new in kind.renamed.items() if (section, new) in shown]
 
     @functools.wraps(verb)
     def command(**words: Any) -> None:
-        settings: Settings = {section: {} for section, _, _ in _fields()}
-        for section, name, _ in fields:
+        settings: Settings = {section: {} for section in kind.sections()}
+        for section, name, new in [*old, *((section, name, name) for section, name in shown)]:
             if (value := words.pop(_word(name))) is not None:
-                settings[section][name] = value
+                settings[section][new] = value
         verb(settings=settings, **words)
 
     parameters = [*own, *(_parameter(section, name, field, told.get(name)) for section, name, field in fields)]
+    parameters += [_parameter(section, name, shown[section, new], None, hidden=True) for section, name, new in old]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
 
 
-def _fields() -> Iterator[tuple[str, str, FieldInfo]]:
-    for section, part in RunConfig.model_fields.items():
-        if isinstance(part.annotation, type) and issubclass(part.annotation, BaseModel):
-            yield from ((section, name, field) for name, field in part.annotation.model_fields.items())
+def _fields(kind: type[RunConfig]) -> Iterator[tuple[str, str, FieldInfo]]:
+    for section, part in kind.sections().items():
+        yield from ((section, name, field) for name, field in part.model_fields.items())
 
 
 def _word(name: str) -> str:
     return flag(name).removeprefix("--").replace("-", "_")
 
 
-def _parameter(section: str, name: str, field: FieldInfo, told: str | None) -> inspect.Parameter:
+def _parameter(
+    section: str, name: str, field: FieldInfo, told: str | None, *, hidden: bool = False
+) -> inspect.Parameter:
     kind, metavar = _kind(field.annotation)
     names = f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name)
     words = told or field.description or ""
     if told is None and not field.is_required() and field.default is not None:
         words += f" Default: {_spoken(field.default)}."
-    option = typer.Option(names, help=words, show_default=False, metavar=metavar, rich_help_panel=section.capitalize())
+    panel = section.capitalize()
+    option = typer.Option(names, help=words, show_default=False, metavar=metavar, rich_help_panel=panel, hidden=hidden)
     return inspect.Parameter(
         _word(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )

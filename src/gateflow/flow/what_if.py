@@ -18,7 +18,7 @@ from gateflow.flow.reach import Reach, reach
 from gateflow.flow.table import Printable, columns, plain
 from gateflow.flow.trace import Loss, unchanged_random_state
 from gateflow.layers import cells_in, cells_to_change
-from gateflow.remedies import init
+from gateflow.remedies.initial_weights import INITIAL_WEIGHTS, Initialiser
 
 __all__ = ["WhatIf", "WhatIfRow", "unchanged_buffers", "what_if"]
 
@@ -131,14 +131,12 @@ def _table(
 def _changes(lag: int) -> list[tuple[str, str, Callable[[nn.Module], None]]]:
     """Name, code, and what is done after the default weights have been drawn."""
     found: list[tuple[str, str, Callable[[nn.Module], None]]] = [
-        ("default", "layer.reset_parameters()", lambda model: None),
-        ("forget bias 1", "gateflow.remedies.init.forget_bias(model, 1.0)", init.forget_bias),
-        ("orthogonal", "gateflow.remedies.init.orthogonal(model)", init.orthogonal),
-        ("identity", "gateflow.remedies.init.identity(model)", init.identity),
+        ("default", "layer.reset_parameters()", lambda model: None)
     ]
-    if lag >= 2:
-        chrono = "chrono", f"gateflow.remedies.init.chrono(model, max_lag={lag})"
-        found.insert(2, (*chrono, lambda model: init.chrono(model, max_lag=lag)))
+    for row in INITIAL_WEIGHTS.values():
+        value = float(lag) if row.whole else 1.0
+        if value >= row.least:
+            found.append((row.label, row.code(value), Initialiser(row.name, value).apply))
     return found
 
 

@@ -1,1 +1,48 @@
-"""What recurrent networks are trained for here: language models, agreement, the long-memory tasks."""
+"""What recurrent networks are trained for here, one folder a task. This is the list: a new task is a folder and a line.
+
+Nothing of a task is imported here but its description, and a description is free of torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gateflow.errors import RunError
+from gateflow.runs.run import Run
+from gateflow.runs.trust import NOBODY, Trust
+from gateflow.tasks.description import TaskDescription, imported
+
+__all__ = ["TASKS", "description", "open_run"]
+
+TASKS: dict[str, str] = {
+    "lm": "gateflow.tasks.language_model:LANGUAGE_MODEL",
+    "agreement": "gateflow.tasks.agreement:AGREEMENT",
+}
+"""Each task's name and the place of its description; a program may add its own."""
+
+
+def description(name: str) -> TaskDescription:
+    """The description of a task.
+
+    Example:
+        >>> description("lm").name
+        'lm'
+    """
+    return imported(TASKS[name])
+
+
+def open_run(path: Path, trust: Trust = NOBODY) -> tuple[Run[Any], TaskDescription]:
+    """An existing run of whatever task, and that task, which its config.toml names.
+
+    Raises:
+        RunError: there is no such folder, it is no run, or one of a task that this gateflow does not have.
+    """
+    name = Run.open(path, trust).task()
+    if name not in TASKS:
+        raise RunError(
+            f"{path} is a run of the task {name!r:.80}, and there are {', '.join(TASKS)}; it needs the program, or the "
+            "version of gateflow, that has it."
+        )
+    task = description(name)
+    return imported(task.run).open(path, trust), task

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gateflow.errors import RunError
-from gateflow.training.fit import (
+from gateflow.runs.fit import (
     refuse_other_carried,
     refuse_other_optimizer,
     refuse_other_random,
     shown,
     specs_of,
 )
-from gateflow.training.weights import Header, load_weights, read_tensors, unique_tensors, write_tensors
+from gateflow.runs.weights import Header, load_weights, read_tensors, unique_tensors, write_tensors
 
 State = list[tuple[Tensor, ...]] | None
 """Carried hidden state: one tuple of ``[B, H]`` tensors per layer and direction, or nothing yet."""
@@ -34,6 +34,7 @@ Start = Sequence[tuple[Tensor, ...]]
 """The hidden state that an epoch starts from; a carried one has the same layers, parts, sizes and types."""
 
 NEVER_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq")
+"""Adam takes the root of the last two, and divides by a power of the first: below 0 they would give NaN."""
 GROUPS = ("model.", "optimizer.", "random.", "carried.")
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Amount = Annotated[float, Field(ge=0)]
@@ -61,13 +62,14 @@ def _of_a_clipper(state: dict[str, Any]) -> dict[str, Any]:
 class Progress:
     """How far a run has come: the counters that a checkpoint keeps.
 
-    `window` counts within the epoch, `loss_sum` over `loss_count` targets since the last record.
+    `batch` counts within the epoch, `loss_sum` over `loss_count` targets since the last record. `best` is the best
+    value of the task's metric.
     """
 
     __pydantic_config__ = _STRICT
     step: Count = 0
     epoch: Count = 0
-    window: Count = 0
+    batch: Count = 0
     best: float | None = None
     loss_sum: float = 0.0
     loss_count: Count = 0
@@ -77,14 +79,20 @@ class Progress:
     clipper: Annotated[dict[str, Any], AfterValidator(_of_a_clipper)] = field(default_factory=dict)
 
 
+_FORMERLY = {"window": "batch"}
+"""Counters of older versions, and what they are called now."""
+
+
 def _with_every_field(found: Any) -> Any:
+    if isinstance(found, dict):
+        found = {_FORMERLY.get(name, name): value for name, value in found.items()}
     missing = [entry.name for entry in fields(Progress) if isinstance(found, dict) and entry.name not in found]
     if missing:
         raise ValueError(f"{missing[0]} is missing")
     return found
 
 
-class _Plain(BaseModel):
+class _Metadata(BaseModel):
     """What a checkpoint holds beside tensors. The optimizer's groups are not taken from it: they are config.toml's."""
 
     model_config = _STRICT
@@ -154,10 +162,10 @@ class Checkpoint:
         def look(header: Header) -> None:
             if strangers := [name for name in header.tensors if not name.startswith(GROUPS)]:
                 raise RunError(f"{path} is no checkpoint of gateflow: it holds the unknown {shown(strangers[0])}.")
-            fits(header, _plain(header.metadata, path).processes)
+            fits(header, _metadata(header.metadata, path).processes)
 
         tensors, metadata = read_tensors(path, look)
-        plain = _plain(metadata, path)
+        plain = _metadata(metadata, path)
         return cls(tensors, plain.progress, plain.optimizer, plain.processes, path)
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> Progress:
@@ -208,8 +216,7 @@ class Checkpoint:
             RunError: it has other layers, parts, sizes or types than `like`, or is not finite.
         """
         parts = self.named("carried")
-        rows = self.processes * like[0][0].shape[0]
-        refuse_other_carried(specs_of(parts), rows, like, self.path)
+        refuse_other_carried(specs_of(parts), rows_of(like, self.processes), like, self.path)
         for name, tensor in parts.items():
             self._refuse_other_values(f"carried.{name}", tensor)
         if not parts:
@@ -217,13 +224,18 @@ class Checkpoint:
         return [tuple(parts[f"{i}.{j}"] for j in range(len(layer))) for i, layer in enumerate(like)]
 
 
-def _plain(metadata: Mapping[str, str], path: Path) -> _Plain:
+def _metadata(metadata: Mapping[str, str], path: Path) -> _Metadata:
     try:
-        return _Plain.model_validate_json(metadata.get("gateflow", "{}"))
+        return _Metadata.model_validate_json(metadata.get("gateflow", "{}"))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = shown(".".join(map(str, first["loc"])))
         raise RunError(f"{path} is no checkpoint of gateflow ({where}: {first['msg'].lower()}).") from None
+
+
+def rows_of(start: Start, processes: int) -> int:
+    """The rows of a whole batch whose carried state begins as `start` in each process; 0 where none is carried."""
+    return processes * len(start[0][0]) if start else 0
 
 
 def random_state() -> dict[str, Tensor]:

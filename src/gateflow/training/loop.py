@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from typing import Any
@@ -17,26 +17,28 @@ from accelerate import Accelerator
 
 from gateflow.errors import ConfigError, RunError
 from gateflow.flow import Monitor
+from gateflow.layers.evaluating import evaluating
 from gateflow.remedies.clip import NormClipper
-from gateflow.tasks.warm_up import builds_kernels, thrown_away
+from gateflow.runs.config import TrainingConfig
+from gateflow.runs.run import Run
+from gateflow.training.callbacks import Callback
 from gateflow.training.checkpoint import Progress, State
-from gateflow.training.config import TrainingConfig
+from gateflow.training.checkpointer import Checkpointer
+from gateflow.training.distributed import summed
 from gateflow.training.interrupt import Interrupt
-from gateflow.training.keeper import Keeper
 from gateflow.training.optimizers import build_optimizer
-from gateflow.training.processes import summed
-from gateflow.training.runs import Run
 from gateflow.training.schedule import rate
-from gateflow.training.task import Listener, Outcome, Task
+from gateflow.training.task import Task, TrainingOutcome
+from gateflow.training.warm_up import builds_kernels, thrown_away
 
 
-class Loop:
+class TrainingLoop:
     """Train `task` in `run` until its settings say enough, from wherever its checkpoint stands.
 
     A `monitor` of the task's model changes nothing that is learnt; what it takes down becomes records of kind ``flow``.
 
     Raises:
-        ConfigError: more windows per update than the data have.
+        ConfigError: more batches per update than the data have.
         RunError: the checkpoint is damaged, or another process trains this run.
         NonFiniteError: gradients were not finite too many times in a row.
     """
@@ -47,30 +49,30 @@ class Loop:
         settings: TrainingConfig,
         run: Run,
         accelerator: Accelerator,
-        listeners: Sequence[Listener] = (),
+        callbacks: Sequence[Callback] = (),
         monitor: Monitor | None = None,
     ) -> None:
         self.task, self.settings, self.run, self.accelerator = task, settings, run, accelerator
-        self.listeners = listeners if accelerator.is_main_process else ()
+        self.callbacks = callbacks if accelerator.is_main_process else ()
         self.monitor = monitor if accelerator.is_main_process else None
         self.updates_per_epoch = _updates_per_epoch(task, settings)
         self.total = min(settings.max_updates or 2**63, settings.epochs * self.updates_per_epoch)
         self.model, self.optimizer = accelerator.prepare(task.model, build_optimizer(task.model, settings))
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # only the loss runs under autocast, see backward
         self.clipper = NormClipper(task.model, settings.clip, non_finite="skip", patience=settings.non_finite_limit)
-        self.keeper = Keeper(run, accelerator, task.model, self.optimizer.optimizer, self.clipper)
+        self.checkpointer = Checkpointer(run, accelerator, task.model, self.optimizer.optimizer, self.clipper)
         self.progress = Progress()
         self.carried: State = None
 
-    def train(self) -> Outcome:
+    def train(self) -> TrainingOutcome:
         """Go on to the end, or to the first Ctrl-C; both leave a checkpoint of the last update."""
         with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
-            self.progress, self.carried = self.keeper.restore(self.settings.seed, self.task.start())
+            self.progress, self.carried = self.checkpointer.restore(self.settings.seed, self.task.start())
             self._refuse_other_position()
             self.task.model.train()
             self.warm_up()
-            for windows in self.remaining_updates():
-                interrupted = self.update(windows, interrupt)
+            for batches in self.remaining_updates():
+                interrupted = self.update(batches, interrupt)
                 self.record_flow()
                 self.record_when_due()
                 self.validate_when_due()
@@ -80,48 +82,48 @@ class Loop:
         return self.outcome(interrupted=False)
 
     def warm_up(self) -> None:
-        """Two windows forward and back that leave kernels behind and nothing else; their build is no update's time."""
+        """Two batches forward and backward that leave kernels and nothing else; their build is no update's time."""
         if self.progress.step >= self.total or not builds_kernels(self.task.model):
             return
-        windows, carried = self.task.windows(self.progress.epoch, self.progress.window), self.carried
+        batches, carried = self.task.batches(self.progress.epoch, self.progress.batch), self.carried
         with thrown_away(self.task.model):
-            for window in islice(windows, 2):  # the second has a state to begin with
+            for batch in islice(batches, 2):  # the second has a state to begin with
                 with self.accelerator.autocast():
-                    loss, _, carried = self.task.loss(self.task.model, window, carried)
+                    loss, _, carried = self.task.loss(self.task.model, batch, carried)
                 loss.backward()
             if self.monitor is not None:
                 self.monitor.warm_up()
 
     def remaining_updates(self) -> Iterator[list[Any]]:
-        """The windows of each update still to come; `update` moves the progress in between."""
+        """The batches of each update still to come; `update` moves the progress in between."""
         while self.progress.step < self.total:
-            windows = self.task.windows(self.progress.epoch, self.progress.window)
-            yield self._next_of(windows)
-            while self.progress.window > 0 and self.progress.step < self.total:
-                yield self._next_of(windows)
+            batches = self.task.batches(self.progress.epoch, self.progress.batch)
+            yield self._next_of(batches)
+            while self.progress.batch > 0 and self.progress.step < self.total:
+                yield self._next_of(batches)
 
-    def _next_of(self, windows: Iterator[Any]) -> list[Any]:
-        """The windows of one update; none at all would be an update that learns from nothing."""
-        if len(update := list(islice(windows, self.settings.accumulate))) < self.settings.accumulate:
-            raise RunError(f"{self.run.path}: the text ended before its epoch did; set the run up again with --force.")
+    def _next_of(self, batches: Iterator[Any]) -> list[Any]:
+        """The batches of one update; none at all would be an update that learns from nothing."""
+        if len(update := list(islice(batches, self.settings.accumulate))) < self.settings.accumulate:
+            raise RunError(f"{self.run.path}: its data ended before the epoch did; set the run up again with --force.")
         return update
 
     def _refuse_other_position(self) -> None:
-        """A position within an epoch means nothing in an epoch of other windows."""
-        window, accumulate = self.progress.window, self.settings.accumulate
-        if window % accumulate or window >= self.updates_per_epoch * accumulate:
+        """A position within an epoch means nothing in an epoch of other batches."""
+        batch, accumulate = self.progress.batch, self.settings.accumulate
+        if batch % accumulate or batch >= self.updates_per_epoch * accumulate:
             raise RunError(
-                f"{self.run.checkpoint_file} stands at window {window} of an epoch, and with this text and config.toml "
+                f"{self.run.checkpoint_file} stands at batch {batch} of an epoch, and with these data and config.toml "
                 f"an epoch has {self.updates_per_epoch} updates of {accumulate}. Give config.toml the batch_size, "
-                "window and accumulate back that it had, and the run its tokens."
+                "window and accumulate back that it had, and the run its data."
             )
 
-    def update(self, windows: list[Any], interrupt: Interrupt) -> bool:
+    def update(self, batches: list[Any], interrupt: Interrupt) -> bool:
         """One step of the optimizer; says whether any process was asked to stop."""
         started = time.perf_counter()
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
-        loss_sum, loss_count, broken = self.backward(windows)
+        loss_sum, loss_count, broken = self.backward(batches)
         if self.clipper.step():
             self.optimizer.step()
         self.optimizer.zero_grad()
@@ -132,13 +134,13 @@ class Loop:
         self.advance(loss_sum, int(loss_count), time.perf_counter() - started)
         return asked > 0
 
-    def backward(self, windows: list[Any]) -> tuple[float, int, int]:
-        """Gradients of the mean over `windows`; returns the summed loss, its targets, and how many were not finite."""
+    def backward(self, batches: list[Any]) -> tuple[float, int, int]:
+        """Gradients of the mean over `batches`; returns the summed loss, its targets, and how many were not finite."""
         loss_sum, loss_count, broken = 0.0, 0, 0
-        for window in windows:
+        for batch in batches:
             with self.accelerator.accumulate(self.model):
                 with self.accelerator.autocast():
-                    loss, count, self.carried = self.task.loss(self.model, window, self.carried)
+                    loss, count, self.carried = self.task.loss(self.model, batch, self.carried)
                 self.accelerator.backward(loss)
             mean = loss.item()
             if self.monitor is not None:
@@ -154,22 +156,22 @@ class Loop:
         """Count one update; a new epoch begins with an empty state."""
         progress = self.progress
         progress.step += 1
-        progress.window += self.settings.accumulate
+        progress.batch += self.settings.accumulate
         progress.loss_sum += loss_sum
         progress.loss_count += loss_count
         progress.targets += loss_count
         progress.seconds += seconds
         progress.interval_seconds += seconds
-        if progress.window == self.updates_per_epoch * self.settings.accumulate:
-            progress.epoch, progress.window, self.carried = progress.epoch + 1, 0, None
-        for listener in self.listeners:
-            listener.step(progress, self.total)
+        if progress.batch == self.updates_per_epoch * self.settings.accumulate:
+            progress.epoch, progress.batch, self.carried = progress.epoch + 1, 0, None
+        for callback in self.callbacks:
+            callback.step(progress, self.total)
 
     def record_flow(self) -> None:
         """A line of metrics.jsonl if the monitor has measured, or warned of, the update just made."""
         if self.monitor is not None and self.monitor.history and self.monitor.history[-1]["step"] == self.progress.step:
             found = dict(self.monitor.history[-1])
-            self.record("flow", found.pop("loss"), **{name: found[name] for name in found if name != "step"})
+            self.record("flow", {"loss": found.pop("loss")}, **{name: found[name] for name in found if name != "step"})
 
     def record_when_due(self) -> None:
         """A line of metrics.jsonl every `log_every` updates and at the end: means since the last one."""
@@ -181,46 +183,53 @@ class Loop:
         norms = self.clipper.statistics()
         self.record(
             "train",
-            loss,
+            {"loss": loss},
             lr=self.optimizer.param_groups[0]["lr"],
             gradient_norm=norms["norm_p50"],
             clipped=norms["clipped_share"],
             skipped=norms["skipped"],
-            tokens_per_second=speed,
+            **{f"{self.task.unit}_per_second": speed},
         )
         progress.loss_sum, progress.loss_count, progress.interval_seconds = 0.0, 0, 0.0
 
     def validate_when_due(self) -> None:
-        """The loss on the validation data after each epoch, at the end, and every `validate_every` updates."""
+        """The figures of the validation data after each epoch, at the end, and every `validate_every` updates."""
         progress, every = self.progress, self.settings.validate_every
-        if not (progress.window == 0 or progress.step == self.total or (every and progress.step % every == 0)):
+        if not (progress.batch == 0 or progress.step == self.total or (every and progress.step % every == 0)):
             return
-        self.task.model.eval()
-        with torch.inference_mode():
-            loss_sum, count = summed(self.accelerator, *self.task.validate(self.task.model))
-        self.task.model.train()
-        self.record("valid", loss_sum / count)
-        if math.isfinite(loss_sum) and (progress.best is None or loss_sum / count < progress.best):
-            progress.best = loss_sum / count
-            self.keeper.keep_weights()
+        with evaluating(self.task.model), torch.inference_mode():
+            sums, count = self.task.validate(self.task.model)
+            *sums_of_all, count = summed(self.accelerator, *sums.values(), count)
+        means = {name: value / count for name, value in zip(sums, sums_of_all, strict=True)}
+        figures = self.record("valid", means)
+        if self.is_best(found := figures[self.task.metric[0]]):
+            progress.best = found
+            self.checkpointer.keep_weights()
 
-    def record(self, kind: str, loss: float, **more: Any) -> None:
-        """Write one line of metrics.jsonl and tell the listeners."""
-        figures = {"loss": loss, **self.task.figures(loss), **more}
+    def is_best(self, found: float) -> bool:
+        """Whether the metric was never as good; what is not finite is not good at all."""
+        best, smaller = self.progress.best, self.task.metric[1] == "min"
+        return math.isfinite(found) and (best is None or (found < best if smaller else found > best))
+
+    def record(self, kind: str, means: Mapping[str, float], **more: Any) -> dict[str, Any]:
+        """Write one line of metrics.jsonl, tell the callbacks, and return the figures."""
+        figures = {**means, **self.task.figures(means), **more}
+        # JSON knows no NaN; what is not finite is null there, and a reader need not guess.
         finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in figures.items()}
         epoch = round(self.progress.step / self.updates_per_epoch, 4)
         seconds = round(self.progress.seconds, 3)
         record = {"kind": kind, "step": self.progress.step, "epoch": epoch, **finite, "seconds": seconds}
-        self.keeper.keep_record(record)
-        for listener in self.listeners:
-            listener.record(record)
+        self.checkpointer.keep_record(record)
+        for callback in self.callbacks:
+            callback.record(record)
+        return figures
 
     def save_when_due(self, interrupted: bool) -> None:
         """A checkpoint every `checkpoint_every` updates, at the end, and on Ctrl-C."""
         if interrupted and not self.run.model_file.exists():
-            self.keeper.keep_weights()
+            self.checkpointer.keep_weights()
         if interrupted or self.progress.step == self.total or self.progress.step % self.settings.checkpoint_every == 0:
-            self.keeper.save(self.progress, self.carried)
+            self.checkpointer.save(self.progress, self.carried)
 
     def rate(self) -> float:
         """The learning rate of the update at hand."""
@@ -229,14 +238,14 @@ class Loop:
             self.progress.step, self.total, peak=s.lr, warmup=min(s.warmup, self.total // 10), schedule=s.schedule
         )
 
-    def outcome(self, interrupted: bool) -> Outcome:
+    def outcome(self, interrupted: bool) -> TrainingOutcome:
         """What there is to say at the end."""
         p = self.progress
-        return Outcome(p.step, p.epoch, p.best, p.seconds, p.targets, interrupted)
+        return TrainingOutcome(p.step, p.epoch, p.best, p.seconds, p.targets, interrupted)
 
 
 def _updates_per_epoch(task: Task, settings: TrainingConfig) -> int:
-    windows = task.windows_per_epoch()
-    if windows < settings.accumulate:
-        raise ConfigError(f"--accumulate {settings.accumulate}: the training text has only {windows} windows.")
-    return windows // settings.accumulate
+    batches = task.batches_per_epoch()
+    if batches < settings.accumulate:
+        raise ConfigError(f"--accumulate {settings.accumulate}: the training data have only {batches} batches.")
+    return batches // settings.accumulate

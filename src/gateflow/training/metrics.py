@@ -15,9 +15,9 @@ Record = dict[str, Any]
 class MetricsLog:
     """The file of a run's metrics.
 
-    Every record has `step`; those of the fields `seconds` and `tokens_per_second` are times and differ between two
-    runs of the same seed, all others are equal. Records of kind ``flow`` are a monitor's, which measures when there is
-    time; its `share` of the time differs too.
+    Every record has `step`; the fields `seconds` and, of a language model, `tokens_per_second` are times and differ
+    between two runs of the same seed, all others are equal. Records of kind ``flow`` are a monitor's, which measures
+    when there is time; its `share` of the time differs too.
 
     Example:
         >>> import tempfile
@@ -46,6 +46,7 @@ class MetricsLog:
         if not self.path.is_file():
             return []
         try:
+            # What follows the last end of line is empty, or was being written when the process was killed.
             *lines, _torn = self.path.read_text(encoding="utf-8").split("\n")
             return [_record(line) for line in lines]
         except (ValueError, RecursionError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from gateflow.training.config import TrainingConfig
+from gateflow.runs.config import TrainingConfig
 
 
 def build_optimizer(model: nn.Module, settings: TrainingConfig) -> Optimizer:

@@ -1,15 +1,19 @@
-"""What the training loop asks of a task, and of those who watch."""
+"""What the training loop asks of a task. Nothing here, and nothing in this package, knows a task by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-from gateflow.training.checkpoint import Progress, Start, State
-from gateflow.training.metrics import Record
+from gateflow.training.checkpoint import Start, State
+
+__all__ = ["Metric", "Task", "TrainingOutcome"]
+
+Metric = tuple[str, Literal["min", "max"]]
+"""The figure by which a model is judged, ``loss`` or one of a task's own, and whether less or more of it is better."""
 
 
 class Task(Protocol):
@@ -20,46 +24,47 @@ class Task(Protocol):
         """What is trained."""
         ...
 
-    def start(self) -> Start:
-        """The hidden state that an epoch of this process starts from: what a carried one has to look like."""
+    @property
+    def metric(self) -> Metric:
+        """Which figure of a validation decides that these weights are the best so far."""
         ...
 
-    def windows_per_epoch(self) -> int:
+    @property
+    def unit(self) -> str:
+        """What the loss is a mean over, such as ``tokens``."""
+        ...
+
+    def start(self) -> Start:
+        """The hidden state that an epoch of this process starts from: what a carried one has to look like.
+
+        Empty for a task whose sequences have nothing to do with each other.
+        """
+        ...
+
+    def batches_per_epoch(self) -> int:
         """Batches in one pass over the data."""
         ...
 
-    def windows(self, epoch: int, start: int) -> Iterator[Any]:
-        """Batches of this process, from number `start` of the epoch."""
+    def batches(self, epoch: int, start: int) -> Iterator[Any]:
+        """Batches of this process, from number `start` of the epoch: the same ones whenever they are asked for."""
         ...
 
-    def loss(self, model: nn.Module, window: Any, carried: State) -> tuple[Tensor, int, State]:
+    def loss(self, model: nn.Module, batch: Any, carried: State) -> tuple[Tensor, int, State]:
         """Mean loss, the number of targets it is a mean of, and the detached state to carry on."""
         ...
 
-    def validate(self, model: nn.Module) -> tuple[float, int]:
-        """Summed loss and number of targets of the validation data of this process."""
+    def validate(self, model: nn.Module) -> tuple[Mapping[str, float], int]:
+        """Sums over the validation data of this process, `loss` among them, and the number of targets."""
         ...
 
-    def figures(self, loss: float) -> dict[str, float]:
-        """What else to report for a mean loss, such as the perplexity."""
-        ...
-
-
-class Listener(Protocol):
-    """Somebody who watches the training: a progress bar, TensorBoard."""
-
-    def step(self, progress: Progress, total: int) -> None:
-        """After every update."""
-        ...
-
-    def record(self, record: Record) -> None:
-        """After every line of metrics.jsonl."""
+    def figures(self, means: Mapping[str, float]) -> dict[str, float]:
+        """What else to report for means, such as the perplexity for a mean `loss`."""
         ...
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a training ended; `best` is the smallest mean validation loss, `seconds` those of the updates alone."""
+class TrainingOutcome:
+    """How a training ended; `best` is the best value of the task's metric, `seconds` those of the updates alone."""
 
     step: int
     epoch: int

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TensorBoardCurves:
-    """A listener that writes every number of a record under ``train/`` or ``valid/``; a monitor writes its own.
+    """A callback that writes every number of a record under ``train/`` or ``valid/``; a monitor writes its own.
 
     Raises:
         ConfigError: TensorBoard is not installed.
@@ -28,7 +28,7 @@ class TensorBoardCurves:
 
     def record(self, record: Record) -> None:
         """Add one point to each curve."""
-        if record["kind"] == "flow":
+        if record["kind"] == "flow":  # the monitor has the writer too, and its curves are named by layer
             return
         for name, value in record.items():
             if isinstance(value, int | float) and name not in ("step", "epoch", "seconds"):

@@ -1,0 +1,87 @@
+"""What `bench` times: a layer that learns, that infers, that streams; the same layer as an eager loop; torch's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from gateflow import cells
+from gateflow.benchmarking.timing import Call
+from gateflow.layers import Recurrent
+from gateflow.recurrence import force_path
+
+Sequences = Tensor | PackedSequence
+
+TORCH: dict[type[cells.Cell], Callable[[int, int], nn.RNNBase]] = {
+    cells.Elman: nn.RNN,
+    cells.GRU: nn.GRU,
+    cells.LSTM: nn.LSTM,
+}
+"""The cells that torch has, with the same names of weights in the same order."""
+
+
+def training(layer: nn.Module, x: Sequences, cotangent: Tensor) -> Call:
+    """Forward and backward; the call returns the gradients, of `x` too, by name."""
+    leaf = values(x).requires_grad_()
+
+    def call() -> dict[str, Tensor | None]:
+        layer.zero_grad(set_to_none=True)
+        leaf.grad = None
+        y = values(layer(x)[0])
+        y.backward(cotangent.to(y.dtype))
+        return {"x": leaf.grad, **{name: weight.grad for name, weight in layer.named_parameters()}}
+
+    return call
+
+
+def inference(layer: nn.Module, x: Sequences) -> Call:
+    """Forward without a graph; the call returns the output."""
+
+    def call() -> Tensor:
+        with torch.no_grad():
+            return values(layer(x)[0])
+
+    return call
+
+
+def streaming(layer: Recurrent, x: Tensor) -> Call:
+    """`layer.step` for each `x_t` of `x [T, B, I]`, the state handed on; the call returns the last output."""
+    steps = x.unbind(0)
+
+    def call() -> Tensor | None:
+        y, state = None, None
+        with torch.no_grad(), layer.streaming():
+            for x_t in steps:
+                y, state = layer.step(x_t, state)
+        return y
+
+    return call
+
+
+def on_reference(call: Call) -> Call:
+    """The same on the eager loop, whatever faster path there is."""
+
+    def forced() -> Any:
+        with force_path("reference"):
+            return call()
+
+    return forced
+
+
+def torch_twin(layer: Recurrent, input_size: int, hidden_size: int) -> nn.RNNBase | None:
+    """`torch.nn`'s layer with the weights of `layer`, if torch has the cell."""
+    kind = TORCH.get(type(layer.cells[0]))
+    if kind is None:
+        return None
+    twin = kind(input_size, hidden_size)
+    twin.load_state_dict(layer.state_dict())
+    return twin
+
+
+def values(x: Sequences) -> Tensor:
+    """The numbers of a padded or packed batch."""
+    return x.data if isinstance(x, PackedSequence) else x

@@ -1,0 +1,115 @@
+"""Verbs of tasks, which are data, made into commands; an answer made into text or JSON."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from gateflow.cli.output import AsJson, TrustCode, print_json, print_table, write, write_exactly
+from gateflow.cli.visible import VisibleConsole
+from gateflow.errors import ConfigError
+from gateflow.runs.trust import Trust
+from gateflow.tasks import open_run
+from gateflow.tasks.description import Answer, Figures, Given, Option, Table, TaskDescription, Verb, imported
+
+T = TypeVar("T")
+
+
+def commands(tasks: Sequence[TaskDescription]) -> Iterator[tuple[str, Callable[..., None]]]:
+    """One command for each name of a verb, whatever tasks have it."""
+    names = dict.fromkeys(verb.name for task in tasks for verb in task.verbs)
+    for name in names:
+        yield name, _command(name, [verb for task in tasks if (verb := task.verb(name))])
+
+
+def _command(name: str, verbs: Sequence[Verb]) -> Callable[..., None]:
+    """A function with an argument for the run and one for each option that a task has.
+
+    Before: ``Verb("generate", ..., options=(Option("length", int, ...),))``.
+    After: ``def generate(run, length, trust_code, json)``.
+    """
+
+    def command(run: Path, trust_code: bool, json: bool, **typed: Any) -> None:
+        opened, task = open_run(run, Trust(trust_code))
+        verb = task.verb(name)
+        if verb is None:
+            known = ", ".join(["resume", "diagnose", *(verb.name for verb in task.verbs)])
+            raise ConfigError(f"{run} is a run of the task {task.name}, which has no verb {name}; it has {known}.")
+        answer = imported(verb.function)(Given(opened, _track), **_words(verb, typed, run, task))
+        show(answer, json=json)
+
+    options = {option.name: option for verb in reversed(verbs) for option in verb.options}
+    ordered = dict.fromkeys(option.name for verb in verbs for option in verb.options)
+    argument = Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter("run", kind, annotation=argument),
+        *(_parameter(options[each], everywhere=_required(each, verbs)) for each in ordered),
+        inspect.Parameter("trust_code", kind, default=False, annotation=TrustCode),
+        inspect.Parameter("json", kind, default=False, annotation=AsJson),
+    ]
+    command.__name__ = name
+    command.__doc__ = "\n\n".join(inspect.cleandoc(verb.help) for verb in verbs)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _required(name: str, verbs: Sequence[Verb]) -> bool:
+    """Whether every task wants it typed; else the task of the run says so, once that is known."""
+    return all(any(option.name == name and option.required for option in verb.options) for verb in verbs)
+
+
+def _parameter(option: Option, everywhere: bool) -> inspect.Parameter:
+    """As typer reads it. Defaults are the verb's: what arrives here is what was typed, or none."""
+    words = option.help + (f" [default: {option.default}]" if option.default is not None else "")
+    bounds: dict[str, Any] = {"min": option.least, "max": option.most} if option.type in (int, float) else {}
+    details = typer.Option(option.flag, help=words, show_default=False, **bounds)
+    kind = option.type if everywhere else option.type | None
+    default = inspect.Parameter.empty if everywhere else None
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, details]
+    )
+
+
+def _words(verb: Verb, typed: dict[str, Any], run: Path, task: TaskDescription) -> dict[str, Any]:
+    """The arguments of the verb's function."""
+    options = {option.name: option for option in verb.options}
+    for name, value in typed.items():
+        if value is not None and name not in options:
+            flag = Option(name, str, "").flag
+            raise ConfigError(f"{flag} {value} is no option for {run}, a run of the task {task.name}; leave it out.")
+    for name, option in options.items():
+        if option.required and typed.get(name) is None:
+            raise ConfigError(f"{run} is a run of the task {task.name}, for which {option.flag} is needed.")
+    return {name: o.default if typed.get(name) is None else typed[name] for name, o in options.items()}
+
+
+def show(answer: Answer, *, json: bool) -> None:
+    """Print what a verb has found."""
+    match answer:
+        case Table() | Figures() if json:
+            print_json(answer.json)
+        case Figures():
+            for line in answer.lines:
+                write(line)
+        case Table():
+            print_table(answer.columns, answer.rows, title=answer.title)
+        case _ if json:
+            print_json(answer.json("".join(answer.pieces)))
+        case _:
+            write_exactly(answer.start)
+            for piece in answer.pieces:
+                write_exactly(piece)
+            write_exactly("", end="\n")
+
+
+def _track(items: Iterable[T], doing: str, total: int) -> Iterable[T]:
+    from rich.progress import track
+
+    err = VisibleConsole(stderr=True)
+    return track(items, doing, total=total, console=err, transient=True, disable=not err.is_terminal)

@@ -1,0 +1,65 @@
+"""A pydantic error as one line that names the option as the user wrote it.
+
+Before: a page that begins ``1 validation error for RunConfig model.hidden_size``.
+After: ``--hidden-size 0: input should be greater than or equal to 1.``
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+Options = Mapping[str, Mapping[str, Any]]
+
+
+def first_config_error(error: ValidationError, model: type[BaseModel], options: Options, file: Path | None) -> str:
+    """The first thing wrong, and how many more there are; `options` are those of the command line."""
+    details = error.errors(include_url=False)
+    more = len(details) - 1
+    others = f" ({more} more {'option is' if more == 1 else 'options are'} wrong.)" if more else ""
+    return _config_error(details[0], model, options, file) + others
+
+
+def flag(name: str) -> str:
+    """The command-line option of a field; what a task learns from is its field `train`, and called ``--data``.
+
+    Example:
+        >>> flag("hidden_size"), flag("train")
+        ('--hidden-size', '--data')
+    """
+    return "--data" if name == "train" else "--" + name.replace("_", "-")
+
+
+def _config_error(detail: ErrorDetails, model: type[BaseModel], options: Options, file: Path | None) -> str:
+    section, name = (*map(str, detail["loc"]), "")[:2]
+    if detail["type"] == "missing":
+        place = file or "the file of --config"
+        return f"{flag(name or 'train')} is missing: give it on the command line or in {place}."
+    if detail["type"] == "extra_forbidden":
+        return f"{_shown(name or section)} in {file}: there is no such option; {_close_match(model, section, name)}."
+    typed = name in options.get(section, {})
+    where = flag(name) if typed else f"{f'[{section}] {name}' if name else section} in {file},"
+    reason = detail["msg"].removeprefix("Value error, ")
+    return f"{where} {_shown(detail['input'])}: {reason[0].lower()}{reason[1:]}."
+
+
+def _shown(value: object) -> str:
+    """A value as it was written, if it is short and can be printed."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if text.isprintable() and len(text) <= 80 else f"{text[:80]!r}"
+
+
+def _close_match(model: type[BaseModel], section: str, name: str) -> str:
+    inner = model.model_fields[section].annotation if name else model
+    # Between a section and an option that are both unknown there is nothing to compare: all sections are listed.
+    known = list(inner.model_fields) if isinstance(inner, type) and issubclass(inner, BaseModel) else []
+    close = difflib.get_close_matches(name or section, known, n=1)
+    return f"did you mean {close[0]}" if close else f"there are {', '.join(known)}"

@@ -1,0 +1,73 @@
+"""What cells that are compared have in common: one budget, and the form of a result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from gateflow.errors import ConfigError
+
+TRIAL, MOST, LONG_ENOUGH = 5, 320, 0.5
+"""Updates from which the speed is measured: five, and up to 320 of them where they take less than half a second."""
+
+
+class Budget(NamedTuple):
+    """Updates, or minutes of training, per cell and seed."""
+
+    updates: int | None = None
+    minutes: float | None = None
+
+    def check(self) -> None:
+        """Raise a ConfigError unless one of the two is given, and one only."""
+        if (self.updates is None) == (self.minutes is None):
+            raise ConfigError("give the budget either as --updates or as --minutes.")
+
+    def in_updates(self, seconds_of_one: Callable[[], float]) -> int:
+        """The budget in updates; what one of them takes is measured if the budget is time.
+
+        Example:
+            >>> Budget(updates=70).in_updates(lambda: 0.5), Budget(minutes=2).in_updates(lambda: 0.5)
+            (70, 240)
+        """
+        return self.updates or max(1, round(60 * (self.minutes or 0) / seconds_of_one()))
+
+
+def steady(seconds_of_one: Callable[[int], float]) -> float:
+    """What an update takes, as measured on so many of them; measured again on more where five are too few to tell.
+
+    Example:
+        >>> steady(lambda updates: 0.01)
+        0.01
+    """
+    one = seconds_of_one(TRIAL)
+    more = min(MOST, math.ceil(LONG_ENOUGH / max(one, 1e-9)))
+    return seconds_of_one(more) if more > TRIAL else one
+
+
+class CellResult(NamedTuple):
+    """One cell: its recurrent parameters, its speed, how well each seed did (the smaller the better), and its horizon.
+
+    A horizon is the lag at which 1 % of the gradient is left after training; `reachable` is the longest in the batch.
+    """
+
+    cell: str
+    parameters: int
+    updates: int
+    microseconds_per_step: float
+    qualities: list[float]
+    horizons: list[int | None]
+    reachable: int
+
+    def spread(self) -> tuple[float, float]:
+        """Mean and standard deviation over the seeds; the deviation of one seed is 0, NaN if a training broke.
+
+        Example:
+            >>> CellResult("gru", 9, 1, 0.5, [1.0, 3.0], [7, 9], 99).spread()
+            (2.0, 1.4142135623730951)
+        """
+        mean = fmean(self.qualities)
+        if not math.isfinite(mean):
+            return mean, math.nan
+        return mean, stdev(self.qualities) if len(self.qualities) > 1 else 0.0

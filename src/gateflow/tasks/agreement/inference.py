@@ -1,0 +1,102 @@
+"""An agreement run set up, put to the test, and looked into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gateflow.data.agreement import BUCKETS, LONGEST, Sentence
+from gateflow.errors import ConfigError
+from gateflow.flow import Report
+from gateflow.layers.evaluating import evaluating
+from gateflow.runs.fit import refuse_other_specs, specs_of
+from gateflow.runs.new_run import new_run
+from gateflow.runs.weights import load_weights, read_tensors, unique_tensors
+from gateflow.tasks.agreement.config import AgreementConfig
+from gateflow.tasks.agreement.model import AgreementModel, SentenceBatch, accuracy, bucket, encode, loss
+from gateflow.tasks.agreement.run import AgreementRun
+from gateflow.tasks.agreement.task import build_model, test_sentences
+from gateflow.tasks.description import Given, Table
+from gateflow.tasks.diagnosis import diagnose_with_history
+from gateflow.training.checkpoint import Checkpoint, Progress
+from gateflow.training.optimizers import build_optimizer
+
+__all__ = ["REPORTED", "diagnose_run", "evaluate_run", "farthest", "load_model", "set_up"]
+
+REPORTED = 8
+"""Sentences in a report of the gradient flow, the farthest ones: there the verb needs up to 60 words."""
+PROBED = 150
+"""Sentences among which the farthest are looked for."""
+
+
+def set_up(path: Path, config: AgreementConfig, *, force: bool = False) -> AgreementRun:
+    """A new run at step 0.
+
+    Raises:
+        RunError: `path` is taken, or cannot be written.
+    """
+    with new_run(AgreementRun, path, config, force=force) as run:
+        torch.manual_seed(config.training.seed)
+        model = build_model(config.model)
+        Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
+    return AgreementRun.open(path)
+
+
+def load_model(run: AgreementRun) -> AgreementModel:
+    """The best model of a run so far, in eval mode.
+
+    Raises:
+        RunError: weights are missing, damaged, or not those of the run's config.toml.
+        NonFiniteError: a weight is NaN or infinite.
+    """
+    file = run.require(run.model_file, f"it appears with the first validation: gateflow resume {run.path}")
+    model = build_model(run.config().model)
+    wanted = specs_of(unique_tensors(model))
+    tensors, _ = read_tensors(file, lambda header: refuse_other_specs(header.tensors, wanted, file))
+    load_weights(model, tensors, file)
+    return model.eval()
+
+
+def evaluate_run(given: Given, sentences: int) -> Table:
+    """The verb ``evaluate``: the share of right verbs by distance, and in all."""
+    model, test = load_model(given.run), test_sentences(given.run.config(), sentences)
+    with evaluating(model):
+        by_distance = accuracy(model, test, bucket)
+        (whole,) = accuracy(model, test, lambda sentence: 0).values()
+    counts = {b: sum(bucket(sentence) == b for sentence in test) for b in by_distance}
+    found = [(f"{BUCKETS[b][0]} to {BUCKETS[b][-1]} words", share, counts[b]) for b, share in by_distance.items()]
+    found.append(("all together", whole, len(test)))
+    return Table(
+        ("distance", "right", "sentences"),
+        [(name, f"{share:.3f}", f"{count:,}") for name, share, count in found],
+        json=[dict(zip(("distance", "right", "sentences"), row, strict=True)) for row in found],
+        title="How often the right form of the verb has the higher score; guessing is right in half.",
+    )
+
+
+def diagnose_run(run: AgreementRun, data: Path | None = None, needed_lag: int | None = None) -> Report:
+    """The gradient flow on the farthest test sentences, where the verb needs up to 60 words.
+
+    Raises:
+        ConfigError: data are given.
+        RunError, NonFiniteError: the run's model cannot be used.
+        FlowError: a needed lag below 1.
+    """
+    if data is not None:
+        raise ConfigError(f"--data {data}: the sentences of {run.path} come from the grammar; leave --data out.")
+    config, model = run.config(), load_model(run)
+    chosen = farthest(test_sentences(config, min(PROBED, config.data.tested)))
+
+    def batch_loss(_: Any, batch: SentenceBatch) -> Tensor:
+        return loss(model, batch, config.model.word_share)
+
+    tokens, lag = chosen[0].tokens[:-1], needed_lag or LONGEST
+    return diagnose_with_history(run, model, encode(chosen), batch_loss, needed_lag=lag, tokens=tokens)
+
+
+def farthest(sentences: list[Sentence]) -> list[Sentence]:
+    """The few with the most words between subject and verb, the farthest first."""
+    return sorted(sentences, key=lambda sentence: -sentence.distance)[:REPORTED]

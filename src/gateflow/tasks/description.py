@@ -1,0 +1,167 @@
+"""How a task is described: its name, where its parts lie, and its verbs. All of it is data, and free of torch.
+
+The command line renders it: ``gateflow --help`` and ``gateflow train TASK --help`` answer before torch is loaded, and a
+new task needs no line in `cli`. A verb's function gives an answer, which is data as well; it prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
+
+__all__ = ["Figures", "Given", "Option", "Table", "TaskDescription", "Track", "Verb", "Written", "imported"]
+
+T = TypeVar("T")
+
+
+class Track(Protocol):
+    """What shows how far a verb has come: it hands the items on, one by one."""
+
+    def __call__(self, items: Iterable[T], doing: str, total: int) -> Iterable[T]:
+        """The same items; `doing` says what is done to them, `total` how many they are."""
+        ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """What every verb's function is given, before the options of its own.
+
+    Args:
+        run: the run, of the task's own class.
+        track: what shows progress; without it there is none.
+    """
+
+    run: Any
+    track: Track = lambda items, doing, total: items
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a verb.
+
+    Attributes:
+        name: of the function's argument; ``top_k`` is ``--top-k`` on the command line.
+        type: int, float, str, bool or Path.
+        help: one sentence or two.
+        default: what stands if nothing is typed.
+        required: it must be typed.
+        least, most: bounds of a number.
+    """
+
+    name: str
+    type: type
+    help: str
+    default: Any = None
+    required: bool = False
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def flag(self) -> str:
+        """As it is typed.
+
+        Example:
+            >>> Option("top_k", int, "Choose among the k likeliest.").flag
+            '--top-k'
+        """
+        return "--" + self.name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """An answer in figures: lines for people, the same as JSON."""
+
+    json: Any
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """An answer of rows and columns."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    json: Any = None
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text that comes piece by piece, and is exact in a file or pipe.
+
+    Attributes:
+        start: what it goes on from, which is written first.
+        pieces: what is new.
+        json: makes the document out of all that is new.
+    """
+
+    start: str
+    pieces: Iterator[str]
+    json: Callable[[str], Any]
+
+
+Answer = Figures | Table | Written
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What can be done with a run of the task.
+
+    Attributes:
+        name: ``generate`` is the command ``gateflow generate RUN``. Where several tasks have a verb of one name, the
+            command finds the task of the run.
+        help: what the command's help says; Markdown, with an example.
+        function: ``package.module:function``, called with a `Given` and the options by name; it returns an `Answer`.
+        options: those of its own; the run's folder, ``--trust-code`` and ``--json`` come with every verb.
+    """
+
+    name: str
+    help: str
+    function: str
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskDescription:
+    """All that the rest of gateflow knows of a task. Places are written ``package.module:name``.
+
+    Attributes:
+        name: as in ``gateflow train NAME`` and in ``task = "NAME"`` of config.toml.
+        help: what the help of ``gateflow train NAME`` says; Markdown, with an example.
+        config: the task's class of `gateflow.runs.config.RunConfig`; its fields are the options of the training.
+        run: the task's class of `gateflow.runs.run.Run`.
+        set_up: ``set_up(path, config, force=False)`` makes a run at step 0.
+        build: ``build(run, config, rank, world_size)`` makes the `gateflow.training.task.Task` of one process.
+        diagnose: ``diagnose(run, data, needed_lag)`` measures the gradient flow, `data` a path or none.
+        verbs: what can be done with a run beside `resume` and `diagnose`.
+        next_steps: commands to try after a training, ``{run}`` for its folder.
+        option_help: other words for options of the configuration.
+    """
+
+    name: str
+    help: str
+    config: str
+    run: str
+    set_up: str
+    build: str
+    diagnose: str
+    verbs: tuple[Verb, ...] = ()
+    next_steps: tuple[str, ...] = ()
+    option_help: Mapping[str, str] = field(default_factory=dict)
+
+    def verb(self, name: str) -> Verb | None:
+        """The verb of that name, if the task has it."""
+        return next((verb for verb in self.verbs if verb.name == name), None)
+
+
+def imported(place: str) -> Any:
+    """What ``package.module:name`` names.
+
+    Example:
+        >>> imported("math:pi") > 3
+        True
+    """
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,59 @@
+"""The gradient flow of a run's model, beside what its training has written down; for any task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from gateflow.flow import Report, diagnose
+from gateflow.runs.run import Run
+from gateflow.training.metrics import MetricsLog, Record
+
+__all__ = ["SAMPLED", "diagnose_with_history"]
+
+SAMPLED = 32
+"""Steps whose loss is followed back where a horizon is all that is asked for: the work grows with their number."""
+
+
+def diagnose_with_history(
+    run: Run[Any],
+    model: nn.Module,
+    batch: Any,
+    loss: Any,
+    *,
+    needed_lag: int | None = None,
+    window: int | None = None,
+    tokens: Sequence[str] | None = None,
+) -> Report:
+    """The report of `flow.diagnose`, with the run's training curve and what clipping did.
+
+    Args:
+        run: whose metrics.jsonl is read.
+        model, batch, loss, needed_lag, window, tokens: as for `flow.diagnose`.
+
+    Raises:
+        RunError: metrics.jsonl is damaged.
+        FlowError, NonFiniteError: as `flow.diagnose`.
+    """
+    history = [_of_curve(record) for record in MetricsLog(run.metrics_file).read() if record.get("kind") != "valid"]
+    records = [record for record in history if record.get("clipped") is not None]
+    report = diagnose(
+        model,
+        batch,
+        loss,
+        needed_lag=needed_lag,
+        window=window,
+        clip_history=records,
+        history=history,
+        tokens=tokens,
+    )
+    more = {"title": f"Gradient flow of {run.path.resolve().name}", "clip_history": records}
+    return replace(report, context={**report.context, **more})
+
+
+def _of_curve(record: Record) -> Record:
+    """A monitor's loss is that of one batch; those of the other records are means."""
+    return {name: x for name, x in record.items() if record.get("kind") != "flow" or name != "loss"}

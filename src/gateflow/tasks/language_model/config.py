@@ -1,0 +1,89 @@
+"""The options of a language model: where its text lies, and its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from gateflow.remedies.initial_weights import Initialiser
+from gateflow.runs.config import RunConfig, Section, Share
+
+MOST_UNITS, MOST_LAYERS, MOST_WORDS = 1 << 20, 1000, 10**7
+"""Larger than any network of this kind, and small enough for their products to be counted."""
+
+
+class DataConfig(Section):
+    """Where the text lies and how it becomes tokens."""
+
+    train: Path = Field(description="Text to learn from, plain or gz, UTF-8.")
+    valid: Path | None = Field(
+        default=None, description="Text to validate on; without it the last lines of the training text."
+    )
+    held_out: Share = Field(default=0.05, gt=0, description="Share of lines held out when there is no validation text.")
+    tokenizer: Literal["word", "char", "bpe"] = Field(default="word", description="What a token is.")
+    vocab_size: int | None = Field(
+        default=None, ge=2, le=MOST_WORDS, description="Most tokens in the vocabulary; all of them if left out."
+    )
+
+
+class ModelConfig(Section):
+    """The network: embedding, recurrent layers, output."""
+
+    cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
+    embedding_size: int = Field(default=256, ge=1, le=MOST_UNITS, description="Components of a word vector.")
+    hidden_size: int = Field(default=512, ge=1, le=MOST_UNITS, description="Units per layer.")
+    layers: int = Field(default=1, ge=1, le=MOST_LAYERS, description="Recurrent layers on top of each other.")
+    dropout: Share = Field(default=0.3, description="Share of activations dropped.")
+    weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
+    tied: bool = Field(default=True, description="One matrix for embedding and output.")
+    # On WikiText-2 the softmax over all words took four times as long per token and, at equal updates, was no better.
+    softmax_samples: int = Field(
+        default=1024, ge=0, lt=2**63, description="Words drawn to normalise over in training; 0: all."
+    )
+    skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
+    init: str | None = Field(default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60.")
+    bidirectional: bool = Field(default=False, description="Refused: a language model must not read the future.")
+
+    @field_validator("bidirectional")
+    @classmethod
+    def _reads_forward_only(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("a language model predicts the next token, which a backward layer has already read")
+        return value
+
+    @field_validator("init")
+    @classmethod
+    def _names_an_initialiser(cls, value: str | None) -> str | None:
+        if value is not None:
+            Initialiser.parse(value)
+        return value
+
+
+class LanguageModelConfig(RunConfig):
+    """The content of a language model's config.toml.
+
+    Example:
+        >>> config = LanguageModelConfig.build({"data": {"train": "corpus.txt"}, "model": {"hidden_size": 64}})
+        >>> config.model.hidden_size, config.training.optimizer
+        (64, 'adamw')
+        >>> LanguageModelConfig.build({"data": {"train": "corpus.txt"}, "model": {"hidden_size": 0}})
+        Traceback (most recent call last):
+            ...
+        gateflow.errors.ConfigError: --hidden-size 0: input should be greater than or equal to 1.
+    """
+
+    renamed: ClassVar = {("model", "candidates"): "softmax_samples"}
+
+    task: Literal["lm"] = "lm"
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+
+    def idle(self) -> dict[str, str]:
+        """Those of every training; and no lines are held out where there is a text to validate on."""
+        return super().idle() | ({"held_out": "a training without --valid"} if self.data.valid else {})
+
+    def named_code(self) -> tuple[str, ...]:
+        """The cell."""
+        return (self.model.cell,)

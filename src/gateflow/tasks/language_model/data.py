@@ -1,0 +1,91 @@
+"""From a configuration and its texts to a run that can be trained: tokenizer, tokens, initial weights."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from gateflow.data.held_out import held_out
+from gateflow.data.source import STDIN
+from gateflow.data.stream import TokenStream
+from gateflow.data.text import readable_again
+from gateflow.data.tokenizer import build_tokenizer
+from gateflow.data.tokenizer_file import tokenizer_text
+from gateflow.data.tokens import encode_file
+from gateflow.errors import ConfigError, DataError
+from gateflow.files import write
+from gateflow.runs.new_run import new_run
+from gateflow.tasks.language_model.config import DataConfig, LanguageModelConfig
+from gateflow.tasks.language_model.loading import build_model, load_tokenizer
+from gateflow.tasks.language_model.run import LanguageModelRun
+from gateflow.training.checkpoint import Checkpoint, Progress
+from gateflow.training.optimizers import build_optimizer
+
+
+def set_up(
+    path: Path, config: LanguageModelConfig, *, force: bool = False, tokens_of: LanguageModelRun | None = None
+) -> LanguageModelRun:
+    """A new run: its tokenizer, its tokens, and a checkpoint of step 0.
+
+    Tokenizer and tokens are those of the run `tokens_of`, if there is one.
+
+    Raises:
+        RunError: `path` is taken, or cannot be written.
+        DataError: a text is missing, is none, or is too small.
+    """
+    build_model(config.model, vocab_size=2)  # what the model refuses is refused before the text is read
+    with new_run(LanguageModelRun, path, config, force=force) as run:
+        if tokens_of is None:
+            write_tokens(run, config.data, config.training.batch_size)
+        else:
+            _copy_tokens(tokens_of, run)
+        size = load_tokenizer(run).get_vocab_size()
+        torch.manual_seed(config.training.seed)
+        model = build_model(config.model, size)
+        model.fit_frequencies(TokenStream(run.tokens_file("train"), 1, 1).frequencies(size))
+        Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
+        run.seal()
+    return LanguageModelRun.open(path)
+
+
+def write_tokens(run: LanguageModelRun, data: DataConfig, columns: int) -> None:
+    """Build the tokenizer from the training text, and encode both texts into the run."""
+    tokens = run.tokens_file("train").parent
+    tokens.mkdir()
+    with _texts(data, tokens) as texts:
+        tokenizer = build_tokenizer(data.tokenizer, texts[0], data.vocab_size)
+        write(run.tokenizer_file, tokenizer_text(tokenizer))  # its own `save` raises a bare Exception
+        for part, text in zip(("train", "valid"), texts, strict=True):
+            count = encode_file(tokenizer, text, run.tokens_file(part)).tokens
+            if count <= columns:
+                source = (data.valid if part == "valid" else None) or data.train
+                raise DataError(_too_few(part, source, count, columns))
+
+
+@contextmanager
+def _texts(data: DataConfig, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """The texts to learn from and to validate on, for the time of the block; both can be read more than once."""
+    if data.train == data.valid == STDIN:
+        raise ConfigError("--data - and --valid -: one text is piped in, and it cannot be both.")
+    with readable_again(data.train, folder) as train:
+        if data.valid:
+            yield train, data.valid
+            return
+        with held_out(train, data.held_out, folder) as texts:
+            yield texts
+
+
+def _copy_tokens(source: LanguageModelRun, run: LanguageModelRun) -> None:
+    shutil.copytree(source.tokens_file("train").parent, run.tokens_file("train").parent)
+    shutil.copy(source.tokenizer_file, run.tokenizer_file)
+
+
+def _too_few(part: str, source: Path, count: int, columns: int) -> str:
+    what = f"the {part} part of {source} has {count} tokens, too few for --batch-size {columns}"
+    return what + (
+        f"; use --batch-size {count - 1} or less, or more text." if count > 1 else "; nothing is left to predict in it."
+    )

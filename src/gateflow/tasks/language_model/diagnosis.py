@@ -1,0 +1,88 @@
+"""The gradient flow of a language model, on its validation text or another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from gateflow.data.stream import TokenStream, token_file
+from gateflow.data.tokens import encode_file
+from gateflow.errors import DataError, FlowError, NonFiniteError
+from gateflow.flow import Report, reach
+from gateflow.layers.evaluating import evaluating
+from gateflow.tasks.diagnosis import SAMPLED, diagnose_with_history
+from gateflow.tasks.language_model.loading import load_model, load_tokenizer
+from gateflow.tasks.language_model.model import LanguageModel
+from gateflow.tasks.language_model.run import LanguageModelRun
+
+ROWS, SHORTEST, LONGEST = 8, 64, 512
+"""Rows of the batch, and its fewest and most steps: reach is a matrix of steps by steps for each layer."""
+
+
+def diagnose_run(run: LanguageModelRun, data: Path | None = None, needed_lag: int | None = None) -> Report:
+    """What keeps the gradients of a run from reaching farther, its window and the course of its training included.
+
+    The text is read in stretches longer than the window, each from an empty state and without truncation: so it shows
+    what would arrive from beyond the window.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+        DataError: the text is missing, is none, or is too short.
+        FlowError: a needed lag below 1.
+    """
+    model, tokenizer, window = load_model(run), load_tokenizer(run), run.config().training.window
+    batch = _batch(run, tokenizer, data, looking_back(max(window, needed_lag or 0)))
+    tokens = [_spelled(tokenizer, token) for token in batch[0][:, 0].tolist()]
+    return diagnose_with_history(run, model, batch, _loss, needed_lag=needed_lag, window=window, tokens=tokens)
+
+
+def horizon(model: LanguageModel, tokens: Path, window: int) -> int | None:
+    """How many steps back the gradient reaches on an encoded text; None where nothing or too much arrives."""
+    try:
+        with evaluating(model):
+            return reach(model, stretches(tokens, looking_back(window)), _loss, targets=SAMPLED).horizon
+    except (FlowError, NonFiniteError):
+        return None
+
+
+def looking_back(steps: int) -> int:
+    """How long the sequences should be in which so many steps are looked back.
+
+    Example:
+        >>> looking_back(10), looking_back(100), looking_back(1000)
+        (64, 200, 512)
+    """
+    return min(LONGEST, max(SHORTEST, 2 * steps))
+
+
+def stretches(tokens: Path, steps: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets `[steps, rows]` of an encoded text; fewer rows, then fewer steps, where it is short."""
+    count = len(token_file(tokens))
+    if count < 3:
+        raise DataError(f"the text has {count} tokens; to look back takes at least 3. Give a longer one.")
+    return next(TokenStream(tokens, max(1, min(ROWS, (count - 1) // steps)), steps).windows())
+
+
+def _loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return model(*batch)[0]
+
+
+def _batch(run: LanguageModelRun, tokenizer: Tokenizer, text: Path | None, steps: int) -> tuple[Tensor, Tensor]:
+    if text is None:
+        tokens = run.unharmed(run.tokens_file("valid"), "give a text with --data")
+        TokenStream(tokens, 1, steps).refuse_others_than(tokenizer.get_vocab_size())
+        return stretches(tokens, steps)
+    with TemporaryDirectory() as folder:
+        tokens = Path(folder, "tokens.npy")
+        encode_file(tokenizer, text, tokens)
+        return stretches(tokens, steps)
+
+
+def _spelled(tokenizer: Tokenizer, token: int) -> str:
+    """A token as it is read, or as the tokenizer calls it if it is part of a character."""
+    text = tokenizer.decode([token], skip_special_tokens=False)
+    name = tokenizer.id_to_token(token) or str(token)
+    return (name if "\ufffd" in text or not text else text).replace("\n", "⏎")

@@ -1,0 +1,111 @@
+"""Use of a finished language model: its perplexity on a text, and its own text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+
+from gateflow.data.stream import TokenStream
+from gateflow.data.tokenizer import decode_stream, encode_prompt
+from gateflow.data.tokens import encode_file
+from gateflow.errors import ConfigError, DataError
+from gateflow.tasks.description import Figures, Given, Written
+from gateflow.tasks.language_model.loading import load_model, load_tokenizer
+from gateflow.tasks.language_model.model import LanguageModel, evaluate, generate, perplexity
+from gateflow.tasks.language_model.run import LanguageModelRun
+
+STEPS = 1024
+"""The most steps that are read at once: the state carries on, so that more change nothing but the memory they take."""
+LONGEST_PROMPT = 1 << 20
+"""Characters read from a pipe, which may have no end."""
+
+
+class Quality(NamedTuple):
+    """How well a text was expected: perplexities, and what was counted."""
+
+    perplexity: float
+    word_perplexity: float
+    loss: float
+    tokens: int
+    words: int
+
+
+def measure(run: LanguageModelRun, text: Path, columns: int = 1) -> Quality:
+    """The quality of a run on a text that is read in `columns` stretches side by side.
+
+    All tokens but the very first are predicted. The state carries on within a stretch and begins at zero, so one
+    column is the most exact and the slowest.
+
+    Raises:
+        DataError: the text is missing, is none, or is too short.
+        RunError, NonFiniteError: the run's model cannot be used.
+    """
+    model, config = load_model(run), run.config()
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "tokens.npy")
+        counts = encode_file(load_tokenizer(run), text, file)
+        if counts.tokens < 2:
+            raise DataError(f"{text} has {counts.tokens} token, so nothing is left to predict; give a longer text.")
+        stream = TokenStream(file, min(columns, counts.tokens - 1), min(config.training.window, STEPS), whole=True)
+        loss, predicted = evaluate(model.to(torch.accelerator.current_accelerator(check_available=True)), stream)
+    words = max(1, counts.words - (counts.tokens - predicted))
+    return Quality(perplexity(loss, predicted), perplexity(loss, words), loss / predicted, predicted, words)
+
+
+def evaluate_run(given: Given, data: Path, batch_size: int) -> Figures:
+    """The verb ``evaluate``: see `measure`."""
+    found = measure(given.run, data, batch_size)
+    return Figures(
+        found._asdict(),
+        (
+            f"perplexity per token  {found.perplexity:,.2f}   ({found.tokens:,} tokens)",
+            f"perplexity per word   {found.word_perplexity:,.2f}   ({found.words:,} words)",
+        ),
+    )
+
+
+def generate_from_run(given: Given, prompt: str | None, length: int, **options: Any) -> Written:
+    """The verb ``generate``: a text that goes on from `prompt`, or from what is piped in; see `continue_text`."""
+    text = _piped() if prompt is None else prompt
+    pieces = continue_text(given.run, text, length, **options)
+    return Written(text, pieces, lambda new: {"prompt": text, "text": new, "length": length, **options})
+
+
+def continue_text(run: LanguageModelRun, prompt: str, length: int, **options: Any) -> Iterator[str]:
+    """Pieces of text that go on from `prompt`, `length` tokens in all; `options` are those of `generate`.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+        ConfigError: an option out of its range.
+    """
+    tokenizer = load_tokenizer(run)
+    ids = encode_prompt(tokenizer, prompt)
+    model = load_model(run)
+    tokens = _frozen(model, generate(model, ids, length, **options))
+    pieces = decode_stream(tokenizer, chain(ids[-1:], tokens))
+    next(pieces)  # the last word of the prompt: with it before them, the pieces begin with a space where one belongs
+    return pieces
+
+
+def _frozen(model: LanguageModel, tokens: Iterator[int]) -> Iterator[int]:
+    """The tokens, drawn from a model whose weights nobody changes meanwhile."""
+    with model.recurrent.streaming():
+        yield from tokens
+
+
+def _piped() -> str:
+    if sys.stdin.isatty():
+        return ""
+    try:
+        text = sys.stdin.read(LONGEST_PROMPT + 1)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the text that is piped in is not UTF-8 ({error}); convert it with iconv.") from None
+    if len(text) > LONGEST_PROMPT:
+        raise ConfigError(f"more than {LONGEST_PROMPT:,} characters are piped in; give a shorter text to go on from.")
+    return text.rstrip("\n")

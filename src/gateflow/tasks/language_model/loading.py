@@ -1,0 +1,97 @@
+"""From the folder of a run back to its tokenizer and its model; what does not fit config.toml is refused first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from gateflow.data.tokenizer_file import LARGEST_FILE, read_tokenizer
+from gateflow.errors import DataError, RunError
+from gateflow.remedies.initial_weights import Initialiser
+from gateflow.runs.fit import Spec, Specs, refuse_other_specs, specs_of
+from gateflow.runs.weights import load_weights, read_tensors, unique_tensors
+from gateflow.tasks.language_model.config import ModelConfig
+from gateflow.tasks.language_model.model import LanguageModel
+from gateflow.tasks.language_model.run import LanguageModelRun
+
+__all__ = ["asked_for", "build_model", "load_model", "load_tokenizer", "refuse_other_model"]
+
+
+def build_model(config: ModelConfig, vocab_size: int) -> LanguageModel:
+    """The network that `config` describes, with its initial weights."""
+    model = LanguageModel(
+        vocab_size,
+        cell=config.cell,
+        embedding_size=config.embedding_size,
+        hidden_size=config.hidden_size,
+        num_layers=config.layers,
+        dropout=config.dropout,
+        tied=config.tied,
+        softmax_samples=config.softmax_samples or None,
+        skip=config.skip,
+        weight_dropout=config.weight_dropout,
+    )
+    if config.init:
+        Initialiser.parse(config.init).apply(model)
+    return model
+
+
+def load_tokenizer(run: LanguageModelRun) -> Tokenizer:
+    """The tokenizer of a run.
+
+    Raises:
+        RunError: it is missing, damaged, or not one that gateflow writes.
+    """
+    remedy = "without it the weights mean nothing; restore it from a copy"
+    file = run.require(run.tokenizer_file, remedy)
+    if file.stat().st_size > LARGEST_FILE:  # before all of it is read for its checksum
+        raise RunError(f"{file} is larger than {LARGEST_FILE >> 20} MiB, which no tokenizer of ours is; {remedy}.")
+    run.unharmed(file, remedy)
+    try:
+        return read_tokenizer(file)
+    except DataError as error:
+        raise RunError(f"{str(error).removesuffix('.')}; restore it from a copy.") from error
+
+
+def load_model(run: LanguageModelRun) -> LanguageModel:
+    """The best model of a run so far, in eval mode.
+
+    Raises:
+        RunError: weights are missing, damaged, or not those of the run's config.toml.
+        NonFiniteError: a weight is NaN or infinite.
+    """
+    file = run.require(run.model_file, f"it appears with the first validation: gateflow resume {run.path}")
+    config, size = run.config().model, load_tokenizer(run).get_vocab_size()
+    tensors, _ = read_tensors(file, lambda header: refuse_other_model(header.tensors, config, size, file))
+    model = build_model(config, size)
+    load_weights(model, tensors, file)
+    return model.eval()
+
+
+def refuse_other_model(found: Specs, config: ModelConfig, vocab_size: int, file: Path) -> None:
+    """Refuse weights that are not those of this network, by their header.
+
+    Raises:
+        RunError: one is missing, unknown, of another type or of another shape.
+    """
+    if config.layers > len(found):  # not even to be built without memory: each layer takes its time
+        raise RunError(
+            f"{file} does not fit the run's config.toml: it holds {len(found)} tensors, and config.toml asks for "
+            f"{config.layers} layers."
+        )
+    refuse_other_specs(found, asked_for(config, vocab_size), file)
+
+
+def asked_for(config: ModelConfig, vocab_size: int) -> dict[str, Spec]:
+    """Type and shape of the weights that `config` asks for; the network is built without memory.
+
+    Example:
+        >>> asked_for(ModelConfig(hidden_size=1000000, embedding_size=2), 5)["recurrent.weight_hh_l0"].shape
+        (4000000, 1000000)
+    """
+    # Initial weights and the probabilities of the samples are computed from numbers, which "meta" has none of.
+    plain = config.model_copy(update={"init": None, "softmax_samples": 0})
+    with torch.device("meta"):
+        return specs_of(unique_tensors(build_model(plain, vocab_size)))

@@ -1,0 +1,110 @@
+"""What the training loop puts into its run and takes out of it: checkpoints and the best weights."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim import Optimizer
+
+from gateflow.errors import RunError
+from gateflow.remedies.clip import NormClipper
+from gateflow.runs.fit import (
+    refuse_other_carried,
+    refuse_other_optimizer,
+    refuse_other_random,
+    refuse_other_specs,
+    specs_of,
+)
+from gateflow.runs.run import Run
+from gateflow.runs.weights import Header, unique_tensors, write_tensors
+from gateflow.training.checkpoint import (
+    Checkpoint,
+    Progress,
+    Start,
+    State,
+    random_state,
+    rows_of,
+    set_random_state,
+)
+from gateflow.training.distributed import every_process, own_rows, whole_batch
+from gateflow.training.metrics import MetricsLog, Record
+
+
+class Checkpointer:
+    """Restores and saves all that the next update depends on; with several processes only the first one writes."""
+
+    def __init__(
+        self, run: Run, accelerator: Accelerator, model: nn.Module, optimizer: Optimizer, clipper: NormClipper
+    ) -> None:
+        self.run, self.accelerator = run, accelerator
+        self.model, self.optimizer, self.clipper = model, optimizer, clipper
+        self.metrics = MetricsLog(run.metrics_file)
+
+    def restore(self, seed: int, start: Start) -> tuple[Progress, State]:
+        """Continue from the checkpoint; a new run begins with random numbers from `seed`.
+
+        Args:
+            seed: of a new run.
+            start: the hidden state that an epoch starts from in this process, which a carried one is like.
+
+        Raises:
+            RunError: the checkpoint is missing, damaged, of another configuration, or was written by another number of
+                processes.
+            NonFiniteError: a weight is NaN or infinite.
+        """
+        path = self.run.checkpoint_file
+        checkpoint = Checkpoint.read(path, lambda header, processes: self._refuse_misfit(header, processes, start))
+        carried = checkpoint.carried(start)
+        progress = checkpoint.restore(self.model, self.optimizer)
+        if progress.step == 0:
+            # Each process its own masks of dropout: with one seed for all, each would drop the same units.
+            torch.manual_seed(seed + self.accelerator.process_index)
+        else:
+            self._restore_clipper(progress)
+            set_random_state(checkpoint.random(self.accelerator.process_index), path)
+        if self.accelerator.is_main_process:
+            self.metrics.cut_back(progress.step)
+        return progress, own_rows(self.accelerator, carried)
+
+    def save(self, progress: Progress, carried: State) -> None:
+        """Write the checkpoint; all processes contribute."""
+        progress.clipper = self.clipper.state_dict()
+        carried = whole_batch(self.accelerator, carried)
+        random = every_process(self.accelerator, random_state())
+        checkpoint = Checkpoint.of(self.model, self.optimizer, progress, carried=carried, random=random)
+        if self.accelerator.is_main_process:
+            # In this order: a checkpoint that is on the disk counts on the lines before it.
+            self.metrics.flush()
+            checkpoint.write(self.run.checkpoint_file)
+
+    def keep_weights(self) -> None:
+        """Make these weights the run's model."""
+        if self.accelerator.is_main_process:
+            write_tensors(self.run.model_file, unique_tensors(self.model))
+
+    def keep_record(self, record: Record) -> None:
+        """Add a line to metrics.jsonl."""
+        if self.accelerator.is_main_process:
+            self.metrics.append(record)
+
+    def _refuse_misfit(self, header: Header, processes: int, start: Start) -> None:
+        """What cannot be this run's checkpoint is refused by its header, before memory is taken for it."""
+        path, random = self.run.checkpoint_file, header.group("random.")
+        refuse_other_specs(header.group("model."), specs_of(unique_tensors(self.model)), path)
+        refuse_other_optimizer(header.group("optimizer."), self.optimizer, path)
+        refuse_other_random(random, processes, specs_of(random_state()), path)
+        if random:  # a new run has none yet, and may be begun by any number of processes
+            self._refuse_other_processes(processes)
+        refuse_other_carried(header.group("carried."), rows_of(start, processes), start, path)
+
+    def _restore_clipper(self, progress: Progress) -> None:
+        try:
+            self.clipper.load_state_dict(progress.clipper)
+        except KeyError as error:
+            raise RunError(f"{self.run.checkpoint_file} is damaged: of the clipper it lacks {error}.") from None
+
+    def _refuse_other_processes(self, count: int) -> None:
+        if count != self.accelerator.num_processes:
+            go_on = f"torchrun --nproc-per-node {count} -m gateflow resume {self.run.path}"
+            raise RunError(f"{self.run.path} was trained by {count} processes; go on with as many: {go_on}")

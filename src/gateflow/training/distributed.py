@@ -1,0 +1,80 @@
+"""What several training processes have to agree on; with one process each of these is the identity."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor
+
+from gateflow.errors import ConfigError
+from gateflow.runs.config import TrainingConfig
+from gateflow.training.checkpoint import State
+
+
+def summed(accelerator: Accelerator, *numbers: float) -> list[float]:
+    """Each number, summed over the processes, in one exchange."""
+    if accelerator.num_processes == 1:
+        return list(numbers)
+    totals = torch.tensor(numbers, dtype=torch.float64, device=accelerator.device)
+    return accelerator.reduce(totals, "sum").tolist()  # type: ignore[union-attr]
+
+
+def whole_batch(accelerator: Accelerator, carried: State) -> State:
+    """The carried state of all processes, their rows one after the other."""
+    if accelerator.num_processes == 1 or carried is None:
+        return carried
+    return [tuple(accelerator.gather(part.contiguous()) for part in layer) for layer in carried]  # type: ignore[misc]
+
+
+def own_rows(accelerator: Accelerator, carried: State) -> State:
+    """The rows of this process out of the carried state of the whole batch."""
+    if carried is None:
+        return None
+    index, count = accelerator.process_index, accelerator.num_processes
+    return [tuple(part.chunk(count)[index].to(accelerator.device) for part in layer) for layer in carried]
+
+
+def every_process(accelerator: Accelerator, states: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The states of all processes in their order, on the CPU."""
+    if accelerator.num_processes == 1:
+        return [dict(states)]
+    gathered = {name: accelerator.gather(part[None].to(accelerator.device)).cpu() for name, part in states.items()}  # type: ignore[union-attr]
+    return [{name: part[i] for name, part in gathered.items()} for i in range(accelerator.num_processes)]
+
+
+def leave_processes(accelerator: Accelerator, code: int = 0) -> None:
+    """Ends the work with the other processes; as one of several this process ends here, with that exit code.
+
+    Gloo's threads live as long as the process, and may still be dropping the tensors of the last exchange. Were Python
+    shut down under them as usual, the process would now and then abort after all its work is done.
+    """
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    if accelerator.num_processes > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def join_processes(settings: TrainingConfig) -> Accelerator:
+    """This process as one of those that ``torchrun`` or ``accelerate launch`` started; alone otherwise.
+
+    Raises:
+        ConfigError: this device has no bf16.
+    """
+    precision = {"fp32": "no", "bf16": "bf16"}[settings.precision]
+    no_broadcast = DistributedDataParallelKwargs(broadcast_buffers=False)  # a model's buffers never change in training
+    try:
+        return Accelerator(
+            cpu=not torch.accelerator.is_available(),  # otherwise torchrun without a GPU starts strangers, not a group
+            mixed_precision=precision,
+            gradient_accumulation_steps=settings.accumulate,
+            kwargs_handlers=[no_broadcast],
+        )
+    except ValueError as error:
+        raise ConfigError(f"--precision {settings.precision}: {error}.") from None

@@ -1,0 +1,112 @@
+"""The language model as a task of the loop, and how its run is set up."""
+
+import pytest
+import torch
+
+from gateflow.data.held_out import held_out
+from gateflow.errors import ConfigError, DataError
+from gateflow.remedies.initial_weights import Initialiser
+from gateflow.tasks.language_model.config import LanguageModelConfig
+from gateflow.tasks.language_model.data import set_up
+from gateflow.tasks.language_model.loading import build_model
+from gateflow.tasks.language_model.model import detach
+from gateflow.tasks.language_model.task import LanguageModelTask
+
+SMALL = {"hidden_size": 6, "embedding_size": 6}
+
+
+@pytest.fixture
+def run(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("a b c d\nb c d a\nc d a b\n" * 30)
+    options = {"data": {"train": text, "valid": text}, "model": SMALL, "training": {"batch_size": 4, "window": 5}}
+    config = LanguageModelConfig.build(options)
+    return set_up(tmp_path / "run", config), config
+
+
+def test_the_output_starts_from_how_often_each_word_occurs(run):
+    task = LanguageModelTask(*run)
+    counts = torch.zeros(len(task.model.bias)).index_add(0, torch.arange(6), torch.tensor([0.0, 90, 90, 90, 90, 90]))
+    share = (counts + 0.1) / (counts + 0.1).sum()
+    untrained = build_model(run[1].model, 6)
+    untrained.fit_frequencies(counts)
+    assert torch.allclose(untrained.bias.exp(), share)
+
+
+def test_windows_go_on_where_they_stopped_and_the_state_is_carried_without_its_graph(run):
+    task = LanguageModelTask(*run)
+    windows = list(task.batches(0, 0))
+    assert len(windows) == task.batches_per_epoch()
+    assert all(torch.equal(a, b) for a, b in zip(windows[2], next(task.batches(1, 2)), strict=True))
+    task.model.eval()
+    _, _, carried = task.loss(task.model, windows[0], None)
+    assert not any(part.requires_grad for layer in carried for part in layer)
+    whole = tuple(torch.cat(parts) for parts in zip(*windows[:2], strict=True))
+    first, n, carried = task.loss(task.model, windows[0], None)
+    second, m, _ = task.loss(task.model, windows[1], carried)
+    together, count, _ = task.loss(task.model, whole, None)
+    assert count == n + m
+    assert together.item() == pytest.approx((first.item() * n + second.item() * m) / count, rel=1e-5)
+
+
+def test_two_processes_share_the_columns(run):
+    whole = next(LanguageModelTask(*run).batches(0, 0))
+    parts = [next(LanguageModelTask(*run, rank, 2).batches(0, 0)) for rank in range(2)]
+    for i in range(2):
+        assert torch.equal(torch.cat([part[i] for part in parts], dim=1), whole[i])
+    with pytest.raises(ConfigError, match="batch_size 4 cannot be shared evenly among 3 processes"):
+        LanguageModelTask(*run, 0, 3)
+
+
+def test_validation_predicts_every_token_but_the_first(run):
+    task = LanguageModelTask(*run)
+    sums, count = task.validate(task.model)
+    assert count == 90 * 5 - 1
+    assert 0 < sums["loss"] / count < 3
+    assert detach(None) is None
+
+
+@pytest.mark.parametrize(("lines", "share", "tail"), [(20, 0.05, 1), (40, 0.05, 2), (3, 0.05, 1), (10, 0.5, 5)])
+def test_the_last_lines_are_held_out(tmp_path, lines, share, tail):
+    text = tmp_path / "text"
+    text.write_text("".join(f"line {i}\n" for i in range(lines)) + "\n\n")
+    with held_out(text, share, tmp_path) as (first, last):
+        assert first.read_text() + last.read_text() == "".join(f"line {i}\n" for i in range(lines))
+        assert len(last.read_text().splitlines()) == tail
+    assert [entry.name for entry in tmp_path.iterdir()] == ["text"]
+
+
+def test_one_line_cannot_be_divided(tmp_path):
+    (tmp_path / "text").write_text("one line\n\n")
+    with (
+        pytest.raises(DataError, match="text is one line, so none can be held out"),
+        held_out(tmp_path / "text", 0.1, tmp_path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("text", "cell"), [("orthogonal", "gru"), ("identity", "elman_relu")])
+def test_initial_weights_of_the_recurrent_matrix(text, cell):
+    model = build_model(
+        LanguageModelConfig.build({"data": {"train": "x"}, "model": {**SMALL, "cell": cell, "init": text}}).model, 9
+    )
+    (bound,) = model.recurrent.cells
+    for gate in bound.weight_hh.detach().split(6):
+        wanted = torch.eye(6) if text == "identity" else gate
+        assert torch.allclose(gate @ gate.T, torch.eye(6), atol=1e-5)
+        assert torch.allclose(gate, wanted)
+
+
+@pytest.mark.parametrize(("text", "low", "high"), [("forget:2.5", 2.5, 2.5), ("chrono:60", 0.0, 4.08)])
+def test_initial_biases_of_the_forget_gate(text, low, high):
+    model = build_model(LanguageModelConfig.build({"data": {"train": "x"}, "model": {**SMALL, "init": text}}).model, 9)
+    (bound,) = model.recurrent.cells
+    forget = (bound.bias_ih + bound.bias_hh).detach()[6:12]
+    assert ((forget >= low) & (forget <= high)).all()
+
+
+def test_initialisers_are_read_from_text():
+    assert Initialiser.parse("chrono:60") == ("chrono", 60.0)
+    assert Initialiser.parse("identity") == ("identity", 0.0)
+    with pytest.raises(ValueError, match="identity takes no number"):
+        Initialiser.parse("identity:3")
