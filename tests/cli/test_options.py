@@ -8,6 +8,7 @@ import json
 import textwrap
 
 import pytest
+from tests.cli.conftest import SMALL
 from tests.cli.test_app import LEAVES
 
 from gateflow.cli import app
@@ -17,6 +18,7 @@ from gateflow.studies import compared
 from gateflow.tasks import TASKS, description
 from gateflow.tasks.description import imported
 from gateflow.tasks.language_model.config import DataConfig, ModelConfig
+from gateflow.tasks.language_model.run import LanguageModelRun
 
 SECTIONS = (DataConfig, ModelConfig, TrainingConfig)
 FIELDS = {name: field for section in SECTIONS for name, field in section.model_fields.items()}
@@ -167,3 +169,16 @@ def test_a_comparison_begins_with_the_seed_that_was_typed(task, gateflow, corpus
     (second,) = json.loads(gateflow("compare", *words, "--seed", 5).out)
     assert both["qualities"][1:] == second["qualities"]
     assert both["qualities"][0] != both["qualities"][1]
+
+
+def test_an_option_of_an_older_version_works_and_is_not_shown(gateflow, corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "--candidates" not in gateflow("train", "lm", "--help").out
+    words = ("--data", corpus, "--out", tmp_path / "run", *SMALL, "--max-updates=1", "--candidates=5")
+    assert gateflow("train", "lm", *words).code == 0
+    assert LanguageModelRun(tmp_path / "run").config().model.softmax_samples == 5
+
+
+def test_no_name_of_an_option_is_cut_on_a_narrow_terminal(gateflow, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "…" not in gateflow("train", "lm", "--help").out

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from gateflow.cli.quickstart import quickstart
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, RunError
 
 app = typer.Typer()
 app.command()(quickstart)
@@ -55,3 +55,21 @@ def test_the_report_is_of_the_lstm_and_replaces_no_file(tmp_path):
     with pytest.raises(ConfigError, match="quickstart-flow.html exists"):
         invoke()
     assert report.read_text(encoding="utf-8") == "mine"
+
+
+def test_two_runs_are_kept_that_other_verbs_open(gateflow, tmp_path):
+    said = invoke("--cells", "lstm,lstm:chrono,gru", "--seed", "3").stderr
+    assert "gateflow evaluate quickstart-runs/lstm-chrono" in said
+    assert {entry.name for entry in (tmp_path / "quickstart-runs").iterdir()} == {"lstm", "lstm-chrono"}
+    for verb in ("evaluate", "diagnose", "resume"):
+        assert gateflow(verb, "quickstart-runs/lstm-chrono").code == 0
+    with pytest.raises(ConfigError, match=r"quickstart-runs/lstm exists; .* --runs, or replace it with --force"):
+        invoke("--out", "other.html")
+    assert invoke("--force", "--cells", "lstm").exit_code == 0
+
+
+def test_force_replaces_no_folder_that_is_no_run(tmp_path):
+    (tmp_path / "quickstart-runs" / "lstm").mkdir(parents=True)
+    (tmp_path / "quickstart-runs" / "lstm" / "mine").touch()
+    with pytest.raises(RunError, match="--force replaces runs only"):
+        invoke("--force", "--cells", "lstm")

@@ -71,3 +71,17 @@ def test_options_out_of_range_are_wrong_use(gateflow, trained):
     for words in (("--length", 0), ("--temperature", -1), ("--top-k", 0), ("--top-p", 0), ("--top-p", 2)):
         result = gateflow("generate", trained, "--prompt", "the", *words)
         assert (result.code, result.out) == (2, "")
+
+
+def test_pairs_of_which_none_can_be_judged_are_no_result(gateflow, trained, tmp_path):
+    result = gateflow("agreement", trained)
+    assert (result.code, result.out) == (1, "")
+    assert "none of the 1,000 pairs of the built-in grammar could be judged" in result.err
+    assert "Give pairs in its words with --data" in result.err
+    (tmp_path / "pairs.tsv").write_text("grammatical\tungrammatical\n")
+    result = gateflow("agreement", trained, "--data", tmp_path / "pairs.tsv")
+    assert (result.code, result.out) == (1, "")
+    assert "pairs.tsv holds no pairs" in result.err
+    (tmp_path / "pairs.tsv").write_text("grammatical\tungrammatical\nthe cat sat\tthe sat cat\nthe fox\tfox the\n")
+    (row, whole) = json.loads(gateflow("agreement", trained, "--data", tmp_path / "pairs.tsv", "--json").out)
+    assert (row["judged"], row["unknown"]) == (whole["judged"], whole["unknown"]) == (1, 1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateflow.errors import ConfigError, RunError
-from gateflow.runs.config import FORMAT
+from gateflow.runs.config import FORMAT, task_of
 from gateflow.tasks.language_model.config import LanguageModelConfig
 
 DATA = {"train": "corpus.txt"}
@@ -143,3 +143,24 @@ def test_text_that_is_none_is_refused(tmp_path):
         LanguageModelConfig.read(tmp_path / "config.toml")
     with pytest.raises(ConfigError, match=r"cannot be read: Is a directory"):
         LanguageModelConfig.build({}, tmp_path)
+
+
+def test_options_of_older_versions_are_read_under_their_new_names(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text("format = 1\n[data]\ntrain = 'x'\n[model]\ncandidates = 5\n[training]\nwindow = 7\n")
+    config = LanguageModelConfig.read(file)
+    assert (config.task, config.model.softmax_samples, config.training.window) == ("lm", 5, 7)
+    assert "candidates" not in config.to_toml()
+    assert task_of(file) == "lm"
+
+
+def test_a_run_names_its_task(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(build(tmp_path).to_toml())
+    assert task_of(file) == "lm"
+    file.write_text("format = 2\ntask = 3\n")
+    with pytest.raises(RunError, match="names 3 as its task, which is no name"):
+        task_of(file)
+    file.write_text("format = 2\ntask = 'tones'\n[data]\ntrain = 'x'\n")
+    with pytest.raises(ConfigError, match=r"task in .*config.toml, tones: input should be 'lm'"):
+        LanguageModelConfig.read(file)

@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
 from gateflow.errors import NonFiniteError, RunError
-from gateflow.runs.weights import write_tensors
+from gateflow.runs.weights import read_tensors, write_tensors
 from gateflow.training.checkpoint import Checkpoint, Progress, random_state, set_random_state
 
 
@@ -86,3 +86,12 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     Checkpoint.of(model, optimizer, Progress()).write(tmp_path / "c")
     with pytest.raises(NonFiniteError, match=r"weight in .*c holds NaN or infinity"):
         Checkpoint.read(tmp_path / "c").restore(*stepped(OPTIMIZERS["sgd"]))
+
+
+def test_a_checkpoint_of_an_older_version_counts_windows(tmp_path):
+    model, path = nn.Linear(2, 3), tmp_path / "last.safetensors"
+    optimizer = AdamW(model.parameters())
+    Checkpoint.of(model, optimizer, Progress(step=9, batch=4)).write(path)
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, tensors, {"gateflow": metadata["gateflow"].replace('"batch"', '"window"')})
+    assert Checkpoint.read(path).progress.batch == 4

@@ -31,6 +31,7 @@ class Verbs(TyperGroup):
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """As typer does."""
+        _fold_names()
         with _visible_complaints():
             return super().make_context(*args, **kwargs)
 
@@ -41,6 +42,23 @@ class Verbs(TyperGroup):
 
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # typer has a click of its own, or uses that which is installed
+
+
+def _fold_names() -> None:
+    """On a narrow terminal the name of an option goes on in the next line; typer's help would cut it."""
+    from typer import rich_utils
+
+    def folding(kind: type) -> Any:
+        class Folding(kind):
+            def __call__(self, text: Any) -> Any:
+                found = super().__call__(text)
+                found.overflow = "fold"
+                return found
+
+        return Folding()
+
+    rich_utils.highlighter = folding(rich_utils.OptionHighlighter)
+    rich_utils.negative_highlighter = folding(rich_utils.NegativeOptionHighlighter)
 
 
 @contextmanager

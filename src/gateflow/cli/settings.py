@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -112,7 +112,8 @@ def _kind(annotation: Any) -> tuple[type, str | None]:
     """The type that typer parses, and what stands for its values in the help."""
     if get_origin(annotation) is Literal:
         return str, "|".join(get_args(annotation))
-    if isinstance(annotation, types.UnionType):
+    # Two spellings of one thing: `int | None` is the former, `Annotated[int, ...] | None` the latter.
+    if get_origin(annotation) in (types.UnionType, Union):
         members = [member for member in get_args(annotation) if member is not types.NoneType]
         return _kind(members[0]) if len(members) == 1 else (str, None)
     if get_origin(annotation) is Annotated:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -23,10 +23,10 @@ def commands(tasks: Sequence[TaskDescription]) -> Iterator[tuple[str, Callable[.
     """One command for each name of a verb, whatever tasks have it."""
     names = dict.fromkeys(verb.name for task in tasks for verb in task.verbs)
     for name in names:
-        yield name, _command(name, [verb for task in tasks if (verb := task.verb(name))])
+        yield name, _command(name, {task.name: verb for task in tasks if (verb := task.verb(name))})
 
 
-def _command(name: str, verbs: Sequence[Verb]) -> Callable[..., None]:
+def _command(name: str, by_task: Mapping[str, Verb]) -> Callable[..., None]:
     """A function with an argument for the run and one for each option that a task has.
 
     Before: ``Verb("generate", ..., options=(Option("length", int, ...),))``.
@@ -42,13 +42,14 @@ def _command(name: str, verbs: Sequence[Verb]) -> Callable[..., None]:
         answer = imported(verb.function)(Given(opened, _track), **_words(verb, typed, run, task))
         show(answer, json=json)
 
+    verbs = list(by_task.values())
     options = {option.name: option for verb in reversed(verbs) for option in verb.options}
     ordered = dict.fromkeys(option.name for verb in verbs for option in verb.options)
     argument = Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)]
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [
         inspect.Parameter("run", kind, annotation=argument),
-        *(_parameter(options[each], everywhere=_required(each, verbs)) for each in ordered),
+        *(_parameter(options[each], _required(each, verbs), _only_for(each, by_task)) for each in ordered),
         inspect.Parameter("trust_code", kind, default=False, annotation=TrustCode),
         inspect.Parameter("json", kind, default=False, annotation=AsJson),
     ]
@@ -64,9 +65,15 @@ def _required(name: str, verbs: Sequence[Verb]) -> bool:
     return all(any(option.name == name and option.required for option in verb.options) for verb in verbs)
 
 
-def _parameter(option: Option, everywhere: bool) -> inspect.Parameter:
+def _only_for(name: str, by_task: Mapping[str, Verb]) -> str:
+    """Words for the help of an option that some tasks have and others lack."""
+    having = [task for task, verb in by_task.items() if any(option.name == name for option in verb.options)]
+    return "" if len(having) == len(by_task) else f" For runs of {', '.join(having)}."
+
+
+def _parameter(option: Option, everywhere: bool, only_for: str) -> inspect.Parameter:
     """As typer reads it. Defaults are the verb's: what arrives here is what was typed, or none."""
-    words = option.help + (f" [default: {option.default}]" if option.default is not None else "")
+    words = option.help + only_for + (f" [default: {option.default}]" if option.default is not None else "")
     bounds: dict[str, Any] = {"min": option.least, "max": option.most} if option.type in (int, float) else {}
     details = typer.Option(option.flag, help=words, show_default=False, **bounds)
     kind = option.type if everywhere else option.type | None

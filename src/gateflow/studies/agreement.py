@@ -31,7 +31,7 @@ from gateflow.tasks.agreement.config import DISTANCES, AgreementConfig
 from gateflow.tasks.agreement.inference import farthest
 from gateflow.tasks.agreement.model import AgreementModel, accuracy, batches, bucket, encode, loss, reach
 from gateflow.tasks.agreement.run import AgreementRun
-from gateflow.tasks.agreement.task import build_model, sentences_of, test_sentences
+from gateflow.tasks.agreement.task import build_model, sentences_of, unseen_sentences
 from gateflow.training.checkpoint import Checkpoint, Progress, random_state
 from gateflow.training.metrics import MetricsLog, Record
 from gateflow.training.warm_up import thrown_away
@@ -297,7 +297,7 @@ def flow_report(config: str, seed: int = 0) -> Report:
         'problem'
     """
     whole = Entry(config, "far", seed).run_config()
-    chosen = farthest(test_sentences(whole, PROBE_SENTENCES))
+    chosen = farthest(unseen_sentences(whole, PROBE_SENTENCES))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_model(whole.model)

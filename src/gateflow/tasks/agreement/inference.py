@@ -18,7 +18,7 @@ from gateflow.runs.weights import load_weights, read_tensors, unique_tensors
 from gateflow.tasks.agreement.config import AgreementConfig
 from gateflow.tasks.agreement.model import AgreementModel, SentenceBatch, accuracy, bucket, encode, loss
 from gateflow.tasks.agreement.run import AgreementRun
-from gateflow.tasks.agreement.task import build_model, test_sentences
+from gateflow.tasks.agreement.task import build_model, unseen_sentences
 from gateflow.tasks.description import Given, Table
 from gateflow.tasks.diagnosis import diagnose_with_history
 from gateflow.training.checkpoint import Checkpoint, Progress
@@ -62,7 +62,7 @@ def load_model(run: AgreementRun) -> AgreementModel:
 
 def evaluate_run(given: Given, sentences: int) -> Table:
     """The verb ``evaluate``: the share of right verbs by distance, and in all."""
-    model, test = load_model(given.run), test_sentences(given.run.config(), sentences)
+    model, test = load_model(given.run), unseen_sentences(given.run.config(), sentences)
     with evaluating(model):
         by_distance = accuracy(model, test, bucket)
         (whole,) = accuracy(model, test, lambda sentence: 0).values()
@@ -88,7 +88,7 @@ def diagnose_run(run: AgreementRun, data: Path | None = None, needed_lag: int | 
     if data is not None:
         raise ConfigError(f"--data {data}: the sentences of {run.path} come from the grammar; leave --data out.")
     config, model = run.config(), load_model(run)
-    chosen = farthest(test_sentences(config, min(PROBED, config.data.tested)))
+    chosen = farthest(unseen_sentences(config, min(PROBED, config.data.tested)))
 
     def batch_loss(_: Any, batch: SentenceBatch) -> Tensor:
         return loss(model, batch, config.model.word_share)

@@ -19,7 +19,7 @@ from gateflow.tasks.agreement.run import AgreementRun
 from gateflow.training.checkpoint import Start, State
 from gateflow.training.task import Metric
 
-__all__ = ["AgreementTask", "build_model", "sentences_of", "test_sentences"]
+__all__ = ["AgreementTask", "build_model", "sentences_of", "unseen_sentences"]
 
 
 def build_model(config: ReaderConfig) -> AgreementModel:
@@ -36,7 +36,7 @@ def sentences_of(config: AgreementConfig) -> tuple[list[Sentence], list[Sentence
     return split(data.sentences, data.tested, config.training.seed, DISTANCES[data.distances])
 
 
-def test_sentences(config: AgreementConfig, count: int) -> list[Sentence]:
+def unseen_sentences(config: AgreementConfig, count: int) -> list[Sentence]:
     """So many of the sentences to test on; they are drawn before those to learn from, which need not be made.
 
     Raises:

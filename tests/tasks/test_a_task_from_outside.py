@@ -1,0 +1,133 @@
+"""A task that the package has never heard of is trained, killed, resumed, evaluated and diagnosed by its commands."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from accelerate.state import AcceleratorState, GradientState
+from tests.cli.conftest import gateflow  # noqa: F401  (a fixture)
+from tests.tasks import toy
+
+from gateflow.tasks import TASKS
+from gateflow.training.metrics import MetricsLog
+
+SMALL = ("--batch-size=4", "--units=6", "--epochs=60", "--lr=0.02", "--log-every=5", "--checkpoint-every=7")
+TIMES = ("seconds", "sequences_per_second")
+REGISTERED = (
+    "import sys\nfrom gateflow.tasks import TASKS\n"
+    f"TASKS['tones'] = {toy.PLACE!r}\n"
+    "from gateflow.cli import main\nmain(sys.argv[1:])\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    monkeypatch.setitem(TASKS, "tones", toy.PLACE)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.fixture(name="command")
+def _command(gateflow):  # noqa: F811
+    """Run a command of this process, fresh for each one."""
+
+    def run(*words):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        return gateflow(*words)
+
+    return run
+
+
+def records(path):
+    found = [record for record in MetricsLog(path / "metrics.jsonl").read() if record["kind"] != "flow"]
+    return [{name: value for name, value in record.items() if name not in TIMES} for record in found]
+
+
+def test_it_is_trained_evaluated_diagnosed_and_sings(command, tmp_path):
+    run = tmp_path / "run"
+    done = command("train", "tones", "--out", run, *SMALL)
+    assert done.code == 0, done.err
+    assert "best validation accuracy" in done.err
+    assert f"Next: gateflow sing {run}" in done.err
+    assert " sequences/s" in done.err
+    best = max(record["accuracy"] for record in records(run) if record["kind"] == "valid")
+    assert best > 0.9
+    assert json.loads(command("resume", run, "--json").out)["validation_accuracy"] == best
+    assert json.loads(command("evaluate", run, "--fresh", 20, "--json").out)["heard"] > 0.9
+    assert command("evaluate", run).out.startswith("heard ")
+    assert command("sing", run).out == "do re mi\n"
+    report = json.loads(command("diagnose", run, "--needed-lag", 11, "--json").out)
+    assert report["context"]["title"] == "Gradient flow of run"
+    assert len(report["context"]["history"]) > 10
+
+
+def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(tmp_path):
+    words, delay = ["train", "tones", *SMALL, "--epochs=150", "--no-monitor"], random.uniform(0, 1.0)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def started(*command):
+        return subprocess.Popen(
+            [sys.executable, "-c", REGISTERED, *map(str, command)], stderr=subprocess.DEVNULL, env=environment
+        )
+
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    with started(*words, "--out", whole) as process:
+        process.wait(timeout=120)
+    with started(*words, "--out", killed) as process:
+        while process.poll() is None and not (killed / "metrics.jsonl").exists():
+            time.sleep(0.005)
+        time.sleep(delay)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    with started("resume", killed) as process:
+        assert process.wait(timeout=120) == 0
+    assert records(killed) == records(whole), f"killed {delay} seconds after its first record"
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_options_and_verbs_of_other_tasks_are_refused_in_words(command, tmp_path):
+    run = tmp_path / "run"
+    assert command("train", "tones", "--out", run, *SMALL, "--max-updates=3").code == 0
+    for words, part in (
+        (("evaluate", run, "--data", "text.txt"), f"--data text.txt is no option for {run}, a run of the task tones"),
+        (("generate", run), "a run of the task tones, which has no verb generate; it has resume, diagnose, evaluate"),
+        (("train", "tones", "--out", tmp_path / "other", "--units", 0), "--units 0: input should be greater"),
+        (("train", "lm", "--data", "x", "--out", tmp_path / "other", "--config", run / "config.toml"), "tones"),
+    ):
+        result = command(*words)
+        assert (result.code, result.out) == (2, ""), words
+        assert part in result.err, result.err
+
+
+def test_a_file_of_its_own_is_sealed_and_belongs_to_the_run(command, tmp_path):
+    run = tmp_path / "run"
+    train = ("train", "tones", "--out", run, *SMALL, "--max-updates=3")
+    assert command(*train).code == 0
+    assert command(*train, "--force").code == 0
+    (run / "scale" / "tones.txt").write_text("do do do\n", encoding="utf-8")
+    assert "tones.txt is damaged: its checksum" in command("resume", run).err
+
+
+def test_a_run_of_a_task_that_is_gone_says_so(command, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    assert command("train", "tones", "--out", run, *SMALL, "--max-updates=3").code == 0
+    monkeypatch.delitem(TASKS, "tones")
+    result = command("resume", run)
+    assert (result.code, result.out) == (1, "")
+    assert "is a run of the task 'tones', and there are lm, agreement" in result.err
+
+
+@pytest.mark.parametrize("words", ["--help", "train tones --help", "train lm --help", "sing --help"])
+def test_help_needs_no_torch(words):
+    last = f"try: main({words.split()!r})\nfinally: print('torch' in sys.modules)"
+    code = "import sys\nsys.argv[0] = '/usr/bin/gateflow'\n" + REGISTERED.replace("main(sys.argv[1:])", last)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "False"
