@@ -38,8 +38,8 @@ ALONE: dict[str, Callable] = {
     "subnormal": stress.subnormal,
     "load": stress.load,
 }
+# Load average above which somebody else is at work.
 QUIET = 0.5
-"""Load average above which somebody else is at work."""
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -15,10 +15,10 @@ from benchmarks.peers import OURS, PEERS
 from gateflow.benchmarking.timing import Call, Timing, interleaved
 from gateflow.recurrence import explain
 
+# Of the square product that measures the matrix peak; wider ones come no nearer to it.
 WIDTH = 1024
-"""Of the square product that measures the matrix peak; wider ones come no nearer to it."""
+# Operations of a forward pass from which slow peers are spared.
 HEAVY = 5e10
-"""Operations of a forward pass from which slow peers are spared."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from benchmarks.summary import Results, Row, rows
 from gateflow.benchmarking.timing import Timing
 
 COLUMNS = ("torch_nn", "eager", "compile", "jax", "onnx", "haste", "ours_fp32")
+# Cores that others kept busy, above which a figure is marked.
 DISTURBED = 0.1
-"""Cores that others kept busy, above which a figure is marked."""
 LEGEND = (
     "How many times as fast as the peer gateflow is. ~: torch has other equations there. –: see below. "
     f"*: other processes kept more than {DISTURBED} cores busy meanwhile."

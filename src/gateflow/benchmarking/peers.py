@@ -16,12 +16,12 @@ from gateflow.recurrence import force_path
 
 Sequences = Tensor | PackedSequence
 
+# The cells that torch has, with the same names of weights in the same order.
 TORCH: dict[type[cells.Cell], Callable[[int, int], nn.RNNBase]] = {
     cells.Elman: nn.RNN,
     cells.GRU: nn.GRU,
     cells.LSTM: nn.LSTM,
 }
-"""The cells that torch has, with the same names of weights in the same order."""
 
 
 def training(layer: nn.Module, x: Sequences, cotangent: Tensor) -> Call:
@@ -30,8 +30,10 @@ def training(layer: nn.Module, x: Sequences, cotangent: Tensor) -> Call:
 
     def call() -> dict[str, Tensor | None]:
         layer.zero_grad(set_to_none=True)
+        # A gradient that is there would be added to, which takes longer than writing it.
         leaf.grad = None
         y = values(layer(x)[0])
+        # Under autocast the output is in bfloat16.
         y.backward(cotangent.to(y.dtype))
         return {"x": leaf.grad, **{name: weight.grad for name, weight in layer.named_parameters()}}
 
@@ -54,6 +56,7 @@ def streaming(layer: Recurrent, x: Tensor) -> Call:
 
     def call() -> Tensor | None:
         y, state = None, None
+        # Weights are frozen for the stream, as a user of single steps would do it.
         with torch.no_grad(), layer.streaming():
             for x_t in steps:
                 y, state = layer.step(x_t, state)

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 Call = Callable[[], Any]
 
+# Rounds that are run however long they take; a median of less says nothing.
 FEWEST = 3
-"""Rounds that are run however long they take; a median of less says nothing."""
+# Seconds a sample lasts: shorter calls are repeated within it.
 LONG_ENOUGH = 0.01
-"""Seconds a sample lasts: shorter calls are repeated within it."""
+# Seconds between two calls: idle threads of the last one spin for a while, on the cores of the next.
 PAUSE = 0.004
-"""Seconds between two calls: idle threads of the last one spin for a while, on the cores of the next."""
 
 
 class Timing(NamedTuple):
@@ -47,6 +47,7 @@ def interleaved(
     samples: dict[str, list[float]] = {name: [] for name in calls}
     last_start = time.perf_counter() + seconds
     for done in range(rounds):
+        # Between rounds only: each call has as many samples as the others.
         if done >= FEWEST and time.perf_counter() > last_start:
             break
         for name, call in calls.items():
@@ -68,6 +69,7 @@ def geometric_mean(ratios: Sequence[float]) -> float:
 def _repeats(call: Call, long_enough: float) -> int:
     """The first call builds and compiles; the second tells how long one takes."""
     call()
+    # A clock that says 0 must not ask for infinitely many.
     return max(1, math.ceil(long_enough / max(_sample(call, 1), 1e-9)))
 
 

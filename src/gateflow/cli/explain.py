@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gateflow.compiler.plan import Pass, Plan
     from gateflow.compiler.programs import Programs
 
+# They differ, so that rows of the input and of the state are told apart; no stage depends on more than that.
 INPUT_SIZE, HIDDEN_SIZE = 3, 4
-"""They differ, so that rows of the input and of the state are told apart; no stage depends on more than that."""
 
 
 class Stage(StrEnum):

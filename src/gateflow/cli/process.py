@@ -6,8 +6,8 @@ import ctypes
 
 import torch
 
+# Parameters of glibc's ``mallopt``.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Parameters of glibc's ``mallopt``."""
 
 
 def prepare_process() -> None:

@@ -17,8 +17,8 @@ from gateflow.errors import ConfigError
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 
+# Section → option → value, only what was typed.
 Settings = dict[str, dict[str, Any]]
-"""Section → option → value, only what was typed."""
 
 
 def with_settings(

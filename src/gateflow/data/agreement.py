@@ -23,11 +23,11 @@ from pathlib import Path
 from gateflow.errors import ConfigError
 from gateflow.files import write
 
+# The longest distance in words from subject to verb.
 LONGEST = 60
-"""The longest distance in words from subject to verb."""
 
+# Distances are drawn and reported in these groups, each equally often.
 BUCKETS = (range(1, 6), range(6, 11), range(11, 21), range(21, 41), range(41, LONGEST + 1))
-"""Distances are drawn and reported in these groups, each equally often."""
 
 NOUNS = {
     "ANIMAL": "cat dog horse goat hen duck fox/foxes bear lion tiger frog bird cow pig owl crow snake monkey swan",

@@ -15,11 +15,11 @@ from gateflow.errors import DataError
 
 __all__ = ["chunks", "require", "spoken"]
 
+# What stands for the text that is piped in.
 STDIN = Path("-")
-"""What stands for the text that is piped in."""
+# Gzip data may expand to 64 MiB, and beyond that to 200 times their size. Text is packed to a fifth or a tenth, a
+# log of equal lines to a hundredth; the format allows a thousandth, which is how 10 MB fill a disk.
 MOST_FOLD, FREELY = 200, 1 << 26
-"""Gzip data may expand to 64 MiB, and beyond that to 200 times their size. Text is packed to a fifth or a tenth, a log
-of equal lines to a hundredth; the format allows a thousandth, which is how 10 MB fill a disk."""
 
 _CHUNK = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"

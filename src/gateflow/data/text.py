@@ -17,10 +17,10 @@ from gateflow.errors import DataError
 
 __all__ = ["LONGEST", "Border", "Piece", "read_lines", "read_pieces", "readable_again"]
 
+# Characters of a piece, at most.
 LONGEST = 1 << 16
-"""Characters of a piece, at most."""
+# Characters of a line, at most, where lines are asked for as a whole.
 LONGEST_LINE = 1 << 24
-"""Characters of a line, at most, where lines are asked for as a whole."""
 
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 

@@ -51,6 +51,7 @@ class InitialWeights:
         return f"gateflow.remedies.init.{self.function}({', '.join(words)})"
 
 
+# By name, in the order in which tables show them: what opens gates, then what shapes the matrices.
 INITIAL_WEIGHTS = {
     row.name: row
     for row in (
@@ -61,7 +62,6 @@ INITIAL_WEIGHTS = {
         InitialWeights("identity", "identity", "identity"),
     )
 }
-"""By name, in the order in which tables show them: what opens gates, then what shapes the matrices."""
 
 
 class Initialiser(NamedTuple):

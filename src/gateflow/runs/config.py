@@ -18,19 +18,19 @@ from gateflow.files import read_bounded
 from gateflow.runs.config_errors import first_config_error
 
 # 1: windows and candidates; 2: batches and softmax samples, and every config.toml names its task.
+# Version of the run folder that this gateflow writes; it reads this one and the older ones.
 FORMAT = 2
-"""Version of the run folder that this gateflow writes; it reads this one and the older ones."""
+# The task of a config.toml that names none: the first versions knew one task only.
 FIRST_TASK = "lm"
-"""The task of a config.toml that names none: the first versions knew one task only."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 # TOML's integers have 64 bits and a sign; a larger one would be an error of another layer, without the option's name.
 Count = Annotated[int, Field(ge=1, lt=2**63)]
 
+# Of a configuration, and of a line of it: for each dot TOML keeps a table and a path to it, dots² in memory.
 MOST_BYTES, MOST_DOTS = 64 << 10, 500
-"""Of a configuration, and of a line of it: for each dot TOML keeps a table and a path to it, dots² in memory."""
+# Rows or steps of a batch; small enough for their product to be counted in 64 bits.
 MOST_STEPS = 1 << 20
-"""Rows or steps of a batch; small enough for their product to be counted in 64 bits."""
 
 
 class Section(BaseModel):

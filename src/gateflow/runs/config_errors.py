@@ -36,6 +36,7 @@ def flag(name: str) -> str:
 
 
 def _config_error(detail: ErrorDetails, model: type[BaseModel], options: Options, file: Path | None) -> str:
+    # A task's section, then the option; a section that is no table has a name of one part.
     section, name = (*map(str, detail["loc"]), "")[:2]
     if detail["type"] == "missing":
         place = file or "the file of --config"
@@ -44,6 +45,7 @@ def _config_error(detail: ErrorDetails, model: type[BaseModel], options: Options
         return f"{_shown(name or section)} in {file}: there is no such option; {_close_match(model, section, name)}."
     typed = name in options.get(section, {})
     where = flag(name) if typed else f"{f'[{section}] {name}' if name else section} in {file},"
+    # Pydantic's prefix for an error of our own validators.
     reason = detail["msg"].removeprefix("Value error, ")
     return f"{where} {_shown(detail['input'])}: {reason[0].lower()}{reason[1:]}."
 

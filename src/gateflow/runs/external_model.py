@@ -28,6 +28,7 @@ def load_model(name: str) -> tuple[nn.Module, Any]:
     if not module or not attribute:
         raise ConfigError(f"--model {name}: write it as package.module:factory, such as my_model:build.")
     if (here := str(Path.cwd())) not in sys.path:
+        # At the end: a file here must not stand in for a module that is installed.
         sys.path.append(here)
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -83,6 +84,7 @@ def as_arguments(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tens
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
+            # Cloned: the tensors are views of the mapped file, which is closed here.
             return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path} is damaged, or no safetensors file ({error}). Write it again.") from None
@@ -90,6 +92,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _array(path: Path) -> Tensor:
     try:
+        # An array of objects is a pickle.
         array: Any = np.load(path, allow_pickle=False)
         return torch.from_numpy(array)
     except (ValueError, OSError, TypeError) as error:

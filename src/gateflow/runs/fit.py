@@ -58,6 +58,7 @@ def refuse_other_specs(found: Specs, wanted: Specs, path: Path) -> None:
     Raises:
         RunError: one is missing, unknown, of another type or of another shape.
     """
+    # Sorted, so that the same damage always gives the same message.
     if strangers := sorted(wanted.keys() ^ found.keys()):
         where = "lacks" if strangers[0] in wanted else "holds the unknown"
         raise RunError(f"{path} does not fit the run's config.toml: it {where} {shown(strangers[0])}.")
@@ -75,8 +76,10 @@ def refuse_other_optimizer(found: Specs, optimizer: Optimizer, path: Path) -> No
     """
     kept, parameters = kept_by(optimizer), [p for group in optimizer.param_groups for p in group["params"]]
     for i, parameter in enumerate(parameters):
+        # Each state is either as large as the parameter, or one number for it.
         wanted = {f"{i}.{name}": Spec.of(parameter) if like else scalar for name, (like, scalar) in kept.items()}
         own = {name: spec for name, spec in found.items() if name.startswith(f"{i}.")}
+        # A parameter that never had a gradient has no states.
         if own:
             _refuse_other_states(own, wanted, path)
     if strangers := sorted(name for name in found if name.partition(".")[0] not in map(str, range(len(parameters)))):
@@ -113,6 +116,7 @@ def refuse_other_random(found: Specs, processes: int, wanted: Specs, path: Path)
     gpus = {f"{i}.cuda" for i in range(processes)}
     for name in found.keys() | (cpus if found else set()):
         spec = found.get(name)
+        # 16 bytes are CUDA's generator, whose state is a seed and an offset; that of the CPU is some 5,000.
         small = spec is not None and spec.dtype == torch.uint8 and spec.shape in ((16,), (wanted["cpu"].shape[0],))
         if not small or name not in cpus | gpus or (name in cpus and spec != wanted["cpu"]):
             raise RunError(f"{path} is damaged: what it holds as random.{shown(name)} is no generator's state.")
@@ -127,6 +131,7 @@ def kept_by(optimizer: Optimizer) -> dict[str, tuple[bool, Spec]]:
         >>> sorted(kept_by(torch.optim.Adam(nn.Linear(2, 3).parameters())))
         ['exp_avg', 'exp_avg_sq', 'step']
     """
+    # A shallow copy with states and parameters of its own: what kind of optimizer it is, and its options, stay.
     trial = copy.copy(optimizer)
     trial.state = defaultdict(dict)
     parameter = nn.Parameter(torch.zeros(2, 3))
@@ -139,6 +144,7 @@ def kept_by(optimizer: Optimizer) -> dict[str, tuple[bool, Spec]]:
 
 def shown(name: str) -> str:
     """A name out of a file, as a message may hold it."""
+    # A name out of a file may hold a terminal's escapes, or be a megabyte long.
     return name if name.isprintable() and len(name) <= 80 else f"{name!r:.80}"
 
 

@@ -33,14 +33,17 @@ def new_run(kind: type[AnyRun], path: Path, config: RunConfig, *, force: bool = 
     Raises:
         RunError: `path` exists and is not empty (without `force`), is no run, or is being trained.
     """
+    # A name like "." has no parent to put the hidden folder into.
     path = path.resolve()
     refuse_what_is_there(kind, path, force)
+    # Beside the place, since a renaming across file systems is a copy, which can be killed halfway.
     draft = kind(path.with_name(f".{path.name}.new"))
     _refuse_what_is_not_ours(draft.path, path)
     try:
         draft.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise refused(path, error) from error
+    # Two set-ups of one run would else clear each other's folder away.
     with draft.lock():
         try:
             _clear(draft)
@@ -69,6 +72,7 @@ def refuse_what_is_there(kind: type[Run[Any]], path: Path, force: bool) -> None:
         raise RunError(f"--out {path} exists; go on with `gateflow resume {path}`, or replace it with --force.")
     if not _is_run(path):
         raise RunError(f"--force replaces runs only, and {path} is none; choose another --out, or delete it yourself.")
+    # Somebody may keep notes beside the weights.
     strangers = [entry.name for entry in path.iterdir() if not _is_ours(entry.name, kind.content())]
     if strangers:
         raise RunError(f"--force would delete {path / strangers[0]}, which is no part of a run; move it away first.")
@@ -116,6 +120,8 @@ def _take_place(draft: Path, path: Path) -> None:
     if not path.exists():
         draft.rename(path)
         return
+    # Two renamings, for a folder that is not empty cannot be replaced by one; killed in between, `.old` is the
+    # whole run.
     path.rename(replaced)
     draft.rename(path)
     shutil.rmtree(replaced, ignore_errors=True)

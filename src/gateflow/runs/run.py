@@ -31,6 +31,7 @@ from gateflow.files import read_bounded, sweep, write
 from gateflow.runs.config import RunConfig, task_of
 from gateflow.runs.trust import NOBODY, Trust
 
+# What a run of any task may hold; anything else in its folder is the task's, or the user's.
 CONTENT = frozenset(
     {
         "config.toml",
@@ -44,12 +45,11 @@ CONTENT = frozenset(
         "lock",
     }
 )
-"""What a run of any task may hold; anything else in its folder is the task's, or the user's."""
 
+# The file of checksums, and its size: forty files of a task, where the largest has three.
 SUMS, MOST_SUMS = "SHA256SUMS", 1 << 12
-"""The file of checksums, and its size: forty files of a task, where the largest has three."""
+# What training writes into, made by itself when it first does.
 FOLDERS = ("checkpoint", "tensorboard", "non_finite_step")
-"""What training writes into, made by itself when it first does."""
 
 Config = TypeVar("Config", bound=RunConfig)
 
@@ -83,6 +83,7 @@ class Run(Generic[Config]):
             raise RunError(f"there is no run at {path}; `gateflow train TASK --out {path}` makes one.")
         if not run.config_file.is_file():
             raise RunError(f"{path} is not a run: it holds no config.toml. Name the folder given to --out.")
+        # Each writer locks its draft, so that only those of dead processes are taken away.
         for folder in (path, *(path / name for name in run.folders())):
             sweep(folder)
         return run
@@ -149,6 +150,7 @@ class Run(Generic[Config]):
         Raises:
             WriteError: the file system refused.
         """
+        # A task may make fewer files for some data.
         present = [name for name in self.own_files if (self.path / name).is_file()]
         write(self.path / SUMS, "".join(f"{_sha256(self.path / name)}  {name}\n" for name in present))
 
@@ -159,6 +161,7 @@ class Run(Generic[Config]):
             RunError: it is missing, or has changed since.
         """
         name = self.require(file, remedy).relative_to(self.path).as_posix()
+        # A run of an older version has no sums, and is read all the same.
         if (wanted := self._sums().get(name)) and wanted != _sha256(file):
             raise RunError(f"{file} is damaged: its checksum is not the one in {self.path / SUMS}; {remedy}.")
         return file
@@ -173,6 +176,7 @@ class Run(Generic[Config]):
             raise RunError(f"{file} is damaged ({error!s:.200}); restore it from a copy.") from None
         found = [re.fullmatch(r"([0-9a-f]{64})  (\S+)", line) for line in lines]
         sums = {match[2]: match[1] for match in found if match}
+        # A line that is none, or a name that is no file of this task: whoever wrote it did not write a seal.
         if len(sums) < len(lines) or sums.keys() - set(self.own_files):
             raise RunError(f"{file} is damaged: it is no list of checksums of this run; restore it from a copy.")
         return sums
@@ -182,6 +186,8 @@ class Run(Generic[Config]):
         """Hold the run while training; a second trainer of the same run is refused."""
         self._refuse_links()
         try:
+            # The system lets go of it when the process dies, however it dies; so it never has to be
+            # removed by hand.
             with FileLock(self.path / "lock", blocking=False):
                 yield
         except Timeout:

@@ -21,6 +21,7 @@ __all__ = ["NOBODY", "VARIABLE", "Trust"]
 
 VARIABLE = "GATEFLOW_TRUST"
 
+# Identifiers joined by dots: nothing that could be read as a path or as a relative import.
 _CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -62,6 +63,7 @@ class Trust:
             )
         module = cell.partition(":")[0]
         brought = run is not None and _lies_in(module, run)
+        # What is imported already runs nothing more when it is imported again.
         if not brought and (module in sys.modules or _listed(module)):
             return
         or_else = "" if brought else f", or name it in the environment: {VARIABLE}={module}"
@@ -71,13 +73,15 @@ class Trust:
         )
 
 
+# Nothing was said: cells of our own, and what `GATEFLOW_TRUST` lists.
 NOBODY = Trust()
-"""Nothing was said: cells of our own, and what `GATEFLOW_TRUST` lists."""
 
 
 def _listed(module: str) -> bool:
     """Whether the environment names this module, or a package that it is in."""
+    # Our own modules are what the user runs anyway.
     names = ["gateflow", *(name.strip() for name in os.environ.get(VARIABLE, "").split(","))]
+    # With the dot at the end, "my" does not let "mycelium" in.
     return any(name and f"{module}.".startswith(f"{name}.") for name in names)
 
 
@@ -92,8 +96,10 @@ def _place(module: str) -> str:
 
 def _places(module: str) -> Iterator[Path]:
     """Files and folders out of which a module would come. They are looked up part by part, and nothing is imported."""
+    # As the import of a cell looks: the current folder comes last, so that a file there stands in for no module.
     path = [*sys.path, str(Path.cwd())]
     for part in module.split("."):
+        # Not importlib.util.find_spec, which imports the packages that a module lies in.
         spec = PathFinder.find_spec(part, path)
         if spec is None:
             return

@@ -27,12 +27,13 @@ from gateflow.errors import GateflowError, NonFiniteError, RunError
 from gateflow.files import open_ordinary, write
 from gateflow.runs.fit import Spec, refuse_other_specs, specs_of
 
+# Bytes; a checkpoint of a thousand layers has two million.
 MOST_HEADER = 8 << 20
-"""Bytes; a checkpoint of a thousand layers has two million."""
 
+# As long as a SHA-256 in hexadecimal digits, so that putting it in moves no other byte.
 _BLANK = "0" * 64
+# Metadata of files without a checksum. Any other name may be that of a checksum, damaged.
 _UNSEALED = {"gateflow", "format"}
-"""Metadata of files without a checksum. Any other name may be that of a checksum, damaged."""
 
 _DTYPES = {
     "F64": torch.float64,
@@ -86,8 +87,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     blank = save(plain, {**(metadata or {}), "sha256": _BLANK})
+    # The library decides the order of the metadata, so the place is looked for.
     place = _place_of_seal(blank, _BLANK)
     seal = hashlib.sha256(blank).hexdigest().encode()
+    # A view, not a slice: a file of gigabytes is not copied once more.
     write(path, b"".join((blank[:place], seal, memoryview(blank)[place + len(seal) :])))
 
 
@@ -115,6 +118,7 @@ def read_tensors(
     """
     with _reading(path) as file:
         header = _header(file)
+        # Before the content is read: what does not fit takes no memory.
         fits(header)
         file.seek(0)
         content = file.read(header.size)
@@ -133,6 +137,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) ->
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise NonFiniteError(f"{name} in {path} holds NaN or infinity, so the model cannot be used.")
+    # Not strict, since a tied tensor is in the file once; that nothing is missing was seen above.
     model.load_state_dict(dict(tensors), strict=False)
 
 
@@ -153,12 +158,14 @@ def _reading(path: Path) -> Iterator[BinaryIO]:
 def _header(file: BinaryIO) -> Header:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
+    # The format: eight bytes of length, a header in JSON, then all numbers.
     length = int.from_bytes(file.read(8), "little")
     if length > min(MOST_HEADER, size - 8):
         raise ValueError(f"it is too short for its header, or its header is larger than {MOST_HEADER:,} bytes")
     found: Any = json.loads(file.read(length))
     metadata = _texts(found.pop("__metadata__", {}))
     tensors = {name: _spec(entry) for name, entry in found.items()}
+    # Every byte is accounted for: a file that was cut short is not read beyond its end.
     if size != 8 + length + sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in tensors.values()):
         raise ValueError("it is shorter or longer than its header says")
     return Header(tensors, metadata, size)
@@ -166,6 +173,7 @@ def _header(file: BinaryIO) -> Header:
 
 def _spec(entry: Any) -> Spec:
     shape = entry["shape"]
+    # `type`, for True is an int in Python and JSON has both.
     if not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError("a shape in its header is none")
     return Spec(_DTYPES[entry["dtype"]], tuple(shape))
@@ -179,10 +187,12 @@ def _texts(metadata: Any) -> dict[str, str]:
 
 def _refuse_broken_seal(content: bytes, metadata: Mapping[str, str]) -> None:
     if "sha256" not in metadata:
+        # One flipped bit in the name "sha256" would else make the file one without a seal.
         if strangers := metadata.keys() - _UNSEALED:
             raise ValueError(f"it has the unknown metadata {sorted(strangers)[0]!r:.80}")
         return
     seal, place = metadata["sha256"], _place_of_seal(content, metadata["sha256"])
+    # In three parts, so that the seal is not blanked in a copy.
     found = hashlib.sha256(content[:place])
     found.update(_BLANK.encode())
     found.update(memoryview(content)[place + len(seal) :])

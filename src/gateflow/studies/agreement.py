@@ -36,16 +36,16 @@ from gateflow.training.checkpoint import Checkpoint, Progress, random_state
 from gateflow.training.metrics import MetricsLog, Record
 from gateflow.training.warm_up import thrown_away
 
+# Sentences on which accuracy and reach are measured. An accuracy of 0.5 is then known to 1.6 % (one standard error);
+# reach takes a gradient per sentence, in float64.
 TEST_SENTENCES, PROBE_SENTENCES = 1000, 150
-"""Sentences on which accuracy and reach are measured. An accuracy of 0.5 is then known to 1.6 % (one standard error);
-reach takes a gradient per sentence, in float64."""
+# Trainings that become runs: on far sentences alone, where the initial weights decide who learns, so that other
+# verbs show the difference.
 KEPT, KEPT_DISTANCES = ("lstm", "lstm:chrono"), "far"
-"""Trainings that become runs: on far sentences alone, where the initial weights decide who learns, so that other verbs
-show the difference."""
+# Updates per line of a kept run's metrics.jsonl, as in `gateflow train`.
 _RECORDED_EVERY = 50
-"""Updates per line of a kept run's metrics.jsonl, as in `gateflow train`."""
+# Names of initial weights in older versions.
 _FORMERLY = {"forget_bias": "forget"}
-"""Names of initial weights in older versions."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from gateflow.errors import ConfigError
 
+# Updates from which the speed is measured: five, and up to 320 of them where they take less than half a second.
 TRIAL, MOST, LONG_ENOUGH = 5, 320, 0.5
-"""Updates from which the speed is measured: five, and up to 320 of them where they take less than half a second."""
 
 
 class Budget(NamedTuple):
@@ -31,6 +31,7 @@ class Budget(NamedTuple):
             >>> Budget(updates=70).in_updates(lambda: 0.5), Budget(minutes=2).in_updates(lambda: 0.5)
             (70, 240)
         """
+        # At least one, however slow: a row of the table needs a figure.
         return self.updates or max(1, round(60 * (self.minutes or 0) / seconds_of_one()))
 
 

@@ -55,6 +55,7 @@ class Candidate:
         return self.omega * omega(model, inputs, lambda model, x: task.loss(model(x), targets))
 
 
+# A tanh RNN without clipping, then each remedy alone. Ω has the factor of Pascanu et al. (2013).
 REMEDIES = (
     Candidate("plain RNN"),
     Candidate("orthogonal W", weights="orthogonal"),
@@ -67,8 +68,8 @@ REMEDIES = (
     Candidate("LSTM", cell="lstm"),
     Candidate("LSTM, chrono", cell="lstm", weights="chrono:T"),
 )
-"""A tanh RNN without clipping, then each remedy alone. Ω has the factor of Pascanu et al. (2013)."""
 
+# Nine ways to begin, all else equal: the gradient is clipped at 1.
 INITIAL_CANDIDATES = (
     Candidate("LSTM, default", cell="lstm", clip=1.0),
     *(Candidate(f"LSTM, forget bias {b}", cell="lstm", weights=f"forget:{b}", clip=1.0) for b in (0, 1, 2, 4)),
@@ -77,7 +78,6 @@ INITIAL_CANDIDATES = (
     Candidate("RNN, orthogonal", weights="orthogonal", clip=1.0),
     Candidate("IRNN", cell="elman_relu", weights="identity", clip=1.0),
 )
-"""Nine ways to begin, all else equal: the gradient is clipped at 1."""
 
+# What ``gateflow remedies --of`` names.
 CATALOGUES = {"remedies": REMEDIES, "initial-weights": INITIAL_CANDIDATES}
-"""What ``gateflow remedies --of`` names."""

@@ -5,21 +5,21 @@ from __future__ import annotations
 from gateflow.errors import ConfigError
 from gateflow.runs.config_errors import Options, flag
 
+# The task whose settings a comparison has; cells are compared on a text of the user's.
 TEXT = "lm"
-"""The task whose settings a comparison has; cells are compared on a text of the user's."""
+# Tasks of long memory, in `gateflow.studies.memory`.
 MEMORY = ("adding", "copy", "order")
-"""Tasks of long memory, in `gateflow.studies.memory`."""
+# Time steps of a task of memory: over 100, temporal order tells default from chrono initial weights.
 LENGTH = 100
-"""Time steps of a task of memory: where an LSTM with torch's initial weights begins to fail at temporal order."""
+# Settings of a run that a comparison has in another form (--cells, --updates) or not at all.
 NOT_HERE = frozenset({"cell", "max_updates", "bidirectional", "checkpoint_every", "monitor", "tensorboard"})
-"""Settings of a run that a comparison has in another form (--cells, --updates) or not at all."""
+# What some settings mean to a comparison.
 WORDS = {
     "epochs": "Most passes over the text; without end if left out.",
     "seed": "The first seed. Default: 0.",
 }
-"""What some settings mean to a comparison."""
+# Settings that a task of long memory has; the others belong to a language model.
 FOR_MEMORY = ("hidden_size", "batch_size", "lr", "clip", "seed")
-"""Settings that a task of long memory has; the others belong to a language model."""
 
 
 def refuse_others(task: str, length: int | None, typed: Options) -> None:

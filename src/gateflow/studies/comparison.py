@@ -42,7 +42,9 @@ class Comparison:
         self.budget.check()
         for cell in cells:  # a cell that does not exist is found before the first one has been trained
             build_model(self.configure(cell).model, vocab_size=2)
+        # Runs of a comparison are thrown away; their folders are what the loop needs.
         with TemporaryDirectory() as folder:
+            # The text is read once, for all cells and seeds.
             tokens = set_up(Path(folder, "tokens"), self.configure(cells[0]))
             for cell in cells:
                 yield self.result(cell, tokens, Path(folder))
@@ -88,12 +90,14 @@ class Comparison:
         )
         outcome = loop.train()
         if outcome.interrupted:
+            # Half a training is no result; the loop has swallowed the signal.
             raise KeyboardInterrupt
         return task, outcome
 
     def configure(self, cell: str, seed: int | None = None, updates: int = 1) -> LanguageModelConfig:
         """The configuration of one training: as long as `updates`, however often that reads the text."""
         seeded = {} if seed is None else {"seed": seed}
+        # The budget alone ends a training, and nobody goes on with it later.
         endless = {"epochs": 10**9, "checkpoint_every": 10**9}
         model = {**self.options.get("model", {}), "cell": cell}
         training = {**endless, **self.options.get("training", {}), "max_updates": updates, **seeded}

@@ -138,6 +138,7 @@ class Copy(MemoryTask):
         """Draw ``[length + 20, B, 10]`` and ``[length + 20, B]``."""
         many = self.memorised
         symbols = torch.randint(0, self.symbols, (many, size), generator=generator)
+        # Blank but for the symbols, the signal and their repetition.
         inputs, targets = torch.full((2, self.steps, size), self.blank)
         inputs[:many], inputs[-many - 1], targets[-many:] = symbols, self.signal, symbols
         return F.one_hot(inputs, self.input_size).float(), targets
@@ -175,6 +176,7 @@ class TemporalOrder(MemoryTask):
     def batch(self, size: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Draw ``[T, B, 6]`` and ``[B]``: 2 × first + second, where X is 0 and Y is 1."""
         rows = torch.arange(size)
+        # 0 and 1 are X and Y; the four others are noise.
         symbols = torch.randint(2, 6, (self.length, size), generator=generator)
         first, second = torch.randint(0, 2, (2, size), generator=generator)
         for symbol, start in ((first, 1), (second, 5)):

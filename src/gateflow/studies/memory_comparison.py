@@ -76,6 +76,7 @@ class MemoryComparison:
 
     def horizon(self, outcome: MemoryOutcome) -> int | None:
         """How many steps back the gradient of the task's loss reaches after training; None where nothing arrives."""
+        # The same batch for all cells and seeds.
         inputs, targets = self.task.batch(self.batch_size, Generator().manual_seed(0))
         try:
             found = reach(outcome.model, inputs, lambda model, x: self.task.loss(model(x), targets), targets=SAMPLED)
@@ -95,6 +96,7 @@ class MemoryComparison:
             updates=updates,
             batch_size=self.batch_size,
             learning_rate=self.lr,
+            # So that a short training has a figure at its end.
             check_every=min(CHECK_EVERY, updates),
             seed=seed,
             on_update=lambda done, _: self.on_update(done, updates),

@@ -57,8 +57,8 @@ class MemoryOutcome:
         return self.checks[-1][1] if self.checks and self.broken_at is None else math.nan
 
 
+# What is added to the loss: of the model, its inputs, and the targets.
 Penalty = Callable[[Reader, Tensor, Tensor], Tensor | float]
-"""What is added to the loss: of the model, its inputs, and the targets."""
 
 
 def train_memory(
@@ -100,12 +100,14 @@ def train_memory(
         >>> len(outcome.losses), [update for update, _ in outcome.checks], outcome.solved_at
         (20, [10, 20], None)
     """
+    # Whoever calls this keeps the course of their random numbers.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _build(task, layer, hidden_size)
         init(model.layer)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     clipper = clip.NormClipper(model, threshold=clip_norm)
+    # Far apart: the seeds of a study are 0, 1, 2, …, and no check may draw what another training has learned.
     training, checking = Generator().manual_seed(seed), Generator().manual_seed(seed + 1_000_003)
     outcome = MemoryOutcome(task.chance, model)
     if updates and builds_kernels(model):
@@ -115,11 +117,13 @@ def train_memory(
         inputs, targets = task.batch(batch_size, training)
         optimizer.zero_grad()
         loss = task.loss(model(inputs), targets)
+        # Without the penalty: losses of two remedies are compared.
         outcome.losses.append(loss.item())
         try:
             (loss + penalty(model, inputs, targets)).backward()
             if clipper.step():
                 optimizer.step()
+        # The clipper raises after ten gradients in a row that were not finite.
         except NonFiniteError:
             outcome.broken_at = update
             break

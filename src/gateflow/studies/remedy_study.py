@@ -97,6 +97,7 @@ def init_report(model: nn.Module, task: MemoryTask, batch_size: int) -> InitRepo
     reached = reach(model, inputs, loss, targets=SAMPLED, floor=0.0)
     summed = terms(model, inputs, loss, targets=SAMPLED)
     seen = (a for layer in gates(model, inputs, loss).layers.values() for a in layer.activations.values())
+    # 40 % of the steps away or farther.
     near = task.steps - round(0.6 * task.steps) - 1
     return InitReport(
         reached.horizon,
@@ -137,6 +138,7 @@ def study(
         updates = comparison.budget.in_updates(measured)
         for seed in comparison.all_seeds():
             on_training(candidate, seed)
+            # The very weights that the training will begin with, by its seed.
             untrained, _ = train(seed, 0)
             before = init_report(untrained.model, comparison.task, comparison.batch_size)
             outcome, _ = train(seed, updates)

@@ -96,6 +96,7 @@ def _ranked(found: Sequence[CandidateRow]) -> str:
 
 
 def _tells_more(horizon: float, norm: float) -> str:
+    # As shown: two digits behind the point.
     if abs(abs(horizon) - abs(norm)) < 0.005:
         return "neither tells more"
     name, value = max(("horizon", horizon), ("gradient norm", norm), key=lambda pair: abs(pair[1]))

@@ -15,11 +15,11 @@ from gateflow.tasks.description import TaskDescription, imported
 
 __all__ = ["TASKS", "description", "open_run"]
 
+# Each task's name and the place of its description; a program may add its own.
 TASKS: dict[str, str] = {
     "lm": "gateflow.tasks.language_model:LANGUAGE_MODEL",
     "agreement": "gateflow.tasks.agreement:AGREEMENT",
 }
-"""Each task's name and the place of its description; a program may add its own."""
 
 
 def description(name: str) -> TaskDescription:
@@ -39,6 +39,7 @@ def open_run(path: Path, trust: Trust = NOBODY) -> tuple[Run[Any], TaskDescripti
         RunError: there is no such folder, it is no run, or one of a task that this gateflow does not have.
     """
     name = Run.open(path, trust).task()
+    # The name comes out of a file: it is looked up, and never imported.
     if name not in TASKS:
         raise RunError(
             f"{path} is a run of the task {name!r:.80}, and there are {', '.join(TASKS)}; it needs the program, or the "

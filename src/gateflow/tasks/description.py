@@ -55,6 +55,7 @@ class Option:
     help: str
     default: Any = None
     required: bool = False
+    # Bounds are told by the command line before torch is loaded; the function may refuse more.
     least: float | None = None
     most: float | None = None
 
@@ -163,5 +164,6 @@ def imported(place: str) -> Any:
         >>> imported("math:pi") > 3
         True
     """
+    # Only places out of the list and its descriptions come here, never one out of a file.
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)

@@ -14,8 +14,8 @@ from gateflow.training.metrics import MetricsLog, Record
 
 __all__ = ["SAMPLED", "diagnose_with_history"]
 
+# Steps whose loss is followed back where a horizon is all that is asked for: the work grows with their number.
 SAMPLED = 32
-"""Steps whose loss is followed back where a horizon is all that is asked for: the work grows with their number."""
 
 
 def diagnose_with_history(

@@ -27,17 +27,20 @@ from gateflow.runs.fit import (
 )
 from gateflow.runs.weights import Header, load_weights, read_tensors, unique_tensors, write_tensors
 
+# Carried hidden state: one tuple of ``[B, H]`` tensors per layer and direction, or nothing yet.
 State = list[tuple[Tensor, ...]] | None
-"""Carried hidden state: one tuple of ``[B, H]`` tensors per layer and direction, or nothing yet."""
 
+# The hidden state that an epoch starts from; a carried one has the same layers, parts, sizes and types.
 Start = Sequence[tuple[Tensor, ...]]
-"""The hidden state that an epoch starts from; a carried one has the same layers, parts, sizes and types."""
 
+# Adam takes the root of the last two, and divides by a power of the first: below 0 they would give NaN.
 NEVER_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq")
-"""Adam takes the root of the last two, and divides by a power of the first: below 0 they would give NaN."""
+# Whatever begins otherwise is not ours: a file with more in it was made by somebody else.
 GROUPS = ("model.", "optimizer.", "random.", "carried.")
+# Numbers out of a file: JSON has integers of any size, and one of a million digits takes minutes to compute with.
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Amount = Annotated[float, Field(ge=0)]
+# Strict: "3" is no 3 and 3.0 no count. NaN is refused too, which Python's JSON reads though no standard has it.
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -48,6 +51,7 @@ class _Clipper(BaseModel):
     steps: Count = 0
     clipped: Count = 0
     skipped: Count = 0
+    # By aliases, since pydantic takes a name with an underscore for a private one.
     skipped_in_a_row: Count = Field(0, alias="_skipped_in_a_row")
     shrink_sum: Amount = Field(0.0, alias="_shrink_sum")
     norms: list[Amount] = []
@@ -79,13 +83,14 @@ class Progress:
     clipper: Annotated[dict[str, Any], AfterValidator(_of_a_clipper)] = field(default_factory=dict)
 
 
+# Counters of older versions, and what they are called now.
 _FORMERLY = {"window": "batch"}
-"""Counters of older versions, and what they are called now."""
 
 
 def _with_every_field(found: Any) -> Any:
     if isinstance(found, dict):
         found = {_FORMERLY.get(name, name): value for name, value in found.items()}
+    # Each has a default for a new run, and of a checkpoint that lacks one no part can be trusted.
     missing = [entry.name for entry in fields(Progress) if isinstance(found, dict) and entry.name not in found]
     if missing:
         raise ValueError(f"{missing[0]} is missing")
@@ -142,6 +147,7 @@ class Checkpoint:
 
     def write(self, path: Path) -> None:
         """Replace the previous checkpoint in one step."""
+        # A new run has no folder of checkpoints yet.
         path.parent.mkdir(exist_ok=True)
         plain = {"progress": asdict(self.progress), "optimizer": self.optimizer, "processes": self.processes}
         write_tensors(path, self.tensors, {"gateflow": json.dumps(plain)})
@@ -160,6 +166,7 @@ class Checkpoint:
         """
 
         def look(header: Header) -> None:
+            # Before memory is taken for them: a header of a kilobyte can announce a terabyte.
             if strangers := [name for name in header.tensors if not name.startswith(GROUPS)]:
                 raise RunError(f"{path} is no checkpoint of gateflow: it holds the unknown {shown(strangers[0])}.")
             fits(header, _metadata(header.metadata, path).processes)
@@ -186,8 +193,10 @@ class Checkpoint:
         state: dict[int, dict[str, Any]] = {}
         for name, tensor in tensors.items():
             index, key = name.split(".", 1)
+            # A second moment below 0 passes every check of shapes, and gives NaN after one update.
             self._refuse_other_values(f"optimizer.{name}", tensor, least=0 if key in NEVER_NEGATIVE else None)
             state.setdefault(int(index), {})[key] = tensor
+        # What the user has changed in config.toml counts: rates are taken from there, not from the file.
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def _refuse_other_values(self, name: str, tensor: Tensor, least: float | None = None) -> None:
@@ -205,6 +214,7 @@ class Checkpoint:
             RunError: it is missing, or none.
         """
         refuse_other_random(specs_of(self.named("random")), self.processes, specs_of(random_state()), self.path)
+        # A new run has none yet, and asks for none.
         if states := self.named(f"random.{process}"):
             return states
         raise RunError(f"{self.path} is damaged: it lacks the state of the random generators.")
@@ -221,6 +231,7 @@ class Checkpoint:
             self._refuse_other_values(f"carried.{name}", tensor)
         if not parts:
             return None
+        # In the order of `like`: names sort as texts, so that layer 10 would come before layer 2.
         return [tuple(parts[f"{i}.{j}"] for j in range(len(layer))) for i, layer in enumerate(like)]
 
 
@@ -242,6 +253,7 @@ def random_state() -> dict[str, Tensor]:
     """The state of torch's generators in this process: CPU, and the current CUDA device if there is one."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
+        # Of the current device alone: a process trains on one.
         states["cuda"] = torch.cuda.get_rng_state()
     return states
 
@@ -263,6 +275,7 @@ def set_random_state(states: Mapping[str, Tensor], path: Path) -> None:
 def _split_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimizer's state as tensors by name, and the rest, which is JSON."""
     whole = optimizer.state_dict()
+    # By the number of the parameter, as torch's state_dict has it.
     entries = [(f"{i}.{name}", value) for i, state in whole["state"].items() for name, value in state.items()]
     tensors = {f"optimizer.{name}": value for name, value in entries if isinstance(value, Tensor)}
     plain = {name: value for name, value in entries if not isinstance(value, Tensor)}

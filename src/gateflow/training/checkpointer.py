@@ -55,6 +55,7 @@ class Checkpointer:
         """
         path = self.run.checkpoint_file
         checkpoint = Checkpoint.read(path, lambda header, processes: self._refuse_misfit(header, processes, start))
+        # Before the model is touched: what is refused leaves it as it was.
         carried = checkpoint.carried(start)
         progress = checkpoint.restore(self.model, self.optimizer)
         if progress.step == 0:
@@ -64,12 +65,14 @@ class Checkpointer:
             self._restore_clipper(progress)
             set_random_state(checkpoint.random(self.accelerator.process_index), path)
         if self.accelerator.is_main_process:
+            # Lines after the checkpoint will be written again, to the digit.
             self.metrics.cut_back(progress.step)
         return progress, own_rows(self.accelerator, carried)
 
     def save(self, progress: Progress, carried: State) -> None:
         """Write the checkpoint; all processes contribute."""
         progress.clipper = self.clipper.state_dict()
+        # Gathered by all processes, written by one: no process has the rows of the others.
         carried = whole_batch(self.accelerator, carried)
         random = every_process(self.accelerator, random_state())
         checkpoint = Checkpoint.of(self.model, self.optimizer, progress, carried=carried, random=random)

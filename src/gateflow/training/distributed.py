@@ -35,6 +35,7 @@ def own_rows(accelerator: Accelerator, carried: State) -> State:
     """The rows of this process out of the carried state of the whole batch."""
     if carried is None:
         return None
+    # The rows of a process lie together, as `whole_batch` has put them.
     index, count = accelerator.process_index, accelerator.num_processes
     return [tuple(part.chunk(count)[index].to(accelerator.device) for part in layer) for layer in carried]
 
@@ -58,6 +59,7 @@ def leave_processes(accelerator: Accelerator, code: int = 0) -> None:
     if accelerator.num_processes > 1:
         sys.stdout.flush()
         sys.stderr.flush()
+        # Not sys.exit: that would shut Python down, which is what aborts.
         os._exit(code)
 
 
@@ -67,6 +69,7 @@ def join_processes(settings: TrainingConfig) -> Accelerator:
     Raises:
         ConfigError: this device has no bf16.
     """
+    # Accelerate's words for it.
     precision = {"fp32": "no", "bf16": "bf16"}[settings.precision]
     no_broadcast = DistributedDataParallelKwargs(broadcast_buffers=False)  # a model's buffers never change in training
     try:

@@ -20,6 +20,7 @@ class Interrupt:
         True
     """
 
+    # SIGTERM is what a cluster sends before it kills.
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class Interrupt:
         self._previous = {}
 
     def __enter__(self) -> Self:
+        # Python lets no other thread set a handler.
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._note) for number in self.SIGNALS}
         return self

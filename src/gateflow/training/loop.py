@@ -53,12 +53,16 @@ class TrainingLoop:
         monitor: Monitor | None = None,
     ) -> None:
         self.task, self.settings, self.run, self.accelerator = task, settings, run, accelerator
+        # Bars and curves of several processes would overwrite each other.
         self.callbacks = callbacks if accelerator.is_main_process else ()
         self.monitor = monitor if accelerator.is_main_process else None
         self.updates_per_epoch = _updates_per_epoch(task, settings)
+        # No limit is a number too, so that the smaller one is simply taken; 2**63 updates take for ever.
         self.total = min(settings.max_updates or 2**63, settings.epochs * self.updates_per_epoch)
         self.model, self.optimizer = accelerator.prepare(task.model, build_optimizer(task.model, settings))
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # only the loss runs under autocast, see backward
+        # Of the model itself, not of the wrapped one: names in its message are then those that the user
+        # knows.
         self.clipper = NormClipper(task.model, settings.clip, non_finite="skip", patience=settings.non_finite_limit)
         self.checkpointer = Checkpointer(run, accelerator, task.model, self.optimizer.optimizer, self.clipper)
         self.progress = Progress()
@@ -66,11 +70,16 @@ class TrainingLoop:
 
     def train(self) -> TrainingOutcome:
         """Go on to the end, or to the first Ctrl-C; both leave a checkpoint of the last update."""
+        # One lock for all processes: torchrun starts them together, and the first one stands for them.
         with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
             self.progress, self.carried = self.checkpointer.restore(self.settings.seed, self.task.start())
             self._refuse_other_position()
+            # A checkpoint says nothing of modes, and a model that was read for its figures is in eval
+            # mode.
             self.task.model.train()
             self.warm_up()
+            # Recorded before it is validated, so that metrics.jsonl reads in the order of what happened;
+            # saved last, for a checkpoint has all of it.
             for batches in self.remaining_updates():
                 interrupted = self.update(batches, interrupt)
                 self.record_flow()
@@ -83,6 +92,7 @@ class TrainingLoop:
 
     def warm_up(self) -> None:
         """Two batches forward and backward that leave kernels and nothing else; their build is no update's time."""
+        # A finished run builds nothing, and torch.nn has its kernels already.
         if self.progress.step >= self.total or not builds_kernels(self.task.model):
             return
         batches, carried = self.task.batches(self.progress.epoch, self.progress.batch), self.carried
@@ -99,6 +109,7 @@ class TrainingLoop:
         while self.progress.step < self.total:
             batches = self.task.batches(self.progress.epoch, self.progress.batch)
             yield self._next_of(batches)
+            # One iterator serves the whole epoch: a task may read its data from a file in one go.
             while self.progress.batch > 0 and self.progress.step < self.total:
                 yield self._next_of(batches)
 
@@ -120,15 +131,19 @@ class TrainingLoop:
 
     def update(self, batches: list[Any], interrupt: Interrupt) -> bool:
         """One step of the optimizer; says whether any process was asked to stop."""
+        # Data are read and records written outside of it: the time of an update is that of learning.
         started = time.perf_counter()
         for group in self.optimizer.param_groups:
+            # Out of the number of the update, so that the rate needs no state in the checkpoint.
             group["lr"] = self.rate()
         loss_sum, loss_count, broken = self.backward(batches)
+        # A gradient that is not finite is left out; with the next batch it may be finite again.
         if self.clipper.step():
             self.optimizer.step()
         self.optimizer.zero_grad()
         totals = summed(self.accelerator, loss_sum, loss_count, broken, interrupt.asked)
         loss_sum, loss_count, broken, asked = totals
+        # A state that led to NaN would lead to NaN in every batch that follows.
         if broken:
             self.carried = None
         self.advance(loss_sum, int(loss_count), time.perf_counter() - started)
@@ -142,6 +157,8 @@ class TrainingLoop:
                 with self.accelerator.autocast():
                     loss, count, self.carried = self.task.loss(self.model, batch, self.carried)
                 self.accelerator.backward(loss)
+            # The one place of an update where the host waits for the device; the monitor and the sums
+            # need the number.
             mean = loss.item()
             if self.monitor is not None:
                 self.monitor.steps = self.progress.step
@@ -162,6 +179,8 @@ class TrainingLoop:
         progress.targets += loss_count
         progress.seconds += seconds
         progress.interval_seconds += seconds
+        # What is left of the data after the last whole update of an epoch is left out: an update of fewer
+        # batches would have another scale.
         if progress.batch == self.updates_per_epoch * self.settings.accumulate:
             progress.epoch, progress.batch, self.carried = progress.epoch + 1, 0, None
         for callback in self.callbacks:
@@ -179,6 +198,7 @@ class TrainingLoop:
         if progress.step % self.settings.log_every and progress.step < self.total:
             return
         loss = progress.loss_sum / progress.loss_count if progress.loss_count else math.nan
+        # Never a division by zero: a clock of low resolution can say that no time has passed.
         speed = round(progress.loss_count / max(1e-9, progress.interval_seconds))
         norms = self.clipper.statistics()
         self.record(
@@ -195,10 +215,12 @@ class TrainingLoop:
     def validate_when_due(self) -> None:
         """The figures of the validation data after each epoch, at the end, and every `validate_every` updates."""
         progress, every = self.progress, self.settings.validate_every
+        # An epoch that has just ended stands at batch 0 of the next one.
         if not (progress.batch == 0 or progress.step == self.total or (every and progress.step % every == 0)):
             return
         with evaluating(self.task.model), torch.inference_mode():
             sums, count = self.task.validate(self.task.model)
+            # Sums, not means: processes may hold different numbers of targets.
             *sums_of_all, count = summed(self.accelerator, *sums.values(), count)
         means = {name: value / count for name, value in zip(sums, sums_of_all, strict=True)}
         figures = self.record("valid", means)
@@ -216,6 +238,7 @@ class TrainingLoop:
         figures = {**means, **self.task.figures(means), **more}
         # JSON knows no NaN; what is not finite is null there, and a reader need not guess.
         finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in figures.items()}
+        # As a part of the whole, so that curves of runs with other batch sizes can be laid over each other.
         epoch = round(self.progress.step / self.updates_per_epoch, 4)
         seconds = round(self.progress.seconds, 3)
         record = {"kind": kind, "step": self.progress.step, "epoch": epoch, **finite, "seconds": seconds}
@@ -226,6 +249,7 @@ class TrainingLoop:
 
     def save_when_due(self, interrupted: bool) -> None:
         """A checkpoint every `checkpoint_every` updates, at the end, and on Ctrl-C."""
+        # Stopped before the first validation it still has a model: every other verb needs one.
         if interrupted and not self.run.model_file.exists():
             self.checkpointer.keep_weights()
         if interrupted or self.progress.step == self.total or self.progress.step % self.settings.checkpoint_every == 0:

@@ -38,6 +38,7 @@ class MetricsLog:
 
     def flush(self) -> None:
         """Wait until the lines are on the disk, before a checkpoint that counts on them is written."""
+        # A run that was stopped before its first record has no file.
         if self.path.exists():
             flush(self.path)
 
@@ -54,6 +55,8 @@ class MetricsLog:
 
     def cut_back(self, to_step: int) -> None:
         """Forget what was recorded after `to_step`, since it will be recorded again."""
+        # Lines and checkpoint are two files, so a kill between them leaves lines that the checkpoint does not
+        # know.
         kept = [record for record in self.read() if record["step"] <= to_step]
         write(self.path, "".join(json.dumps(record) + "\n" for record in kept))
 
@@ -63,6 +66,7 @@ def _record(line: str) -> Record:
     found = json.loads(line)
     if not isinstance(found, dict) or type(found.get("step")) is not int:
         raise ValueError(f"{line!r:.80} is no record of a step")
+    # A report shows these values on a page: nothing but numbers and words may get there.
     if not all(value is None or isinstance(value, int | float | str) for value in found.values()):
         raise ValueError(f"{line!r:.80} holds more than numbers and words")
     return found

@@ -41,6 +41,7 @@ def omega(model: nn.Module, batch: Any, loss: Loss) -> Tensor:
     with force_path("reference"):  # the very operations of the replay: in a chaotic network others would soon differ
         run = trace(model, batch, loss)
     cells = cells_in(model)
+    # The error signals are constants for Ω: Pascanu et al. leave out how they depend on the weights.
     errors = {done.title: tuple(torch.zeros_like(part[1:]) for part in done.states) for done in run.passes}
 
     def keep(done: Pass, p: int, alive: slice, delta: list[Tensor]) -> None:

@@ -19,4 +19,5 @@ def build_optimizer(model: nn.Module, settings: TrainingConfig) -> Optimizer:
     """
     if settings.optimizer == "sgd":
         return SGD(model.parameters(), settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    # One kernel for all parameters instead of one per parameter and operation.
     return AdamW(model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)

@@ -19,7 +19,9 @@ def rate(step: int, total: int, *, peak: float, warmup: int, schedule: Schedule)
         [0.5, 1.0, 1.0, 0.5]
     """
     if step < warmup:
+        # From 1/warmup, not from 0: the first update should learn something.
         return peak * (step + 1) / warmup
+    # At most 1: a run that is resumed with fewer updates than it has made stands beyond its end.
     done = min(1.0, (step - warmup) / max(1, total - warmup))
     falling = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
     return peak * falling[schedule]

@@ -12,8 +12,8 @@ from gateflow.training.checkpoint import Start, State
 
 __all__ = ["Metric", "Task", "TrainingOutcome"]
 
+# The figure by which a model is judged, ``loss`` or one of a task's own, and whether less or more of it is better.
 Metric = tuple[str, Literal["min", "max"]]
-"""The figure by which a model is judged, ``loss`` or one of a task's own, and whether less or more of it is better."""
 
 
 class Task(Protocol):

@@ -40,16 +40,19 @@ def thrown_away(model: nn.Module) -> Iterator[None]:
     weights, buffers = list(model.parameters()), list(model.buffers())
     grads, values = [weight.grad for weight in weights], [buffer.clone() for buffer in buffers]
     modes = [(module, module.training) for module in model.modules()]
+    # Set aside, not zeroed: a gradient that is there is somebody's, and its memory is part of that.
     _give(weights, [None] * len(weights))
     try:
         with random_state_of(model, random_state(model)):
             yield
     finally:
         _give(weights, grads)
+        # Of each module: parts of a model may be frozen in eval mode.
         for module, training in modes:
             module.training = training
         with torch.no_grad():
             for buffer, value in zip(buffers, values, strict=True):
+                # Into the same memory: an optimizer or a wrapper may hold the tensor.
                 buffer.copy_(value)
 
 

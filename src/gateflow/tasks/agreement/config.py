@@ -10,10 +10,10 @@ from gateflow.data.agreement import BUCKETS
 from gateflow.remedies.initial_weights import Initialiser
 from gateflow.runs.config import RunConfig, Section, TrainingConfig
 
+# Which distances the training sentences have: all from 1 to 60, or only 21 to 60.
 DISTANCES = {"all": BUCKETS, "far": BUCKETS[3:]}
-"""Which distances the training sentences have: all from 1 to 60, or only 21 to 60."""
+# More than any machine trains, and small enough to be counted.
 MOST_UNITS, MOST_SENTENCES = 1 << 20, 10**7
-"""More than any machine trains, and small enough to be counted."""
 
 
 class SentencesConfig(Section):

@@ -26,10 +26,10 @@ from gateflow.training.optimizers import build_optimizer
 
 __all__ = ["REPORTED", "diagnose_run", "evaluate_run", "farthest", "load_model", "set_up"]
 
+# Sentences in a report of the gradient flow, the farthest ones: there the verb needs up to 60 words.
 REPORTED = 8
-"""Sentences in a report of the gradient flow, the farthest ones: there the verb needs up to 60 words."""
+# Sentences among which the farthest are looked for.
 PROBED = 150
-"""Sentences among which the farthest are looked for."""
 
 
 def set_up(path: Path, config: AgreementConfig, *, force: bool = False) -> AgreementRun:

@@ -99,6 +99,7 @@ def batches(sentences: Sequence[Sentence], size: int, seed: int) -> Iterator[Sen
         >>> sum(len(batch.verb) for batch in batches(split(70, 0, seed=0)[0], size=32, seed=0))
         70
     """
+    # By length, so that hardly anything is padding: sentences have up to 70 words.
     ordered = sorted(sentences, key=lambda s: len(s.tokens))
     starts = list(range(0, len(ordered), size))
     Random(seed).shuffle(starts)
@@ -113,7 +114,9 @@ def loss(model: AgreementModel, batch: SentenceBatch, word_share: float) -> Tens
         >>> loss(AgreementModel("lstm"), encode([draw(Random(0), distance=4)]), word_share=0.3).item() > 0
         True
     """
+    # The last word predicts nothing.
     hidden = model(batch.tokens[:-1])
+    # Padding is neither read nor predicted.
     real = torch.arange(len(hidden))[:, None] < batch.length - 1
     words = F.cross_entropy(model.scores(hidden[real]), batch.tokens[1:][real])
     return F.cross_entropy(model.scores(_at(hidden, batch.verb - 1)), batch.right) + word_share * words
@@ -160,6 +163,7 @@ def reach(model: AgreementModel, sentences: Sequence[Sentence], group: Callable[
         >>> reach(AgreementModel("lstm"), next_word, lambda s: s.distance)
         {1: 1.0}
     """
+    # A trained tanh RNN has 2e-21 left over 41 to 60 words, whose square float32 cannot hold.
     exact = copy.deepcopy(model).double()
     ratios = {key: verb_gradient_ratio(exact, encode(part)) for key, part in _grouped(sentences, group)}
     # A gradient that has underflowed in float64 too counts as 1e-300: its logarithm is part of the mean.
@@ -183,6 +187,7 @@ def verb_gradient_ratio(model: AgreementModel, batch: SentenceBatch) -> Tensor:
     read = _at(torch.stack([parts[0] for parts in states]), batch.verb - 1)
     nats = F.cross_entropy(model.scores(read), batch.right, reduction="sum")
     flat = [part for parts in states for part in parts]
+    # Nothing arrives where the words after the verb were read: zeros there.
     found = torch.autograd.grad(nats, flat, materialize_grads=True)
     squares = torch.stack([g.square().sum(dim=1) for g in found]).view(len(states), -1, len(batch.verb)).sum(dim=1)
     return (_at(squares, batch.subject) / _at(squares, batch.verb - 1)).sqrt()

@@ -77,6 +77,7 @@ class AgreementTask:
 
     def batches(self, epoch: int, start: int) -> Iterator[SentenceBatch]:
         """The batches in an order that seed and epoch decide."""
+        # Epoch 0 has the order of the study.
         seed = self.config.training.seed + epoch
         return islice(batches(self.train, self.config.training.batch_size, seed), start, None)
 
@@ -91,6 +92,7 @@ class AgreementTask:
         device, nats, right = self.model.embedding.weight.device, 0.0, 0
         for batch in batches(self.test, self.config.training.batch_size, seed=0):
             here = batch.to(device)
+            # The mean of a batch times its rows: batches differ in size.
             nats += loss(self.model, here, self.config.model.word_share).item() * len(batch.verb)
             right += int(agrees(self.model, here).sum())
         return {"loss": nats, "accuracy": right}, len(self.test)

@@ -19,7 +19,7 @@ EVALUATE = Verb(
     "gateflow.tasks.language_model.inference:evaluate_run",
     (
         Option("data", Path, "Text, plain or gz, UTF-8; - for a pipe.", required=True),
-        # Ten columns are read about as fast as more, and each begins with an empty state: fewer are more exact.
+        # Each column begins with an empty state: fewer are more exact, and slower.
         Option("batch_size", int, "Stretches of the text read side by side.", default=10, least=1),
     ),
 )

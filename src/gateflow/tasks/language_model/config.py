@@ -10,8 +10,8 @@ from pydantic import Field, field_validator
 from gateflow.remedies.initial_weights import Initialiser
 from gateflow.runs.config import RunConfig, Section, Share
 
+# Larger than any network of this kind, and small enough for their products to be counted.
 MOST_UNITS, MOST_LAYERS, MOST_WORDS = 1 << 20, 1000, 10**7
-"""Larger than any network of this kind, and small enough for their products to be counted."""
 
 
 class DataConfig(Section):

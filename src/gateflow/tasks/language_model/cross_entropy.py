@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# 16 MB in float32: the scores of a few rows stay in the cache until they are used up.
 _SCORES_AT_ONCE = 1 << 22
 
 
@@ -47,6 +48,7 @@ def inclusion(frequencies: Tensor, samples: int, power: float = 0.75) -> Tensor:
     rest = wish.flip(0).cumsum(0).flip(0)
     always = torch.arange(len(wish), device=wish.device)
     scale = (samples - always) / rest
+    # The most frequent words come first and get probability 1, as long as their share would be above it.
     scale = scale[(scale * wish <= 1).nonzero()[0, 0]] if samples < len(wish) else torch.inf
     return torch.empty_like(wish).scatter_(0, order, (scale * wish).clamp(max=1)).to(frequencies.dtype)
 
@@ -78,10 +80,12 @@ def sampled_cross_entropy(
         True
     """
     chosen = torch.rand_like(inclusion) < inclusion
+    # A softmax without its own target has no loss.
     chosen[targets] = True
     words, place = chosen.nonzero().squeeze(1), chosen.cumsum(0) - 1
     # A word is there because it was drawn or because some target of this window is that word.
     absent = (1 - inclusion[words]) * (1 - frequencies[words]) ** len(targets)
+    # log1p, for the probability that a rare word is absent rounds to 1 in float32.
     log_present = torch.log1p(-absent)
     own = place[targets]
     return cross_entropy(hidden, weight[words], bias[words] - log_present, own) - log_present[own].mean()

@@ -44,10 +44,14 @@ def set_up(
         else:
             _copy_tokens(tokens_of, run)
         size = load_tokenizer(run).get_vocab_size()
+        # After the text is read: tokenizer and tokens draw nothing, but a version that does must not move the
+        # weights.
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, size)
+        # In one column of one step: only the counts are asked for.
         model.fit_frequencies(TokenStream(run.tokens_file("train"), 1, 1).frequencies(size))
         Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
+        # Last: whatever is sealed is whole.
         run.seal()
     return LanguageModelRun.open(path)
 
@@ -61,6 +65,7 @@ def write_tokens(run: LanguageModelRun, data: DataConfig, columns: int) -> None:
         write(run.tokenizer_file, tokenizer_text(tokenizer))  # its own `save` raises a bare Exception
         for part, text in zip(("train", "valid"), texts, strict=True):
             count = encode_file(tokenizer, text, run.tokens_file(part)).tokens
+            # Each column needs one token more than it predicts.
             if count <= columns:
                 source = (data.valid if part == "valid" else None) or data.train
                 raise DataError(_too_few(part, source, count, columns))

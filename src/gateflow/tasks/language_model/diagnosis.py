@@ -18,8 +18,8 @@ from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.model import LanguageModel
 from gateflow.tasks.language_model.run import LanguageModelRun
 
+# Rows of the batch, and its fewest and most steps: reach is a matrix of steps by steps for each layer.
 ROWS, SHORTEST, LONGEST = 8, 64, 512
-"""Rows of the batch, and its fewest and most steps: reach is a matrix of steps by steps for each layer."""
 
 
 def diagnose_run(run: LanguageModelRun, data: Path | None = None, needed_lag: int | None = None) -> Report:
@@ -63,6 +63,7 @@ def stretches(tokens: Path, steps: int) -> tuple[Tensor, Tensor]:
     count = len(token_file(tokens))
     if count < 3:
         raise DataError(f"the text has {count} tokens; to look back takes at least 3. Give a longer one.")
+    # Fewer rows before fewer steps: how far back can be seen matters more than how exactly.
     return next(TokenStream(tokens, max(1, min(ROWS, (count - 1) // steps)), steps).windows())
 
 
@@ -85,4 +86,5 @@ def _spelled(tokenizer: Tokenizer, token: int) -> str:
     """A token as it is read, or as the tokenizer calls it if it is part of a character."""
     text = tokenizer.decode([token], skip_special_tokens=False)
     name = tokenizer.id_to_token(token) or str(token)
+    # A token of byte-level BPE may be half a character.
     return (name if "\ufffd" in text or not text else text).replace("\n", "⏎")

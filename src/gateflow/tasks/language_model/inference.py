@@ -20,10 +20,10 @@ from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.model import LanguageModel, evaluate, generate, perplexity
 from gateflow.tasks.language_model.run import LanguageModelRun
 
+# The most steps that are read at once: the state carries on, so that more change nothing but the memory they take.
 STEPS = 1024
-"""The most steps that are read at once: the state carries on, so that more change nothing but the memory they take."""
+# Characters read from a pipe, which may have no end.
 LONGEST_PROMPT = 1 << 20
-"""Characters read from a pipe, which may have no end."""
 
 
 class Quality(NamedTuple):
@@ -54,6 +54,7 @@ def measure(run: LanguageModelRun, text: Path, columns: int = 1) -> Quality:
             raise DataError(f"{text} has {counts.tokens} token, so nothing is left to predict; give a longer text.")
         stream = TokenStream(file, min(columns, counts.tokens - 1), min(config.training.window, STEPS), whole=True)
         loss, predicted = evaluate(model.to(torch.accelerator.current_accelerator(check_available=True)), stream)
+    # Tokens that are not predicted count as words that are not: with one column this is the very first.
     words = max(1, counts.words - (counts.tokens - predicted))
     return Quality(perplexity(loss, predicted), perplexity(loss, words), loss / predicted, predicted, words)
 

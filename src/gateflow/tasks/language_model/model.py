@@ -81,7 +81,10 @@ class LanguageModel(nn.Module):
         self.output = self.embedding if tied else nn.Embedding(vocab_size, width)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         for words in {self.embedding, self.output}:  # one matrix if tied; a set draws it once
+            # Torch draws embeddings with a deviation of 1: tied to the output they would begin with
+            # scores of tens.
             nn.init.normal_(words.weight, std=0.05)
+        # Buffers, so that a checkpoint holds them: the same words are drawn after a resume.
         self.register_buffer("frequencies", torch.empty(vocab_size))
         self.register_buffer("inclusion", torch.empty(vocab_size))
         self.fit_frequencies(torch.zeros(vocab_size))
@@ -93,6 +96,7 @@ class LanguageModel(nn.Module):
         So the first epoch need not learn it, and samples are drawn accordingly. Every token counts a tenth more than
         it was seen, so that none is impossible.
         """
+        # In float64: a tenth beside the count of a billion would be lost in float32.
         seen = counts.double() + 0.1
         self.frequencies.copy_(seen / seen.sum())
         self.inclusion.copy_(inclusion(self.frequencies, self.softmax_samples))
@@ -106,6 +110,7 @@ class LanguageModel(nn.Module):
         hidden, last = self.hidden(inputs, state)
         hidden, targets = hidden.flatten(0, 1), targets.flatten()
         if self.training and self.softmax_samples < len(self.bias):
+            # A sample has no place for a target that is none.
             counted = targets != IGNORED
             sample = self.frequencies, self.inclusion
             return sampled_cross_entropy(hidden[counted], *self._words(), targets[counted], *sample), last

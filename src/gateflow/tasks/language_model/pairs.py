@@ -26,8 +26,8 @@ from gateflow.tasks.language_model.model import LanguageModel
 
 __all__ = ["Judgement", "judge", "judge_run", "sentence_nll"]
 
+# Sentences of the built-in grammar per group of distances: 0.5 is then known to 3.5 % (one standard error).
 PER_DISTANCE = 200
-"""Sentences of the built-in grammar per group of distances: 0.5 is then known to 3.5 % (one standard error)."""
 
 
 class Judgement(NamedTuple):
@@ -76,6 +76,7 @@ def judge(
         [False, True]
     """
     stream, unknown = iter(pairs), tokenizer.token_to_id(UNKNOWN)
+    # A few pairs at a time: padded, the longest sentence of a group sets the memory of all.
     while group := list(islice(stream, pairs_at_once)):
         encoded = [[encode_prompt(tokenizer, text) for text in (p.grammatical, p.ungrammatical)] for p in group]
         known = [unknown is None or all(unknown not in ids for ids in two) for two in encoded]
@@ -83,6 +84,7 @@ def judge(
         nll = iter(sentence_nll(model, sentences).view(-1, 2).tolist() if sentences else [])
         for pair, is_known in zip(group, known, strict=True):
             good, bad = next(nll) if is_known else (0.0, 0.0)
+            # The smaller number of nats is the larger probability.
             yield Judgement(pair.construct, good < bad if is_known else None)
 
 
@@ -101,6 +103,8 @@ def sentence_nll(model: LanguageModel, sentences: Sequence[Sequence[int]]) -> Te
     """
     device = model.bias.device
     rows = [torch.tensor(ids, device=device) for ids in sentences]
+    # Padded with token 0, which some sentence has; its targets are ignored, and nothing is read after the end of
+    # a row.
     inputs = pad_sequence([row[:-1] for row in rows])
     targets = pad_sequence([row[1:] for row in rows], padding_value=IGNORED)
     with evaluating(model):

@@ -61,6 +61,7 @@ def _generate(
     seed: int | None,
 ) -> Iterator[int]:
     device = model.embedding.weight.device
+    # One of its own: the text depends on the seed, and not on what else draws in the process.
     generator = torch.Generator(device)
     generator.seed() if seed is None else generator.manual_seed(seed)
     state = None
@@ -87,11 +88,13 @@ def draw(logits: Tensor, temperature: float, top_k: int | None, top_p: float | N
         raise NonFiniteError(
             "The model's scores hold NaN or infinity, so no token can be drawn: its weights are damaged."
         )
+    # The limit of ever smaller temperatures, which cannot be divided by.
     if temperature == 0:
         return int(logits.argmax())
     likeliest, tokens = logits.double().div(temperature).topk(min(top_k or len(logits), len(logits)))
     shares = likeliest.softmax(0)
     if top_p is not None:
+        # Before each word, not after it: the likeliest one always stays.
         shares[shares.cumsum(0) - shares >= top_p] = 0
     return int(tokens[torch.multinomial(shares, 1, generator=generator)])
 

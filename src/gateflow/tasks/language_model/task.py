@@ -29,6 +29,8 @@ class LanguageModelTask:
     def __init__(self, run: LanguageModelRun, config: LanguageModelConfig, rank: int = 0, world_size: int = 1) -> None:
         batch_size, window = config.training.batch_size, config.training.window
         size = load_tokenizer(run).get_vocab_size()
+        # Before the model is built: a config.toml that asks for another one may ask for more memory than
+        # there is.
         weights = read_header(run.checkpoint_file).group("model.")
         refuse_other_model(weights, config.model, size, run.checkpoint_file)
         self.model: LanguageModel = build_model(config.model, size)
@@ -37,6 +39,7 @@ class LanguageModelTask:
         self.train = TokenStream(train, batch_size, window, rank=rank, world_size=world_size)
         self.valid = TokenStream(valid, batch_size, window, rank=rank, world_size=world_size, whole=True)
         for stream in (self.train, self.valid):
+            # An index beyond the embedding is an error of the device on a GPU, which no message explains.
             stream.refuse_others_than(size)
 
     def start(self) -> Start:
@@ -55,6 +58,7 @@ class LanguageModelTask:
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor], carried: State) -> tuple[Tensor, int, State]:
         """Mean cross-entropy per token, in nats."""
         device = self.model.bias.device
+        # Without waiting: the copy runs while the last update is still being computed.
         inputs, targets = (part.to(device, non_blocking=True) for part in batch)
         loss, state = model(inputs, targets, carried)
         return loss, targets.numel(), detach(state)
