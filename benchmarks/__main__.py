@@ -74,10 +74,12 @@ def run(asked: argparse.Namespace, console: Console) -> Results:
                 bar.update(task, description=f"{case}")
                 results.figures.append(measure(case, asked.peers, effort))
                 bar.advance(task)
+            # After the interleaved figures: these run in processes of their own or load the machine.
             for mode in alone:
                 bar.update(task, description=mode)
                 setattr(results, mode, ALONE[mode]())
                 bar.advance(task)
+        # Twenty minutes of figures are not thrown away.
         except KeyboardInterrupt:
             console.print("Stopped: what follows is what was measured until then.", style="yellow")
     return results

@@ -24,6 +24,7 @@ from gateflow.compiler.arguments import Prepared
 
 LAYERS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 COLUMNS = ("products at the peak", "in the kernels", "all", "torch.nn")
+# Odd, so that the median is a measurement.
 ROUNDS = 9
 
 
@@ -36,6 +37,7 @@ class Clock:
         def timed(self: Prepared) -> None:
             clock.seconds += seconds(lambda: run(self))
 
+        # Around every kernel, whoever calls it; a clock inside would be a part of what is timed.
         Prepared.__call__ = timed
 
 
@@ -66,6 +68,7 @@ def measured(name: str, shape: Shape, training: bool, clock: Clock) -> list[floa
     products = (3 if training else 1) * shape.tokens * weights / WIDTH**3
     rows = []
     for _ in range(ROUNDS):
+        # The second of two in a row: the first finds another's data in the cache.
         in_torch = twice(lambda: run(theirs, x, training))
         run(ours, x, training)
         clock.seconds = 0.0

@@ -36,6 +36,7 @@ class Problem:
     """A case with its layer and its data; every peer computes this, from the same weights."""
 
     def __init__(self, case: Case):
+        # All peers compute the same numbers, so that their outputs can be compared.
         torch.manual_seed(0)
         self.case, self.subject, shape = case, CELLS[case.cell], case.shape
         self.layer = Recurrent(self.subject.cell, shape.I, shape.H)
@@ -61,6 +62,7 @@ class Problem:
     @property
     def forward_flops(self) -> int:
         """Of the matrix products of a forward pass: `2 · tokens · G · H · (I + H)`."""
+        # A multiplication and an addition for each weight of a matrix and each token.
         return 2 * self.case.shape.tokens * sum(w.numel() for w in self.weights.values() if w.dim() == 2)
 
     @property
@@ -89,6 +91,7 @@ def _cells(given: list[str] | None, precision: str) -> list[str]:
 
 
 def _shapes(given: list[Shape] | None, mode: str, precision: str) -> list[Shape]:
+    # One row: what is streamed has no batch.
     if mode == "step":
         return [STREAM]
     if precision == "bf16":

@@ -60,11 +60,13 @@ def measure(case: Case, peers: Sequence[str] | None, effort: Effort) -> Figure:
     calls, absent = _calls(problem, peers, effort.width)
     foreign = Foreign()
     times = interleaved(calls, rounds=effort.rounds, seconds=effort.seconds)
+    # After the timing, when the path has been taken.
     choice = explain(problem.layer, problem.padded).rows[0][1]
     if case.mode == "step":
         times = {name: _per_step(timing, case.shape.T) for name, timing in times.items() if name != "peak"}
         share = None
     else:
+        # Both in operations per second; the product took its turns among the others.
         share = problem.flops / times["ours"].median / (2 * effort.width**3 / times["peak"].median)
     return Figure(case, choice.path, choice.reason, times, absent, share, foreign.cores())
 
@@ -75,6 +77,7 @@ def _calls(problem: Problem, peers: Sequence[str] | None, width: int) -> tuple[d
         calls["ours_fp32"] = OURS(Problem(Case(problem.case.cell, problem.case.shape, problem.case.mode)))
     for name in PEERS if peers is None else peers:
         try:
+            # Whoever asks for a peer by name gets it, however long it takes.
             if peers is None:
                 _spare_time(name, problem)
             calls[name] = PEERS[name](problem)
@@ -107,12 +110,14 @@ class Foreign:
 
     def cores(self) -> float:
         """Cores, on average; the clock of the system ticks in hundredths of a second."""
+        # A clock that has not moved divides nothing.
         elapsed = max(time.perf_counter() - self.start, 1e-9)
         return max(0.0, (_busy() - self.busy) - (time.process_time() - self.own)) / elapsed
 
 
 def _busy() -> float:
     times = psutil.cpu_times()
+    # Time of guests is in that of users already.
     return sum(times) - times.idle - getattr(times, "iowait", 0) - getattr(times, "guest", 0)
 
 

@@ -49,6 +49,7 @@ def rise(candidate: str, shape: Shape) -> int:
     """
     layer, x = built(candidate, shape), torch.randn(shape.T, shape.B, shape.I)
     cotangent = torch.randn(shape.T, shape.B, shape.H)
+    # Two steps: libraries are loaded and kernels built, and little memory is taken.
     training(layer, x[:2].clone(), cotangent[:2])()
     layer.zero_grad(set_to_none=True)
     step = training(layer, x, cotangent)
@@ -72,6 +73,7 @@ def built(candidate: str, shape: Shape) -> nn.Module:
 def _forget_the_peak() -> None:
     """Linux starts to look for the highest resident set anew."""
     try:
+        # 5 resets the high-water mark, see proc(5).
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError as error:
         raise Absent(f"peak memory is read from Linux's /proc: {error}") from None

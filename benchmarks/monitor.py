@@ -36,6 +36,7 @@ def main() -> None:
     """Print both, and the share."""
     torch.manual_seed(0)
     model, x = Recurrent("lstm", 128, 256), torch.randn(35, 32, 128)
+    # Thrown away: it builds the kernels.
     seconds(model, x, lambda loss: None)
     alone, watched, measurements = [], [], 0
     for _ in range(STRETCHES):
@@ -46,6 +47,7 @@ def main() -> None:
         watched.append(seconds(model, x, monitor.step))
         measurements += len(monitor.history)
         monitor.close()
+    # The quickest stretch of each: what disturbs a run only ever makes it slower.
     plain, seen = min(alone), min(watched)
     each = 1e3 / STRETCH
     print(f"{plain * each:.2f} ms a step alone, {seen * each:.2f} watched: {seen / plain - 1:+.1%}", end="; ")

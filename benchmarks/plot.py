@@ -19,7 +19,9 @@ def save(figures: Sequence[Figure], path: Path) -> None:
     """Writes the picture; the ending of `path` (svg, png, pdf) decides the form."""
     from matplotlib import pyplot
 
+    # Without a display: it is drawn on servers.
     pyplot.switch_backend("agg")
+    # Text stays text in the picture, and can be searched.
     pyplot.rcParams |= {"svg.fonttype": "none", "font.size": 9}
     fp32 = [f for f in figures if f.case.precision == "fp32" and f.case.mode in MODES]
     modes = [mode for mode in MODES if any(f.case.mode == mode for f in fp32)]
@@ -42,6 +44,7 @@ def _panel(panel: Any, mode: str, cells: Sequence[str], figures: Sequence[Figure
             speeds = [s for f in figures if f.case.cell == cell and (s := f.speedup(peer)) is not None]
             _lane(panel, row + (lane - (len(NAMES) - 1) / 2) * 0.18, speeds, peer, CELLS[cell].kin)
     panel.axvline(1, color="0.3", linewidth=0.8)
+    # Twice as fast and half as fast are as far from 1.
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
     panel.xaxis.set_minor_formatter(lambda value, _: f"{value:g}×" if f"{value:g}"[-1] in "25" else "")

@@ -30,6 +30,7 @@ from gateflow.remedies import init
 from gateflow.studies.memory import MemoryTask
 from gateflow.studies.memory_training import check, train_memory
 
+# The paper tests on 2,560 sequences.
 HIDDEN, BATCH, RATE, TESTED = 32, 20, 3e-3, 2560
 SEEDS, BUDGET = 5, 100_000
 
@@ -83,6 +84,7 @@ def trial(task: MemoryTask, learner: Learner, seed: int, budget: int = BUDGET) -
         check_size=CHECKED,
         seed=seed,
     )
+    # Seeds that neither training nor checks have used.
     wrong = check(task, outcome.model, TESTED, Generator().manual_seed(seed + 2_000_003)) * TESTED
     return Trial(outcome.solved_at and outcome.solved_at * BATCH, round(wrong))
 

@@ -82,6 +82,7 @@ def _speed(figure: Figure, peer: str) -> str:
     speedup = figure.speedup(peer)
     if speedup is None:
         return "–"
+    # Torch has no layer of these equations, and the nearest one stands there.
     kin = "~" if peer == "torch_nn" and CELLS[figure.case.cell].kin else ""
     return f"[{'green' if speedup >= 1 else 'red'}]{kin}{speedup:.2f}[/]"
 

@@ -28,6 +28,7 @@ class Shape:
         if self.shortest is None:
             return None
         spread = [self.shortest + (self.T - self.shortest) * row // max(self.B - 1, 1) for row in range(self.B)]
+        # In no order: a batch of a user's is not sorted either.
         random.Random(0).shuffle(spread)
         return spread
 

@@ -35,6 +35,7 @@ def subnormal(shape: Shape = LONG, rounds: int = 7) -> dict[str, Timing]:
 def load(shape: Shape = LOADED, rounds: int = 7) -> dict[str, Timing]:
     """A training step alone, and while another process keeps each core busy."""
     steps = {name: _step(layer, shape, WHERES[0]) for name, layer in _layers(shape).items()}
+    # Longer than a time slice of the scheduler, of which a busy machine gives every process some.
     alone = interleaved(steps, rounds=rounds, long_enough=0.3)
     with busy_cores():
         loaded = interleaved(steps, rounds=rounds, long_enough=0.3)
@@ -52,6 +53,7 @@ def _step(layer: nn.Module, shape: Shape, where: str) -> Call:
     """The gradient of a mean over all outputs or over the last ones."""
     x, cotangent = torch.randn(shape.T, shape.B, shape.I), torch.zeros(shape.T, shape.B, shape.H)
     wanted = cotangent if where == WHERES[0] else cotangent[-1:]
+    # A mean, as most losses are.
     wanted.fill_(1 / wanted.numel())
     return training(layer, x, cotangent)
 
@@ -63,6 +65,7 @@ def busy_cores(seconds: float = 120) -> Iterator[None]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     others = [subprocess.Popen([sys.executable, "-c", turn]) for _ in range(cores)]
     try:
+        # Until the interpreters have started, which is work of another kind.
         time.sleep(0.5)
         yield
     finally:

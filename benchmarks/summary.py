@@ -51,6 +51,7 @@ class Row(NamedTuple):
 def rows(results: Results) -> list[Row]:
     """The table of targets, filled in as far as this run went."""
     figures = results.figures
+    # The short shape is there for torch.compile alone, and would count twice in a mean.
     training = [f for f in figures if _is(f, "training") and not f.case.shape.lengths and f.case.shape != SHORT]
     inference = [f for f in figures if _is(f, "inference") and not f.case.shape.lengths and f.case.shape != SHORT]
     ragged = [f for f in figures if _is(f, "training") and f.case.shape.lengths]
@@ -86,6 +87,7 @@ def _against(peer: str, what: str, target: float, figures: Iterable[Figure], cel
 
 def _at_peak(figure: Figure, peer: str) -> float | None:
     speedup = figure.speedup(peer)
+    # If our products ran at the peak, all else in no time.
     return speedup / figure.peak_share if speedup and figure.peak_share else None
 
 

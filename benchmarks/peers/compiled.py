@@ -14,6 +14,7 @@ from benchmarks.peers import ours
 from gateflow.benchmarking.timing import Call
 from gateflow.recurrence import unroll
 
+# Compiling takes time by the number of unrolled steps: 35 took a minute.
 LONGEST = 10
 SECONDS = 60
 
@@ -58,6 +59,7 @@ def _time_limit(reason: str) -> Iterator[None]:
         raise Absent(reason)
 
     before = signal.signal(signal.SIGALRM, give_up)
+    # In the same process, since what is compiled cannot be handed over.
     signal.alarm(SECONDS)
     try:
         yield

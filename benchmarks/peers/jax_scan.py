@@ -33,6 +33,7 @@ def build(problem: Problem) -> Call:
         return jnp.sum(output(weights, x) * cotangent)
 
     compute: Callable = jax.jit(output if case.mode == "inference" else jax.value_and_grad(loss, argnums=(0, 1)))
+    # JAX returns before it has computed.
     return lambda: jax.block_until_ready(compute(weights, x))
 
 
@@ -44,6 +45,7 @@ def _scan(step: Callable, weights: Any, x: Any, lengths: Any) -> Any:
     T, B, _ = x.shape
     H = weights["weight_hh"].shape[1]
     zero = jnp.zeros((B, H))
+    # Outside of the loop, as our kernels and torch's have it.
     gates = x @ weights["weight_ih"].T + weights["bias_ih"]
     if lengths is None:
         return jax.lax.scan(lambda state, g: _twice(step(weights, state, g)), (zero, zero), gates)[1]

@@ -34,5 +34,6 @@ class Narrowed(nn.Module):
         self.layer = layer
 
     def forward(self, x: Sequences):
+        # Inside of the timed call: casting the weights is part of what it costs.
         with torch.autocast("cpu", torch.bfloat16):
             return self.layer(x)

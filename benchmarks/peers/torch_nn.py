@@ -24,6 +24,7 @@ def build(problem: Problem) -> Call:
 
 
 def _loaded(module: nn.Module, problem: Problem, suffix: str) -> nn.Module:
+    # With other equations there is no place for our weights.
     if not problem.subject.kin:
         module.load_state_dict({name + suffix: weight for name, weight in problem.weights.items()})
     return module

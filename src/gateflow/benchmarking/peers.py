@@ -77,10 +77,12 @@ def on_reference(call: Call) -> Call:
 
 def torch_twin(layer: Recurrent, input_size: int, hidden_size: int) -> nn.RNNBase | None:
     """`torch.nn`'s layer with the weights of `layer`, if torch has the cell."""
+    # The class itself: a subclass may have other equations.
     kind = TORCH.get(type(layer.cells[0]))
     if kind is None:
         return None
     twin = kind(input_size, hidden_size)
+    # The same weights, so that no saturation or subnormal number makes the difference.
     twin.load_state_dict(layer.state_dict())
     return twin
 

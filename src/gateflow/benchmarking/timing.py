@@ -45,6 +45,7 @@ def interleaved(
     """
     repeats = {name: _repeats(call, long_enough) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    # Counted after the first calls: what builds and compiles is no part of the measurement.
     last_start = time.perf_counter() + seconds
     for done in range(rounds):
         # Between rounds only: each call has as many samples as the others.

@@ -16,7 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from gateflow.cli.app import build
     from gateflow.cli.failures import TwoLines, dim_note, visible_traceback
 
+    # A copy: --debug is taken out of it, and works after any command.
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # For --debug, whose traceback holds names of files and lines of texts.
     sys.excepthook = visible_traceback
     with warnings.catch_warnings(), TwoLines(debug="--debug" in words):
         warnings.showwarning = dim_note

@@ -66,6 +66,7 @@ def _visible_complaints() -> Iterator[None]:
     try:
         yield
     except _UsageError as error:
+        # The message repeats what was typed, and a shell may have put a file's name there.
         error.message = visible(error.message)
         raise
 
@@ -85,6 +86,7 @@ def gateflow(
 
 def build() -> typer.Typer:
     """All commands, those of the tasks that are listed now among them."""
+    # Exceptions are told by `TwoLines`, in two lines and without locals.
     app = typer.Typer(cls=Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
     train = typer.Typer(no_args_is_help=True, help="Train a model on your data.")
     tasks = [description(name) for name in TASKS]

@@ -63,6 +63,7 @@ def _measured(layer: Recurrent, x: Any, rounds: int) -> dict[str, dict[str, Timi
     width, hidden = x.shape[-1], layer.output_size
     twin = peers.torch_twin(layer, width, hidden)
     name = f"torch.nn.{type(twin).__name__}" if twin else "torch.nn.LSTM (another cell)"
+    # A yardstick that everybody knows.
     other = twin or nn.LSTM(width, hidden)
     cotangent = torch.randn(*x.shape[:2], hidden)
     modes: dict[str, Callable[[Any], Call]] = {
@@ -73,6 +74,7 @@ def _measured(layer: Recurrent, x: Any, rounds: int) -> dict[str, dict[str, Timi
         mode: interleaved(
             {"gateflow": of(layer), "eager loop": peers.on_reference(of(layer)), name: of(other)},
             rounds=rounds,
+            # A slow cell on the eager loop takes seconds for a sample, and three rounds are always run.
             seconds=10,
         )
         for mode, of in modes.items()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateflow.studies.budget import Budget, CellResult
     from gateflow.studies.memory_comparison import MemoryComparison
 
+# Of what is compared on a text; its options are those of the training, described once.
 KIND: type[RunConfig] = imported(description(TEXT).config)
 
 

@@ -68,6 +68,7 @@ def check_free(path: Path, force: bool) -> None:
 def show(report: Report) -> None:
     """Findings and tables with sparklines, on stdout."""
     console = VisibleConsole()
+    # Into a file as plain text, of one width whoever runs it.
     if console.is_terminal:
         console.print(report)
     else:

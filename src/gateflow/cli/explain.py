@@ -30,7 +30,7 @@ class Stage(StrEnum):
 LANGUAGES = {Stage.graph: "python", Stage.backward: "python", Stage.plan: "text", Stage.cpp: "cpp"}
 PLANS = {
     "infer": "forward; keeps the states alone",
-    "train": "forward; keeps what the way back needs",
+    "train": "forward; keeps what the backward pass needs",
     "backward": "from the last step to the first",
 }
 

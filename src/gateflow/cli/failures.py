@@ -9,6 +9,7 @@ from typing import Self
 from gateflow.cli.output import say
 from gateflow.errors import CellError, ConfigError, GateflowError, UnknownCellError
 
+# 1 and 2 as click has them; 130 is 128 + SIGINT, which shells and cluster managers know.
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 
@@ -30,9 +31,11 @@ class TwoLines:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        # SystemExit is how typer leaves, with its own code.
         if error is None or isinstance(error, SystemExit) or self.debug:
             return
         say(message(error), style="red")
+        # The cause would be printed as a traceback.
         raise SystemExit(exit_code(error)) from None
 
 
@@ -51,6 +54,7 @@ def message(error: BaseException) -> str:
         return f"gateflow: {error}"
     if isinstance(error, OSError) and error.strerror:
         return f"gateflow: {error.strerror}: {error.filename or 'while reading or writing'}."
+    # Some errors of torch are pages long, and the first line is what they are about.
     first_line = (str(error).strip() or "no further words").splitlines()[0]
     return (
         f"gateflow: unexpected {type(error).__name__}: {first_line}\nRun the command again with --debug to see where."

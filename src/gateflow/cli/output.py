@@ -30,6 +30,7 @@ def print_json(result: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
     """A table on stdout; numbers stand to the right."""
+    # Without lines: columns of it can be cut out by other programs.
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
     for i, column in enumerate(columns):
         table.add_column(visible(column), justify="right" if all(_is_number(row[i]) for row in rows) else "left")
@@ -55,15 +56,18 @@ def write_exactly(text: str, *, end: str = "") -> None:
     it goes, and is always visible.
     """
     sys.stdout.write((visible(text) if sys.stdout.isatty() else text) + end)
+    # Piece by piece: whoever waits for a text sees it grow.
     sys.stdout.flush()
 
 
 def say(text: str, *, style: str | None = None) -> None:
     """A remark on stderr."""
+    # Not wrapped: a path that is broken over two lines cannot be copied.
     VisibleConsole(stderr=True).print(text, style=style, soft_wrap=True)
 
 
 def _is_number(text: str) -> bool:
+    # Also "1,234", "0.5 ± 0.1" and the dash of what is missing.
     return text.strip("-").replace(",", "").replace(".", "").replace(" ± ", "").isdigit()
 
 

@@ -21,6 +21,7 @@ def flush_subnormals() -> None:
 
     Each thread of torch takes this over from the one that starts it.
     """
+    # False where the processor cannot; nothing else changes then.
     torch.set_flush_denormal(True)
 
 
@@ -30,5 +31,8 @@ def keep_freed_memory() -> bool:
     With a vocabulary of 33 000 words this takes a quarter off each update. Where the C library is another one,
     nothing happens, and the answer is false.
     """
+    # Of the C library that this process has loaded; musl and macOS have no such function.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # No tensor by mmap, which gives its pages back when it is freed; nothing given back from the heap below 2
+    # GiB.
     return bool(mallopt and mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))

@@ -30,6 +30,7 @@ class TrainingDisplay:
             disable=not (enabled and self.console.is_terminal),
         )
         self.task = self.bar.add_task("starting")
+        # Estimated here too, for lines in a log have no bar that could show it.
         self.left = 0.0
         self.reach: dict[str, Any] = {}
         self._since: tuple[int, float] | None = None
@@ -44,6 +45,7 @@ class TrainingDisplay:
     def step(self, progress: TrainingProgress, total: int) -> None:
         """Move the bar."""
         self.move(progress.step, total)
+        # From the first update of this process: a resumed run has been slower or faster elsewhere.
         self._since = self._since or (progress.step, progress.seconds)
         steps, seconds = progress.step - self._since[0], progress.seconds - self._since[1]
         self.left = (total - progress.step) * seconds / steps if steps else 0.0
@@ -55,6 +57,7 @@ class TrainingDisplay:
     def record(self, record: dict[str, Any]) -> None:
         """Show the figures: in the bar, or as a line of their own; the horizon as it was measured last."""
         if record["kind"] == "flow":
+            # Measured now and then, shown with every record until the next measurement.
             self.reach |= {name: record[name] for name in ("horizon", "longest") if name in record}
             return
         text = describe(record | self.reach if record["kind"] == "train" else record)

@@ -45,6 +45,7 @@ def quickstart(
     from gateflow.studies.agreement import AgreementBudget, entries_of, flow_report, kept_at, refuse_taken
 
     names = [name.strip() for name in cells.split(",")]
+    # Before a minute of training, not after it.
     check_free(out, force)
     kept = kept_at(runs, names)
     refuse_taken(kept.values(), force)  # before a minute of training
@@ -72,6 +73,7 @@ def _run(entries: list[Entry], workers: int, quiet: bool) -> list[AgreementResul
     console = VisibleConsole(stderr=True, quiet=quiet)
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(f"{len(entries)} trainings of {entries[0].budget.updates} updates", total=total)
+        # The longest first, so that no core is idle for long at the end: far sentences are long, and GRUs slow.
         slowest_first = sorted(entries, key=lambda entry: (entry.distances, "gru" in entry.cell), reverse=True)
         workers = min(workers or _cores(), len(entries))
         return train_all(slowest_first, workers, lambda done: bar.update(task, completed=done))
@@ -88,6 +90,7 @@ def _report(names: list[str], results: list[AgreementResult], seed: int) -> None
     from gateflow.studies.agreement import DISTANCES
     from gateflow.studies.quickstart_summary import by_config, quickstart_summary
 
+    # Long enough to show what is hard, short enough for a line.
     example = draw(Random(seed), distance=15, attractors=2)
     write(f"{example.grammatical}\n{'not:':>{len(' '.join(example.prefix))}} {example.wrong_verb}\n")
     for distances, buckets in DISTANCES.items():

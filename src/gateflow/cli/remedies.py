@@ -99,6 +99,8 @@ def _run(
             for training in study(comparison, candidates, begin):
                 done.append(training)
                 display.console.print(in_words(training), soft_wrap=True, style="dim")
+        # Ten minutes of trainings are not thrown away for one that fails: what is done is shown, then the
+        # error.
         except (KeyboardInterrupt, GateflowError) as ended:
             return done, ended
     return done, None

@@ -60,6 +60,7 @@ def _extended(
     fields: Sequence[tuple[str, str, FieldInfo]],
     told: Mapping[str, str],
 ) -> Callable[..., None]:
+    # Resolved, since annotations are texts under `from __future__ import annotations`.
     own = [p for p in inspect.signature(verb, eval_str=True).parameters.values() if p.name != "settings"]
     shown = {(section, name): field for section, name, field in fields}
     # Options of older versions work as they did, and no help shows them.
@@ -69,6 +70,7 @@ def _extended(
     def command(**words: Any) -> None:
         settings: Settings = {section: {} for section in kind.sections()}
         for section, name, new in [*old, *((section, name, name) for section, name in shown)]:
+            # What was not typed is left out, so that a file of --config may say it.
             if (value := words.pop(_word(name))) is not None:
                 settings[section][new] = value
         verb(settings=settings, **words)
@@ -93,6 +95,7 @@ def _parameter(
     section: str, name: str, field: FieldInfo, told: str | None, *, hidden: bool = False
 ) -> inspect.Parameter:
     kind, metavar = _kind(field.annotation)
+    # Both words for a truth: an option of a file must be possible to undo.
     names = f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name)
     words = told or field.description or ""
     if told is None and not field.is_required() and field.default is not None:
@@ -111,6 +114,7 @@ def _spoken(default: object) -> str:
 def _kind(annotation: Any) -> tuple[type, str | None]:
     """The type that typer parses, and what stands for its values in the help."""
     if get_origin(annotation) is Literal:
+        # Checked by pydantic, whose message names the option as `config_errors` does.
         return str, "|".join(get_args(annotation))
     # Two spellings of one thing: `int | None` is the former, `Annotated[int, ...] | None` the latter.
     if get_origin(annotation) in (types.UnionType, Union):

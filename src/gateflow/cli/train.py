@@ -32,6 +32,7 @@ def train_command(task: TaskDescription) -> Callable[..., None]:
         refuse_idle(settings, wanted)
         # Code that the user has typed is code that the user wants; that of a file may be somebody else's.
         named = [code for code in wanted.named_code() if code in typed_words(settings)]
+        # One name is enough for the tasks there are; a task with more of them is trusted by --trust-code.
         trust = Trust(trust_code, typed=named[0] if named else None)
         if config is not None:
             for code in wanted.named_code():

@@ -30,11 +30,13 @@ def set_up_and_train(
 ) -> None:
     """Make the run, in the first process if there are several, and train it."""
     if config.training.tensorboard:
+        # Before a text of gigabytes has been read.
         require_tensorboard()
     prepare_process()
     accelerator = join_processes(config.training)
     if accelerator.is_main_process:
         imported(task.set_up)(out, config, force=force)
+    # The others open what the first one has made.
     accelerator.wait_for_everyone()
     train_run(task, imported(task.run).open(out, trust), accelerator, json=json)
 
@@ -58,6 +60,7 @@ def train_run(described: TaskDescription, run: Run[Any], accelerator: Accelerato
         outcome = TrainingLoop(task, config.training, run, accelerator, callbacks, monitor).train()
     if accelerator.is_main_process:
         report(described, run, task, outcome, json=json)
+    # After the report: as one of several, this process ends in there.
     leave_processes(accelerator, INTERRUPTED if outcome.interrupted else 0)
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -43,6 +43,7 @@ def _command(name: str, by_task: Mapping[str, Verb]) -> Callable[..., None]:
         show(answer, json=json)
 
     verbs = list(by_task.values())
+    # Reversed, so that of two options of one name the first task's words stand in the help.
     options = {option.name: option for verb in reversed(verbs) for option in verb.options}
     ordered = dict.fromkeys(option.name for verb in verbs for option in verb.options)
     argument = Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)]
@@ -53,6 +54,7 @@ def _command(name: str, by_task: Mapping[str, Verb]) -> Callable[..., None]:
         inspect.Parameter("trust_code", kind, default=False, annotation=TrustCode),
         inspect.Parameter("json", kind, default=False, annotation=AsJson),
     ]
+    # What typer reads: name, docstring and signature.
     command.__name__ = name
     command.__doc__ = "\n\n".join(inspect.cleandoc(verb.help) for verb in verbs)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -106,6 +108,7 @@ def show(answer: Answer, *, json: bool) -> None:
                 write(line)
         case Table():
             print_table(answer.columns, answer.rows, title=answer.title)
+        # The whole text at once: JSON has no half of a string.
         case _ if json:
             print_json(answer.json("".join(answer.pieces)))
         case _:

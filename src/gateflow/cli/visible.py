@@ -45,6 +45,7 @@ class VisibleConsole(Console):
     """
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
+        # No markup: square brackets in a text are a text.
         super().__init__(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
 
     def print(self, *objects: Any, **options: Any) -> None:

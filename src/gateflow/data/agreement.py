@@ -148,6 +148,7 @@ def draw(rng: random.Random, distance: int, attractors: int | None = None) -> Se
     between = _draw_between(rng, distance, attractors or 0)
     nouns = [i for i, symbol in enumerate(between) if symbol in NOUNS]
     count = rng.randint(0, len(nouns)) if attractors is None else attractors
+    # Drawn after the words between, so that these say nothing about it.
     plural = rng.random() < 0.5
     other = set(rng.sample(nouns, count))
     start = [*_expand(rng, "OPENER"), *_expand(rng, "SUBJECT")]
@@ -183,10 +184,12 @@ def split(
     """
     rng = random.Random(seed)
     seen: dict[tuple[str, ...], Sentence] = {}
+    # Test sentences first: they are then the same for every training set.
     for wanted, buckets in ((test, BUCKETS), (test + train, train_buckets)):
         source = _endless(rng, buckets)
         while len(seen) < wanted:
             sentence = next(source)
+            # By what a model has read when it must choose: two sentences that differ later are one to it.
             seen.setdefault(sentence.prefix, sentence)
     sentences = list(seen.values())
     return sentences[test:], sentences[:test]
@@ -247,6 +250,7 @@ def _expand(rng: random.Random, symbol: str, length: int | None = None) -> list[
         return [symbol]
     if length is None:
         return rng.choice([rule.split() for rule in RULES[symbol]])
+    # Only rules that can be filled to this length, so that nothing is drawn in vain.
     rest = rng.choice(_rules_of_length(symbol, length))
     words: list[str] = []
     while rest:

@@ -30,9 +30,11 @@ def held_out(path: Path, share: float, folder: Path) -> Iterator[tuple[Path, Pat
         ...     head.read_text(), tail.read_text()
         ('a\nb\n', 'c\n')
     """
+    # Read twice rather than held: the text may be larger than memory.
     count = max((number for number, piece in _numbered(path) if piece.text.strip()), default=0)
     if count < 2:
         raise DataError(f"{path} is one line, so none can be held out for validation; give a second text with --valid.")
+    # At least one line, for a validation needs something.
     first = count - max(1, round(share * count))
     with TemporaryDirectory(dir=folder) as name:
         head, tail = Path(name, "head.txt"), Path(name, "tail.txt")

@@ -53,6 +53,7 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
         >>> list(read_pairs(file))
         [Pair(construct='all', grammatical='the cat sleeps', ungrammatical='the cat sleep')]
     """
+    # No quoting: a sentence may begin with a quotation mark.
     rows = csv.DictReader(read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = {"grammatical", "ungrammatical"} - set(_names(rows, path))
     if missing:

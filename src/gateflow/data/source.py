@@ -21,7 +21,9 @@ STDIN = Path("-")
 # log of equal lines to a hundredth; the format allows a thousandth, which is how 10 MB fill a disk.
 MOST_FOLD, FREELY = 200, 1 << 26
 
+# As much as a pipe of Linux holds.
 _CHUNK = 1 << 16
+# By what the file begins with: its name may be that of a pipe.
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -47,6 +49,8 @@ def require(path: Path) -> None:
         return
     try:
         kind = path.stat().st_mode
+        # Opened and closed again: whether it may be read is told before anything is done. A pipe can be
+        # opened once only.
         if stat.S_ISREG(kind):
             path.open("rb").close()
     except FileNotFoundError:

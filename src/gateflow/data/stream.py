@@ -11,7 +11,9 @@ from torch import Tensor
 
 from gateflow.errors import ConfigError, DataError
 
+# What torch's losses leave out by default.
 IGNORED = -100
+# The file is mapped: 16 MiB of it at a time are in memory.
 _COUNTED_AT_ONCE = 1 << 22
 
 
@@ -54,6 +56,7 @@ class TokenStream:
         self._steps = -(-predicted // batch_size) if whole else predicted // batch_size
         if self._steps < 1:
             raise DataError(_too_few(Path(path), len(self._tokens), batch_size))
+        # Whole columns, so that the state of a column stays in one process.
         share = batch_size // world_size
         self._starts = self._steps * np.arange(rank * share, (rank + 1) * share)
 
@@ -74,6 +77,7 @@ class TokenStream:
 
     def _read(self, begin: int, end: int) -> tuple[Tensor, Tensor]:
         places = np.arange(begin, end + 1)[:, None] + self._starts
+        # Places beyond the end read the last token; their targets are ignored below.
         rows = torch.from_numpy(self._tokens[np.minimum(places, len(self._tokens) - 1)].astype(np.int64))
         beyond = torch.from_numpy(places[1:] >= len(self._tokens))
         return rows[:-1], rows[1:].masked_fill(beyond, IGNORED)
@@ -121,6 +125,7 @@ def token_file(path: Path) -> np.ndarray:
         tokens = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise DataError(f"{path} does not exist. Encode the text first (gateflow.data.tokens.encode_file).") from None
+    # All that numpy raises for a damaged header, which it parses as Python.
     except (ValueError, EOFError, OSError, TypeError, OverflowError, SyntaxError, RecursionError) as error:
         raise DataError(
             f"{path} is no whole token file ({error!s:.200}). Remove it and encode the text again."

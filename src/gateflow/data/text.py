@@ -22,6 +22,7 @@ LONGEST = 1 << 16
 # Characters of a line, at most, where lines are asked for as a whole.
 LONGEST_LINE = 1 << 24
 
+# Told apart from other binary files, as Windows writes it and iconv mends it.
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -46,6 +47,7 @@ _PLACES = {
     Border.SPACE: re.compile(r"(?<=\S)(?=[^\S\x1c-\x1f])"),
     Border.SYMBOL: re.compile(r"(?<=[^\W_])(?=[^\w\s]|_)"),
 }
+# Near the end first: a border is hardly ever far, and a search over all of a piece takes time.
 _LOOKED_AT = (256, 4096, LONGEST)
 
 
@@ -140,9 +142,11 @@ def _cut(texts: Iterator[str]) -> Iterator[Piece]:
     for text in texts:
         *lines, rest = (rest + text).split("\n")
         for line in lines:
+            # Before the rest of the file is read, so that memory holds a piece and no line.
             while len(line) > LONGEST:
                 piece, line = _first_piece(line)
                 yield piece
+            # Lines of Windows end in two characters.
             yield Piece(line.removesuffix("\r"), Border.LINE)
         while len(rest) > LONGEST:
             piece, rest = _first_piece(rest)
@@ -164,6 +168,7 @@ def _first_piece(line: str) -> tuple[Piece, str]:
 
 def _decoded(path: Path) -> Iterator[str]:
     """The text as it is read; where it is none, what lies before comes first and the complaint then."""
+    # Incremental: a character may lie across two chunks; "sig" drops a byte order mark.
     decoder, offset, line, blank = codecs.getincrementaldecoder("utf-8-sig")(), 0, 1, True
     for raw in _and_an_end(chunks(path)):
         if offset == 0 and raw.startswith(_UTF_16_MARKS):
@@ -188,11 +193,13 @@ def _and_an_end(parts: Iterator[bytes]) -> Iterator[bytes]:
 
 def _as_far_as_text(decoder: codecs.IncrementalDecoder, raw: bytes) -> tuple[str, tuple[int, int] | None]:
     """The text of the next bytes, none for the end; and the first byte that is none, with its place among them."""
+    # No UTF-8 text has a NUL byte, and every binary file has one soon.
     nul, held = raw.find(0), len(decoder.getstate()[0])
     good = raw if nul < 0 else raw[:nul]
     try:
         return decoder.decode(good, final=not raw), None if nul < 0 else (0, nul)
     except UnicodeDecodeError as error:
+        # The decoder counts from what it held back; the user counts from the start of the file.
         mark = held + len(good) - len(error.object)
         fault = error.object[error.start], mark + error.start - held
         return error.object[: error.start].decode("utf-8"), fault

@@ -15,9 +15,12 @@ from gateflow.errors import ConfigError, DataError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
+# As many entries as a tokenizer.json may have: a larger one could not be read again.
 MOST_WORDS = 1 << 21
 _DEFAULT_BPE_SIZE = 8192
+# Every byte is a token, so that no text is unknown.
 _BYTES = 256
+# 4 MiB of different words: WikiText-2 has 0.2. Sixteen pieces of a text that has no border, such as base pairs.
 _LEARNED_FROM, _TORN_AT_MOST = 1 << 22, 16
 
 
@@ -87,6 +90,7 @@ def _bpe(path: Path, vocab_size: int | None) -> Tokenizer:
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
+    # The end of a line is added behind them.
     size = (vocab_size or _DEFAULT_BPE_SIZE) - 1
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
     trained.train_from_iterator(_learned_from(read_pieces(path)), trainer)
@@ -165,6 +169,7 @@ def _learned_from(pieces: Iterator[Piece]) -> Iterator[str]:
 
 
 def _number(reserved: list[str], counts: Counter[str], vocab_size: int | None) -> dict[str, int]:
+    # By frequency, then by code point: the same text gives the same numbers on every machine.
     found = sorted(counts.keys() - set(reserved), key=lambda token: (-counts[token], token))
     return {token: number for number, token in enumerate((reserved + found)[:vocab_size])}
 
@@ -234,6 +239,7 @@ def decode_stream(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
         if number == end:
             yield _decode(tokenizer, held) + "\n"
             line, held = decoders.DecodeStream(), []
+        # None while the bytes so far are part of a character.
         elif piece := line.step(tokenizer, number):
             yield piece
             held = []

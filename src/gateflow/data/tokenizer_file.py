@@ -97,8 +97,10 @@ def _check_vocabulary(path: Path, vocabulary: Any, kind: str) -> None:
     if not isinstance(vocabulary, dict) or not vocabulary:
         raise DataError(f"{path} is damaged: it has no vocabulary.")
     numbers = list(vocabulary.values())
+    # A byte a number; a set would take some sixty.
     seen = bytearray(len(numbers))
     for token, number in vocabulary.items():
+        # `type`, for JSON's true is an int to Python.
         if type(number) is not int or not 0 <= number < len(numbers) or seen[number]:
             raise DataError(
                 f"{path}: token {_short(token)} has number {_short(number)}; {len(numbers):,} tokens have the numbers "
@@ -126,6 +128,8 @@ def _checked_merges(path: Path, merges: Any, vocabulary: dict[str, int]) -> list
 def _check_parts(path: Path, whole: dict[str, Any], kind: str, vocabulary: dict[str, int]) -> None:
     """All but vocabulary and merges is as `assemble` makes it; what is absent counts as none, for older versions."""
     special = _SPECIAL[kind]
+    # Compared with what we write ourselves: a list of what is forbidden would miss what a new version of the
+    # format adds.
     written = json.loads(assemble(kind, {token: number for number, token in enumerate(special)}).to_str())
     for name in ("vocab", "merges"):
         written["model"].pop(name, None)
@@ -133,6 +137,7 @@ def _check_parts(path: Path, whole: dict[str, Any], kind: str, vocabulary: dict[
     for name in sorted(written.keys() | whole.keys()):
         try:
             same = _without_absent(whole.get(name)) == _without_absent(written.get(name))
+        # Nested deeper than Python compares: we write nothing of the kind.
         except RecursionError:
             same = False
         if not same:
@@ -149,6 +154,7 @@ def _without_absent(part: Any) -> Any:
 
 
 def _short(value: Any) -> str:
+    # A part of somebody's file, in a message of one line.
     brief = reprlib.Repr()
     brief.maxdict, brief.maxlevel = 3, 2
     return brief.repr(value)

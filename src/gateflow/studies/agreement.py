@@ -221,9 +221,11 @@ def train_one(entry: Entry, on_update: Callable[[float], None] = lambda loss: No
     sentences, test = sentences_of(config)
     probe = test[:PROBE_SENTENCES]
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        # `gateflow doctor` says it; ten processes would say it ten times.
         warnings.simplefilter("ignore", ReferencePathWarning)
         torch.manual_seed(entry.seed)
         model = build_model(config.model)
+        # In float64, on a copy: the model is trained from the weights that were measured.
         before = reach(model, probe, bucket)
         warm_up(model, sentences, budget)
         trainer, start = _Trainer.of(model, budget), perf_counter()
@@ -359,6 +361,7 @@ def _keep(
 def _start_worker(done: Synchronized[int]) -> None:
     global _done
     _done = done
+    # As many processes as cores: more threads would wait for each other.
     torch.set_num_threads(1)
 
 

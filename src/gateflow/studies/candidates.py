@@ -48,6 +48,7 @@ class Candidate:
     def draw(self, layer: Recurrent, task: MemoryTask) -> None:
         """Overwrite the layer's initial weights, where the candidate has its own."""
         if self.weights:
+            # The length of the task is known only when the candidate is trained.
             Initialiser.parse(self.weights.replace(":T", f":{task.steps}")).apply(layer)
 
     def penalty(self, model: Reader, inputs: Tensor, targets: Tensor, task: MemoryTask) -> Tensor:

@@ -41,6 +41,7 @@ class Comparison:
         """One result per cell, as soon as it is done."""
         self.budget.check()
         for cell in cells:  # a cell that does not exist is found before the first one has been trained
+            # The smallest vocabulary: only names and sizes are to be checked.
             build_model(self.configure(cell).model, vocab_size=2)
         # Runs of a comparison are thrown away; their folders are what the loop needs.
         with TemporaryDirectory() as folder:

@@ -179,6 +179,7 @@ class TemporalOrder(MemoryTask):
         # 0 and 1 are X and Y; the four others are noise.
         symbols = torch.randint(2, 6, (self.length, size), generator=generator)
         first, second = torch.randint(0, 2, (2, size), generator=generator)
+        # Tenths of the length, as Pascanu et al. (2013) scale the task.
         for symbol, start in ((first, 1), (second, 5)):
             low, high = self.length * start // 10, self.length * (start + 1) // 10
             symbols[torch.randint(low, high, (size,), generator=generator), rows] = symbol

@@ -105,11 +105,13 @@ def train_memory(
         torch.manual_seed(seed)
         model = _build(task, layer, hidden_size)
         init(model.layer)
+    # Without decay or schedule: what is compared is the cell and its weights.
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     clipper = clip.NormClipper(model, threshold=clip_norm)
     # Far apart: the seeds of a study are 0, 1, 2, …, and no check may draw what another training has learned.
     training, checking = Generator().manual_seed(seed), Generator().manual_seed(seed + 1_000_003)
     outcome = MemoryOutcome(task.chance, model)
+    # A training of no updates is how a study gets at untrained weights.
     if updates and builds_kernels(model):
         _warm_up(task, model, batch_size, penalty)
     began = time.perf_counter()
@@ -132,6 +134,7 @@ def train_memory(
             check_began = time.perf_counter()
             outcome.checks.append((update, check(task, model, check_size, checking)))
             outcome.check_seconds += time.perf_counter() - check_began
+            # On sequences that it has not learned from.
             if outcome.checks[-1][1] < task.solved_below:
                 outcome.solved_at = update
                 break

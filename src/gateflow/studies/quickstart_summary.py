@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gateflow.studies.agreement import AgreementResult
 
+# Far above the half that guessing gets: of some 200 farthest sentences no luck gets so many.
 LEARNED = 0.9
 NAMES = {"elman": "tanh RNN", "simplified_gru": "simple GRU", "full_gru": "full GRU", "lstm": "LSTM"}
 
@@ -50,6 +51,7 @@ def by_config(names: Sequence[str], results: Sequence[AgreementResult]) -> list[
             Summary(
                 label(name),
                 [fmean(values) for values in zip(*(r.accuracy for r in own), strict=True)],
+                # Geometric, for reach falls by factors.
                 [geometric_mean(values) for values in zip(*(r.reach_before for r in own), strict=True)],
                 [geometric_mean(values) for values in zip(*(r.reach_after for r in own), strict=True)],
                 [fmean(values) for values in zip(*(r.accuracy_by_attractors for r in own), strict=True)],
@@ -125,6 +127,7 @@ def separation(far: Sequence[Summary]) -> list[str]:
         f"Before training, {_spread(learned)} of the gradient came through to the farthest subject in those that "
         f"learned it, {_spread(rest)} in the others."
     )
+    # The worst that learned it against the best that did not: one exception, and it does not tell.
     apart = min(s.reach_before[-1] for s in learned) > max(s.reach_before[-1] for s in rest)
     return [
         figures,
@@ -149,6 +152,7 @@ def after_training(every: Sequence[Summary]) -> list[str]:
 
 def _spread(summaries: Iterable[Summary], after: bool = False) -> str:
     ends = [s.reach_after[-1] if after else s.reach_before[-1] for s in summaries]
+    # Powers of ten: no second digit is known with one seed.
     low, high = f"{min(ends):.0e}", f"{max(ends):.0e}"
     return low if low == high else f"{low} to {high}"
 

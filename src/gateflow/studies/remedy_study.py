@@ -94,6 +94,7 @@ def init_report(model: nn.Module, task: MemoryTask, batch_size: int) -> InitRepo
     def loss(model: nn.Module, x: Tensor) -> Tensor:
         return task.loss(model(x), targets)
 
+    # No floor: what is left far away is the very question, and a floor would call it nothing.
     reached = reach(model, inputs, loss, targets=SAMPLED, floor=0.0)
     summed = terms(model, inputs, loss, targets=SAMPLED)
     seen = (a for layer in gates(model, inputs, loss).layers.values() for a in layer.activations.values())

@@ -46,6 +46,7 @@ class CandidateRow:
 
 def rows(trainings: Sequence[Training]) -> list[CandidateRow]:
     """Group trainings by candidate, in their order."""
+    # In the order of the trainings, each once.
     names = dict.fromkeys(t.candidate for t in trainings)
     return [CandidateRow(name, tuple(t for t in trainings if t.candidate == name)) for name in names]
 

@@ -21,6 +21,7 @@ def study_table(task: MemoryTask, trainings: Sequence[Training], gradients: bool
     """One row per candidate; `gradients` adds what was measured before training beside the horizon."""
     lag = probed_lag(task)
     columns = ["candidate", "horizon", "then", "solved", "at update", task.metric, "clipped, %"]
+    # Beside the horizon, which they are compared with.
     columns[2:2] = ["‖∂E/∂W_hh‖", f"left at {lag}", "far share", "saturated, %"] if gradients else []
     title = f"{type(task).__name__}, {task.steps} steps. Horizon: steps back at which 1 % of the gradient is left, "
     title += "before training and then."
@@ -56,6 +57,7 @@ def in_words(training: Training) -> str:
 def _row(row: CandidateRow, gradients: bool) -> list[str]:
     before, trainings = [t.before for t in row.trainings], row.trainings
     measured = [median(getattr(b, name) for b in before) for name in ("gradient_norm", "left", "far_share")]
+    # A ReLU network has no tanh that could saturate.
     saturated = [b.saturated for b in before if b.saturated is not None]
     measured = [*(f"{value:.1e}" for value in measured), f"{100 * median(saturated):.0f}" if saturated else "–"]
     return [
