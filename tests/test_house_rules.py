@@ -75,8 +75,16 @@ def test_every_package_has_its_place():
     assert packages <= set(RANK), f"give {packages - set(RANK)} a place in ORDER and in ARCHITECTURE.md"
 
 
+# Files that know each other's types; imports for the type checker count everywhere else.
+TANGLED = {"gateflow.cells.verify", "gateflow.flow.report.page", "gateflow.flow.report.summary"}
+TANGLED |= {"gateflow.flow.report.write"}
+
+
 def test_no_cycles():
-    edges = {module_name(p): {n for n in imports_of(p, for_types=False) if n.startswith("gateflow")} for p in FILES}
+    edges = {
+        module_name(p): {n for n in imports_of(p, module_name(p) not in TANGLED) if n.startswith("gateflow")}
+        for p in FILES
+    }
     done, path = set(), []
 
     def visit(name):

@@ -30,7 +30,9 @@ def test_options_typed_override_the_file(tmp_path):
 @given(hidden=st.integers(1, 4000), lr=st.floats(1e-8, 10), valid=st.none() | st.just("v.txt"), clip=st.just("auto"))
 def test_what_is_written_is_read_back(hidden, lr, valid, clip, tmp_path_factory):
     training = {"lr": lr, "clip": clip}
-    config = LanguageModelConfig.build({"data": {**DATA, "valid": valid}, "model": {"hidden_size": hidden}, "training": training})
+    config = LanguageModelConfig.build(
+        {"data": {**DATA, "valid": valid}, "model": {"hidden_size": hidden}, "training": training}
+    )
     file = tmp_path_factory.mktemp("run") / "config.toml"
     file.write_text(config.to_toml(), encoding="utf-8")
     assert LanguageModelConfig.read(file) == config

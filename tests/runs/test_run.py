@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateflow.errors import RunError
-from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.runs.new_run import new_run
+from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.run import LanguageModelRun
 
 CONFIG = LanguageModelConfig.build({"data": {"train": "corpus.txt"}})
@@ -130,7 +130,10 @@ def test_a_folder_that_is_no_run_is_not_opened(tmp_path):
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path):
     run = make(tmp_path / "one")
     with run.lock():
-        with pytest.raises(RunError, match=r"one is being trained by another process"), LanguageModelRun.open(run.path).lock():
+        with (
+            pytest.raises(RunError, match=r"one is being trained by another process"),
+            LanguageModelRun.open(run.path).lock(),
+        ):
             pass
         with pytest.raises(RunError, match=r"is being trained"):
             make(run.path, force=True)

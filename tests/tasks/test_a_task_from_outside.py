@@ -10,7 +10,7 @@ import time
 
 import pytest
 from accelerate.state import AcceleratorState, GradientState
-from tests.cli.conftest import gateflow  # noqa: F401  (a fixture)
+from tests.cli.conftest import _as_in_a_fresh_process, gateflow  # noqa: F401  (fixtures)
 from tests.tasks import toy
 
 from gateflow.tasks import TASKS
@@ -28,9 +28,6 @@ REGISTERED = (
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
     monkeypatch.setitem(TASKS, "tones", toy.PLACE)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture(name="command")

@@ -12,21 +12,21 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from gateflow.runs.config import RunConfig, Section
+from gateflow.runs.config import ConfigSection, RunConfig
 from gateflow.runs.run import Run
 from gateflow.tasks.description import Figures, Option, TaskDescription, Verb
 
 PLACE = "tests.tasks.toy:TONES"
 
 
-class TonesConfig(Section):
+class TonesConfig(ConfigSection):
     """The sequences."""
 
     length: int = Field(default=12, ge=4, description="Steps of a sequence.")
     sequences: int = Field(default=64, ge=1, description="Sequences to learn from.")
 
 
-class EarConfig(Section):
+class EarConfig(ConfigSection):
     """The network."""
 
     units: int = Field(default=8, ge=1, description="Units.")

@@ -15,19 +15,19 @@ def doctor(json: AsJson = False) -> None:
 
     Leaves with code 1 if something does not work at all.
     """
-    from gateflow.cli.kernels import kernel_findings
-    from gateflow.cli.machine import findings
+    from gateflow.cli.kernels import kernel_facts
+    from gateflow.cli.machine import facts
 
-    kernels = kernel_findings()  # first: why kernels are not kept is said once, to whoever builds the first one
-    found = [*findings(), *kernels]
+    kernels = kernel_facts()  # first: why kernels are not kept is said once, to whoever builds the first one
+    found = [*facts(), *kernels]
     if json:
-        print_json([finding._asdict() for finding in found])
+        print_json([fact._asdict() for fact in found])
     else:
-        width = max(len(finding.what) for finding in found)
-        for finding in found:
-            write(f"{finding.what:<{width}}  {finding.found}")
-            if finding.remedy:
-                label = "broken" if finding.broken else "note"
-                write(f"{'':<{width}}  {label}: {finding.remedy}", colour="yellow")
-    if any(finding.broken for finding in found):
+        width = max(len(fact.what) for fact in found)
+        for fact in found:
+            write(f"{fact.what:<{width}}  {fact.found}")
+            if fact.remedy:
+                label = "broken" if fact.broken else "note"
+                write(f"{'':<{width}}  {label}: {fact.remedy}", colour="yellow")
+    if any(fact.broken for fact in found):
         raise typer.Exit(FAILED)

@@ -20,7 +20,7 @@ from gateflow.compiler.build import cpu_flags
 from gateflow.recurrence import explain
 
 
-class Finding(NamedTuple):
+class Fact(NamedTuple):
     """One fact, and the remedy if it is amiss; `broken` if nothing works before it is mended."""
 
     what: str
@@ -29,10 +29,10 @@ class Finding(NamedTuple):
     broken: bool = False
 
 
-def findings() -> list[Finding]:
+def facts() -> list[Fact]:
     """All facts, the most basic first."""
     return [
-        Finding("python", f"{platform.python_version()} ({sys.executable})"),
+        Fact("python", f"{platform.python_version()} ({sys.executable})"),
         *dependencies(),
         processor(),
         threads(),
@@ -42,7 +42,7 @@ def findings() -> list[Finding]:
     ]
 
 
-def dependencies() -> Iterator[Finding]:
+def dependencies() -> Iterator[Fact]:
     """Versions of what gateflow is built on."""
     versions, absent = [f"gateflow {importlib.metadata.version('gateflow')}"], []
     for requirement in importlib.metadata.requires("gateflow") or ():
@@ -53,19 +53,19 @@ def dependencies() -> Iterator[Finding]:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             absent.append(name)
-    yield Finding("packages", ", ".join(versions))
+    yield Fact("packages", ", ".join(versions))
     if absent:
-        yield Finding("missing", ", ".join(absent), f"pip install {' '.join(absent)}", broken=True)
+        yield Fact("missing", ", ".join(absent), f"pip install {' '.join(absent)}", broken=True)
 
 
-def processor() -> Finding:
+def processor() -> Fact:
     """The processor and the instructions that matter for matrix products."""
     wanted = [name for name in ("avx2", "fma", "avx512f", "neon", "asimd") if name in cpu_flags()]
     found = f"{platform.machine()}, torch uses {torch.backends.cpu.get_cpu_capability()}"
-    return Finding("processor", found + (f" ({', '.join(wanted)})" if wanted else ""))
+    return Fact("processor", found + (f" ({', '.join(wanted)})" if wanted else ""))
 
 
-def threads() -> Finding:
+def threads() -> Fact:
     """Threads of torch against the cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     used = torch.get_num_threads()
@@ -74,39 +74,39 @@ def threads() -> Finding:
         remedy = f"more threads than cores slow every step down: export OMP_NUM_THREADS={cores}."
     elif used < cores:
         remedy = f"cores lie idle; export OMP_NUM_THREADS={cores} uses them."
-    return Finding("threads", f"{used} on {cores} cores", remedy)
+    return Fact("threads", f"{used} on {cores} cores", remedy)
 
 
-def devices() -> Iterator[Finding]:
+def devices() -> Iterator[Fact]:
     """Accelerators that torch sees."""
     for i in range(torch.cuda.device_count()):
         gib = torch.cuda.get_device_properties(i).total_memory / 2**30
-        yield Finding("device", f"cuda:{i} {torch.cuda.get_device_name(i)}, {gib:.0f} GiB")
+        yield Fact("device", f"cuda:{i} {torch.cuda.get_device_name(i)}, {gib:.0f} GiB")
     if torch.backends.mps.is_available():
-        yield Finding("device", "mps (Apple)")
+        yield Fact("device", "mps (Apple)")
     if not torch.accelerator.is_available():
         hidden = shutil.which("nvidia-smi") is not None
         remedy = "there is an NVIDIA driver, but this torch cannot use it: install a CUDA build of torch."
-        yield Finding("device", "cpu only", remedy if hidden else "")
+        yield Fact("device", "cpu only", remedy if hidden else "")
 
 
-def paths() -> Iterator[Finding]:
+def paths() -> Iterator[Fact]:
     """Which cells run on a vendor kernel, and which on the reference loop."""
     by_path: dict[str, list[str]] = {}
     for name in cells.names():
         (path,) = explain(Recurrent(name, 4, 4)).paths
         by_path.setdefault(path, []).append(name)
     for path, names in by_path.items():
-        yield Finding(f"{path} path", ", ".join(names))
+        yield Fact(f"{path} path", ", ".join(names))
 
 
-def writable() -> Iterator[Finding]:
+def writable() -> Iterator[Fact]:
     """Folders that are written to."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     for what, folder in (("temporary", Path(tempfile.gettempdir())), ("cache", cache), ("here", Path.cwd())):
         parent = next((place for place in (folder, *folder.parents) if place.exists()), folder)
         free = f"{folder}, {shutil.disk_usage(parent).free / 2**30:.1f} GiB free"
         if os.access(parent, os.W_OK):
-            yield Finding(what, free)
+            yield Fact(what, free)
         else:
-            yield Finding(what, free, "cannot be written; set TMPDIR or XDG_CACHE_HOME, or work elsewhere.")
+            yield Fact(what, free, "cannot be written; set TMPDIR or XDG_CACHE_HOME, or work elsewhere.")

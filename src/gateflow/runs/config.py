@@ -33,14 +33,14 @@ MOST_BYTES, MOST_DOTS = 64 << 10, 500
 MOST_STEPS = 1 << 20
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """One table of config.toml. Its fields are the options of the command line, with their descriptions as help."""
 
     # Frozen: a run is trained by what its file says. Unknown options are slips, and are told as such.
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False, frozen=True)
 
 
-class TrainingConfig(Section):
+class TrainingConfig(ConfigSection):
     """The optimisation: batches, steps, rates, and when to look."""
 
     batch_size: int = Field(default=32, ge=1, le=MOST_STEPS, description="Sequences side by side.")
@@ -85,7 +85,7 @@ class TrainingConfig(Section):
         return number
 
 
-class RunConfig(Section):
+class RunConfig(ConfigSection):
     """Everything needed to train again: the content of a run's config.toml. A task derives its own.
 
     Example:
@@ -136,7 +136,7 @@ class RunConfig(Section):
         return found.model_copy(update={"format": FORMAT})
 
     @classmethod
-    def sections(cls) -> dict[str, type[Section]]:
+    def sections(cls) -> dict[str, type[ConfigSection]]:
         """The tables by name, those of the task first: the order in which a user thinks of them.
 
         Example:
@@ -144,7 +144,9 @@ class RunConfig(Section):
             ['training']
         """
         found = {name: field.annotation for name, field in cls.model_fields.items()}
-        tables = {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, Section)}
+        tables = {
+            name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, ConfigSection)
+        }
         return {name: tables[name] for name in sorted(tables, key=lambda name: name == "training")}
 
     def idle(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from gateflow.data.agreement import BUCKETS
 from gateflow.remedies.initial_weights import Initialiser
-from gateflow.runs.config import RunConfig, Section, TrainingConfig
+from gateflow.runs.config import ConfigSection, RunConfig, TrainingConfig
 
 # Which distances the training sentences have: all from 1 to 60, or only 21 to 60.
 DISTANCES = {"all": BUCKETS, "far": BUCKETS[3:]}
@@ -16,7 +16,7 @@ DISTANCES = {"all": BUCKETS, "far": BUCKETS[3:]}
 MOST_UNITS, MOST_SENTENCES = 1 << 20, 10**7
 
 
-class SentencesConfig(Section):
+class SentencesConfig(ConfigSection):
     """Which sentences of the grammar are learned from."""
 
     distances: Literal["all", "far"] = Field(default="all", description="From subject to verb: 1 to 60, or 21 to 60.")
@@ -25,7 +25,7 @@ class SentencesConfig(Section):
     tested: int = Field(default=1000, ge=1, le=MOST_SENTENCES, description="Other sentences to validate on.")
 
 
-class ReaderConfig(Section):
+class ReaderConfig(ConfigSection):
     """The network: embedding, one recurrent layer, scores of the next word."""
 
     cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")

@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from gateflow.remedies.initial_weights import Initialiser
-from gateflow.runs.config import RunConfig, Section, Share
+from gateflow.runs.config import ConfigSection, RunConfig, Share
 
 # Larger than any network of this kind, and small enough for their products to be counted.
 MOST_UNITS, MOST_LAYERS, MOST_WORDS = 1 << 20, 1000, 10**7
 
 
-class DataConfig(Section):
+class DataConfig(ConfigSection):
     """Where the text lies and how it becomes tokens."""
 
     train: Path = Field(description="Text to learn from, plain or gz, UTF-8.")
@@ -28,7 +28,7 @@ class DataConfig(Section):
     )
 
 
-class ModelConfig(Section):
+class ModelConfig(ConfigSection):
     """The network: embedding, recurrent layers, output."""
 
     cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")

@@ -17,8 +17,9 @@ from gateflow.data.tokens import encode_file
 from gateflow.errors import ConfigError, DataError
 from gateflow.tasks.description import Figures, Given, Written
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
-from gateflow.tasks.language_model.model import LanguageModel, evaluate, generate, perplexity
+from gateflow.tasks.language_model.model import LanguageModel, evaluate, perplexity
 from gateflow.tasks.language_model.run import LanguageModelRun
+from gateflow.tasks.language_model.sampling import generate
 
 # The most steps that are read at once: the state carries on, so that more change nothing but the memory they take.
 STEPS = 1024

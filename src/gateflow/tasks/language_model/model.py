@@ -15,9 +15,8 @@ from gateflow.errors import ConfigError
 from gateflow.layers import LockedDropout, Recurrent
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.language_model.cross_entropy import cross_entropy, inclusion, sampled_cross_entropy
-from gateflow.tasks.language_model.sampling import generate
 
-__all__ = ["LanguageModel", "detach", "evaluate", "generate", "perplexity"]
+__all__ = ["LanguageModel", "detach", "evaluate", "perplexity"]
 
 State = list[tuple[Tensor, ...]]
 

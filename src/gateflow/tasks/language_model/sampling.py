@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gateflow.errors import ConfigError, NonFiniteError
 from gateflow.layers.evaluating import evaluating
-
-if TYPE_CHECKING:
-    from gateflow.tasks.language_model.model import LanguageModel
+from gateflow.tasks.language_model.model import LanguageModel
 
 
 def generate(
@@ -41,7 +38,6 @@ def generate(
         NonFiniteError: The model's scores hold NaN or infinity.
 
     Example:
-        >>> from gateflow.tasks.language_model.model import LanguageModel
         >>> model = LanguageModel(7, embedding_size=4, hidden_size=4, num_layers=1)
         >>> once = list(generate(model, [0, 3], length=5, top_k=3, seed=1))
         >>> len(once), once == list(generate(model, [0, 3], length=5, top_k=3, seed=1))
