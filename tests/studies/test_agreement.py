@@ -4,7 +4,8 @@ import pytest
 
 from gateflow.data.agreement import split
 from gateflow.errors import ConfigError, UnknownCellError
-from gateflow.studies.agreement import AgreementBudget, Entry, train, train_all, train_one
+from gateflow.studies.agreement import train_all
+from gateflow.studies.agreement_training import AgreementBudget, Entry, train, train_one
 from gateflow.tasks.agreement.model import AgreementModel, accuracy, bucket
 
 

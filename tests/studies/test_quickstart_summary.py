@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateflow.studies.agreement import AgreementResult
+from gateflow.studies.agreement_training import AgreementResult
 from gateflow.studies.quickstart_summary import Summary, quickstart_summary, separation, who_learned
 
 

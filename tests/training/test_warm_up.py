@@ -12,7 +12,7 @@ from gateflow import Recurrent
 from gateflow.flow import Monitor
 from gateflow.recurrence import force_path
 from gateflow.runs.weights import read_tensors
-from gateflow.studies import agreement, budget, memory_training
+from gateflow.studies import agreement_training, budget, memory_training
 from gateflow.studies.memory import Adding
 from gateflow.studies.memory_comparison import MemoryComparison
 from gateflow.studies.memory_training import train_memory
@@ -64,7 +64,7 @@ def clock(monkeypatch):
     clock = Clock(monkeypatch)
     for module in (loop, memory_training):
         monkeypatch.setattr(module, "time", types.SimpleNamespace(perf_counter=clock))
-    monkeypatch.setattr(agreement, "perf_counter", clock)
+    monkeypatch.setattr(agreement_training, "perf_counter", clock)
     return clock
 
 
@@ -154,12 +154,14 @@ def test_a_task_of_memory_learns_the_same_to_the_bit(monkeypatch):
 
 
 def test_the_study_counts_no_build_and_learns_the_same(clock, monkeypatch):
-    entry = agreement.Entry("gru", "all", 0, agreement.AgreementBudget(updates=4, hidden_size=4, batch_size=2))
-    found = agreement.train_one(entry)
+    entry = agreement_training.Entry(
+        "gru", "all", 0, agreement_training.AgreementBudget(updates=4, hidden_size=4, batch_size=2)
+    )
+    found = agreement_training.train_one(entry)
     assert clock.now > 2 * BUILD
     assert found.seconds == 4 * 3.0
-    monkeypatch.setattr(agreement, "warm_up", lambda *_: None)
-    assert vars(agreement.train_one(entry)) | {"seconds": 0} == vars(found) | {"seconds": 0}
+    monkeypatch.setattr(agreement_training, "warm_up", lambda *_: None)
+    assert vars(agreement_training.train_one(entry)) | {"seconds": 0} == vars(found) | {"seconds": 0}
 
 
 def test_thrown_away_leaves_no_trace():

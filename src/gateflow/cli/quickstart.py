@@ -13,7 +13,7 @@ from gateflow.cli.output import AsJson, print_json, print_table, say, write
 from gateflow.cli.visible import VisibleConsole
 
 if TYPE_CHECKING:
-    from gateflow.studies.agreement import AgreementResult, Entry
+    from gateflow.studies.agreement_training import AgreementResult, Entry
 
 CONFIGS = "elman,simplified_gru,full_gru,lstm,lstm:chrono"
 
@@ -42,7 +42,8 @@ def quickstart(
 
     Example: `gateflow quickstart --cells lstm,lstm:chrono,gru:chrono --seeds 1`
     """
-    from gateflow.studies.agreement import AgreementBudget, entries_of, flow_report, kept_at, refuse_taken
+    from gateflow.studies.agreement import entries_of, flow_report, kept_at, refuse_taken
+    from gateflow.studies.agreement_training import AgreementBudget
 
     names = [name.strip() for name in cells.split(",")]
     # Before a minute of training, not after it.

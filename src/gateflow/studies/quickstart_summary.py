@@ -8,7 +8,7 @@ from statistics import fmean, geometric_mean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateflow.studies.agreement import AgreementResult
+    from gateflow.studies.agreement_training import AgreementResult
 
 # Far above the half that guessing gets: of some 200 farthest sentences no luck gets so many.
 LEARNED = 0.9

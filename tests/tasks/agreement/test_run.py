@@ -7,7 +7,7 @@ import torch
 from tests.cli.conftest import _as_in_a_fresh_process, gateflow  # noqa: F401  (fixtures)
 
 from gateflow.data.agreement import split
-from gateflow.studies.agreement import AgreementBudget, Entry, train_one
+from gateflow.studies.agreement_training import AgreementBudget, Entry, train_one
 from gateflow.tasks.agreement.config import AgreementConfig
 from gateflow.tasks.agreement.inference import load_model
 from gateflow.tasks.agreement.run import AgreementRun
