@@ -24,3 +24,10 @@ def test_the_call_that_is_shown_draws_the_same_weights(name):
 def test_what_is_none_is_refused(text):
     with pytest.raises(ValueError, match="no such|takes|is no number"):
         Initialiser.parse(text)
+
+
+def test_initialisers_are_read_from_text():
+    assert Initialiser.parse("chrono:60") == ("chrono", 60.0)
+    assert Initialiser.parse("identity") == ("identity", 0.0)
+    with pytest.raises(ValueError, match="identity takes no number"):
+        Initialiser.parse("identity:3")

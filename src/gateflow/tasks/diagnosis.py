@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from gateflow.flow import Report, diagnose
+from gateflow.flow import Finding, Report, diagnose
+from gateflow.runs.config_errors import flag
 from gateflow.runs.run import Run
 from gateflow.training.metrics import MetricsLog, Record
 
@@ -50,8 +52,24 @@ def diagnose_with_history(
         history=history,
         tokens=tokens,
     )
+    findings = tuple(_for_task(run, finding) for finding in report.findings)
     more = {"title": f"Gradient flow of {run.path.resolve().name}", "clip_history": records}
-    return replace(report, context={**report.context, **more})
+    return replace(report, findings=findings, context={**report.context, **more})
+
+
+# How the instruments name the command that trains again; they know the flags of a language model and no task.
+_TRAIN = re.compile(r"(?:  # )?gateflow train lm (?P<words>.*)")
+
+
+def _for_task(run: Run[Any], finding: Finding) -> Finding:
+    """The remedy as a command of the run's own task, if that has the option; else its Python alone."""
+    match = _TRAIN.search(finding.code)
+    if match is None:
+        return finding
+    fields = {name for section in run.kind.sections().values() for name in section.model_fields} - run.kind.unused
+    has_it = set(re.findall(r"--[a-z-]+", match["words"])) <= {flag(name) for name in fields}
+    command = match[0].replace("gateflow train lm", f"gateflow train {run.task()}") if has_it else ""
+    return replace(finding, code=finding.code[: match.start()] + command)
 
 
 def _of_curve(record: Record) -> Record:

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from gateflow.data.held_out import held_out
-from gateflow.errors import ConfigError, DataError
-from gateflow.remedies.initial_weights import Initialiser
+from gateflow.errors import ConfigError
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.data import set_up
 from gateflow.tasks.language_model.loading import build_model
@@ -66,25 +64,6 @@ def test_validation_predicts_every_token_but_the_first(run):
     assert detach(None) is None
 
 
-@pytest.mark.parametrize(("lines", "share", "tail"), [(20, 0.05, 1), (40, 0.05, 2), (3, 0.05, 1), (10, 0.5, 5)])
-def test_the_last_lines_are_held_out(tmp_path, lines, share, tail):
-    text = tmp_path / "text"
-    text.write_text("".join(f"line {i}\n" for i in range(lines)) + "\n\n")
-    with held_out(text, share, tmp_path) as (first, last):
-        assert first.read_text() + last.read_text() == "".join(f"line {i}\n" for i in range(lines))
-        assert len(last.read_text().splitlines()) == tail
-    assert [entry.name for entry in tmp_path.iterdir()] == ["text"]
-
-
-def test_one_line_cannot_be_divided(tmp_path):
-    (tmp_path / "text").write_text("one line\n\n")
-    with (
-        pytest.raises(DataError, match="text is one line, so none can be held out"),
-        held_out(tmp_path / "text", 0.1, tmp_path),
-    ):
-        pass
-
-
 @pytest.mark.parametrize(("text", "cell"), [("orthogonal", "gru"), ("identity", "elman_relu")])
 def test_initial_weights_of_the_recurrent_matrix(text, cell):
     model = build_model(
@@ -103,10 +82,3 @@ def test_initial_biases_of_the_forget_gate(text, low, high):
     (bound,) = model.recurrent.cells
     forget = (bound.bias_ih + bound.bias_hh).detach()[6:12]
     assert ((forget >= low) & (forget <= high)).all()
-
-
-def test_initialisers_are_read_from_text():
-    assert Initialiser.parse("chrono:60") == ("chrono", 60.0)
-    assert Initialiser.parse("identity") == ("identity", 0.0)
-    with pytest.raises(ValueError, match="identity takes no number"):
-        Initialiser.parse("identity:3")

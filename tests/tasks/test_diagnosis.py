@@ -1,0 +1,36 @@
+"""What a report says of a run is said in the words of its task."""
+
+import pytest
+
+from gateflow.flow.finding import Finding
+from gateflow.tasks.agreement.config import AgreementConfig
+from gateflow.tasks.agreement.run import AgreementRun
+from gateflow.tasks.diagnosis import _for_task
+from gateflow.tasks.language_model.config import LanguageModelConfig
+from gateflow.tasks.language_model.run import LanguageModelRun
+
+
+@pytest.mark.parametrize(
+    ("code", "for_agreement"),
+    [
+        (
+            "init.chrono(model)  # gateflow train lm --init chrono:60",
+            "init.chrono(model)  # gateflow train agreement --init chrono:60",
+        ),
+        ("Recurrent(skip=True)  # gateflow train lm --skip residual", "Recurrent(skip=True)"),
+        ("gateflow train lm --window 64", ""),
+        ("gateflow train lm --lr 0.002 --clip auto", "gateflow train agreement --lr 0.002 --clip auto"),
+        ("layer.reset_parameters()", "layer.reset_parameters()"),
+    ],
+)
+def test_a_remedy_is_a_command_of_the_task_of_the_run(tmp_path, code, for_agreement):
+    text, grammar = LanguageModelRun(tmp_path / "lm"), AgreementRun(tmp_path / "agreement")
+    for run, config in (
+        (text, LanguageModelConfig.build({"data": {"train": "x"}})),
+        (grammar, AgreementConfig()),
+    ):
+        run.path.mkdir()
+        run.config_file.write_text(config.to_toml())
+    finding = Finding("name", "problem", "", "", {}, "", "", code)
+    assert _for_task(text, finding).code == code
+    assert _for_task(grammar, finding).code == for_agreement
