@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,12 +25,12 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from benchmarks import memory, plot, stress
 from benchmarks.cases import planned
 from benchmarks.cells import CELLS
-from benchmarks.machine import machine
 from benchmarks.measure import Effort, measure
 from benchmarks.peers import PEERS
 from benchmarks.report import show
 from benchmarks.shapes import QUICK, parse
 from benchmarks.summary import Results, rows
+from gateflow.benchmarking.machine import machine
 from gateflow.errors import ReferencePathWarning
 
 TIMED = ("inference", "training", "step")
@@ -53,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> None:
         console.print(f"The machine is not quiet: load average {before:.2f}. Ratios may mislead.", style="yellow")
     results = run(asked, console)
     show(results, console)
-    facts = {**machine(), "load_before": before, "load_after": os.getloadavg()[0]}
+    facts = {**machine(), "commit": _commit(), "load_before": before, "load_after": os.getloadavg()[0]}
     console.print(", ".join(f"{name} {value}" for name, value in facts.items()), style="dim", markup=False)
     if asked.json:
         asked.json.write_text(json.dumps(document(facts, results), indent=1), encoding="utf-8")
@@ -95,6 +96,16 @@ def document(facts: dict[str, object], results: Results) -> dict[str, object]:
         "subnormal": {name: timing._asdict() for name, timing in results.subnormal.items()},
         "load": {name: timing._asdict() for name, timing in results.load.items()},
     }
+
+
+def _commit() -> str:
+    """Of this checkout; figures of a changed one say so."""
+    words = ["git", "describe", "--always", "--dirty"]
+    here = Path(__file__).parent
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False, cwd=here).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:

@@ -36,6 +36,7 @@ def bench(
     import torch
 
     from gateflow import Recurrent
+    from gateflow.benchmarking.machine import machine
     from gateflow.errors import ReferencePathWarning
     from gateflow.recurrence import explain
 
@@ -47,7 +48,13 @@ def bench(
     facts: dict[str, Any] = {"cell": cell, "path": choice.path, "reason": choice.reason, "threads": threads}
     facts |= {"batch": batch, "steps": steps, "input": input_size, "hidden": hidden_size, "load": os.getloadavg()[0]}
     if json:
-        print_json({**facts, "seconds": {mode: {n: t._asdict() for n, t in by.items()} for mode, by in times.items()}})
+        print_json(
+            {
+                **facts,
+                "machine": machine(),
+                "seconds": {mode: {n: t._asdict() for n, t in by.items()} for mode, by in times.items()},
+            }
+        )
         return
     print_table(("", "training", "inference"), _rows(times), title=_title(facts))
 

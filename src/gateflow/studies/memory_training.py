@@ -116,31 +116,43 @@ def train_memory(
         _warm_up(task, model, batch_size, penalty)
     began = time.perf_counter()
     for update in range(1, updates + 1):
-        inputs, targets = task.batch(batch_size, training)
-        optimizer.zero_grad()
-        loss = task.loss(model(inputs), targets)
-        # Without the penalty: losses of two remedies are compared.
-        outcome.losses.append(loss.item())
         try:
-            (loss + penalty(model, inputs, targets)).backward()
-            if clipper.step():
-                optimizer.step()
-        # The clipper raises after ten gradients in a row that were not finite.
-        except NonFiniteError:
+            _update(task, outcome, optimizer, clipper, task.batch(batch_size, training), penalty)
+        except NonFiniteError:  # the clipper raises after ten gradients in a row that were not finite
             outcome.broken_at = update
             break
         on_update(update, outcome.losses[-1])
-        if update % check_every == 0:
-            check_began = time.perf_counter()
-            outcome.checks.append((update, check(task, model, check_size, checking)))
-            outcome.check_seconds += time.perf_counter() - check_began
-            # On sequences that it has not learned from.
-            if outcome.checks[-1][1] < task.solved_below:
-                outcome.solved_at = update
-                break
+        if update % check_every == 0 and _solved(task, outcome, update, check_size, checking):
+            outcome.solved_at = update
+            break
     outcome.seconds = time.perf_counter() - began - outcome.check_seconds
     outcome.clip_rate = clipper.statistics()["clipped_share"]
     return outcome
+
+
+def _update(
+    task: MemoryTask,
+    outcome: MemoryOutcome,
+    optimizer: torch.optim.Optimizer,
+    clipper: clip.NormClipper,
+    batch: tuple[Tensor, Tensor],
+    penalty: Penalty,
+) -> None:
+    inputs, targets = batch
+    optimizer.zero_grad()
+    loss = task.loss(outcome.model(inputs), targets)
+    outcome.losses.append(loss.item())  # without the penalty, so that those of two remedies can be compared
+    (loss + penalty(outcome.model, inputs, targets)).backward()
+    if clipper.step():
+        optimizer.step()
+
+
+def _solved(task: MemoryTask, outcome: MemoryOutcome, update: int, size: int, generator: Generator) -> bool:
+    """A check on sequences that were not learned from; its seconds are counted apart."""
+    began = time.perf_counter()
+    outcome.checks.append((update, check(task, outcome.model, size, generator)))
+    outcome.check_seconds += time.perf_counter() - began
+    return outcome.checks[-1][1] < task.solved_below
 
 
 @torch.no_grad()
