@@ -1,1 +1,1 @@
-"""Speed beside the peers, in one process, interleaved, as ratios: `make bench`."""
+"""Speed next to the peers, in one process, interleaved, as ratios: `make bench`."""

@@ -1,4 +1,4 @@
-"""gateflow beside its peers: `make bench`, or one row of it alone.
+"""gateflow next to its peers: `make bench`, or one row of it alone.
 
     python -m benchmarks                                              all figures, 20 minutes on two cores
     python -m benchmarks --quick                                      a glance, about a minute

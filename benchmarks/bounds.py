@@ -63,6 +63,7 @@ def main() -> None:
 def measured(name: str, shape: Shape, training: bool, clock: Clock) -> list[float]:
     """The columns of a shape, in seconds."""
     ours, theirs = (getattr(library, name)(shape.I, shape.H) for library in (gateflow, torch.nn))
+    # The gradient of the input too, as every layer but the first needs it.
     x, product = torch.randn(shape.T, shape.B, shape.I, requires_grad=training), matrix_product(WIDTH, "fp32")
     weights = sum(w.numel() for w in theirs.parameters() if w.dim() == 2)
     products = (3 if training else 1) * shape.tokens * weights / WIDTH**3
@@ -70,6 +71,7 @@ def measured(name: str, shape: Shape, training: bool, clock: Clock) -> list[floa
     for _ in range(ROUNDS):
         # The second of two in a row: the first finds another's data in the cache.
         in_torch = twice(lambda: run(theirs, x, training))
+        # Once before: the caches hold its weights then, as they do in a training.
         run(ours, x, training)
         clock.seconds = 0.0
         whole = seconds(lambda: run(ours, x, training))

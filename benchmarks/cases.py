@@ -43,6 +43,7 @@ class Problem:
         self.padded = torch.randn(shape.T, shape.B, shape.I)
         self.x: Sequences = self.padded
         if shape.lengths is not None:
+            # Unsorted, as a user's batches are.
             self.x = pack_padded_sequence(self.padded, torch.tensor(shape.lengths), enforce_sorted=False)
             self.padded = pad_packed_sequence(self.x)[0]
         self.cotangent = torch.randn((*values(self.x).shape[:-1], shape.H))
@@ -68,6 +69,7 @@ class Problem:
     @property
     def flops(self) -> int:
         """Of the matrix products of the case; the backward pass has twice those of the forward pass."""
+        # Backward multiplies twice: for the input's gradient and for the weights'.
         return self.forward_flops * (3 if self.case.mode == "training" else 1)
 
 
@@ -76,7 +78,7 @@ def planned(
 ) -> Iterator[Case]:
     """All figures: streaming on its own shape; bf16, unless told otherwise, for the LSTM where products are large.
 
-    One cell has a short shape beside the others, on which `torch.compile` of the loop can be tried.
+    One cell has a short shape in addition, on which `torch.compile` of the loop can be tried.
     """
     for mode in modes:
         for precision in precisions if mode != "step" else ("fp32",):

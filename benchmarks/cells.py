@@ -1,4 +1,4 @@
-"""The cells that are measured, with what torch has beside them, and a cell as a user would write one."""
+"""The cells that are measured, with what torch has of them, and a cell as a user would write one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.nn.functional import softplus
 from gateflow import Cell
 
 
+# No library has a kernel for it, which is the point.
 class UserCell(Cell):
     """A gated unit whose update gate sees the memory, and whose content is damped by a positive amount."""
 

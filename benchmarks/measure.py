@@ -58,7 +58,7 @@ def measure(case: Case, peers: Sequence[str] | None, effort: Effort) -> Figure:
     """Builds the peers, lets them take turns, and says who was not there; without `peers` the usual ones."""
     problem = Problem(case)
     calls, absent = _calls(problem, peers, effort.width)
-    foreign = Foreign()
+    others = OtherProcesses()
     times = interleaved(calls, rounds=effort.rounds, seconds=effort.seconds)
     # After the timing, when the path has been taken.
     choice = explain(problem.layer, problem.padded).rows[0][1]
@@ -68,11 +68,13 @@ def measure(case: Case, peers: Sequence[str] | None, effort: Effort) -> Figure:
     else:
         # Both in operations per second; the product took its turns among the others.
         share = problem.flops / times["ours"].median / (2 * effort.width**3 / times["peak"].median)
-    return Figure(case, choice.path, choice.reason, times, absent, share, foreign.cores())
+    return Figure(case, choice.path, choice.reason, times, absent, share, others.cores())
 
 
 def _calls(problem: Problem, peers: Sequence[str] | None, width: int) -> tuple[dict[str, Call], dict[str, str]]:
+    # First, so that it is built before any peer that unrolls takes its time.
     calls, absent = {"ours": OURS(problem)}, {}
+    # What bf16 is compared with: the same layer without it.
     if problem.case.precision == "bf16":
         calls["ours_fp32"] = OURS(Problem(Case(problem.case.cell, problem.case.shape, problem.case.mode)))
     for name in PEERS if peers is None else peers:
@@ -102,7 +104,7 @@ def matrix_product(width: int, precision: str) -> Call:
     return lambda: torch.mm(a, a, out=product)
 
 
-class Foreign:
+class OtherProcesses:
     """How many cores other processes kept busy since this was made: what makes a figure doubtful."""
 
     def __init__(self):

@@ -34,6 +34,7 @@ def peak_memory(shape: Shape = SHAPE, candidates: Sequence[str] = CANDIDATES) ->
 
 
 def _in_a_child(candidate: str, shape: Shape) -> int | str:
+    # A process each: the high-water mark of one candidate would hide the next.
     words = [sys.executable, "-m", "benchmarks.memory", candidate, shape.name]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -53,6 +54,7 @@ def rise(candidate: str, shape: Shape) -> int:
     training(layer, x[:2].clone(), cotangent[:2])()
     layer.zero_grad(set_to_none=True)
     step = training(layer, x, cotangent)
+    # Libraries and weights have been higher before.
     _forget_the_peak()
     before = _status("VmRSS")
     step()
@@ -71,7 +73,7 @@ def built(candidate: str, shape: Shape) -> nn.Module:
 
 
 def _forget_the_peak() -> None:
-    """Linux starts to look for the highest resident set anew."""
+    """Linux starts to look for the highest resident set again."""
     try:
         # 5 resets the high-water mark, see proc(5).
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

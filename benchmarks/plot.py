@@ -52,6 +52,7 @@ def _panel(panel: Any, mode: str, cells: Sequence[str], figures: Sequence[Figure
     panel.grid(axis="x", color="0.9")
     panel.set_axisbelow(True)
     panel.set_yticks(range(len(cells)), cells)
+    # Downwards: the first cell stands at the top.
     panel.set_ylim(len(cells) - 0.5, -0.5)
     panel.set_title(f"{mode}, fp32")
     panel.set_xlabel("times as fast as the peer")

@@ -43,7 +43,7 @@ def show(results: Results, console: Console) -> None:
 
 
 def summary(lines: Iterable[Row]) -> Table:
-    """Target beside reached, and what could be at most."""
+    """Target next to reached, and what could be at most."""
     columns = ("", "target", "reached", "", "at the peak", "least favourable")
     table = Table(*columns, box=None, title="summary", title_justify="left", caption=BOUND, caption_justify="left")
     for row in lines:

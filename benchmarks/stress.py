@@ -63,6 +63,7 @@ def busy_cores(seconds: float = 120) -> Iterator[None]:
     """One process per core that does nothing but turn; each ends by itself too."""
     turn = f"import time; end = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Processes, for threads of one would share its lock.
     others = [subprocess.Popen([sys.executable, "-c", turn]) for _ in range(cores)]
     try:
         # Until the interpreters have started, which is work of another kind.

@@ -1,4 +1,4 @@
-"""What was set out to be reached, and what was: geometric means over the shapes beside their targets."""
+"""What was set out to be reached, and what was: geometric means over the shapes next to their targets."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def rows(results: Results) -> list[Row]:
     training = [f for f in figures if _is(f, "training") and not f.case.shape.lengths and f.case.shape != SHORT]
     inference = [f for f in figures if _is(f, "inference") and not f.case.shape.lengths and f.case.shape != SHORT]
     ragged = [f for f in figures if _is(f, "training") and f.case.shape.lengths]
+    # Where products dominate: on small shapes the peak says nothing.
     wide = [f for f in training if f.case.shape.H >= 256 and f.case.shape.B >= 32]
     bf16 = [f for f in figures if _is(f, "training", "bf16") and large(f.case.shape)]
     stream = [f for f in figures if f.case.mode == "step"]
@@ -115,6 +116,7 @@ def _at_most(results: Results) -> list[Row]:
 
 
 def _pair(times: dict[str, Timing], names: tuple[str, str]) -> list[float | None]:
+    # The same layer in both.
     normal, hard = (times.get(f"ours, {name}") for name in names)
     return [hard.median if hard else None, normal.median if normal else None]
 

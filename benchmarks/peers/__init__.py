@@ -1,4 +1,4 @@
-"""Who stands beside gateflow. Each file says how its peer computes a `Problem`, or raises `Absent` with the reason."""
+"""Who is measured next to gateflow. Each file says how its peer computes a `Problem`, or why it is `Absent`."""
 
 from __future__ import annotations
 

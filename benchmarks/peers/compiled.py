@@ -58,6 +58,7 @@ def _time_limit(reason: str) -> Iterator[None]:
     def give_up(*_: object) -> None:
         raise Absent(reason)
 
+    # Put back afterwards, for it may be somebody's.
     before = signal.signal(signal.SIGALRM, give_up)
     # In the same process, since what is compiled cannot be handed over.
     signal.alarm(SECONDS)

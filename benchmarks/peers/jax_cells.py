@@ -61,6 +61,7 @@ def layernorm_lstm(w: Any, state: Any, gates: Any) -> Any:
     """A norm on each gate's sum and on the memory that is read."""
     h, c = state
     parts = jnp.split(gates + _recurrent(w, h), 4, axis=1)
+    # In the order of the weights' blocks.
     names = ("input", "forget", "content", "output")
     i, f, g, o = (_norm(w, name, part) for name, part in zip(names, parts, strict=True))
     c = sigmoid(f) * c + sigmoid(i) * jnp.tanh(g)

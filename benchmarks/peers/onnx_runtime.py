@@ -37,6 +37,7 @@ def build(problem: Problem) -> Call:
     if case.shape.lengths is not None:
         fed["sequence_lens"] = np.array(case.shape.lengths, dtype=np.int32)
     options = onnxruntime.SessionOptions()
+    # As many as torch has; the default is one per core.
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.force_spinning_stop", "1")  # its threads would spin on others' cores
     text = _model(onnx, case, constants, fed).SerializeToString()

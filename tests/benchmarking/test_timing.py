@@ -21,7 +21,7 @@ def clock(monkeypatch):
     return clock
 
 
-def test_the_rivals_take_turns_and_the_medians_are_theirs(clock):
+def test_the_calls_take_turns_and_the_medians_are_theirs(clock):
     calls, durations = [], {"a": iter([9, 1, 1, 5, 2, 3, 9]), "b": iter([1] * 7)}
 
     def peer(name):

@@ -21,7 +21,7 @@ def write(folder: Path, content: bytes, name: str = "text.txt") -> Path:
     return path
 
 
-def complaint(path: Path) -> str:
+def error_of(path: Path) -> str:
     with pytest.raises(DataError) as caught:
         list(read_lines(path))
     assert str(path) in str(caught.value)
@@ -75,44 +75,44 @@ def test_path_through_a_file_is_refused_with_the_systems_reason(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", gzip.compress(b"", mtime=0)])
 def test_empty(tmp_path, content):
-    assert "is empty" in complaint(write(tmp_path, content))
+    assert "is empty" in error_of(write(tmp_path, content))
 
 
 def test_white_space_only(tmp_path):
-    assert "nothing but white space (10 bytes)" in complaint(write(tmp_path, " \n\t\n\u3000  \n".encode()))
+    assert "nothing but white space (10 bytes)" in error_of(write(tmp_path, " \n\t\n\u3000  \n".encode()))
 
 
 def test_binary(tmp_path):
-    message = complaint(write(tmp_path, b"abc\nde\0f"))
+    message = error_of(write(tmp_path, b"abc\nde\0f"))
     assert "NUL byte at offset 6 (line 2)" in message
 
 
 def test_utf_16_with_its_mark(tmp_path):
-    message = complaint(write(tmp_path, "text".encode("utf-16")))
+    message = error_of(write(tmp_path, "text".encode("utf-16")))
     assert "is UTF-16" in message
     assert "iconv -f UTF-16 -t UTF-8" in message
 
 
 @pytest.mark.parametrize(("mark", "offset"), [(b"", 7), (b"\xef\xbb\xbf", 10)])
 def test_wrong_encoding_names_the_byte_and_the_remedy(tmp_path, mark, offset):
-    message = complaint(write(tmp_path, mark + "abc\ncafé\n".encode("latin-1")))
+    message = error_of(write(tmp_path, mark + "abc\ncafé\n".encode("latin-1")))
     assert f"byte 0xe9 at offset {offset} (line 2)" in message
     assert "iconv -f" in message
 
 
 def test_wrong_encoding_on_a_marked_first_line(tmp_path):
-    assert "byte 0xe9 at offset 3 (line 1)" in complaint(write(tmp_path, b"\xef\xbb\xbf\xe9\n"))
+    assert "byte 0xe9 at offset 3 (line 1)" in error_of(write(tmp_path, b"\xef\xbb\xbf\xe9\n"))
 
 
 def test_truncated_gzip(tmp_path):
     whole = gzip.compress(KOREAN.encode() * 100)
-    assert "cut short" in complaint(write(tmp_path, whole[: len(whole) // 2]))
+    assert "cut short" in error_of(write(tmp_path, whole[: len(whole) // 2]))
 
 
 def test_damaged_gzip(tmp_path):
     whole = bytearray(gzip.compress(KOREAN.encode() * 100))
     whole[-6] ^= 0xFF
-    assert "damaged gzip data" in complaint(write(tmp_path, bytes(whole)))
+    assert "damaged gzip data" in error_of(write(tmp_path, bytes(whole)))
 
 
 def test_reading_is_lazy(tmp_path):

@@ -22,9 +22,9 @@ def test_the_study_is_the_same_in_one_process_and_in_two():
     tiny = AgreementBudget(updates=2, hidden_size=4)
     entries = [Entry("lstm", "all", 0, tiny), Entry("lstm:chrono", "far", 1, tiny)]
     reports = []
-    alone, beside = train_all(entries, 1, reports.append), train_all(entries, 2, lambda done: None)
+    alone, together = train_all(entries, 1, reports.append), train_all(entries, 2, lambda done: None)
     assert reports == [1, 2, 3, 4]
-    for a, b in zip(alone, beside, strict=True):
+    for a, b in zip(alone, together, strict=True):
         assert (a.config, a.accuracy, a.reach_after) == (b.config, b.accuracy, b.reach_after)
 
 

@@ -1,1 +1,1 @@
-"""What `gateflow bench` and the benchmarks of the repository share: fair timing, and what is timed beside gateflow."""
+"""What `gateflow bench` and the benchmarks of the repository share: fair timing, and what gateflow is compared with."""

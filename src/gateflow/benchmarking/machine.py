@@ -11,7 +11,7 @@ import torch
 
 
 def machine() -> dict[str, object]:
-    """Facts that belong beside every figure.
+    """Facts that belong to every figure.
 
     Example:
         >>> machine()["versions"]["gateflow"]

@@ -27,17 +27,17 @@ from gateflow.tasks import TASKS, description
 
 
 class Verbs(TyperGroup):
-    """Typer's complaints about the command line repeat words of it, names of files among them."""
+    """Typer's errors about the command line repeat words of it, names of files among them."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """As typer does."""
         _fold_names()
-        with _visible_complaints():
+        with _visible_errors():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         """As typer does."""
-        with _visible_complaints():
+        with _visible_errors():
             return super().invoke(ctx)
 
 
@@ -62,7 +62,7 @@ def _fold_names() -> None:
 
 
 @contextmanager
-def _visible_complaints() -> Iterator[None]:
+def _visible_errors() -> Iterator[None]:
     try:
         yield
     except _UsageError as error:

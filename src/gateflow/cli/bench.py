@@ -1,4 +1,4 @@
-"""``gateflow bench``: how fast a cell is on this machine, beside the eager loop and torch's own layer."""
+"""``gateflow bench``: how fast a cell is on this machine, next to the eager loop and torch's own layer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, help="Samples of each peer; the medians are compared.")] = 7,
     json: AsJson = False,
 ) -> None:
-    """Time a cell on this machine: training and inference, beside the eager loop and torch.nn.
+    """Time a cell on this machine: training and inference, next to the eager loop and torch.nn.
 
     Example: `gateflow bench --cell peephole_lstm --batch 32 --steps 100 --hidden 256`
 
@@ -93,7 +93,7 @@ def _rows(times: dict[str, dict[str, Timing]]) -> list[list[str]]:
 
 
 def _cell(theirs: Timing, ours: Timing) -> str:
-    """Milliseconds, and beside a peer how much faster ours is."""
+    """Milliseconds, and for a peer how much faster ours is."""
     text = f"{1e3 * theirs.median:,.3g} ms"
     return text if theirs is ours else f"{text}  ({theirs.median / ours.median:.2f} ×)"
 

@@ -44,6 +44,7 @@ def _facts(name: str, cell: type[Cell]) -> dict[str, Any]:
         "name": name,
         "states": list(cell.states),
         "gates": list(cell.gates),
+        # Of a built cell: shared or missing biases are counted as they are.
         "parameters": sum(weight.numel() for weight in cell(SIZE, SIZE).parameters()),
         "equation": inspect.cleandoc(cell.equation),
         "citation": inspect.cleandoc(cell.citation),

@@ -46,6 +46,7 @@ def compare(
     from gateflow.studies.comparison import Comparison
 
     prepare_process()
+    # "gru, lstm" is what people type.
     names = [name.strip() for name in cells.split(",")]
     budget, measure = Budget(updates, minutes), "validation perplexity"
     refuse_others(task, length, settings)

@@ -29,5 +29,6 @@ def doctor(json: AsJson = False) -> None:
             if fact.remedy:
                 label = "broken" if fact.broken else "note"
                 write(f"{'':<{width}}  {label}: {fact.remedy}", colour="yellow")
+    # The code tells a script what the colours tell a reader.
     if any(fact.broken for fact in found):
         raise typer.Exit(FAILED)

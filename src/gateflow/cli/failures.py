@@ -43,6 +43,7 @@ def exit_code(error: BaseException) -> int:
     """2 where other words on the command line are the remedy, 130 for Ctrl-C, 1 for all else."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
+    # What other words on the command line can mend.
     return WRONG_USE if isinstance(error, ConfigError | UnknownCellError | CellError) else FAILED
 
 

@@ -25,6 +25,7 @@ TrustCode = Annotated[
 
 def print_json(result: Any) -> None:
     """One JSON document on stdout; what is not finite becomes null, since JSON knows no NaN."""
+    # Letters of other scripts stay readable; what steers a terminal is escaped.
     typer.echo(in_json(json.dumps(_finite(result), ensure_ascii=False)))
 
 

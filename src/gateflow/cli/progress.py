@@ -61,6 +61,7 @@ class TrainingDisplay:
             self.reach |= {name: record[name] for name in ("horizon", "longest") if name in record}
             return
         text = describe(record | self.reach if record["kind"] == "train" else record)
+        # The bar is one line that is written over.
         if record["kind"] == "train" and self.console.is_terminal:
             self.bar.update(self.task, description=text)
         elif self.lines and record["kind"] == "train":
@@ -92,7 +93,7 @@ def describe(record: dict[str, Any]) -> str:
 
 _NOT_FIGURES = {"kind", "step", "epoch", "loss", "lr", "gradient_norm", "clipped", "skipped", "seconds"}
 _NOT_FIGURES |= {"horizon", "longest"}
-"""What stands in a record beside the figures of the task: a line has no room for it, or shows it itself."""
+"""What stands in a record next to the figures of the task: a line has no room for it, or shows it itself."""
 
 
 def figure(value: float | None) -> str:

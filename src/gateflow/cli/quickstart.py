@@ -76,6 +76,7 @@ def _run(entries: list[Entry], workers: int, quiet: bool) -> list[AgreementResul
         task = bar.add_task(f"{len(entries)} trainings of {entries[0].budget.updates} updates", total=total)
         # The longest first, so that no core is idle for long at the end: far sentences are long, and GRUs slow.
         slowest_first = sorted(entries, key=lambda entry: (entry.distances, "gru" in entry.cell), reverse=True)
+        # More processes than trainings would only start and end.
         workers = min(workers or _cores(), len(entries))
         return train_all(slowest_first, workers, lambda done: bar.update(task, completed=done))
 

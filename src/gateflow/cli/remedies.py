@@ -34,7 +34,7 @@ def remedies(
 ) -> None:
     """Train a plain RNN, then with each remedy alone, on a task of long memory, and see which of them solve it.
 
-    How far the gradient reaches is measured before training; the table puts that beside the outcome. With
+    How far the gradient reaches is measured before training; the table puts that next to the outcome. With
     ``--of initial-weights`` nine ways to begin are compared, the gradient clipped at 1, and the usual norm of the
     gradient stands there too. Ctrl-C shows what is done. About ten minutes; adding needs ``--updates 3500``.
 

@@ -19,6 +19,7 @@ def resume(
 
     Example: `gateflow resume runs/mine`
     """
+    # torch is imported by the command, not by its help.
     from gateflow.cli.training import train_run
     from gateflow.runs.trust import Trust
     from gateflow.tasks import open_run

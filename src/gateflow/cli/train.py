@@ -38,6 +38,7 @@ def train_command(task: TaskDescription) -> Callable[..., None]:
             for code in wanted.named_code():
                 trust.check(code, config)
 
+        # Here, for it imports torch: a wrong option is told before that.
         from gateflow.cli.training import set_up_and_train
 
         set_up_and_train(task, out, wanted, trust, force=force, json=json)

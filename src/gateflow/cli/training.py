@@ -69,6 +69,7 @@ def train_run(described: TaskDescription, run: Run[Any], accelerator: Accelerato
 def report(described: TaskDescription, run: Run[Any], task: Task, outcome: TrainingOutcome, *, json: bool) -> None:
     """The end of a training, in words on stderr or as JSON on stdout."""
     name, best = best_figure(task, outcome.best)
+    # What was typed is not remembered: the next command has to say it again.
     trusting = " --trust-code" if any(":" in code for code in run.config().named_code()) else ""
     if json:
         place = {"run": str(run.path), "updates": outcome.step, "epochs": outcome.epoch, "seconds": outcome.seconds}

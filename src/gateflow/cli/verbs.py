@@ -46,6 +46,7 @@ def _command(name: str, by_task: Mapping[str, Verb]) -> Callable[..., None]:
     # Reversed, so that of two options of one name the first task's words stand in the help.
     options = {option.name: option for verb in reversed(verbs) for option in verb.options}
     ordered = dict.fromkeys(option.name for verb in verbs for option in verb.options)
+    # The folder comes first for every verb.
     argument = Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)]
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -122,4 +123,5 @@ def _track(items: Iterable[T], doing: str, total: int) -> Iterable[T]:
     from rich.progress import track
 
     err = VisibleConsole(stderr=True)
+    # On a terminal only: a log has no use for a bar.
     return track(items, doing, total=total, console=err, transient=True, disable=not err.is_terminal)

@@ -167,7 +167,7 @@ def _first_piece(line: str) -> tuple[Piece, str]:
 
 
 def _decoded(path: Path) -> Iterator[str]:
-    """The text as it is read; where it is none, what lies before comes first and the complaint then."""
+    """The text as it is read; where it is none, what lies before comes first and the error then."""
     # Incremental: a character may lie across two chunks; "sig" drops a byte order mark.
     decoder, offset, line, blank = codecs.getincrementaldecoder("utf-8-sig")(), 0, 1, True
     for raw in _and_an_end(chunks(path)):
@@ -178,7 +178,7 @@ def _decoded(path: Path) -> Iterator[str]:
         yield text
         line += text.count("\n")
         if fault is not None:
-            raise DataError(_complaint(path, fault[0], offset + fault[1], line))
+            raise DataError(_why_not_text(path, fault[0], offset + fault[1], line))
         offset += len(raw)
     if offset == 0:
         raise DataError(f"{spoken(path)} is empty. Give a file with text in it.")
@@ -205,7 +205,7 @@ def _as_far_as_text(decoder: codecs.IncrementalDecoder, raw: bytes) -> tuple[str
         return error.object[: error.start].decode("utf-8"), fault
 
 
-def _complaint(path: Path, byte: int, offset: int, line: int) -> str:
+def _why_not_text(path: Path, byte: int, offset: int, line: int) -> str:
     if byte == 0:
         return (
             f"{spoken(path)} is not text: there is a NUL byte at offset {offset} (line {line}). "

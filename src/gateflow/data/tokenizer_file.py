@@ -15,7 +15,7 @@ from gateflow.errors import ConfigError, DataError
 
 __all__ = ["LARGEST_FILE", "read_tokenizer", "tokenizer_text"]
 
-# 64 MiB, and two million entries: beside its text, memory is taken by entry.
+# 64 MiB, and two million entries: apart from its text, memory is taken by entry.
 LARGEST_FILE, MOST_COMMAS = 1 << 26, 1 << 21
 
 _SPECIAL = {"word": (UNKNOWN, END_OF_LINE), "char": (UNKNOWN, "\n"), "bpe": (END_OF_LINE,)}

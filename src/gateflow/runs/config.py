@@ -67,7 +67,7 @@ class TrainingConfig(ConfigSection):
         default=None, description="Updates between validations; each epoch if left out."
     )
     checkpoint_every: Count = Field(default=500, description="Updates between checkpoints.")
-    monitor: bool = Field(default=True, description="Show how far the gradient reaches, beside the loss.")
+    monitor: bool = Field(default=True, description="Show how far the gradient reaches, next to the loss.")
     tensorboard: bool = Field(default=False, description="Write TensorBoard events into the run as well.")
 
     @field_validator("clip", mode="before")

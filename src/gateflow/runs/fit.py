@@ -40,7 +40,7 @@ class Spec(NamedTuple):
     def __str__(self) -> str:
         return f"{str(self.dtype).removeprefix('torch.')} {list(self.shape)}"
 
-    def beside(self, other: Spec) -> tuple[str, str]:
+    def compared_with(self, other: Spec) -> tuple[str, str]:
         """Both in words, by their shapes alone where their types agree."""
         if self.dtype == other.dtype:
             return str(list(self.shape)), str(list(other.shape))
@@ -64,7 +64,7 @@ def refuse_other_specs(found: Specs, wanted: Specs, path: Path) -> None:
         raise RunError(f"{path} does not fit the run's config.toml: it {where} {shown(strangers[0])}.")
     for name, spec in wanted.items():
         if found[name] != spec:
-            is_, asked = found[name].beside(spec)
+            is_, asked = found[name].compared_with(spec)
             raise RunError(f"{path} does not fit the run's config.toml: {name} is {is_}, config.toml asks for {asked}.")
 
 

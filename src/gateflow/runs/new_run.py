@@ -1,4 +1,4 @@
-"""A new run is set up in a hidden folder beside its place and appears there whole; what it replaces stays till then."""
+"""A new run is set up in a hidden folder next to its place and appears whole; what it replaces stays till then."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AnyRun = TypeVar("AnyRun", bound=Run[Any])
 
 @contextmanager
 def new_run(kind: type[AnyRun], path: Path, config: RunConfig, *, force: bool = False) -> Iterator[AnyRun]:
-    """Set a run up in a hidden folder beside `path`; on leaving the block it appears there, whole.
+    """Set a run up in a hidden folder next to `path`; on leaving the block it appears there, whole.
 
     If the block fails, nothing appears, and a run that `force` was to replace stays.
 
@@ -36,7 +36,7 @@ def new_run(kind: type[AnyRun], path: Path, config: RunConfig, *, force: bool = 
     # A name like "." has no parent to put the hidden folder into.
     path = path.resolve()
     refuse_what_is_there(kind, path, force)
-    # Beside the place, since a renaming across file systems is a copy, which can be killed halfway.
+    # Next to the place, since a renaming across file systems is a copy, which can be killed halfway.
     draft = kind(path.with_name(f".{path.name}.new"))
     _refuse_what_is_not_ours(draft.path, path)
     try:
@@ -72,7 +72,7 @@ def refuse_what_is_there(kind: type[Run[Any]], path: Path, force: bool) -> None:
         raise RunError(f"--out {path} exists; go on with `gateflow resume {path}`, or replace it with --force.")
     if not _is_run(path):
         raise RunError(f"--force replaces runs only, and {path} is none; choose another --out, or delete it yourself.")
-    # Somebody may keep notes beside the weights.
+    # Somebody may keep notes next to the weights.
     strangers = [entry.name for entry in path.iterdir() if not _is_ours(entry.name, kind.content())]
     if strangers:
         raise RunError(f"--force would delete {path / strangers[0]}, which is no part of a run; move it away first.")

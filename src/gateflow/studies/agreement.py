@@ -112,6 +112,7 @@ def train_all(entries: Sequence[Entry], workers: int, on_progress: Callable[[int
                 on_progress(done.value)
             return [future.result() for future in futures]
         finally:
+            # After Ctrl-C no further training begins.
             pool.shutdown(wait=False, cancel_futures=True)
 
 

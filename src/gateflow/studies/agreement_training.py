@@ -132,7 +132,7 @@ class AgreementResult:
 
 @dataclass
 class _Trainer:
-    """What an update needs beside the model, and the records of a run that is kept."""
+    """What an update needs apart from the model, and the records of a run that is kept."""
 
     optimizer: torch.optim.Optimizer
     clipper: clip.NormClipper
@@ -256,6 +256,7 @@ def _keep(
         log = MetricsLog(run.metrics_file)
         for record in trainer.records:
             log.append(record)
+        # As the loop does: lines are on the disk before the checkpoint that counts on them.
         log.flush()
         checkpoint = Checkpoint.of(model, trainer.optimizer, progress, random=[random_state()])
         checkpoint.write(run.checkpoint_file)

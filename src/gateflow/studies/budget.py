@@ -43,6 +43,7 @@ def steady(seconds_of_one: Callable[[int], float]) -> float:
         0.01
     """
     one = seconds_of_one(TRIAL)
+    # Of five fast updates the clock says little, and 320 are never long.
     more = min(MOST, math.ceil(LONG_ENOUGH / max(one, 1e-9)))
     return seconds_of_one(more) if more > TRIAL else one
 
@@ -69,6 +70,7 @@ class CellResult(NamedTuple):
             (2.0, 1.4142135623730951)
         """
         mean = fmean(self.qualities)
+        # One broken training has no deviation from the others.
         if not math.isfinite(mean):
             return mean, math.nan
         return mean, stdev(self.qualities) if len(self.qualities) > 1 else 0.0

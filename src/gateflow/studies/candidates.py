@@ -41,7 +41,7 @@ class Candidate:
     omega: float = 0.0
 
     def options(self, task: MemoryTask) -> dict[str, Any]:
-        """What `train_memory` is told about this candidate, beside its cell."""
+        """What `train_memory` is told about this candidate, apart from its cell."""
         options: dict[str, Any] = {"clip_norm": self.clip, "init": partial(self.draw, task=task)}
         return options | ({"penalty": partial(self.penalty, task=task)} if self.omega else {})
 

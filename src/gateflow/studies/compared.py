@@ -34,6 +34,7 @@ def refuse_others(task: str, length: int | None, typed: Options) -> None:
         if length is not None:
             raise ConfigError(f"--length {length} belongs to a task of memory, such as --task adding.")
         return
+    # Refused rather than ignored: a user who types --layers for a task of memory means something by it.
     if strangers := [name for values in typed.values() for name in values if name not in FOR_MEMORY]:
         known = ", ".join(map(flag, FOR_MEMORY))
         raise ConfigError(f"{flag(strangers[0])} belongs to --task {TEXT}; --task {task} has {known}.")

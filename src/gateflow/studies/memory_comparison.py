@@ -46,6 +46,7 @@ class MemoryComparison:
     def results(self, cells: Sequence[str]) -> Iterator[CellResult]:
         """One result per cell, as soon as it is done."""
         self.budget.check()
+        # All of them first: a cell that does not exist is found before the first has been trained.
         layers = [Recurrent(cell, self.task.input_size, self.hidden_size) for cell in cells]
         for cell, layer in zip(cells, layers, strict=True):
             yield self.result(cell, sum(weight.numel() for weight in layer.parameters()))
@@ -55,6 +56,7 @@ class MemoryComparison:
         updates = self.budget.in_updates(lambda: self.seconds_of_one_update(cell))
         trained = [self.train(cell, seed, updates) for seed in self.all_seeds()]
         steps = [len(outcome.losses) * self.task.steps * self.batch_size for outcome, _ in trained]
+        # Per step of one sequence, so that lengths and batch sizes compare.
         speed = 1e6 * fmean(outcome.seconds / n for (outcome, _), n in zip(trained, steps, strict=True))
         failures = [outcome.failure for outcome, _ in trained]
         horizons = [self.horizon(outcome) for outcome, _ in trained]

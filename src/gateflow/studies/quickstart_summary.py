@@ -121,6 +121,7 @@ def separation(far: Sequence[Summary]) -> list[str]:
         []
     """
     learned, rest = [s for s in far if s.learned], [s for s in far if not s.learned]
+    # Nothing to be told apart.
     if not learned or not rest:
         return []
     figures = (

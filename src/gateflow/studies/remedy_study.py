@@ -97,6 +97,7 @@ def init_report(model: nn.Module, task: MemoryTask, batch_size: int) -> InitRepo
     # No floor: what is left far away is the very question, and a floor would call it nothing.
     reached = reach(model, inputs, loss, targets=SAMPLED, floor=0.0)
     summed = terms(model, inputs, loss, targets=SAMPLED)
+    # Of all layers and activations; the worst is reported.
     seen = (a for layer in gates(model, inputs, loss).layers.values() for a in layer.activations.values())
     # 40 % of the steps away or farther.
     near = task.steps - round(0.6 * task.steps) - 1

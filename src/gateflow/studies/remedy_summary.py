@@ -58,6 +58,7 @@ def foretold(trainings: Sequence[Training], lag: int) -> list[str]:
         trainings: of all candidates.
         lag: a horizon of so many steps or more counts as long.
     """
+    # One border, the lag of the task's own distance: a best one would be found for any figures.
     long = [t for t in trainings if t.before.horizon >= lag]
     short = [t for t in trainings if t.before.horizon < lag]
     split = (

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def study_table(task: MemoryTask, trainings: Sequence[Training], gradients: bool) -> Table:
-    """One row per candidate; `gradients` adds what was measured before training beside the horizon."""
+    """One row per candidate; `gradients` adds what was measured before training next to the horizon."""
     lag = probed_lag(task)
     columns = ["candidate", "horizon", "then", "solved", "at update", task.metric, "clipped, %"]
-    # Beside the horizon, which they are compared with.
+    # Next to the horizon, which they are compared with.
     columns[2:2] = ["‖∂E/∂W_hh‖", f"left at {lag}", "far share", "saturated, %"] if gradients else []
     title = f"{type(task).__name__}, {task.steps} steps. Horizon: steps back at which 1 % of the gradient is left, "
     title += "before training and then."

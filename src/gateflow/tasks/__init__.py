@@ -38,6 +38,7 @@ def open_run(path: Path, trust: Trust = NOBODY) -> tuple[Run[Any], TaskDescripti
     Raises:
         RunError: there is no such folder, it is no run, or one of a task that this gateflow does not have.
     """
+    # Opened twice: as a run of whatever task to read its name, then as one of that task.
     name = Run.open(path, trust).task()
     # The name comes out of a file: it is looked up, and never imported.
     if name not in TASKS:

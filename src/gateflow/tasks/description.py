@@ -67,6 +67,7 @@ class Option:
             >>> Option("top_k", int, "Choose among the k likeliest.").flag
             '--top-k'
         """
+        # As click makes an argument's name out of a flag.
         return "--" + self.name.replace("_", "-")
 
 
@@ -136,7 +137,7 @@ class TaskDescription:
         set_up: ``set_up(path, config, force=False)`` makes a run at step 0.
         build: ``build(run, config, rank, world_size)`` makes the `gateflow.training.task.Task` of one process.
         diagnose: ``diagnose(run, data, needed_lag)`` measures the gradient flow, `data` a path or none.
-        verbs: what can be done with a run beside `resume` and `diagnose`.
+        verbs: what can be done with a run apart from `resume` and `diagnose`.
         next_steps: commands to try after a training, ``{run}`` for its folder.
         option_help: other words for options of the configuration.
     """

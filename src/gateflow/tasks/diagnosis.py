@@ -1,4 +1,4 @@
-"""The gradient flow of a run's model, beside what its training has written down; for any task."""
+"""The gradient flow of a run's model, with what its training has written down; for any task."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def diagnose_with_history(
         FlowError, NonFiniteError: as `flow.diagnose`.
     """
     history = [_of_curve(record) for record in MetricsLog(run.metrics_file).read() if record.get("kind") != "valid"]
+    # The monitor's records know nothing of clipping.
     records = [record for record in history if record.get("clipped") is not None]
     report = diagnose(
         model,

@@ -98,7 +98,7 @@ def _with_every_field(found: Any) -> Any:
 
 
 class _Metadata(BaseModel):
-    """What a checkpoint holds beside tensors. The optimizer's groups are not taken from it: they are config.toml's."""
+    """What a checkpoint holds apart from tensors. The optimizer's groups come from config.toml instead."""
 
     model_config = _STRICT
     progress: Annotated[Progress, BeforeValidator(_with_every_field)]

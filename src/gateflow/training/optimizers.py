@@ -9,7 +9,7 @@ from gateflow.runs.config import TrainingConfig
 
 
 def build_optimizer(model: nn.Module, settings: TrainingConfig) -> Optimizer:
-    """The optimizer that `settings` ask for; its learning rate is set anew before every update.
+    """The optimizer that `settings` ask for; its learning rate is set again before every update.
 
     AdamW: Loshchilov and Hutter 2019, arXiv:1711.05101.
 

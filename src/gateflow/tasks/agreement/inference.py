@@ -93,6 +93,7 @@ def diagnose_run(run: AgreementRun, data: Path | None = None, needed_lag: int | 
     def batch_loss(_: Any, batch: SentenceBatch) -> Tensor:
         return loss(model, batch, config.model.word_share)
 
+    # Of the first sentence, which stands for its row in the figures; its last word is only predicted.
     tokens, lag = chosen[0].tokens[:-1], needed_lag or LONGEST
     return diagnose_with_history(run, model, encode(chosen), batch_loss, needed_lag=lag, tokens=tokens)
 

@@ -80,6 +80,7 @@ def encode(sentences: Sequence[Sentence]) -> SentenceBatch:
         torch.Size([2])
     """
     number = _numbers()
+    # All words of the grammar are known, so that no sentence has an unknown one.
     rows = [torch.tensor([number[word] for word in s.tokens]) for s in sentences]
     return SentenceBatch(
         tokens=nn.utils.rnn.pad_sequence(rows, padding_value=number["."]),
@@ -101,6 +102,7 @@ def batches(sentences: Sequence[Sentence], size: int, seed: int) -> Iterator[Sen
     """
     # By length, so that hardly anything is padding: sentences have up to 70 words.
     ordered = sorted(sentences, key=lambda s: len(s.tokens))
+    # Only the order of batches is random: who is in a batch follows from the lengths.
     starts = list(range(0, len(ordered), size))
     Random(seed).shuffle(starts)
     return (encode(ordered[start : start + size]) for start in starts)

@@ -1,4 +1,4 @@
-"""The folder of an agreement run: nothing beside what every run has; its sentences come from a grammar and a seed."""
+"""The folder of an agreement run: what every run has; its sentences come from a grammar and a seed."""
 
 from __future__ import annotations
 

@@ -63,6 +63,7 @@ class AgreementTask:
             raise ConfigError(f"the task agreement trains in one process, not in {world_size}; leave torchrun out.")
         self.config = config
         self.model: AgreementModel = build_model(config.model)
+        # Whatever config.toml has become since, the checkpoint has to fit it.
         header = read_header(run.checkpoint_file)
         refuse_other_specs(header.group("model."), specs_of(unique_tensors(self.model)), run.checkpoint_file)
         self.train, self.test = sentences_of(config)
@@ -98,5 +99,5 @@ class AgreementTask:
         return {"loss": nats, "accuracy": right}, len(self.test)
 
     def figures(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Nothing beside the means."""
+        """Nothing more than the means."""
         return {}

@@ -67,6 +67,7 @@ def load_model(run: LanguageModelRun) -> LanguageModel:
     tensors, _ = read_tensors(file, lambda header: refuse_other_model(header.tensors, config, size, file))
     model = build_model(config, size)
     load_weights(model, tensors, file)
+    # Whoever loads a run reads with it; the loop sets the mode it needs.
     return model.eval()
 
 

@@ -75,6 +75,7 @@ class LanguageModel(nn.Module):
         self.dropout = LockedDropout(dropout)
         self.recurrent = Recurrent(cell, embedding_size, hidden_size, num_layers=num_layers, **options)
         width = self.recurrent.output_size
+        # A tied output multiplies with word vectors, so what it reads must be as wide as they are.
         fits = not tied or width == embedding_size
         self.projection = nn.Identity() if fits else nn.Linear(width, embedding_size)
         self.output = self.embedding if tied else nn.Embedding(vocab_size, width)
@@ -95,7 +96,7 @@ class LanguageModel(nn.Module):
         So the first epoch need not learn it, and samples are drawn accordingly. Every token counts a tenth more than
         it was seen, so that none is impossible.
         """
-        # In float64: a tenth beside the count of a billion would be lost in float32.
+        # In float64: a tenth added to a count of a billion would be lost in float32.
         seen = counts.double() + 0.1
         self.frequencies.copy_(seen / seen.sum())
         self.inclusion.copy_(inclusion(self.frequencies, self.softmax_samples))
@@ -117,6 +118,7 @@ class LanguageModel(nn.Module):
 
     def hidden(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run the layers over ``inputs [T, B]``: what the output layer sees, ``[T, B, E]``, and the last state."""
+        # One mask for all steps of a window, as Gal and Ghahramani have it.
         output, last = self.recurrent(self.dropout(self.embedding(inputs)), state)
         return self.dropout(self.projection(output)), last
 

@@ -79,6 +79,7 @@ def judge(
     # A few pairs at a time: padded, the longest sentence of a group sets the memory of all.
     while group := list(islice(stream, pairs_at_once)):
         encoded = [[encode_prompt(tokenizer, text) for text in (p.grammatical, p.ungrammatical)] for p in group]
+        # A tokenizer of bytes has no unknown token.
         known = [unknown is None or all(unknown not in ids for ids in two) for two in encoded]
         sentences = [ids for two, is_known in zip(encoded, known, strict=True) if is_known for ids in two]
         nll = iter(sentence_nll(model, sentences).view(-1, 2).tolist() if sentences else [])
@@ -118,6 +119,7 @@ def _pairs(data: Path | None, seed: int) -> Iterable[Pair]:
     if data is not None:
         return read_pairs(data)
     sentences = split(0, PER_DISTANCE * len(BUCKETS), seed)[1]
+    # So that the table runs from near to far.
     return pairs_of(sorted(sentences, key=lambda sentence: sentence.distance))
 
 

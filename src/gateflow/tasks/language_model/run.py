@@ -1,4 +1,4 @@
-"""The folder of a language model: what its set-up makes, beside what every run has.
+"""The folder of a language model: what its set-up makes, and what every run has.
 
 ::
 
@@ -26,6 +26,7 @@ class LanguageModelRun(Run[LanguageModelConfig]):
     """
 
     kind: ClassVar = LanguageModelConfig
+    # Made once by the set-up; a changed token would be another text to learn from.
     own_files: ClassVar = ("tokenizer.json", "tokens/train.npy", "tokens/valid.npy")
 
     @property
