@@ -17,7 +17,7 @@ from gateflow.errors import ConfigError
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 
-# ConfigSection → option → value, only what was typed.
+# Section → option → value, only what was typed.
 Settings = dict[str, dict[str, Any]]
 
 
