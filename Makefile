@@ -27,7 +27,7 @@ check: setup
 
 # The C++ of the kernels under sanitizers and at every vector width; accuracy over all floats takes half an hour.
 check-native: setup
-	$(BIN)/python -m tests.compiler.native.check --full
+	$(BIN)/python -m tests.backends.cpu.native.check --full
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -40,7 +40,7 @@ def remedies(
 
     Example: `gateflow remedies --of initial-weights --seeds 3`
     """
-    from gateflow.cli.process import prepare_process
+    from gateflow.backends.cpu.process import prepare_process
     from gateflow.cli.remedy_table import as_document, print_study
     from gateflow.training.budget import Budget
     from gateflow.training.memory_comparison import MEMORY_TASKS, MemoryComparison

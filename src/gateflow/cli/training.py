@@ -7,9 +7,9 @@ from pathlib import Path
 import typer
 from accelerate import Accelerator
 
+from gateflow.backends.cpu.process import prepare_process
 from gateflow.cli.failures import INTERRUPTED
 from gateflow.cli.output import print_json, say
-from gateflow.cli.process import prepare_process
 from gateflow.cli.progress import TrainingDisplay, minutes
 from gateflow.flow import Monitor
 from gateflow.tasks.language_model import perplexity

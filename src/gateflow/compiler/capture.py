@@ -15,20 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateflow.cells import Cell
-from gateflow.compiler.graph import (
-    Graph,
-    Node,
-    Weight,
-    constant,
-    in_order,
-    number,
-    pointwise,
-    product,
-    row_mean,
-    simplified,
-)
+from gateflow.compiler.calls import FUNCTIONS, METHODS
+from gateflow.compiler.graph import Graph, simplified
 from gateflow.compiler.naming import Shape
-from gateflow.compiler.operations import FUNCTIONS, METHODS
+from gateflow.compiler.node import Node, Weight, constant, in_order, number, pointwise, product, row_mean
 from gateflow.compiler.recording import Call, Declared, Place, Recording, StandIn, is_number, name_of, refusal
 from gateflow.errors import UnsupportedStepError
 

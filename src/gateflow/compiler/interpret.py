@@ -7,34 +7,16 @@ was exported on a machine that builds no kernels.
 from __future__ import annotations
 
 import functools
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gateflow.compiler.graph import Node, Weight, in_order
+from gateflow.compiler.node import Node, Weight, in_order
+from gateflow.compiler.operations import OPERATIONS, ROW_MEAN
 
 __all__ = ["interpret"]
-
-
-def _broadcast(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return lambda *rows: function(*torch.broadcast_tensors(*rows))
-
-
-_OPERATIONS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(operator, name) for name in "add sub mul neg lt le gt ge eq ne".split()},
-    **{name: getattr(torch, name) for name in "sigmoid tanh relu exp log sqrt rsqrt abs".split()},
-    "div": operator.truediv,
-    "softplus": F.softplus,
-    "minimum": _broadcast(torch.minimum),
-    "maximum": _broadcast(torch.maximum),
-    "clamp": torch.clamp,
-    "where": lambda c, a, b: torch.where(c.bool() if c.dtype != torch.bool else c, a, b),
-    "row_mean": lambda row: row.mean(-1, keepdim=True),
-}
 
 
 def interpret(
@@ -76,8 +58,10 @@ def interpret(
             case "product":
                 products = (apply(w, value(a)) for w, a in zip(node.weights, node.args, strict=True))
                 return functools.reduce(torch.add, products)
+            case "row_mean":
+                return ROW_MEAN.torch(value(node.args[0]))
             case _:
-                return _OPERATIONS[node.op](*map(value, node.args))
+                return OPERATIONS[node.op].torch(*map(value, node.args))
 
     def apply(weight: Weight, operand: Tensor) -> Tensor:
         height = sizes[weight.rows]

@@ -12,19 +12,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateflow.compiler.differentiate import RULES
-from gateflow.compiler.graph import (
-    SCALARS,
-    Graph,
-    Node,
-    Weight,
-    constant,
-    in_order,
-    number,
-    pointwise,
-    product,
-    row_mean,
-)
+from gateflow.compiler.graph import Graph
+from gateflow.compiler.node import SCALARS, Node, Weight, constant, in_order, number, pointwise, product, row_mean
+from gateflow.compiler.operations import OPERATIONS
 from gateflow.errors import ArtifactError
 
 __all__ = ["Shape", "graph_and_weights", "text_of"]
@@ -38,7 +28,6 @@ LONGEST = 1 << 22
 MOST_BLOCKS = 1 << 16
 
 _WIDTHS = ("H", "P", "I", "1")
-_ARITY = {op: rule.__code__.co_argcount - 2 for op, rule in RULES.items()}  # beside the gradient and the result
 
 
 def text_of(graph: Graph, weights: Mapping[str, Shape]) -> str:
@@ -135,7 +124,7 @@ class _Reading:
         if op == "row_mean":
             _demand(len(args) == 1 and args[0].width == "H", "a mean")
             return row_mean(args[0])
-        _demand(op in _ARITY and len(args) == _ARITY[op], f"the operation {op!r}")
+        _demand(op in OPERATIONS and len(args) == OPERATIONS[op].arity, f"the operation {op!r}")
         _demand(len({a.width for a in args} - {"1"}) <= 1, f"the rows of {op!r}")
         _demand(op != "clamp" or all(a.op in SCALARS for a in args[1:]), "the bounds of a clamp")
         return pointwise(op, *args)

@@ -14,28 +14,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from gateflow.compiler.graph import Node, Weight, in_order, names_of
+from gateflow.compiler.graph import names_of
+from gateflow.compiler.node import Node, Weight, in_order
+from gateflow.compiler.operations import OPERATIONS
 
-__all__ = ["WIDTHS", "Kind", "Pass", "Plan", "Row", "Term", "plan"]
+__all__ = ["WIDTHS", "Costs", "Kind", "Pass", "Plan", "Row", "Term", "plan"]
 
 WIDTHS = ("H", "P", "I", "1")
 """What rows can be wide: units, numbers of the first part of the state where it is projected, inputs, one."""
 
-_CHEAP = frozenset("add sub mul neg abs relu minimum maximum clamp where lt le gt ge eq ne".split())
 
+@dataclass(frozen=True)
+class Costs:
+    """What a back end pays, in simple operations per unit such as an addition.
 
-_WORTH_A_LOAD = 3
-"""Operations that cost about as much as storing a row and loading it again."""
+    Attributes:
+        load: for storing a row and loading it again in a later pass. What takes no more operations is computed again.
+    """
+
+    load: int
 
 
 class Kind(Enum):
     """How a row is found: by step and sample, by sample alone, or the same for all."""
 
     STEP = "step"
-    AHEAD = "ahead"  # as STEP, in the memory of one stretch of steps, for which a pass runs ahead
+    AHEAD = "ahead"  # as STEP, in the memory of one block of steps, for which a pass runs ahead
     PREVIOUS = "previous"  # the row of the step before, or of the start
     SAMPLE = "sample"
     FIXED = "fixed"
@@ -78,23 +85,35 @@ class Term:
         return f"sums {self.first} to {self.first + self.count - 1} += ({blocks}) @ {self.operand}"
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Pass:
-    """One loop over the units of a row: products into registers, then everything computed unit by unit."""
+    """One loop over the units of a row: products into registers, then everything computed unit by unit.
 
-    level: int
+    Attributes:
+        width: the units that the loop goes over.
+        products: results of products, in the order of their accumulators.
+        terms: the products that add to these accumulators.
+        loads: values that are read from memory, and where they lie.
+        body: what is computed unit by unit, each value after those that it needs.
+        stores: values that are written, and where to.
+        means: row means, of which the pass adds up the sums.
+        numbers: what is computed once per row from complete means.
+        number_stores: those of them that are written.
+        reductions: vectors of weights whose gradients are summed over samples and steps, and the values to be summed.
+        ahead: whether the pass needs nothing of the step before, and so runs for a block of steps at once.
+    """
+
     width: str
-    products: list[Node] = field(default_factory=list)
-    terms: list[Term] = field(default_factory=list)
-    loads: dict[Node, Row] = field(default_factory=dict)
-    body: list[Node] = field(default_factory=list)
-    stores: list[tuple[Node, Row]] = field(default_factory=list)
-    means: list[Node] = field(default_factory=list)
-    numbers: list[Node] = field(default_factory=list)
-    number_stores: list[tuple[Node, Row]] = field(default_factory=list)
-    gathers: list[tuple[str, Node]] = field(default_factory=list)
+    products: tuple[Node, ...]
+    terms: tuple[Term, ...]
+    loads: Mapping[Node, Row]
+    body: tuple[Node, ...]
+    stores: tuple[tuple[Node, Row], ...]
+    means: tuple[Node, ...]
+    numbers: tuple[Node, ...]
+    number_stores: tuple[tuple[Node, Row], ...]
+    reductions: tuple[tuple[str, Node], ...]
     ahead: bool = False
-    """Whether the pass needs nothing of the step before and so runs for a stretch of steps at once."""
 
     def biases(self) -> list[tuple[Node, Row]]:
         """Where the biases of the products lie."""
@@ -116,9 +135,8 @@ class Plan:
 
     def after(self, ahead: Plan) -> Plan:
         """This plan with the passes of another running ahead of it."""
-        for each in ahead.passes:
-            each.ahead = True
-        return Plan((*ahead.passes, *self.passes), tuple(dict.fromkeys((*ahead.rows, *self.rows))))
+        first = (replace(each, ahead=True) for each in ahead.passes)
+        return Plan((*first, *self.passes), tuple(dict.fromkeys((*ahead.rows, *self.rows))))
 
     @property
     def has_means(self) -> bool:
@@ -127,8 +145,8 @@ class Plan:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Vectors whose gradients the passes gather, in order."""
-        return tuple(name for p in self.passes for name, _ in p.gathers)
+        """Vectors whose gradients the passes sum up, in order."""
+        return tuple(name for p in self.passes for name, _ in p.reductions)
 
     def __str__(self) -> str:
         names = names_of(
@@ -138,22 +156,60 @@ class Plan:
 
 
 def plan(
-    outputs: Sequence[tuple[Node, Row]], loadable: Mapping[Node, Row], gathers: Sequence[tuple[str, Node]] = ()
+    outputs: Sequence[tuple[Node, Row]],
+    loadable: Mapping[Node, Row],
+    costs: Costs,
+    reductions: Sequence[tuple[str, Node]] = (),
 ) -> Plan:
     """Plans the passes that compute the outputs.
 
     Args:
         outputs: nodes, and the rows they go to.
         loadable: nodes that lie in memory before the step.
-        gathers: vectors of weights, and the node whose sum over samples and steps is their gradient.
+        costs: what the back end pays, for the choice between loading a value and computing it again.
+        reductions: vectors of weights, and the node whose sum over samples and steps is their gradient.
     """
-    late: set[Row] = set()
+    # An output may overwrite a row that a later pass still reads: it is then stored in the last pass instead. That may
+    # make another pass read it, so it is tried again until no row clashes; each round defers at least one more row.
+    deferred: set[Row] = set()
     while True:
-        drafts = _Drafts(outputs, loadable, gathers, late)
-        clashes = drafts.overwritten() - late
+        drafts = _Drafts(outputs, loadable, costs, reductions, deferred)
+        clashes = drafts.overwritten() - deferred
         if not clashes:
             return drafts.finished()
-        late |= clashes
+        deferred |= clashes
+
+
+@dataclass
+class _Draft:
+    """A pass in the making."""
+
+    level: int
+    width: str
+    products: list[Node] = field(default_factory=list)
+    loads: dict[Node, Row] = field(default_factory=dict)
+    body: list[Node] = field(default_factory=list)
+    stores: list[tuple[Node, Row]] = field(default_factory=list)
+    means: list[Node] = field(default_factory=list)
+    numbers: list[Node] = field(default_factory=list)
+    number_stores: list[tuple[Node, Row]] = field(default_factory=list)
+    reductions: list[tuple[str, Node]] = field(default_factory=list)
+
+    def finished(self, place: Callable[[Node], Row]) -> Pass:
+        """The pass, with its products in the order of their accumulators."""
+        terms, products = _terms(self.products, place)
+        return Pass(
+            self.width,
+            tuple(products),
+            tuple(terms),
+            self.loads,
+            tuple(self.body),
+            tuple(self.stores),
+            tuple(self.means),
+            tuple(self.numbers),
+            tuple(self.number_stores),
+            tuple(self.reductions),
+        )
 
 
 class _Drafts:
@@ -163,24 +219,25 @@ class _Drafts:
         self,
         outputs: Sequence[tuple[Node, Row]],
         loadable: Mapping[Node, Row],
-        gathers: Sequence[tuple[str, Node]],
-        late: set[Row],
+        costs: Costs,
+        reductions: Sequence[tuple[str, Node]],
+        deferred: set[Row],
     ):
-        self.loadable, self.placed, self.levels = loadable, dict[Node, Row](), dict[Node, int]()
-        self.drafts: dict[tuple[int, str], Pass] = {}
+        self.loadable, self.placed, self.levels, self.costs = loadable, dict[Node, Row](), dict[Node, int](), costs
+        self.drafts: dict[tuple[int, str], _Draft] = {}
         self.scratch: dict[str, tuple[str, ...]] = {"scratch": (), "number": ()}
-        nodes = in_order([n for n, _ in outputs] + [n for _, n in gathers])
+        nodes = in_order([n for n, _ in outputs] + [n for _, n in reductions])
         for node in nodes:
             self.levels[node] = self._level(node)
         last = max(self.levels.values(), default=0)
         for node, row in outputs:
-            self._add_store(node, row, last if row in late else None)
+            self._add_store(node, row, last if row in deferred else None)
         for node in nodes:
             if node.op == "product" and node not in loadable:
                 for operand in node.args:
                     self._place(operand)
-        for name, node in gathers:
-            self._at(self.levels[node], "H").gathers.append((name, node))
+        for name, node in reductions:
+            self._at(self.levels[node], "H").reductions.append((name, node))
         self._meet_demands()
 
     def _level(self, node: Node) -> int:
@@ -191,8 +248,8 @@ class _Drafts:
         waits = node.op == "row_mean" or (node.op == "product" and any(a not in self.loadable for a in node.args))
         return highest + waits
 
-    def _at(self, level: int, width: str) -> Pass:
-        return self.drafts.setdefault((level, width), Pass(level, width))
+    def _at(self, level: int, width: str) -> _Draft:
+        return self.drafts.setdefault((level, width), _Draft(level, width))
 
     def _add_store(self, node: Node, row: Row, level: int | None = None) -> None:
         if row.width == "1":
@@ -219,13 +276,13 @@ class _Drafts:
             done.add(key)
             self._fill(self.drafts[key])
 
-    def _fill(self, draft: Pass) -> None:
+    def _fill(self, draft: _Draft) -> None:
         for node, _ in draft.number_stores:
             self._number(node, draft)
-        for node in [n for n, _ in draft.stores] + [n for _, n in draft.gathers] + [m.args[0] for m in draft.means]:
+        for node in [n for n, _ in draft.stores] + [n for _, n in draft.reductions] + [m.args[0] for m in draft.means]:
             self._demand(node, draft)
 
-    def _number(self, node: Node, draft: Pass) -> None:
+    def _number(self, node: Node, draft: _Draft) -> None:
         """A number per row, computed when the row of `draft` is complete."""
         if node in draft.numbers or node.op == "constant":
             return
@@ -239,7 +296,7 @@ class _Drafts:
                 self._number(argument, draft)
             draft.numbers.append(node)
 
-    def _demand(self, node: Node, draft: Pass) -> None:
+    def _demand(self, node: Node, draft: _Draft) -> None:
         """Makes a node available in a pass: loaded, or computed there from what it depends on."""
         if node.op == "constant" or node in draft.loads or node in draft.body or node in draft.products:
             return
@@ -252,19 +309,20 @@ class _Drafts:
                 self._demand(argument, draft)
             draft.body.append(node)
 
-    def _kept_from_before(self, node: Node, draft: Pass) -> bool:
+    def _kept_from_before(self, node: Node, draft: _Draft) -> bool:
         before = self.levels[node] < draft.level
-        return before and (node in self.placed or self._work(node) > _WORTH_A_LOAD)
+        return before and (node in self.placed or self._work(node) > self.costs.load)
 
     def _work(self, node: Node) -> float:
         """How many operations compute a node again from what lies in memory."""
         if node in self.loadable or node in self.placed or not node.args:
             return 0
-        if node.op not in _CHEAP or node.width == "1":
+        # A mean and a number per row are there only when their row is complete, in an earlier pass.
+        if node.op not in OPERATIONS or node.width == "1":
             return math.inf
-        work = 1
+        work = OPERATIONS[node.op].work
         for argument in node.args:
-            work += self._work(argument) if work <= _WORTH_A_LOAD else 0  # more than enough already
+            work += self._work(argument) if work <= self.costs.load else 0  # more than enough already
         return work
 
     def overwritten(self) -> set[Row]:
@@ -278,9 +336,7 @@ class _Drafts:
         }
 
     def finished(self) -> Plan:
-        passes = tuple(self.drafts[key] for key in sorted(self.drafts))
-        for each in passes:
-            each.terms, each.products = _terms(each.products, self._place)
+        passes = tuple(self.drafts[key].finished(self._place) for key in sorted(self.drafts))
         rows: dict[Row, None] = {}
         for each in passes:
             rows |= dict.fromkeys([*each.loads.values(), *(r for _, r in (*each.stores, *each.number_stores))])
@@ -322,5 +378,5 @@ def _pass_lines(k: int, p: Pass, names: Mapping[Node, str]) -> list[str]:
     lines = [f"pass {k} over {p.width}{', ahead' * p.ahead}:", *(f"    {term}" for term in p.terms)]
     lines += [f"    {names[n]} = {row}" for n, row in p.loads.items()]
     lines += [f"    {names[n]} = {n.op}({', '.join(names[a] for a in n.args)})" for n in p.body]
-    lines += [f"    sum {names[m.args[0]]}" for m in p.means] + [f"    gather {name}" for name, _ in p.gathers]
-    return lines + [f"    {row} = {names[n]}" for n, row in p.stores + p.number_stores]
+    lines += [f"    sum {names[m.args[0]]}" for m in p.means] + [f"    reduce {name}" for name, _ in p.reductions]
+    return lines + [f"    {row} = {names[n]}" for n, row in (*p.stores, *p.number_stores)]

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from gateflow.cells import Cell
+from gateflow.compiler.calls import SUPPORTED
 from gateflow.errors import UnsupportedStepError
 
 __all__ = ["Call", "Declared", "Place", "Recording", "StandIn", "name_of", "refusal"]
@@ -160,17 +161,17 @@ class Recording:
         """The cell with stand-ins in place of its weights and leaves."""
         kind = type(self.cell)
         view = kind.__new__(kind)
-        leaves: dict[str, Any] = {n: _Gate(self, *halves) for n, halves in declared.gates.items()}
+        leaves: dict[str, Any] = {n: _GateStandIn(self, *halves) for n, halves in declared.gates.items()}
         for name, weight in declared.maps.items():
-            leaves[name] = _Map(self, weight)
+            leaves[name] = _MapStandIn(self, weight)
         for name in declared.norms:
-            leaves[name] = _Norm(self, name)
+            leaves[name] = _NormStandIn(self, name)
         own = self.cell._parameters
         held = {k: v for k, v in vars(self.cell).items() if k not in own and k not in ("_origin", "_owner")}
         weights = {name: StandIn(self, -1) for name in declared.weights}
         vars(view).update(held, _parameters=weights, **vectors, **leaves)
         if view._modules and any(m._backward_hooks or m._backward_pre_hooks for m in view.modules()):
-            raise self.refuse("a hook on the way back")
+            raise self.refuse("a hook on a backward pass")
         return view
 
 
@@ -215,20 +216,20 @@ class StandIn:
         raise self.recording.refuse("a change in place")
 
 
-def _operator(function: Callable[..., Any], *, turned: bool = False) -> Any:
-    if turned:
+def _operator(function: Callable[..., Any], *, swapped: bool = False) -> Any:
+    if swapped:
         return lambda self, other: self.recording.call(function, (other, self))
     return lambda self, *others: self.recording.call(function, (self, *others))
 
 
 for _name in "add sub mul truediv pow matmul mod floordiv".split():
     setattr(StandIn, f"__{_name}__", _operator(getattr(operator, _name)))
-    setattr(StandIn, f"__r{_name}__", _operator(getattr(operator, _name), turned=True))
+    setattr(StandIn, f"__r{_name}__", _operator(getattr(operator, _name), swapped=True))
 for _name in "neg pos abs invert lt le gt ge eq ne getitem and_ or_ xor".split():
     setattr(StandIn, f"__{_name.rstrip('_')}__", _operator(getattr(operator, _name)))
 
 
-class _Gate:
+class _GateStandIn:
     """Stands in for `cells.Gate`."""
 
     __slots__ = ("_of_input", "_of_state", "_recording")
@@ -247,7 +248,7 @@ class _Gate:
         return self._recording.call(self._of_state, (state,))
 
 
-class _Map:
+class _MapStandIn:
     """Stands in for a product with one matrix."""
 
     __slots__ = ("_recording", "_weight")
@@ -259,7 +260,7 @@ class _Map:
         return self._recording.call(self._weight, (row,))
 
 
-class _Norm:
+class _NormStandIn:
     """Stands in for a layer norm."""
 
     __slots__ = ("_name", "_recording")
@@ -286,8 +287,6 @@ def _mode() -> tuple[bool, bool]:
 
 def refusal(cell: Cell, found: str, place: Place | None) -> UnsupportedStepError:
     """Why a step cannot be compiled, with the user's line."""
-    from gateflow.compiler.operations import SUPPORTED
-
     where = str(place) if place else "its step"
     return UnsupportedStepError(
         f"{type(cell).__name__} cannot be compiled: found {found} at {where}. The compiler knows {SUPPORTED}"

@@ -14,7 +14,8 @@ from torch import Tensor
 from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
 from gateflow.errors import BuildError, PathError, ReferencePathWarning
-from gateflow.recurrence import compiled, reference, vendor
+from gateflow.recurrence import native, reference, vendor
+from gateflow.recurrence.captured import step_for, transformed
 
 __all__ = ["PATHS", "Choice", "choose", "force_path", "path_is_forced", "prepare", "run_layer"]
 
@@ -77,7 +78,7 @@ def choose(
         return Choice("reference", "force_path")
     found = {}
     if forced in (None, "native"):
-        step, found["native"] = compiled.step_for(cell, zoneout=zoneout, device=device, dtype=dtype)
+        step, found["native"] = step_for(cell, zoneout=zoneout, device=device, dtype=dtype)
         if step is not None:
             return Choice("native", "compiled from its step", step)
     if forced in (None, "vendor"):
@@ -152,7 +153,7 @@ def run_layer(
     choice = choose(cells[0], zoneout=zoneout is not None, device=x.device, dtype=x.dtype)
     if choice.step is not None:
         try:
-            return compiled.run(choice.step, cells, x, states, lengths, zoneout, memory)
+            return native.run(choice.step, cells, x, states, lengths, zoneout, memory)
         except BuildError as problem:
             choice = _without_kernel(cells[0], zoneout=zoneout is not None, problem=problem)
     if choice.path == "vendor":
@@ -182,7 +183,7 @@ def _reference(
 def _vendor_obstacle(cell: Cell, *, zoneout: bool) -> str | None:
     if vendor.kernel_of(cell) is None:
         return f"torch has no kernel with the equations of {type(cell).__name__}"
-    return "torch's kernels have no zoneout" if zoneout else compiled.transformed()
+    return "torch's kernels have no zoneout" if zoneout else transformed()
 
 
 def _tell(name: str, reason: str, strict: bool) -> None:

@@ -9,26 +9,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gateflow.backends import Sequences
 from gateflow.compiler.capture import HOLD
 from gateflow.compiler.interpret import interpret
 from gateflow.recurrence import reference
-from gateflow.recurrence.native import Sequences
 
 __all__ = ["unroll_graph"]
 
 
 def unroll_graph(run: Sequences) -> tuple[list[Tensor], list[Tensor]]:
     """The histories of all parts of the state, `[lines, size]`, and their final values."""
-    graph, (grid, valid) = run.programs.graph, run.grid()
+    graph, (grid, valid) = run.step.cell.graph, run.grid()
     names = [state.name for state in graph.states]
     lengths = None if valid is None else valid.sum(0)[:, 0]
 
-    def turned(sequence: Tensor) -> Tensor:
+    def in_order_of_steps(sequence: Tensor) -> Tensor:
         return reference.reverse(sequence, lengths) if run.reverse else sequence
 
-    inputs = {"x": turned(run.padded(run.x, grid))}
+    inputs = {"x": in_order_of_steps(run.padded(run.x, grid))}
     for name, hold in zip(names, run.holds, strict=False):
-        inputs[HOLD.format(name)] = turned(run.padded(hold.expand(run.x.shape[0], -1), grid))
+        inputs[HOLD.format(name)] = in_order_of_steps(run.padded(hold.expand(run.x.shape[0], -1), grid))
     state, steps = list(run.states), []
     for t in range(run.steps):
         leaves = {name: sequence[t] for name, sequence in inputs.items()} | dict(zip(names, state, strict=True))
@@ -38,5 +38,5 @@ def unroll_graph(run: Sequences) -> tuple[list[Tensor], list[Tensor]]:
         state = new if valid is None else [torch.where(valid[t], n, o) for n, o in zip(new, state, strict=True)]
     if not steps:
         return [run.x.new_zeros(0, s.shape[1]) for s in state], state
-    histories = [turned(torch.stack(parts)).flatten(0, 1)[grid] for parts in zip(*steps, strict=True)]
+    histories = [in_order_of_steps(torch.stack(parts)).flatten(0, 1)[grid] for parts in zip(*steps, strict=True)]
     return histories, [s.clone() if s is start else s for s, start in zip(state, run.states, strict=True)]
