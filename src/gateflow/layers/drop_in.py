@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gateflow import cells
+from gateflow.cells.torch_equivalents import cell_of_layer
 from gateflow.errors import ConfigError, ShapeError
 from gateflow.layers.arguments import checked_dropout, refuse_wrong_arguments
 from gateflow.layers.as_torch import AsTorch
@@ -149,11 +150,10 @@ class RNN(_OneState, nn.RNN):
         *,
         memory: str = "fast",
     ):
-        kinds = {"tanh": cells.Elman, "relu": cells.ElmanReLU}
-        if nonlinearity not in kinds:
+        if nonlinearity not in ("tanh", "relu"):
             raise ConfigError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         super().__init__(
-            kinds[nonlinearity],
+            cell_of_layer(mode := f"RNN_{nonlinearity.upper()}"),
             input_size,
             hidden_size,
             num_layers,
@@ -162,7 +162,7 @@ class RNN(_OneState, nn.RNN):
             dropout,
             bidirectional,
             memory,
-            mode=f"RNN_{nonlinearity.upper()}",
+            mode=mode,
             device=device,
             dtype=dtype,
         )

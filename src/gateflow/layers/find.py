@@ -9,20 +9,13 @@ from typing import Any, TypeGuard
 from torch import nn
 from torch.nn.utils import parametrize
 
-from gateflow import cells
 from gateflow.cells import Cell
+from gateflow.cells.torch_equivalents import cell_of_layer
 from gateflow.errors import ConfigError
 from gateflow.layers.draft import Draft
 from gateflow.layers.stack import Stack
 
 __all__ = ["cells_in", "cells_to_change", "is_torchs", "module_names", "without_wrapper"]
-
-_TORCH: dict[str, type[Cell]] = {
-    "LSTM": cells.LSTM,
-    "GRU": cells.GRU,
-    "RNN_TANH": cells.Elman,
-    "RNN_RELU": cells.ElmanReLU,
-}
 
 
 def cells_in(model: nn.Module) -> dict[str, Cell]:
@@ -142,5 +135,5 @@ def _torch_cells(module: nn.RNNBase) -> Iterator[tuple[str, Cell]]:
             weights = {n: getattr(module, n + suffix) for n in ("weight_ih", "weight_hh")}
             weights |= {n: getattr(module, n + suffix) for n in ("bias_ih", "bias_hh") if module.bias}
             size = weights["weight_ih"].shape[1]
-            blank = _TORCH[module.mode](size, module.hidden_size, bias=module.bias, device="meta")
+            blank = cell_of_layer(module.mode)(size, module.hidden_size, bias=module.bias, device="meta")
             yield suffix.lstrip("_"), blank.over(weights)

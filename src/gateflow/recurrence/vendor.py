@@ -11,19 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from gateflow.cells import GRU, LSTM, Cell, Elman, ElmanReLU, ProjectedLSTM
+from gateflow.cells import Cell
+from gateflow.cells.torch_equivalents import TORCH_EQUIVALENTS
 
 __all__ = ["kernel_of", "run"]
 
 State = tuple[Tensor, ...]
 
-_KERNELS: dict[type[Cell], Callable[..., Any]] = {
-    Elman: torch.rnn_tanh,
-    ElmanReLU: torch.rnn_relu,
-    GRU: torch.gru,
-    LSTM: torch.lstm,
-    ProjectedLSTM: torch.lstm,
-}
+_KERNELS: dict[type[Cell], Callable[..., Any]] = {each.cell: each.kernel for each in TORCH_EQUIVALENTS}
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
