@@ -306,7 +306,7 @@ def by_numpy(cell, x, h):
 
 
 class Straight(torch.autograd.Function):
-    """The gradient of the identity, whatever the way there computes."""
+    """The gradient of the identity, whatever the forward pass computes."""
 
     @staticmethod
     def forward(ctx, row):
@@ -450,7 +450,7 @@ def test_a_schedule_needs_one_kernel(monkeypatch):
             wanted, _ = layer(x)
         torch.testing.assert_close(y, wanted, rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(gradient, torch.autograd.grad(wanted.sum(), x)[0], rtol=1e-12, atol=1e-14)
-    assert len(set(built)) == 1  # asked for by the way there and the way back
+    assert len(set(built)) == 1  # asked for by the forward and the backward pass
     assert "number" in built[0]
 
 
@@ -473,7 +473,7 @@ def test_a_schedule_that_begins_with_one_needs_two(monkeypatch):
 
 
 def test_the_gradient_is_that_of_the_numbers_then():
-    """A number that changes between the way there and the way back changes nothing of the latter."""
+    """A number that changes between forward and backward changes nothing of the latter."""
     _, layer = fresh(by_attribute, 0.3)
     x = torch.randn(4, 2, I, dtype=torch.float64, requires_grad=True)
     y, _ = layer(x)
@@ -612,7 +612,7 @@ def test_text_is_no_number(text):
 
 
 def test_what_a_step_does_without_gradients_is_not_taken_for_what_it_does_with_them():
-    """An autograd.Function is its way there alone while nobody asks for the way back."""
+    """An autograd.Function is its forward function alone while nobody asks for gradients."""
     _, layer = fresh(lambda c, x, h: torch.tanh(Straight.apply(c.g(h, x))))
     x = torch.randn(4, 2, I, dtype=torch.float64, requires_grad=True)
     with torch.no_grad(), force_path("reference"):

@@ -44,7 +44,7 @@ def assert_streams(layer, x):
 
 
 class Unread(Cell):
-    """Its output is computed anew, so that nobody reads the old one."""
+    """Its output is computed again, so that nobody reads the old one."""
 
     states = ("h", "c")
     gates = ("content",)

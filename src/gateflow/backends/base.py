@@ -111,7 +111,7 @@ class Forward(NamedTuple):
     Attributes:
         histories: each part of the state after each step, `[lines, size]`.
         finals: each part of the state after each sample's last step, `[B, size]`.
-        saved: what the backward loop needs beside them, `[lines, …]`; none where it was not asked for.
+        saved: what else the backward loop needs, `[lines, …]`; none where it was not asked for.
     """
 
     histories: list[Tensor]

@@ -134,7 +134,7 @@ _MODULES: tuple[Any, ...] = (torch, F, operator)
 FUNCTIONS: Mapping[Any, Lowering] = {
     getattr(module, name): lower for module in _MODULES for name, lower in _BY_NAME.items() if hasattr(module, name)
 } | {
-    # of Python's operators these take two rows, whatever torch's functions of the same name take beside
+    # of Python's operators these take two rows, whatever else torch's functions of the same name take
     operator.sub: _op("sub"),
     operator.pos: lambda a: a,
 }

@@ -35,7 +35,7 @@ _storages: dict[str, Storage] = {}
 
 @dataclass(frozen=True, eq=False)
 class CompiledCell:
-    """What a step computes, and of how many units: all that a run needs beside its tensors.
+    """What a step computes, and of how many units: all that a run needs besides its tensors.
 
     Attributes:
         graph: the step.

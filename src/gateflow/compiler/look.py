@@ -1,7 +1,7 @@
 """Which captured step a cell is now: a look at it before each call.
 
 Before each use the step runs on stand-ins (`recording.py`), which takes some microseconds; if it calls what it called
-before, its kernel is right, and the numbers among its arguments are given to the run. What a step reads beside its
+before, its kernel is right, and the numbers among its arguments are given to the run. What else a step reads than its
 tensors need not be known: it shows in what is called, or makes no difference.
 """
 

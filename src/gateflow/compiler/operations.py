@@ -3,8 +3,8 @@
     sigmoid   what torch calls it · what it is on tensors · its derivative · its cost · how C++ writes it · its accuracy
 
 A new operation is a row here and a C++ function of its name in `backends/cpu/native/vector_math.h`. Steps may then call
-it by function and by method, it has a derivative, random cells use it, and its accuracy is measured. What a call may
-have beside rows (`alpha=`, `keepdim=`) is the business of `calls.py`.
+it by function and by method, it has a derivative, random cells use it, and its accuracy is measured. Which other
+arguments a call may have (`alpha=`, `keepdim=`) is said in `calls.py`.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ class Operation:
     @cached_property
     def arity(self) -> int:
         """How many arguments it has."""
-        return self.derivative.__code__.co_argcount - 2  # beside the gradient and the result
+        return self.derivative.__code__.co_argcount - 2  # the first two are the gradient and the result
 
 
 def _broadcast(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Torch's `minimum` takes rows of width 1, but no numbers without a dimension beside them."""
+    """Torch's `minimum` takes rows of width 1, but no tensor without a dimension."""
     return lambda *rows: function(*torch.broadcast_tensors(*rows))
 
 
@@ -100,8 +100,8 @@ def _sign(a: Node, g: Node) -> Node:
 def _extremum(g: Node, a: Node, b: Node, wins: str) -> tuple[Node, Node]:
     """All to the winner; half to each where both are equal, as torch has it."""
     tie = pointwise("eq", a, b)
-    shares = [_where(pointwise(wins, p, q), g, _where(tie, g * 0.5, 0.0)) for p, q in ((a, b), (b, a))]
-    return shares[0], shares[1]
+    parts = [_where(pointwise(wins, p, q), g, _where(tie, g * 0.5, 0.0)) for p, q in ((a, b), (b, a))]
+    return parts[0], parts[1]
 
 
 def _inside(a: Node, low: Node, high: Node) -> Node:

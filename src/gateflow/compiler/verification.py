@@ -1,4 +1,4 @@
-"""Whether a recording can be believed: what a step does beside computing, and whether it computes what was recorded.
+"""Whether a recording can be believed: what else a step does than compute, and whether it computes what was recorded.
 
 A step is run on stand-ins when it is captured, and again whenever its numbers change. One that draws random numbers,
 counts, or keeps rows would do so in those runs too, and is for the loop. One that tells stand-ins from tensors computes

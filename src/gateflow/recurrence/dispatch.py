@@ -141,7 +141,7 @@ def run_layer(
         states: for each direction the state before its first step.
         lengths: `[B]` on the device of `x`, each from 0 to `T`; none if all rows are `T` long.
         zoneout: for each direction what `reference.unroll` takes.
-        memory: "fast" or "lean", what the native path keeps for the way back.
+        memory: "fast" or "lean", what the native path keeps for the backward pass.
         strict: whether falling back to the reference is an error.
 
     Returns:

@@ -57,7 +57,7 @@ class RaggedLayout:
     Attributes:
         steps: `T`.
         lengths: of the samples as they were given, `[B]`.
-        order: the sample of each place; `places` is the way back, the place of each sample.
+        order: the sample of each place; `places` is the inverse, the place of each sample.
         offsets: where each step begins, `[T + 1]`.
         taken: the place of each line among steps × samples, as they were given.
     """

@@ -1,6 +1,6 @@
 """The cache of built kernels: what is found there is ours, whole, and was built once however many processes ask.
 
-A kernel is three files, named by the hash of all that it depends on: ``KEY.so``, the source ``KEY.cpp`` beside it for
+A kernel is three files, named by the hash of all that it depends on: ``KEY.so``, the source ``KEY.cpp`` next to it for
 debuggers, and ``KEY.sha256``, by which a damaged library is known before it is loaded. Whatever else is found under
 these names is taken away and built again. What a builder has not finished lies in a folder ``.gateflow-….build`` that
 it has locked; the next builder removes those whose builder has died.

@@ -366,7 +366,7 @@ void run_part(const Call<T>& call, const Part& part, Barrier& barrier) {
     }
 }
 
-// Packs the weights of all terms, the panels shared out among threads.
+// Packs the weights of all terms, the panels divided among threads.
 template <class T>
 void pack(const Call<T>& call, int64_t id, int64_t threads) {
     for (int64_t k = 0; k < call.to_pack; ++k) {
@@ -388,7 +388,7 @@ void run_chunk(const Call<T>& call, int64_t id, int64_t team, Barrier& barrier) 
         run_part<Program, T, Pass...>(call, {k, threads, call.bounds[k], call.bounds[k + 1], false}, barrier);
 }
 
-// All that happens in one call, by one team of threads: a team that is called together for each stage anew would wait
+// All that happens in one call, by one team of threads: a team that is called together again for each stage would wait
 // for its slowest member each time.
 template <class Program, class T, class... Pass>
 void run(const Call<T>& call) {

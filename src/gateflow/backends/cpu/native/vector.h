@@ -126,7 +126,7 @@ GATEFLOW_INLINE void store_non_temporal(T* to, Vec<T> value) {
 
 #ifdef GATEFLOW_SHUFFLES
 namespace detail {
-// Of two rows the blocks of `size` lanes beside the diagonal, exchanged: a b / c d becomes a c / b d.
+// Of two rows the blocks of `size` lanes off the diagonal, exchanged: a b / c d becomes a c / b d.
 template <int size, class V, int... lane>
 GATEFLOW_INLINE void exchange(V& first, V& second, std::integer_sequence<int, lane...>) {
     constexpr int L = sizeof...(lane);
