@@ -67,20 +67,36 @@ _ONE_LINE_SECTION = re.compile(r"^(Source|Cost|Shape): (?=\S)", re.MULTILINE)
 
 def _to_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Docstrings are read in editors first, so they hold `code` as Markdown does; reST wants two backticks."""
+
+    def reference(match: re.Match[str]) -> str:
+        target = _NAMES.get(match[1].removesuffix("()"))
+        # A bare `gates` is the instrument in docstrings of flow, and a cell's declaration elsewhere.
+        if target and (not match[1].islower() or "." in match[1] or name.startswith(target.rpartition(".")[0] + ".")):
+            return f":py:obj:`{match[1]} <{target}>`"
+        return f"``{match[1]}``"
+
     text = _ONE_LINE_SECTION.sub(r"**\1:** ", "\n".join(lines))
-    lines[:] = [
-        line if line.lstrip().startswith((">>>", "...")) else _LITERAL.sub(_reference, line)
-        for line in text.split("\n")
-    ]
+    code = (">>>", "...")
+    lines[:] = [line if line.lstrip().startswith(code) else _LITERAL.sub(reference, line) for line in text.split("\n")]
     if isinstance(obj, type) and issubclass(obj, Cell) and obj is not Cell:
         lines += ["", "::", "", *(f"    {line}" for line in obj.equation.split("\n")), "", obj.citation, ""]
 
 
-def _reference(match: re.Match[str]) -> str:
-    target = _NAMES.get(match[1].removesuffix("()"))
-    return f":py:obj:`{match[1]} <{target}>`" if target else f"``{match[1]}``"
+def _signature(app: Any, what: str, name: str, obj: Any, options: Any, *found: str | None) -> tuple[str, None] | None:
+    """A cell's constructor: its metaclass, which tries a step of what is built, would hide the arguments."""
+    if not (isinstance(obj, type) and issubclass(obj, Cell)):
+        return None
+    _, *given = inspect.signature(obj.__init__).parameters.values()
+    return str(inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in given])), None
+
+
+def _without_last_blank_line(app: Any, document: str, source: list[str]) -> None:
+    """Doctest wants a blank line after the last output of a block; a reader does not."""
+    source[0] = source[0].replace("\n\n```\n", "\n```\n")
 
 
 def setup(app: Any) -> None:
-    """Puts our reading of docstrings before napoleon's, which looks for sections."""
+    """Called by Sphinx; our reading of docstrings comes before napoleon's, which looks for sections."""
     app.connect("autodoc-process-docstring", _to_rst, priority=400)
+    app.connect("autodoc-process-signature", _signature)
+    app.connect("source-read", _without_last_blank_line)
