@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from typing import Any
+from typing import Any, get_type_hints
 
 import gateflow
 from gateflow.cells import Cell
@@ -83,10 +83,13 @@ def _to_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
 
 
 def _signature(app: Any, what: str, name: str, obj: Any, options: Any, *found: str | None) -> tuple[str, None] | None:
-    """A cell's constructor: its metaclass, which tries a step of what is built, would hide the arguments."""
-    if not (isinstance(obj, type) and issubclass(obj, Cell)):
+    """A cell's constructor, which its metaclass hides; and the options of `Recurrent`, which are a dataclass."""
+    if not (isinstance(obj, type) and (issubclass(obj, Cell) or obj is gateflow.Recurrent)):
         return None
     _, *given = inspect.signature(obj.__init__).parameters.values()
+    if obj is gateflow.Recurrent:
+        options = inspect.signature(get_type_hints(obj)["options"]).parameters.values()
+        given = [p for p in given if p.kind is not p.VAR_KEYWORD] + list(options)
     return str(inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in given])), None
 
 
