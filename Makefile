@@ -1,10 +1,10 @@
-# make demo · make test · make check · make check-native · make bench · make published: each sets itself up in .venv first.
+# make demo · make test · make check · make docs · make check-native · make bench · make published: each sets itself up in .venv first.
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test check check-native bench published clean
+.PHONY: setup demo test check docs check-native bench published clean
 
 setup: $(STAMP)
 
@@ -19,11 +19,16 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2
 
-check: setup
+check: setup docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md ARCHITECTURE.md
+	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md ARCHITECTURE.md docs
+
+# The site, in docs/_build; a warning fails. Built afresh, since what an old build left can hide a missing page.
+docs: setup
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
 # The C++ of the kernels under sanitizers and at every vector width; accuracy over all floats takes half an hour.
 check-native: setup
@@ -41,4 +46,4 @@ $(STAMP)-bench: $(STAMP)
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) docs/_build

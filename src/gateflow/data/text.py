@@ -17,6 +17,7 @@ from gateflow.errors import DataError
 
 __all__ = ["LONGEST", "Border", "Piece", "read_lines", "read_pieces", "readable_again"]
 
+# A tokenizer takes about 190 bytes for each character of a text that it is given whole: 12 MB for a piece.
 LONGEST = 1 << 16
 """Characters of a piece, at most."""
 LONGEST_LINE = 1 << 24
@@ -46,6 +47,8 @@ _PLACES = {
     Border.SPACE: re.compile(r"(?<=\S)(?=[^\S\x1c-\x1f])"),
     Border.SYMBOL: re.compile(r"(?<=[^\W_])(?=[^\w\s]|_)"),
 }
+# Backwards from the end, ever wider: most text has white space within 256 characters, so few pieces are
+# searched as a whole.
 _LOOKED_AT = (256, 4096, LONGEST)
 
 
@@ -115,6 +118,7 @@ def readable_again(path: Path, folder: Path) -> Iterator[Path]:
     if path != STDIN and path.is_file():
         yield path
         return
+    # In the folder that was named, which has room for the tokens as well; /tmp may be small, or in memory.
     with TemporaryDirectory(dir=folder) as name:
         copy = Path(name, spoken(path).rpartition("/")[2])
         with copy.open("w", encoding="utf-8", newline="\n") as file:
@@ -138,12 +142,15 @@ def _joined(pieces: Iterator[Piece], path: Path) -> Iterator[str]:
 def _cut(texts: Iterator[str]) -> Iterator[Piece]:
     rest = ""
     for text in texts:
+        # Only newlines: `splitlines` would also break at form feeds and Unicode's own line ends, which
+        # are part of a line.
         *lines, rest = (rest + text).split("\n")
         for line in lines:
             while len(line) > LONGEST:
                 piece, line = _first_piece(line)
                 yield piece
             yield Piece(line.removesuffix("\r"), Border.LINE)
+        # Not only when its end has come: a line without end would fill the memory.
         while len(rest) > LONGEST:
             piece, rest = _first_piece(rest)
             yield piece
@@ -164,8 +171,10 @@ def _first_piece(line: str) -> tuple[Piece, str]:
 
 def _decoded(path: Path) -> Iterator[str]:
     """The text as it is read; where it is none, what lies before comes first and the complaint then."""
+    # "utf-8-sig" drops the byte order mark of Windows' editors, which would be part of the first word.
     decoder, offset, line, blank = codecs.getincrementaldecoder("utf-8-sig")(), 0, 1, True
     for raw in _and_an_end(chunks(path)):
+        # Told apart from other bytes that are no UTF-8, since the remedy differs.
         if offset == 0 and raw.startswith(_UTF_16_MARKS):
             raise DataError(f"{spoken(path)} is UTF-16, not UTF-8. {_convert('UTF-16', path)}")
         text, fault = _as_far_as_text(decoder, raw)
@@ -188,6 +197,7 @@ def _and_an_end(parts: Iterator[bytes]) -> Iterator[bytes]:
 
 def _as_far_as_text(decoder: codecs.IncrementalDecoder, raw: bytes) -> tuple[str, tuple[int, int] | None]:
     """The text of the next bytes, none for the end; and the first byte that is none, with its place among them."""
+    # NUL is valid UTF-8, and in no text: it tells binary files and UTF-16 without a mark.
     nul, held = raw.find(0), len(decoder.getstate()[0])
     good = raw if nul < 0 else raw[:nul]
     try:

@@ -15,6 +15,7 @@ from gateflow.errors import ConfigError, DataError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
+# As many as `read_tokenizer` reads again; refused while counting, and not after an hour.
 MOST_WORDS = 1 << 21
 _DEFAULT_BPE_SIZE = 8192
 _BYTES = 256
@@ -87,6 +88,7 @@ def _bpe(path: Path, vocab_size: int | None) -> Tokenizer:
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
+    # One less, for the end of line below.
     size = (vocab_size or _DEFAULT_BPE_SIZE) - 1
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
     trained.train_from_iterator(_learned_from(read_pieces(path)), trainer)
@@ -165,11 +167,13 @@ def _learned_from(pieces: Iterator[Piece]) -> Iterator[str]:
 
 
 def _number(reserved: list[str], counts: Counter[str], vocab_size: int | None) -> dict[str, int]:
+    # Ties by code point: the same file gives the same numbers in every process, whatever its hash seed.
     found = sorted(counts.keys() - set(reserved), key=lambda token: (-counts[token], token))
     return {token: number for number, token in enumerate((reserved + found)[:vocab_size])}
 
 
 _Builder = Callable[[Path, int | None], Tokenizer]
+# The least that each needs: <unk>, the end of line and one word or character; all bytes and the end of line.
 _KINDS: dict[str, tuple[_Builder, int]] = {"word": (_word, 3), "char": (_char, 3), "bpe": (_bpe, _BYTES + 1)}
 
 
@@ -233,6 +237,7 @@ def decode_stream(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
     for number in ids:
         if number == end:
             yield _decode(tokenizer, held) + "\n"
+            # Each line is decoded by itself, as it was encoded.
             line, held = decoders.DecodeStream(), []
         elif piece := line.step(tokenizer, number):
             yield piece

@@ -16,6 +16,7 @@ from gateflow.files import appears_whole
 
 __all__ = ["IGNORED", "TokenCounts", "TokenStream", "build_tokenizer", "encode_file"]
 
+# A batch is encoded on all cores. Bounded by number, for short lines, and by characters, for memory.
 _PIECES_AT_ONCE, _CHARACTERS_AT_ONCE = 4096, 1 << 17
 
 
@@ -53,6 +54,7 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
         ...     encode_file(build_tokenizer("char", file), file, Path(folder, "text.npy"))
         TokenCounts(tokens=15, words=4)
     """
+    # Little-endian whatever the machine, so that a run can be moved.
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
     pieces = read_pieces(path)
     if splits_into_words(tokenizer):
@@ -82,6 +84,7 @@ class _Words:
 
     def add(self, piece: Piece) -> None:
         text, ends_line = piece.text, piece.border is Border.LINE
+        # A piece may end inside a word: its second half is not counted again.
         goes_on = self._inside and bool(text) and not text[0].isspace()
         self.count += len(text.split()) - goes_on + ends_line
         self._inside = not ends_line and not text[-1].isspace()

@@ -95,7 +95,7 @@ def what_if(
         FlowError, NonFiniteError: as `reach`.
 
     Source: Tallec, Ollivier (2018). arXiv:1804.11188, and the others that `remedies.init` names. That reach at the
-    start foretells success where all information is far away, and not everywhere, is measured in RESULTS.md.
+    start foretells success where all information is far away, and not everywhere, is measured in docs/results.md.
 
     Example:
         >>> table = what_if(nn.LSTM(3, 8), torch.randn(30, 2, 3), needed_lag=20)

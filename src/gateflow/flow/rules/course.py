@@ -13,7 +13,7 @@ __all__ = ["collapsed", "collapsed_horizon", "flat_loss", "not_the_gradient", "u
 
 _MAY_BE = (depth.no_gradient, depth.deep_stack, saturation.saturated_units)
 
-_OWN = "Own measurement: adding and temporal order over 100 steps, see RESULTS.md of gateflow"
+_OWN = "Own measurement: adding and temporal order over 100 steps, see docs/results.md of gateflow"
 
 
 def flat_loss(losses: Sequence[float]) -> bool:
