@@ -142,13 +142,13 @@ def _story(facts: dict[str, Any]) -> str:
         ("before the loop", f"{hoisted} @ x, for many steps at once" if hoisted else "nothing"),
         ("each step", f"{_counted(facts['forward'], 'pass', 'es')} over the units"),
         *_numbered(facts["forward"]),
-        ("kept", f"{kept}, beside the states" if kept else "the states"),
+        ("kept", f"{kept}, besides the states" if kept else "the states"),
         *([("", 'with memory="lean" the states alone; the rest is computed again')] if kept else []),
-        ("each step back", _counted(facts["backward"], "pass", "es")),
+        ("each step backward", _counted(facts["backward"], "pass", "es")),
         *_numbered(facts["backward"]),
         ("after the loop", f"the gradients of {after}" if after else "nothing"),
     ]
-    lines = [f"{what:<17}{text}" for what, text in told]
+    lines = [f"{what:<20}{text}" for what, text in told]
     stages = f"The text of a stage: gateflow explain {facts['cell']} --stage {'|'.join(Stage)}"
     return "\n".join([facts["equation"], "", *lines, "", stages])
 
