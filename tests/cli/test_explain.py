@@ -64,7 +64,7 @@ def test_the_text_has_equation_path_passes_and_the_way_to_each_stage(gateflow):
         cells.get("full_gru").equation,
         "update, reset @ state.c.previous; 5 operations",
         "content @ scratch[0]",
-        "sigmoid_5, sigmoid_10, tanh_14, beside the states",
+        "sigmoid_5, sigmoid_10, tanh_14, besides the states",
         "gradients of weight_hh, weight_ih",
         "gateflow explain full_gru --stage graph|backward|plan|cpp",
     ):
