@@ -5,9 +5,9 @@ import torch
 
 import gateflow
 from gateflow import cells
-from gateflow.flow.adjoint import adjoint_of
-from gateflow.flow.trace import trace
-from gateflow.flow.unit_wise import UnitWise
+from gateflow.flow.adjoint.step_adjoint import adjoint_of
+from gateflow.flow.adjoint.unit_wise import UnitWise
+from gateflow.flow.capture.trace import trace
 
 
 @pytest.mark.parametrize("name", cells.names())

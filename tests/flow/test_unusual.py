@@ -8,8 +8,8 @@ from torch import nn
 
 import gateflow
 from gateflow.flow import diagnose
-from gateflow.flow.own_gradient import own_gradients
-from gateflow.flow.trace import evaluate
+from gateflow.flow.adjoint.reference_gradient import own_gradients
+from gateflow.flow.capture.trace import evaluate
 from gateflow.tasks.omega import omega
 
 INPUTS, H = 4, 8

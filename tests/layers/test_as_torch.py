@@ -14,7 +14,7 @@ from torch.nn.utils._per_sample_grad import call_for_per_sample_grads
 
 import gateflow
 from gateflow.errors import GateflowError
-from gateflow.flow.own_gradient import own_gradients
+from gateflow.flow.adjoint.reference_gradient import own_gradients
 from gateflow.layers import cells_in, is_torchs
 from gateflow.recurrence import force_path
 

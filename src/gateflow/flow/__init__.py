@@ -2,13 +2,13 @@
 
 from gateflow.flow.activations import Activation
 from gateflow.flow.diagnose import Report, diagnose
-from gateflow.flow.finding import Finding
 from gateflow.flow.gates import Gates, LayerGates, gates
 from gateflow.flow.layer_reach import LayerReach
 from gateflow.flow.layer_terms import LayerTerms
 from gateflow.flow.lyapunov import LayerLyapunov, Lyapunov, lyapunov
-from gateflow.flow.monitor import Monitor, restore
+from gateflow.flow.monitor.monitor import Monitor, restore
 from gateflow.flow.reach import Reach, reach
+from gateflow.flow.rules.finding import Finding
 from gateflow.flow.terms import Terms, terms
 from gateflow.flow.what_if import WhatIf, WhatIfRow, what_if
 

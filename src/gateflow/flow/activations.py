@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gateflow.cells import Cell
-from gateflow.flow.replay import Pass
+from gateflow.flow.adjoint.tape import Tape, record
+from gateflow.flow.capture.replay import Pass
 from gateflow.flow.table import plain
-from gateflow.flow.tape import Tape, record
 
 __all__ = ["Activation", "activations_of"]
 

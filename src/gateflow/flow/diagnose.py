@@ -11,15 +11,15 @@ from typing import Any
 from rich.console import Group
 from torch import nn
 
-from gateflow.flow.examination import examine, without_autocast
-from gateflow.flow.finding import SEVERITIES, Finding
+from gateflow.flow.capture.trace import Loss
 from gateflow.flow.gates import Gates
 from gateflow.flow.lyapunov import Lyapunov
+from gateflow.flow.measurements import examine, without_autocast
 from gateflow.flow.reach import Reach
 from gateflow.flow.rules import RULES, Case
+from gateflow.flow.rules.finding import SEVERITIES, Finding
 from gateflow.flow.table import Printable, columns
 from gateflow.flow.terms import Terms
-from gateflow.flow.trace import Loss
 from gateflow.flow.what_if import WhatIf, unchanged_buffers, what_if
 from gateflow.remedies.clip import NormClipper
 

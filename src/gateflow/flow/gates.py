@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.flow.activations import Activation, activations_of
-from gateflow.flow.replay import Pass
+from gateflow.flow.capture.replay import Pass
+from gateflow.flow.capture.trace import Loss, trace
 from gateflow.flow.table import Printable, columns, plain, sparkline
-from gateflow.flow.trace import Loss, trace
 
 __all__ = ["Activation", "Gates", "LayerGates", "gates"]
 

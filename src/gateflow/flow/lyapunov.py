@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.errors import FlowError
-from gateflow.flow.adjoint import adjoint_of
-from gateflow.flow.replay import Pass
+from gateflow.flow.adjoint.step_adjoint import adjoint_of
+from gateflow.flow.capture.replay import Pass
+from gateflow.flow.capture.trace import Loss, trace
 from gateflow.flow.table import Printable, columns, plain, sparkline
-from gateflow.flow.trace import Loss, trace
 
 __all__ = ["LayerLyapunov", "Lyapunov", "lyapunov"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gateflow.flow.budget import Sampling
+from gateflow.flow.capture.replay import Pass
+from gateflow.flow.capture.trace import Trace
 from gateflow.flow.decay import decay_of, lags
 from gateflow.flow.layer_reach import LayerReach
-from gateflow.flow.replay import Pass
-from gateflow.flow.trace import Trace
+from gateflow.flow.sampling import Sampling
 
 __all__ = ["Norms"]
 

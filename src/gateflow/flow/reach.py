@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from gateflow.flow.budget import Sampling, chosen, listed, portions
+from gateflow.flow.adjoint.sweep import backward
+from gateflow.flow.capture.trace import Loss, trace
 from gateflow.flow.layer_reach import LayerReach
 from gateflow.flow.norms import Norms
-from gateflow.flow.sweep import backward
+from gateflow.flow.sampling import Sampling, chosen, listed, portions
 from gateflow.flow.table import Printable, columns
-from gateflow.flow.trace import Loss, trace
 
 __all__ = ["LayerReach", "Reach", "reach"]
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from gateflow.errors import FlowError
-from gateflow.flow.budget import Sampling
+from gateflow.flow.adjoint.reference_gradient import Weights
+from gateflow.flow.capture.replay import Pass
+from gateflow.flow.capture.trace import Trace
 from gateflow.flow.layer_terms import LayerTerms
-from gateflow.flow.own_gradient import Weights
-from gateflow.flow.replay import Pass
-from gateflow.flow.trace import Trace
+from gateflow.flow.sampling import Sampling
 
 __all__ = ["Sums"]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from gateflow.flow.budget import Sampling, chosen, portions
+from gateflow.flow.adjoint.reference_gradient import own_gradients
+from gateflow.flow.adjoint.sweep import backward
+from gateflow.flow.capture.trace import Loss, trace
 from gateflow.flow.layer_terms import LayerTerms
-from gateflow.flow.own_gradient import own_gradients
+from gateflow.flow.sampling import Sampling, chosen, portions
 from gateflow.flow.sums import Sums
-from gateflow.flow.sweep import backward
 from gateflow.flow.table import Printable, columns
-from gateflow.flow.trace import Loss, trace
 
 __all__ = ["LayerTerms", "Terms", "terms"]
 

@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from gateflow.errors import ConfigError, FlowError, NonFiniteError
+from gateflow.flow.capture.trace import Loss, unchanged_random_state
 from gateflow.flow.gates import Gates, gates
 from gateflow.flow.reach import Reach, reach
 from gateflow.flow.table import Printable, columns, plain
-from gateflow.flow.trace import Loss, unchanged_random_state
 from gateflow.layers import cells_in, cells_to_change
 from gateflow.remedies import init
 

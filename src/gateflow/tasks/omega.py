@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.cells import Cell
-from gateflow.flow.replay import Pass, State
-from gateflow.flow.sweep import backward
-from gateflow.flow.trace import Loss, trace
+from gateflow.flow.adjoint.sweep import backward
+from gateflow.flow.capture.replay import Pass, State
+from gateflow.flow.capture.trace import Loss, trace
 from gateflow.layers import cells_in
 from gateflow.recurrence import force_path
 from gateflow.remedies import penalties

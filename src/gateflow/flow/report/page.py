@@ -8,17 +8,17 @@ from importlib.metadata import version
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from gateflow.flow.budget import Sampling
-from gateflow.flow.finding import Finding
 from gateflow.flow.report.clipping import clipping
-from gateflow.flow.report.course import course
 from gateflow.flow.report.decay import decay, shares
 from gateflow.flow.report.figure import Figure
 from gateflow.flow.report.heatmap import grows, heatmap
 from gateflow.flow.report.openness import Word, half_lives, openness, words
 from gateflow.flow.report.spectrum import spectrum
 from gateflow.flow.report.summary import Fact, facts, subtitle, table, verdict
+from gateflow.flow.report.training_curve import course
 from gateflow.flow.report.wording import GLOSSARY, READING
+from gateflow.flow.rules.finding import Finding
+from gateflow.flow.sampling import Sampling
 from gateflow.flow.what_if import WhatIf
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gateflow.flow.finding import Finding
-from gateflow.flow.rules import clipping, course, depth, distance, precision, saturation, truncation
-from gateflow.flow.rules.case import Case
+from gateflow.flow.case import Case
+from gateflow.flow.rules import clipping, depth, distance, precision, saturation, training_curve, truncation
+from gateflow.flow.rules.finding import Finding
 
 __all__ = ["RULES", "Case"]
 
@@ -27,7 +27,7 @@ RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     clipping.skipped_steps,
     precision.coarse_gates,
     precision.subnormals,
-    course.collapsed_horizon,
-    course.unstable_horizon,
-    course.not_the_gradient,
+    training_curve.collapsed_horizon,
+    training_curve.unstable_horizon,
+    training_curve.not_the_gradient,
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gateflow.flow.finding import Finding
-from gateflow.flow.rules.case import Case
+from gateflow.flow.case import Case
+from gateflow.flow.rules.finding import Finding
 
 __all__ = ["clips_most_steps", "heavy_tail", "skipped_steps"]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import torch
 
-from gateflow.flow.finding import Finding
+from gateflow.flow.case import Case
 from gateflow.flow.layer_reach import LayerReach
-from gateflow.flow.rules.case import Case
+from gateflow.flow.rules.finding import Finding
 from gateflow.layers import module_names
 from gateflow.layers.stack import Stack
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gateflow.flow.finding import Finding, chrono
-from gateflow.flow.rules.case import Case
-from gateflow.flow.rules.course import flat_loss
+from gateflow.flow.case import Case
+from gateflow.flow.rules.finding import Finding, chrono
+from gateflow.flow.rules.training_curve import flat_loss
 
 __all__ = ["exploding", "short_half_life", "vanishing"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import torch
 
-from gateflow.flow.finding import Finding
-from gateflow.flow.rules.case import Case
+from gateflow.flow.case import Case
+from gateflow.flow.rules.finding import Finding
 
 __all__ = ["coarse_gates", "subnormals"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateflow.flow.activations import Activation
-from gateflow.flow.finding import Finding, chrono
-from gateflow.flow.rules.case import Case
+from gateflow.flow.case import Case
+from gateflow.flow.rules.finding import Finding, chrono
 
 __all__ = ["dead_units", "saturated_gates", "saturated_units"]
 

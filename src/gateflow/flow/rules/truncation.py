@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from gateflow.flow.finding import Finding
-from gateflow.flow.replay import Pass
-from gateflow.flow.rules.case import Case
+from gateflow.flow.capture.replay import Pass
+from gateflow.flow.case import Case
+from gateflow.flow.rules.finding import Finding
 
 __all__ = ["padding_read", "window_too_short"]
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from gateflow.flow.adjoint import adjoint_of
-from gateflow.flow.graph import Blocks
-from gateflow.flow.replay import Pass, State
-from gateflow.flow.trace import Trace
+from gateflow.flow.adjoint.step_adjoint import adjoint_of
+from gateflow.flow.capture.graph import Blocks
+from gateflow.flow.capture.replay import Pass, State
+from gateflow.flow.capture.trace import Trace
 
 __all__ = ["Visit", "backward"]
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.errors import FlowError
+from gateflow.flow.adjoint.sweep import backward
+from gateflow.flow.capture.replay import HALF, Pass
+from gateflow.flow.capture.trace import Loss, Trace, evaluate, trace, unchanged_random_state
+from gateflow.flow.case import Case
 from gateflow.flow.gates import gates
 from gateflow.flow.lyapunov import lyapunov
 from gateflow.flow.reach import Reach, reach
-from gateflow.flow.replay import HALF, Pass
-from gateflow.flow.rules.case import Case
-from gateflow.flow.sweep import backward
 from gateflow.flow.terms import Terms, terms
-from gateflow.flow.trace import Loss, Trace, evaluate, trace, unchanged_random_state
 from gateflow.layers import is_torchs, without_wrapper
 from gateflow.remedies.clip import NormClipper
 

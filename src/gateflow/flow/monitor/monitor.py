@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.errors import ConfigError, FlowError, FlowWarning, NonFiniteError
-from gateflow.flow.curves import Curves
-from gateflow.flow.examination import without_autocast
-from gateflow.flow.origin import in_words, origin_of
+from gateflow.flow.capture.trace import Loss
+from gateflow.flow.measurements import without_autocast
+from gateflow.flow.monitor.curves import Curves
+from gateflow.flow.monitor.nonfinite_origin import in_words, origin_of
+from gateflow.flow.monitor.snapshot import random_state, random_state_of, restore, save
 from gateflow.flow.reach import Reach, reach
-from gateflow.flow.rules.course import collapsed
-from gateflow.flow.snapshot import random_state, random_state_of, restore, save
-from gateflow.flow.trace import Loss
+from gateflow.flow.rules.training_curve import collapsed
 from gateflow.layers import cells_in
 from gateflow.layers.evaluating import evaluating
 

@@ -12,9 +12,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.cells import Cell
 from gateflow.errors import FlowError, NonFiniteError
-from gateflow.flow import twins
-from gateflow.flow.graph import leaves_behind
-from gateflow.flow.replay import Hold, Pass, State, replay
+from gateflow.flow.capture import torch_equivalents as twins
+from gateflow.flow.capture.graph import leaves_behind
+from gateflow.flow.capture.replay import Hold, Pass, State, replay
 from gateflow.layers import is_torchs, module_names
 from gateflow.layers.stack import Stack, layers_run_by
 from gateflow.recurrence import reverse, run_layer

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gateflow.flow.replay import Pass
-from gateflow.flow.unit_wise import MixesUnitsError, UnitWise
+from gateflow.flow.adjoint.unit_wise import MixesUnitsError, UnitWise
+from gateflow.flow.capture.replay import Pass
 
 __all__ = ["Adjoint", "adjoint_of"]
 

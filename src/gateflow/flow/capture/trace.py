@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.errors import FlowError, NonFiniteError
-from gateflow.flow.probe import probed, tensors_in
-from gateflow.flow.replay import Pass, State
+from gateflow.flow.capture.probe import probed, tensors_in
+from gateflow.flow.capture.replay import Pass, State
 
 __all__ = ["Loss", "Trace", "evaluate", "trace", "unchanged_random_state"]
 

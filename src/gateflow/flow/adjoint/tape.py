@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gateflow.cells import Cell, Gate
-from gateflow.flow.replay import Pass, State
+from gateflow.flow.capture.replay import Pass, State
 
 __all__ = ["Piece", "Tape", "record"]
 

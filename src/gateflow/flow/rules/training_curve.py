@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from gateflow.flow.finding import Finding, chrono
+from gateflow.flow.case import Case
 from gateflow.flow.rules import depth, saturation
-from gateflow.flow.rules.case import Case
+from gateflow.flow.rules.finding import Finding, chrono
 
 __all__ = ["collapsed", "collapsed_horizon", "flat_loss", "not_the_gradient", "unstable_horizon"]
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gateflow.flow.replay import Pass
-from gateflow.flow.slots import Paths, Slots
-from gateflow.flow.tape import Piece, record
+from gateflow.flow.adjoint.cotangent_buffers import Paths, Slots
+from gateflow.flow.adjoint.tape import Piece, record
+from gateflow.flow.capture.replay import Pass
 
 __all__ = ["MixesUnitsError", "UnitWise"]
 

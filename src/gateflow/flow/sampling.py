@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from gateflow.errors import FlowError
-from gateflow.flow.replay import Pass
-from gateflow.flow.trace import Trace
+from gateflow.flow.capture.replay import Pass
+from gateflow.flow.capture.trace import Trace
 
 __all__ = ["Sampling", "chosen", "listed", "portions"]
 

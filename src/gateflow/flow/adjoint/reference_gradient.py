@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gateflow.cells import Cell
-from gateflow.flow.probe import layer_name
-from gateflow.flow.trace import Loss, evaluate, unchanged_random_state
+from gateflow.flow.capture.probe import layer_name
+from gateflow.flow.capture.trace import Loss, evaluate, unchanged_random_state
 from gateflow.layers import is_torchs, module_names
 from gateflow.layers.stack import Stack, layers_run_by
 from gateflow.recurrence import run_layer

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from gateflow.errors import ConfigError, FlowError, NonFiniteError
 from gateflow.flow.activations import activations_of
-from gateflow.flow.probe import probed
-from gateflow.flow.replay import Pass, State
-from gateflow.flow.sweep import backward
-from gateflow.flow.trace import Loss, evaluate, trace, unchanged_random_state
+from gateflow.flow.adjoint.sweep import backward
+from gateflow.flow.capture.probe import probed
+from gateflow.flow.capture.replay import Pass, State
+from gateflow.flow.capture.trace import Loss, evaluate, trace, unchanged_random_state
 from gateflow.layers import cells_in
 
 __all__ = ["in_words", "origin_of"]

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from gateflow.cells import Cell
+from gateflow.flow.capture.trace import Trace
 from gateflow.flow.gates import Gates
 from gateflow.flow.layer_reach import LayerReach
 from gateflow.flow.lyapunov import Lyapunov
 from gateflow.flow.reach import Reach
 from gateflow.flow.terms import Terms
-from gateflow.flow.trace import Trace
 
 __all__ = ["Case"]
 

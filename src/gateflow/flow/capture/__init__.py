@@ -1,0 +1,1 @@
+"""One run of a model, with everything that the instruments look at kept."""

@@ -1,0 +1,1 @@
+"""The instruments while a model trains, at a bounded share of the time."""
