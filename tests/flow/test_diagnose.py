@@ -289,7 +289,7 @@ def test_a_lag_that_the_batch_does_not_have():
 def test_the_worst_comes_first():
     report = flow.diagnose(Windows(10), x(), needed_lag=30, clip_history={"clipped_share": 0.9}, compare=False)
     severities = [finding.severity for finding in report.findings]
-    assert severities == sorted(severities, key=flow.rules.finding.SEVERITIES.index)
+    assert severities == sorted(severities, key=flow.rules.SEVERITIES.index)
     assert {"problem", "warning"} <= set(severities)
 
 

@@ -1,33 +1,109 @@
-"""Measures what the rules of `diagnose` ask about."""
+"""Measures one model on one batch: all that the rules of `diagnose` ask about, from one trace of the model."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gateflow.cells import Cell
 from gateflow.errors import FlowError
-from gateflow.flow.adjoint.sweep import backward
-from gateflow.flow.capture.replay import HALF, Pass
-from gateflow.flow.capture.trace import Loss, Trace, evaluate, trace, unchanged_random_state
-from gateflow.flow.case import Case
-from gateflow.flow.gates import gates
-from gateflow.flow.lyapunov import lyapunov
-from gateflow.flow.reach import Reach, reach
-from gateflow.flow.terms import Terms, terms
-from gateflow.layers import is_torchs, without_wrapper
+from gateflow.flow.adjoint import ReferenceGradients, backward, reference_gradients
+from gateflow.flow.capture import HALF, Loss, Replay, Trace, trace_model, without_autocast
+from gateflow.flow.gates import Gates, gates_of
+from gateflow.flow.lyapunov import Lyapunov, lyapunov_of
+from gateflow.flow.reach import LayerReach, Reach, reach_of
+from gateflow.flow.terms import Terms, terms_of
+from gateflow.layers import is_torchs
 from gateflow.remedies.clip import NormClipper
 
-__all__ = ["examine", "without_autocast"]
+__all__ = ["Measurements", "measure"]
 
-_WORK = 2e10  # multiplications that the terms may take
+# Multiplications that the terms may take: some seconds on one core. They are the one instrument
+# whose work grows with the square of the layer's width for every pair of steps.
+_WORK = 2e10
+# Targets whose terms are looked at one by one; all others are summed up. Enough for shares by
+# distance.
+_MOST_TARGETS = 16
 
 
-def examine(
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """The measurements of one model on one batch.
+
+    Attributes:
+        model: the model.
+        trace: the run of the model that all were measured on.
+        reach, gates, lyapunov, terms: what the instruments found; none where one was left out.
+        gradients: norm of the loss's gradient by each parameter that can be trained; none if it does not depend on it.
+        arriving: per layer and direction `[T]`, the norm over the batch of the gradient of the whole loss that arrives
+            at the states of each step.
+        needed_lag: steps back that the task has to reach, if known.
+        window: steps of truncated back-propagation, if known or seen.
+        clipping: figures of the clipper under the names of `NormClipper.statistics`; empty if there was none.
+        history: records of the run so far, with `step`, and `loss` or `horizon`.
+        quantised: the 16-bit type in which the gates are computed, if they are.
+    """
+
+    model: nn.Module
+    trace: Trace
+    reach: Reach
+    gates: Gates
+    lyapunov: Lyapunov | None
+    terms: Terms | None
+    gradients: Mapping[str, float | None]
+    arriving: Mapping[str, Sequence[float]]
+    needed_lag: int | None
+    window: int | None
+    clipping: Mapping[str, float]
+    history: Sequence[Mapping[str, Any]]
+    quantised: torch.dtype | None
+
+    @property
+    def farthest(self) -> LayerReach:
+        """The layer and direction with the longest horizon: what passes anywhere, passes."""
+        return max(self.reach.layers.values(), key=lambda layer: (layer.horizon, len(layer.decay.values)))
+
+    @property
+    def longest(self) -> int:
+        """The largest lag that the batch has."""
+        return max(len(layer.decay.values) for layer in self.reach.layers.values()) - 1
+
+    @property
+    def lag(self) -> int:
+        """The lag at which reach is judged: what the task needs, as far as the batch goes; else the longest."""
+        return min(self.needed_lag or self.longest, self.longest)
+
+    @property
+    def left(self) -> float:
+        """The share of the gradient left at that lag, in the layer where most is left."""
+        return max(layer.left_at(self.lag) if layer.left_at(self.lag) >= 0 else 0.0 for layer in self.layers)
+
+    @property
+    def layers(self) -> list[LayerReach]:
+        """Reach per layer and direction."""
+        return list(self.reach.layers.values())
+
+    @property
+    def short(self) -> bool:
+        """Whether less than 1 % of the gradient is left at the needed lag."""
+        return self.needed_lag is not None and self.left <= 0.01
+
+    def cell(self, title: str) -> Cell:
+        """The cell of a layer and direction."""
+        return self.trace.sequences[title][0].cell
+
+    def series(self, name: str) -> list[float]:
+        """The values of one figure over the history, where it has any."""
+        return [float(record[name]) for record in self.history if isinstance(record.get(name), int | float)]
+
+
+def measure(
     model: nn.Module,
     batch: Any,
     loss: Loss | None,
@@ -39,71 +115,59 @@ def examine(
     targets: int | Sequence[int] | None,
     memory_limit: int | None,
     seed: int,
-) -> Case:
-    """All measurements, each on the same batch with the same random numbers."""
+) -> Measurements:
+    """All measurements, on one trace of the model, and one run of the model left to itself to compare with."""
     for name, value in {"needed_lag": needed_lag, "window": window}.items():
+        # `True` is an int in Python, and no number of steps.
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise FlowError(f"{name} is a number of steps, at least 1, or None; found {value!r}")
     with without_autocast(model):
-        found = reach(model, batch, loss, targets=targets, memory_limit=memory_limit, seed=seed)
-        run = trace(model, batch, loss, seed)
+        trace = trace_model(model, batch, loss, seed)
+        found = reach_of(trace, targets=targets, memory_limit=memory_limit, seed=seed)
+        reference = reference_gradients(model, batch, loss, seed)
         measured: dict[str, Any] = {
-            "gates": gates(model, batch, loss, seed=seed),
-            "lyapunov": lyapunov(model, batch, loss, seed=seed),
-            "terms": _terms(run, model, batch, loss, memory_limit, seed),
-            "gradients": _gradients(model, batch, loss, seed),
-            "arriving": _arriving(run),
+            "gates": gates_of(trace),
+            "lyapunov": lyapunov_of(trace, seed=seed),
+            "terms": _terms(trace, reference, memory_limit, seed),
+            "arriving": _arriving(trace),
         }
-    return Case(
+    return Measurements(
         model=model,
-        run=run,
+        trace=trace,
         reach=found,
+        gradients=reference.parameters,
         **measured,
         needed_lag=needed_lag,
         window=window or _window_seen(found),
         clipping=_clipping(clip_history),
         history=tuple(history),
-        quantised=_quantised(run, model),
+        quantised=_quantised(trace, model),
     )
 
 
-def without_autocast(model: nn.Module) -> torch.autocast:
-    """A context in which layers compute in their weights' own type, which is what can be followed step by step."""
-    return torch.autocast(next((p.device.type for p in model.parameters()), "cpu"), enabled=False)
-
-
-def _terms(
-    run: Trace, model: nn.Module, batch: Any, loss: Loss | None, memory_limit: int | None, seed: int
-) -> Terms | None:
+def _terms(trace: Trace, reference: ReferenceGradients, memory_limit: int | None, seed: int) -> Terms | None:
     """A sample of targets that keeps the work within bounds."""
-    weights = [done.cell._parameters.get("weight_hh") for done in run.passes]
-    each = sum(p.steps * p.rows * w.numel() for p, w in zip(run.passes, weights, strict=True) if w is not None)
-    count = min(16, int(_WORK // each) - 1) if each else 0
+    weights = [replay.cell._parameters.get("weight_hh") for replay in trace.replays]
+    each = sum(p.steps * p.rows * w.numel() for p, w in zip(trace.replays, weights, strict=True) if w is not None)
+    count = (
+        min(_MOST_TARGETS, int(_WORK // each) - 1) if each else 0
+    )  # one less: the rest is carried as one more target
     if count < 1:
         return None
-    return terms(model, batch, loss, targets=count, memory_limit=memory_limit, seed=seed)
+    return terms_of(trace, reference, targets=count, memory_limit=memory_limit, seed=seed)
 
 
-def _gradients(model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> dict[str, float | None]:
-    wanted = {without_wrapper(name): p for name, p in model.named_parameters() if p.requires_grad}
-    if not wanted:
-        return {}
-    with unchanged_random_state(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-        total = evaluate(model, batch, loss, seed)
-        grads = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
-    norms = (None if g is None else float(torch.linalg.vector_norm(g.double())) for g in grads)
-    return dict(zip(wanted, norms, strict=True))
-
-
-def _arriving(run: Trace) -> dict[str, list[float]]:
+def _arriving(trace: Trace) -> dict[str, list[float]]:
     """`‖∂E/∂s_k‖` of the whole loss, all targets carried as one."""
-    found = {title: [0.0] * (ps[-1].offset + ps[-1].steps) for title, ps in run.sequences.items()}
+    found = {title: [0.0] * (ps[-1].offset + ps[-1].steps) for title, ps in trace.sequences.items()}
 
-    def visit(done: Pass, p: int, alive: slice, delta: list[Tensor]) -> None:
+    def visit(replay: Replay, p: int, alive: slice, delta: list[Tensor]) -> None:
+        # In float64, so that the square of a gradient of 1e-30 is not zero: `subnormals` asks for
+        # numbers that small.
         squares = (torch.linalg.vector_norm(part.double()).square() for part in delta)
-        found[done.title][done.time(p)] = math.sqrt(sum(float(square) for square in squares))
+        found[replay.title][replay.time(p)] = math.sqrt(sum(float(square) for square in squares))
 
-    backward(run, [], visit, rest=run.targets())
+    backward(trace, [], visit, rest=trace.targets())
     return found
 
 
@@ -120,6 +184,8 @@ def _clipping(history: NormClipper | Mapping[str, Any] | Sequence[Mapping[str, A
     """The figures that rules read, from whichever form they came in."""
     if history is None:
         return {}
+    # A clipper knows its own quantiles; records of a run have means over logging intervals, of
+    # which only the middle is used.
     if isinstance(history, NormClipper):
         return history.statistics()
     if isinstance(history, Mapping):
@@ -132,9 +198,9 @@ def _clipping(history: NormClipper | Mapping[str, Any] | Sequence[Mapping[str, A
     return {"steps": float(seen[-1].get("step", len(seen))), "clipped_share": seen[-1]["clipped"], "norm_p50": middle}
 
 
-def _quantised(run: Trace, model: nn.Module) -> torch.dtype | None:
+def _quantised(trace: Trace, model: nn.Module) -> torch.dtype | None:
     """Gates are 16-bit in a 16-bit model, and in torch's layers under autocast, not in gateflow's."""
-    dtype, device = run.passes[0].y.dtype, run.passes[0].x.device.type
+    dtype, device = trace.replays[0].y.dtype, trace.replays[0].x.device.type
     if dtype in HALF:
         return dtype
     torchs = any(is_torchs(m) or isinstance(m, nn.RNNCellBase) for m in model.modules())

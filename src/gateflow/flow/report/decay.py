@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gateflow.flow.layer_reach import LayerReach
-from gateflow.flow.layer_terms import LayerTerms
-from gateflow.flow.reach import Reach
+from gateflow.flow.reach import LayerReach, Reach
 from gateflow.flow.report.figure import Figure, axis, colour, line_across, line_up, rounded
-from gateflow.flow.terms import Terms
+from gateflow.flow.terms import LayerTerms, Terms
 
 __all__ = ["decay", "shares"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gateflow.flow.layer_reach import LayerReach
+from gateflow.flow.reach import LayerReach
 from gateflow.flow.report.figure import Figure, axis, rounded
 
 __all__ = ["grows", "heatmap"]

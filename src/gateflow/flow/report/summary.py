@@ -6,12 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gateflow.flow.layer_reach import LayerReach
-
-if TYPE_CHECKING:
-    from gateflow.flow.diagnose import Report
+from gateflow.flow.reach import LayerReach
+from gateflow.flow.report.data import ReportData
 
 __all__ = ["Fact", "facts", "share", "subtitle", "table", "verdict"]
 
@@ -27,7 +25,7 @@ class Fact:
     means: str
 
 
-def subtitle(report: Report) -> str:
+def subtitle(report: ReportData) -> str:
     """What was measured."""
     c = report.context
     layers = [
@@ -48,7 +46,7 @@ def _layers(cell: str, size: int, titles: list[str]) -> str:
     return f"{named}: {cell} of {size} units{'' if len(titles) == 1 else ' each'}"
 
 
-def verdict(report: Report) -> str:
+def verdict(report: ReportData) -> str:
     """How far it reaches, and how far it should."""
     horizon, needed = report.reach.horizon, report.context["needed_lag"]
     whole = any(layer.open for layer in report.reach.layers.values() if layer.horizon == horizon)
@@ -58,7 +56,7 @@ def verdict(report: Report) -> str:
     return f"{said}, as far as these sequences go." if whole else f"{said}."
 
 
-def facts(report: Report) -> list[Fact]:
+def facts(report: ReportData) -> list[Fact]:
     """The figures that everything else explains."""
     c = report.context
     found = [Fact(_steps(report.reach.horizon), "horizon", "the lag at which 1 % of the gradient is left")]
@@ -88,7 +86,7 @@ def share(value: float) -> str:
     return f"{value:.0%}" if value >= 0.0995 else f"{value:.1%}" if value >= 0.0095 else f"{value:.0e}"
 
 
-def table(report: Report) -> list[list[str]]:
+def table(report: ReportData) -> list[list[str]]:
     """A heading, and a line per layer and direction."""
     needed = report.context["needed_lag"]
     lags = sorted({1, 10, needed or 100})
@@ -100,7 +98,7 @@ def table(report: Report) -> list[list[str]]:
     return rows
 
 
-def _best(report: Report, lag: int) -> str:
+def _best(report: ReportData, lag: int) -> str:
     left = {layer.name: layer.left_at(lag) for layer in report.reach.layers.values()}
     known = {name: x for name, x in left.items() if not math.isnan(x)}
     if not known:

@@ -7,10 +7,10 @@ from typing import Any
 
 from gateflow.flow.report.figure import Figure, axis, colour
 
-__all__ = ["course"]
+__all__ = ["training_curve"]
 
 
-def course(records: Sequence[Mapping[str, Any]]) -> Figure | None:
+def training_curve(records: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Loss, and the horizon as a `Monitor` took it down; none without two measurements of it."""
     if sum(record.get("horizon") is not None for record in records) < 2:
         return None

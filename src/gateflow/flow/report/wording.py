@@ -24,7 +24,7 @@ long sequences.""",
 more of the memory is kept there; the pointer shows the number.""",
     "half-lives": """A unit forgets half of what it holds within its half-life, if nothing new is written. To bridge
 a distance, some units must have half-lives of that size.""",
-    "course": """What a monitor saw while the model was trained: how far back the gradient reached, within one window,
+    "training": """What a monitor saw while the model was trained: how far back the gradient reached, within one window,
 and the loss. The horizon often opens before the loss begins to fall, and its collapse is an early warning.""",
     "clipping": """The norm of the gradient over training, and in how many updates it was above the threshold and
 therefore scaled down. Clipping now and then is a safety net; in nearly every update it has become the step size.""",

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from gateflow.files import write as write_file
+from gateflow.flow.report.data import ReportData
 from gateflow.flow.report.page import content
 from gateflow.flow.report.summary import share
-
-if TYPE_CHECKING:
-    from gateflow.flow.diagnose import Report
 
 __all__ = ["page", "write"]
 
 _HERE = Path(__file__).parent
 
 
-def write(report: Report, path: str | Path) -> Path:
+def write(report: ReportData, path: str | Path) -> Path:
     """Writes the page of `page` to `path`, whole or not at all, over what was there.
 
     Raises:
@@ -40,7 +38,7 @@ def write(report: Report, path: str | Path) -> Path:
     return Path(path)
 
 
-def page(report: Report) -> str:
+def page(report: ReportData) -> str:
     """The report as HTML: findings, reach, decay, exponents, gates, clipping, what if, and a glossary."""
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
