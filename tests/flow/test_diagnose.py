@@ -309,6 +309,26 @@ def test_it_leaves_the_model_as_it_was():
     assert all(a is b for a, b in zip(model._flat_weights, model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("compare", [False, True])
+def test_the_model_runs_once_for_all_instruments(compare):
+    """Once traced, once left to itself to compare with, and once for each set of other weights."""
+    runs, model = [], default_lstm()
+    model.register_forward_pre_hook(lambda *_: runs.append(1))
+    report = flow.diagnose(model, x(), compare=compare)
+    assert len(runs) == 2 + (len(report.what_if.rows) - 1 if compare else 0)
+
+
+def test_instruments_that_share_a_trace_find_what_each_finds_alone():
+    model = gateflow.Recurrent("lstm", INPUTS, H, num_layers=2, bidirectional=True, dropout=0.2, zoneout=0.1)
+    batch, loss = x(), lambda m, b: m(b, lengths=[T, 7, 20])[0].square().mean()
+    report = flow.diagnose(model, batch, loss, seed=3)
+    assert report.reach.to_dict() == flow.reach(model, batch, loss, seed=3).to_dict()
+    assert report.gates.to_dict() == flow.gates(model, batch, loss, seed=3).to_dict()
+    assert report.lyapunov.to_dict() == flow.lyapunov(model, batch, loss, seed=3).to_dict()
+    assert report.terms.to_dict() == flow.terms(model, batch, loss, targets=16, seed=3).to_dict()
+    assert report.what_if.to_dict() == flow.what_if(model, batch, loss, seed=3).to_dict()
+
+
 def test_for_machines_and_for_a_terminal():
     import json
 

@@ -45,8 +45,8 @@ class Activation:
     @property
     def low(self) -> float:
         """Share below 0.1: closed, if it is a sigmoid; for tanh, below -0.95."""
-        # 0.1 and 0.9 are Karpathy's (2015). At ±0.95 tanh has a derivative of 0.0975, at 0.1 and
-        # 0.9 a sigmoid has 0.09.
+        # 0.1 and 0.9 are Karpathy's (2015). At ±0.95 tanh has a
+        # derivative of 0.0975, at 0.1 and 0.9 a sigmoid has 0.09.
         return self._share(self.values < (0.1 if self.kind == "sigmoid" else -0.95))
 
     @property
@@ -76,8 +76,8 @@ class _Squashed(TorchFunctionMode):
         self.calls: list[tuple[str, Tensor, Tensor]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # By the function that runs, however the step spells it: `torch.tanh`, `x.tanh()` and
-        # `x.tanh_()` are one.
+        # By the function that runs, however the step spells
+        # it: `torch.tanh`, `x.tanh()` and `x.tanh_()` are one.
         value = func(*args, **(kwargs or {}))
         kind = _KINDS.get(getattr(func, "__name__", "").rstrip("_"))
         if kind and args:
@@ -108,8 +108,8 @@ def _name(cell: Cell, tape: Tape, given: Tensor) -> str:
     if not given.requires_grad or not calls:
         return "state"
     zs = [call.z for call in calls]
-    # `σ(z + p)` with a peephole `p` has a derivative of one by `z`, and is still the gate's; `σ(z_1
-    # · z_2)` has not.
+    # `σ(z + p)` with a peephole `p` has a derivative of one
+    # by `z`, and is still the gate's; `σ(z_1 · z_2)` has not.
     factors = torch.autograd.grad(given, zs, torch.ones_like(given), retain_graph=True, allow_unused=True)
     for call, factor in zip(calls, factors, strict=True):
         if given is call.z or (factor is not None and bool((factor == 1).all())):

@@ -60,8 +60,7 @@ class Report(Printable):
 
     def save(self, path: str | Path) -> Path:
         """Writes one self-contained HTML file with interactive plots, and returns its path."""
-        # Here, since plotly takes a second to import, and most who diagnose look at the findings
-        # only.
+        # Here, since plotly takes a second to import, and most who diagnose look at the findings only.
         from gateflow.flow.report import write
 
         return write(self, path)

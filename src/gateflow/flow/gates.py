@@ -102,8 +102,7 @@ def _layer(title: str, replays: list[Replay]) -> LayerGates:
         return LayerGates(title, activations, None, None)
     values = activations[keeper[0]].values
     kept = values if keeper[1] > 0 else 1 - values
-    # Summed in float64: logarithms of gates near 1 are as small as 6e-8, and there are thousands of
-    # them.
+    # Summed in float64: logarithms of gates near 1 are as small as 6e-8, and there are thousands of them.
     logs = kept.double().log().flatten(0, 1).nanmean(0)
     return LayerGates(title, activations, (math.log(0.5) / logs).cpu(), keeper)
 

@@ -136,15 +136,14 @@ def _spectrum(
     if set(freeze) - set(first.cell.states) or not any(wanted):
         raise FlowError(f"{first.name}: freeze={tuple(freeze)}, and the state's parts are {first.cell.states}")
     free = [part.shape[-1] for part, keep in zip(first.states, wanted, strict=True) if keep]
-    # The directions begin at random and turn into those of the product within some steps; a tenth
-    # leaves most of a short sequence to be counted. One Jacobian at least has to count, whatever
-    # was asked for.
+    # The directions begin at random and turn into those of the product within some steps; a tenth leaves
+    # most of a short sequence to be counted. One Jacobian at least has to count, whatever was asked for.
     count, warm_up = max(1, min(count, sum(free))), steps // 10 if warm_up is None else min(warm_up, steps - 1)
     generator = torch.Generator().manual_seed(seed)
     q = torch.randn(first.rows, sum(free), count, generator=generator, dtype=torch.float64).to(first.x)
     q, logs, counted = torch.linalg.qr(q)[0], q.new_zeros(first.rows, count), q.new_zeros(first.rows, 1)
-    # Truncated windows are one sequence here: exponents are about the Jacobians, whether a gradient
-    # was sent or not.
+    # Truncated windows are one sequence here: exponents are
+    # about the Jacobians, whether a gradient was sent or not.
     places = [(replay, p) for replay in reversed(replays) for p in reversed(range(replay.steps))]
     for k, (replay, p) in enumerate(places):
         moved = _one_back(replay, p, q, wanted)
@@ -155,8 +154,7 @@ def _spectrum(
         if k >= warm_up:
             logs += torch.where(there, r.diagonal(dim1=-2, dim2=-1).abs().log(), 0.0)
             counted += there
-    # Sorted per row before the mean: a QR decomposition puts the directions in order only in the
-    # limit.
+    # Sorted per row before the mean: a QR decomposition puts the directions in order only in the limit.
     per_row = (logs / counted).sort(dim=1, descending=True).values.double().cpu()
     return LayerLyapunov(first.title, per_row.nanmean(0), per_row, steps - warm_up)
 

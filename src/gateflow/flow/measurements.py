@@ -24,11 +24,10 @@ from gateflow.remedies.clip import NormClipper
 
 __all__ = ["Measurements", "measure"]
 
-# Multiplications that the terms may take: some seconds on one core. They are the one instrument
-# whose work grows with the square of the layer's width for every pair of steps.
+# Multiplications that the terms may take: some seconds on one core. They are the one
+# instrument whose work grows with the square of the layer's width for every pair of steps.
 _WORK = 2e10
-# Targets whose terms are looked at one by one; all others are summed up. Enough for shares by
-# distance.
+# Targets whose terms are looked at one by one; all others are summed up. Enough for shares by distance.
 _MOST_TARGETS = 16
 
 
@@ -149,9 +148,8 @@ def _terms(trace: Trace, reference: ReferenceGradients, memory_limit: int | None
     """A sample of targets that keeps the work within bounds."""
     weights = [replay.cell._parameters.get("weight_hh") for replay in trace.replays]
     each = sum(p.steps * p.rows * w.numel() for p, w in zip(trace.replays, weights, strict=True) if w is not None)
-    count = (
-        min(_MOST_TARGETS, int(_WORK // each) - 1) if each else 0
-    )  # one less: the rest is carried as one more target
+    # One less than the work allows: all other targets are carried together, as one more.
+    count = min(_MOST_TARGETS, int(_WORK // each) - 1) if each else 0
     if count < 1:
         return None
     return terms_of(trace, reference, targets=count, memory_limit=memory_limit, seed=seed)
@@ -162,8 +160,8 @@ def _arriving(trace: Trace) -> dict[str, list[float]]:
     found = {title: [0.0] * (ps[-1].offset + ps[-1].steps) for title, ps in trace.sequences.items()}
 
     def visit(replay: Replay, p: int, alive: slice, delta: list[Tensor]) -> None:
-        # In float64, so that the square of a gradient of 1e-30 is not zero: `subnormals` asks for
-        # numbers that small.
+        # In float64, so that the square of a gradient of 1e-30
+        # is not zero: `subnormals` asks for numbers that small.
         squares = (torch.linalg.vector_norm(part.double()).square() for part in delta)
         found[replay.title][replay.time(p)] = math.sqrt(sum(float(square) for square in squares))
 
@@ -172,20 +170,20 @@ def _arriving(trace: Trace) -> dict[str, list[float]]:
 
 
 def _window_seen(found: Reach) -> int | None:
-    """The longest stretch between steps at which the model detaches its state."""
-    stretches = []
+    """The longest window between steps at which the model detaches its state."""
+    windows = []
     for layer in found.layers.values():
         edges = [0, *layer.cuts, layer.norms.shape[1]]
-        stretches += [b - a for a, b in itertools.pairwise(edges)] if layer.cuts else []
-    return max(stretches, default=None)
+        windows += [b - a for a, b in itertools.pairwise(edges)] if layer.cuts else []
+    return max(windows, default=None)
 
 
 def _clipping(history: NormClipper | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> dict[str, float]:
     """The figures that rules read, from whichever form they came in."""
     if history is None:
         return {}
-    # A clipper knows its own quantiles; records of a run have means over logging intervals, of
-    # which only the middle is used.
+    # A clipper knows its own quantiles; records of a run have means
+    # over logging intervals, of which only the middle is used.
     if isinstance(history, NormClipper):
         return history.statistics()
     if isinstance(history, Mapping):

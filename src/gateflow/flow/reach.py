@@ -211,8 +211,8 @@ def reach_of(
 ) -> Reach:
     """`reach` from a trace."""
     sampling = chosen(trace, targets, seed)
-    # The resolution of the type in which the replays are; never coarser than float32's, in which
-    # 16-bit models are followed.
+    # The resolution of the type in which the replays are; never
+    # coarser than float32's, in which 16-bit models are followed.
     if floor is None:
         floor = min(torch.finfo(trace.replays[0].x.dtype).eps, torch.finfo(torch.float32).eps)
     norms = _Norms(trace, sampling)
@@ -250,9 +250,8 @@ class _Norms:
         at = self._own_steps(name)
         lag, cuts = lags(at, norms.shape[1], reverse), tuple(replay.offset for replay in replays if replay.cut)
         cut = self._apart(at, cuts, norms)
-        # A step after the target, from which nothing has come, is no gradient of zero: it cannot
-        # matter at all. One from which something has come (by another layer, in the other
-        # direction) counts.
+        # A step after the target, from which nothing has come, is no gradient of zero: it cannot matter
+        # at all. One from which something has come (by another layer, in the other direction) counts.
         nothing = self._padding(name) | (at < 0)[:, None] | ((lag < 0) & (norms == 0)) | cut
         full, *parts = (torch.where(nothing, torch.nan, kept) for kept in (norms, *self.parts[name]))
         share = len(self.sampling.targets) / self.sampling.among
@@ -279,8 +278,8 @@ class _Norms:
     def _own_steps(self, name: str) -> Tensor:
         """`[n, B]`: the target itself; where a layer has other steps than the loss, the nearest that it reaches."""
         norms, targets = self.full[name], torch.tensor(self.sampling.targets, device=self.full[name].device)
-        # A layer that the model runs over fewer steps (after pooling, say) has a clock of its own:
-        # there the step of the loss is the one nearest to it that received anything.
+        # A layer that the model runs over fewer steps (after pooling, say) has a clock of its
+        # own: there the step of the loss is the one nearest to it that received anything.
         same = norms.shape[1] == self.trace.times
         touched = norms > 0
         k = torch.arange(norms.shape[1], device=norms.device)[None, :, None]

@@ -13,9 +13,8 @@ from gateflow.flow.capture import Replay, Trace
 
 __all__ = ["Sampling", "chosen", "listed", "portions"]
 
-# All targets up to here: work and memory grow with targets times steps, so at 512 a sample begins
-# to pay. 128 leave an error of a few percent in the decay, which is stated with it
-# (`Decay.errors`).
+# All targets up to here: work and memory grow with targets times steps, so at 512 a sample begins to
+# pay. 128 leave an error of a few percent in the decay, which is stated with it (`Decay.errors`).
 _ALL_UP_TO, _SAMPLED = 512, 128
 
 
@@ -60,8 +59,8 @@ def chosen(trace: Trace, targets: int | Sequence[int] | None, seed: int) -> Samp
         raise FlowError(f"targets must be at least 1, found {targets}")
     if targets >= len(among):
         return Sampling(tuple(among), len(among))
-    # Stratified: one from each of so many equal stretches, so that no part of the sequence is left
-    # out by chance.
+    # Stratified: one from each of so many equal stretches,
+    # so that no part of the sequence is left out by chance.
     edges = torch.linspace(0, len(among), targets + 1, dtype=torch.float64)
     where = torch.rand(targets, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     where[-1] = 1 - 1e-9  # the last step of its stretch, and so of all: it looks back farthest
@@ -99,19 +98,19 @@ def _needs(replay: Replay) -> tuple[int, int]:
     item, steps, rows = replay.x.element_size(), replay.steps, replay.rows
     state, inputs = sum(part.shape[-1] for part in replay.states), replay.x.shape[-1]
     gates = sum(len(weight) for name, weight in replay.cell._parameters.items() if weight is not None and "_ih" in name)
-    # Where there is a layer below, the cotangents of all inputs are collected, and those of the
-    # graph between are made of them.
+    # Where there is a layer below, the cotangents of all inputs are
+    # collected, and those of the graph between are made of them.
     handed_down = 2 * steps * inputs if replay.x.requires_grad else 0
-    # First the factors and values of each step that a unit-wise adjoint keeps; then the two blocks
-    # of δ and the gates' buffers.
+    # First the factors and values of each step that a unit-wise
+    # adjoint keeps; then the two blocks of δ and the gates' buffers.
     return steps * rows * (2 * gates + 4 * state) * item, rows * (2 * state + gates + handed_down) * item
 
 
 def _half_of_free(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
-    # What Linux says could be had without swapping; elsewhere 4 GB are assumed. Half of it, for the
-    # model's graph needs some too.
+    # What Linux says could be had without swapping; elsewhere 4 GB
+    # are assumed. Half of it, for the model's graph needs some too.
     known = Path("/proc/meminfo")
     lines = known.read_text(encoding="ascii").splitlines() if known.exists() else []
     available = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

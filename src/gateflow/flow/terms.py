@@ -17,11 +17,11 @@ from gateflow.flow.table import Printable, columns, plain, sparkline
 
 __all__ = ["LayerTerms", "Terms", "terms", "terms_of"]
 
-# Numbers in a block of terms: 64 MB in float32. Each term has the size of its weight, so that all
-# targets of a step at once would not fit into memory for a wide layer.
+# Numbers in a block of terms: 64 MB in float32. Each term has the size of its weight,
+# so that all targets of a step at once would not fit into memory for a wide layer.
 _AT_ONCE = 2**24
-# In place of a zero that is divided by: a gradient that is exactly zero has terms of zero, and
-# shares of zero.
+# In place of a zero that is divided by: a gradient that
+# is exactly zero has terms of zero, and shares of zero.
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -164,8 +164,8 @@ def terms_of(
     found = _Sums(trace, sampling, reference, weight)
     rest = sorted(set(trace.targets()) - set(sampling.targets))
     for portion in portions(trace, sampling.targets, memory_limit):
-        # The rest goes with the last portion, once: the sum has to be whole, or it could not be
-        # compared with autograd's.
+        # The rest goes with the last portion, once: the sum has to
+        # be whole, or it could not be compared with autograd's.
         last = portion[-1] == sampling.targets[-1]
         found.begin(len(portion))
         backward(trace, portion, found.visit, rest=rest if last else ())

@@ -22,8 +22,8 @@ from gateflow.remedies import init
 
 __all__ = ["WhatIf", "WhatIfRow", "what_if", "what_if_of"]
 
-# Steps whose gradients are followed, for each set of weights: the table compares horizons, for
-# which a sample will do.
+# Steps whose gradients are followed, for each set of weights:
+# the table compares horizons, for which a sample will do.
 _TARGETS = 16
 
 
@@ -131,8 +131,7 @@ def what_if_of(
     lag = min(needed_lag or longest, longest)
     rows = [_row("as it is", "", lag, found, gates_of(now))]
     for name, code, change in _changes(needed_lag or longest):
-        # What does not apply to these cells is refused, and what diverges is not finite: neither
-        # has a row.
+        # What does not apply to these cells is refused, and what diverges is not finite: neither has a row.
         with _other_weights(model), contextlib.suppress(ConfigError, FlowError, NonFiniteError):
             _draw(model, change, seed)
             trace = trace_model(model, batch, loss, seed)
@@ -167,8 +166,7 @@ def _changes(lag: int) -> list[tuple[str, str, Callable[[nn.Module], None]]]:
 
 
 def _draw(model: nn.Module, change: Callable[[nn.Module], None], seed: int) -> None:
-    # Each set from the same random numbers, so that two rows differ by the recipe and not by the
-    # draw.
+    # Each set from the same random numbers, so that two rows differ by the recipe and not by the draw.
     with unchanged_random_state(model):
         torch.manual_seed(seed)
         with cells_to_change(model) as found:
@@ -180,8 +178,8 @@ def _draw(model: nn.Module, change: Callable[[nn.Module], None], seed: int) -> N
 @contextlib.contextmanager
 def _other_weights(model: nn.Module) -> Iterator[None]:
     """Within the block every parameter is a copy; after it the model has its own again."""
-    # By module and name, and not by `named_parameters`: a shared weight has several places, and one
-    # copy for all of them.
+    # By module and name, and not by `named_parameters`: a shared
+    # weight has several places, and one copy for all of them.
     own = [(m, name, w) for m in model.modules() for name, w in m._parameters.items() if w is not None]
     copies = {w: nn.Parameter(w.detach().clone(), w.requires_grad) for _, _, w in own}
     try:

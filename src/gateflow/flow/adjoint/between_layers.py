@@ -33,16 +33,16 @@ class LeafCotangents:
 
     def pass_down(self, tensors: Sequence[Tensor], cotangents: Sequence[Tensor]) -> None:
         """Takes cotangents `[n, *tensor.shape]` of tensors to the leaves that they were computed from."""
-        # A tensor that is a leaf itself (a layer fed by the layer below with nothing in between)
-        # needs no autograd.
+        # A tensor that is a leaf itself (a layer fed by the
+        # layer below with nothing in between) needs no autograd.
         computed: list[tuple[Tensor, Tensor]] = []
         for tensor, block in zip(tensors, cotangents, strict=True):
             if tensor in self.leaves:
                 self._add(tensor, block)
             elif self.leaves_under([tensor]):
                 computed.append((tensor, block))
-        # All of them in one call: of two tensors that come from the same layer the graph below is
-        # then walked once.
+        # All of them in one call: of two tensors that come from
+        # the same layer the graph below is then walked once.
         if computed:
             outputs, blocks = (list(column) for column in zip(*computed, strict=True))
             leaves = self.leaves_under(outputs)
@@ -56,13 +56,12 @@ class LeafCotangents:
 def _batched_grad(outputs: list[Tensor], leaves: list[Tensor], blocks: list[Tensor]) -> Sequence[Tensor]:
     """One backward pass for the whole block, or one per target where an operation cannot take a block."""
     try:
-        # vmap warns of each operation that it has to run one target at a time: slower, and right
-        # all the same.
+        # vmap warns of each operation that it has to run one
+        # target at a time: slower, and right all the same.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="There is a performance drop")
             return torch.autograd.grad(outputs, leaves, blocks, retain_graph=True, is_grads_batched=True)
-    # What vmap refuses altogether (an autograd.Function without a rule for it) ends as a
-    # RuntimeError.
+    # What vmap refuses altogether (an autograd.Function without a rule for it) ends as a RuntimeError.
     except RuntimeError:
         each = [torch.autograd.grad(outputs, leaves, rows, retain_graph=True) for rows in zip(*blocks, strict=True)]
         return [torch.stack(column) for column in zip(*each, strict=True)]

@@ -10,8 +10,7 @@ from torch import Tensor
 
 __all__ = ["CotangentBuffers", "Paths"]
 
-# Which inputs a tensor depends on and by which unit-wise factor `[T · B, size]`; none for the input
-# itself.
+# Which inputs a tensor depends on and by which unit-wise factor `[T · B, size]`; none for the input itself.
 Paths = list[tuple[int, Tensor | None]]
 
 
@@ -31,8 +30,8 @@ class CotangentBuffers:
 
     def open(self, like: Tensor, out: Sequence[Tensor], wants_x: bool) -> None:
         """Empties all, for cotangents of the shape of `like [m, R, …]`; those of the previous state lie in `out`."""
-        # Emptied by name only: what is added first replaces what was there, where zeros would be
-        # one more pass over memory.
+        # Emptied by name only: what is added first replaces what
+        # was there, where zeros would be one more pass over memory.
         self.filled.clear()
         self.together = self._memory_for("calls", like, sum(self.widths[self.first :]))
         calls = self.together.split(self.widths[self.first :], dim=-1)
@@ -71,8 +70,8 @@ class CotangentBuffers:
         return buffer
 
     def _side_by_side(self, members: Sequence[int]) -> Tensor:
-        # Gates that are called one after the other lie side by side already; a copy is needed only
-        # where a norm is between.
+        # Gates that are called one after the other lie side by side
+        # already; a copy is needed only where a norm is between.
         low, high = members[0], members[-1] + 1
         if list(members) == list(range(low, high)):
             start, width = sum(self.widths[self.first : low]), sum(self.widths[low:high])

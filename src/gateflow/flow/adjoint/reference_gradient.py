@@ -104,8 +104,7 @@ def _with_views(module: Any, name: str, used: list[tuple[str, str, Tensor]]) -> 
 
     def swap_back(*_: Any) -> None:
         module._parameters.update(own.pop())
-        # Torch's layers keep a list of their weights beside the parameters, in which the views
-        # would stay.
+        # Torch's layers keep a list of their weights beside the parameters, in which the views would stay.
         if is_torchs(module):
             module._init_flat_weights()
 
@@ -121,8 +120,7 @@ def _places(module: Any, name: str) -> list[tuple[str, str, str]]:
     """For each weight the layer's name, the weight's as cells have it, and the attribute of the module."""
     if not is_torchs(module):
         return [(name or type(module).__name__, n, n) for n in module._parameters]
-    # Torch lists the names of its weights by layer and direction, `weight_ih_l0_reverse` among
-    # them.
+    # Torch lists the names of its weights by layer and direction, `weight_ih_l0_reverse` among them.
     suffixes = [names[0].removeprefix("weight_ih") for names in module._all_weights]
     return [
         (layer_name(name, suffix), n.removesuffix(suffix), n)

@@ -60,14 +60,14 @@ class _ByAutograd:
 
 def _agree(one: Adjoint, other: Adjoint, replay: Replay) -> bool:
     """Whether two adjoints answer alike for random cotangents, which no wrong one does but by a miracle."""
-    # 64 rows are enough: a cell that mixes units does so in every row. Drawn as float64 and
-    # converted, so that the trial, and with it the choice of the adjoint, is the same for a model
-    # in float32 and in float64.
+    # 64 rows are enough: a cell that mixes units does so in every row. Drawn
+    # as float64 and converted, so that the trial, and with it the choice of
+    # the adjoint, is the same for a model in float32 and in float64.
     generator, rows = torch.Generator().manual_seed(0), slice(0, 64)
     sizes = [part[1:].flatten(0, 1)[None, rows] for part in replay.states]
     g = [torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like) for like in sizes]
-    # The square root of the resolution: far above what another order of summing does (some eps),
-    # far below what a missing path makes (some percent).
+    # The square root of the resolution: far above what another order of summing
+    # does (some eps), far below what a missing path makes (some percent).
     near = torch.finfo(replay.x.dtype).eps ** 0.5
     pairs = zip(_answer(one, rows, g), _answer(other, rows, g), strict=True)
     return all(torch.allclose(a, b, near, near * float(b.abs().max())) for a, b in pairs)

@@ -19,9 +19,9 @@ from gateflow.flow.capture.trace import Trace
 
 __all__ = ["Visit", "backward"]
 
-# Called with the replay, its step, the targets that are alive, and δ `[m, B, size]` for each part
-# of the state. It may return the norms `[m, B]` of the full state, by which a target is dropped
-# that has fallen below the floor.
+# Called with the replay, its step, the targets that are alive, and δ `[m, B,
+# size]` for each part of the state. It may return the norms `[m, B]` of the
+# full state, by which a target is dropped that has fallen below the floor.
 Visit = Callable[[Replay, int, slice, list[Tensor]], Tensor | None]
 
 
@@ -37,8 +37,7 @@ def backward(trace: Trace, targets: Sequence[int], visit: Visit, floor: float = 
         rest: further time steps, carried together as one more target.
     """
     below = LeafCotangents(leaf for replay in trace.replays for leaf in (replay.y, *replay.final))
-    # Time steps that nobody looks at one by one share a row, since δ is linear in what enters from
-    # the loss.
+    # Time steps that nobody looks at one by one share a row, since δ is linear in what enters from the loss.
     row_of = {t: i for i, t in enumerate(targets)} | dict.fromkeys(rest, len(targets))
     with _subnormals_as_zero():
         for replay, entry in zip(reversed(trace.replays), reversed(trace.entries), strict=True):
@@ -61,8 +60,8 @@ class _Sweep:
         # Two blocks that change places at each step: a new one for each would cost page faults.
         self.g, self.spare = ([part.new_zeros(n, replay.rows, part.shape[-1]) for part in entry] for _ in range(2))
         self.peak = entry[0].new_zeros(n, replay.rows)
-        # Below another recurrent layer any target may bring something to any step, so that all are
-        # alive from the start.
+        # Below another recurrent layer any target may bring something
+        # to any step, so that all are alive from the start.
         self.low, self.high = (0, 0) if self.above is None and all(end is None for end in ends) else (0, n)
         for part, end in zip(self.g, ends, strict=True):
             if end is not None:
@@ -114,14 +113,14 @@ class _Sweep:
 
     def _drop(self, norm: Tensor | None) -> None:
         """Narrows the range to the targets that are above the floor."""
-        # Fed from above, a target that has died down may be given something at an earlier step, and
-        # is followed on.
+        # Fed from above, a target that has died down may be
+        # given something at an earlier step, and is followed on.
         if norm is None or not self.floor or self.above is not None:
             return
         peak, first = self.peak[self.low : self.high], self.low
         torch.maximum(peak, norm, out=peak)
-        # Below its own largest norm, not its first: a gradient that grows before it fades is small
-        # only in the end.
+        # Below its own largest norm, not its first: a gradient
+        # that grows before it fades is small only in the end.
         alive = (norm > self.floor * peak).any(1).nonzero()[:, 0].tolist()
         self.low, self.high = (first + alive[0], first + alive[-1] + 1) if alive else (0, 0)
 
@@ -148,8 +147,8 @@ class _Sweep:
 @contextlib.contextmanager
 def _subnormals_as_zero() -> Iterator[None]:
     """A vanishing gradient ends in subnormal numbers, on which a CPU is some ten times slower."""
-    # Torch can set this mode and not tell it, so it is asked by arithmetic: 1e-40 is below
-    # float32's smallest normal number.
+    # Torch can set this mode and not tell it, so it is asked by
+    # arithmetic: 1e-40 is below float32's smallest normal number.
     kept = bool(torch.tensor([1e-40]) * 1.0 > 0)
     torch.set_flush_denormal(True)
     try:

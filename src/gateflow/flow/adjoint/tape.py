@@ -56,8 +56,7 @@ def record(replay: Replay, watch: Any = None) -> Tape:
     """
     x, states = replay.previous(slice(None))
     tape = Tape(x, states, [], ())
-    # `bind` makes a cell of its own, so that what is put in the places of its gates is in no other
-    # cell.
+    # `bind` makes a cell of its own, so that what is put in the places of its gates is in no other cell.
     cell = replay.cell.bind()
     parts = vars(cell)
     for name in (*cell.gates, *cell.inputs, *cell.matrices, *cell.norms):
@@ -111,6 +110,6 @@ def _write(tape: Tape, name: str, value: Tensor, *products: tuple[Tensor, Tensor
 
 
 def _cut(value: Tensor) -> Tensor:
-    # Detached, what follows no longer leads to the products: its Jacobian is taken with respect to
-    # `z`, unit by unit.
+    # Detached, what follows no longer leads to the products:
+    # its Jacobian is taken with respect to `z`, unit by unit.
     return value.detach().requires_grad_()

@@ -36,9 +36,9 @@ class UnitWise:
         self.new = [_paths(part, inputs) for part in tape.new]
         # By `id`: tensors compare by value, and the same one may be given to several products.
         self.behind = {id(e): _paths(e, inputs) for call in tape.calls for e in _arguments(call)}
-        # What multiplies an input of the step itself (for an LSTM all four gates, of `x` and of
-        # `h`) is one product per input: that is where nearly all of the work is, and a BLAS is
-        # faster at one large product than at four small ones.
+        # What multiplies an input of the step itself (for an LSTM all four gates, of
+        # `x` and of `h`) is one product per input: that is where nearly all of the
+        # work is, and a BLAS is faster at one large product than at four small ones.
         self.joint = [_joined(tape.calls, inputs[j], self.first) for j in range(self.first)]
         self.norms = [None if call.normed is None else _NormAdjoint(replay, call) for call in tape.calls]
         self.buffers = CotangentBuffers([tensor.shape[-1] for tensor in inputs], self.first - 1)
@@ -50,8 +50,8 @@ class UnitWise:
         buffers.open(g[0], out, wants_x)
         for part, paths in zip(g, self.new, strict=True):
             self._spread(part, paths, rows)
-        # Backward in the order of the calls: all that depends on a call's value has been added when
-        # it is taken.
+        # Backward in the order of the calls: all that depends
+        # on a call's value has been added when it is taken.
         for k in reversed(range(len(self.calls))):
             self._carry_on(k, rows)
         for j, (weight, members) in enumerate(self.joint):
@@ -82,8 +82,8 @@ class _NormAdjoint:
         assert call.normed is not None
         row, weight = call.normed.detach(), replay.cell._parameters[f"{call.name}_weight"]
         assert weight is not None
-        # 1e-5 as in `cells.cell` and in torch's layer norm; the variance without Bessel's
-        # correction, likewise.
+        # 1e-5 as in `cells.cell` and in torch's layer norm;
+        # the variance without Bessel's correction, likewise.
         self.weight, self.scale = weight, (row.var(-1, correction=0, keepdim=True) + 1e-5).rsqrt()
         self.row = (row - row.mean(-1, keepdim=True)) * self.scale
 
@@ -103,8 +103,8 @@ def _paths(tensor: Tensor, inputs: list[Tensor]) -> Paths:
             return [(j, None)]
     if not tensor.requires_grad:
         return []
-    # The gradient of the sum over units is the diagonal of the Jacobian only if there is nothing
-    # beside the diagonal: `step_adjoint._agree` finds out whether that holds.
+    # The gradient of the sum over units is the diagonal of the Jacobian only if there is
+    # nothing beside the diagonal: `step_adjoint._agree` finds out whether that holds.
     found = torch.autograd.grad(tensor, inputs, torch.ones_like(tensor), retain_graph=True, allow_unused=True)
     paths = [(j, factor) for j, factor in enumerate(found) if factor is not None]
     # Another width than its own: a projection, or a mean over units. Nothing unit-wise has that.

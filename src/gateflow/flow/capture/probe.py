@@ -20,9 +20,9 @@ from gateflow.recurrence import reverse, run_layer
 
 __all__ = ["layer_name", "leaves_behind", "probed", "tensors_in"]
 
-# How far a replay may be from the model's own run, relative to its largest value: other kernels,
-# other rounding. Over some hundred steps that is a hundred times the rounding of one; 16-bit types,
-# which are not in the table, get 5e-2.
+# How far a replay may be from the model's own run, relative to its largest
+# value: other kernels, other rounding. Over some hundred steps that is a hundred
+# times the rounding of one; 16-bit types, which are not in the table, get 5e-2.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 
@@ -38,24 +38,23 @@ class _Probe:
         self, stack: Stack, k: int, cell: tuple[Cell, ...], x: Tensor, start: Any, lengths: Any, zoneout: Any
     ) -> tuple[list[Tensor], list[State]]:
         """Stands in for `run_layer`: one replay per direction."""
-        # An equivalent of torch's layer stands for what has run already; its output is compared in
-        # `torch_layer`.
+        # An equivalent of torch's layer stands for what has
+        # run already; its output is compared in `torch_layer`.
         own = None if stack in self.equivalents else _as_usual(cell, x, start, lengths, zoneout)
         valid = None if lengths is None else (torch.arange(len(x), device=x.device)[:, None] < lengths)[..., None]
         ys, finals = [], []
         for d, suffix in enumerate(stack.suffixes(k)):
             name, hold = layer_name(self.names.get(stack, ""), suffix), zoneout[d] if zoneout else None
-            # The reverse direction is replayed over time turned around, so that step 0 is the first
-            # that it processes.
+            # The reverse direction is replayed over time turned
+            # around, so that step 0 is the first that it processes.
             if d:
                 there, held = None if valid is None else valid.flip(0), _flipped(hold, lengths)
-                replay = self.keep(
-                    replay_cell(name, cell[d], x.flip(0), start[d], valid=there, hold=held, reversed=True)
-                )
+                replay = replay_cell(name, cell[d], x.flip(0), start[d], valid=there, hold=held, reversed=True)
             else:
-                replay = self.keep(replay_cell(name, cell[d], x, start[d], valid=valid, hold=hold))
-            # Zeros beyond a row's end, as the layer itself returns; the leaf below them is the
-            # state that stands still.
+                replay = replay_cell(name, cell[d], x, start[d], valid=valid, hold=hold)
+            self.keep(replay)
+            # Zeros beyond a row's end, as the layer itself returns;
+            # the leaf below them is the state that stands still.
             y = replay.y if replay.valid is None else torch.where(replay.valid, replay.y, 0.0)
             ys.append(y.flip(0) if d else y)
             finals.append(replay.final)
@@ -63,19 +62,18 @@ class _Probe:
                 _compare(name, own[d], ys[d])
         return ys, finals
 
-    def keep(self, replay: Replay) -> Replay:
+    def keep(self, replay: Replay) -> None:
         """Adds a replay; the sequence of its cell may go on with it."""
         _go_on(replay, self.replays)
         self.replays.append(replay)
-        return replay
 
     def torch_layer(self, module: nn.RNNBase, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """Forward hook of `torch.nn.RNN`, `GRU`, `LSTM`: an equivalent of ours computes the output over its weights."""
         equivalent = equivalent_layer(module)
         self.names[equivalent] = self.names[module]
         self.equivalents.add(equivalent)
-        # The observer hands its layers to `layer` above; the call adds what torch's own layer does
-        # around them.
+        # The observer hands its layers to `layer` above; the
+        # call adds what torch's own layer does around them.
         weights = {name: getattr(module, name) for name, _ in equivalent.named_parameters()}
         replayed = torch.func.functional_call(equivalent, weights, args, kwargs)
         _compare(self.names[module] or type(module).__name__, next(tensors_in(output)), next(tensors_in(replayed)))
@@ -98,7 +96,8 @@ class _Probe:
         rows = x if batched else x[None]
         parts = cell.initial_state(rows) if state is None else tuple(s if batched else s[None] for s in state)
         name = self.names[module] or type(module).__name__
-        replay = self.keep(replay_cell(name, cell, rows[None], parts))
+        replay = replay_cell(name, cell, rows[None], parts)
+        self.keep(replay)
         # The new hidden state is the output as well: one leaf stands for both.
         final = (replay.y[0], *replay.final[1:])
         final = final if batched else tuple(part[0] for part in final)
@@ -159,8 +158,8 @@ def _hook_of(probe: _Probe, module: nn.Module) -> Any:
 def leaves_behind(tensors: Iterable[Tensor]) -> set[Tensor]:
     """The leaves that tensors were computed from: weights, and outputs and final states of earlier replays."""
     found = {t for t in tensors if t.is_leaf and t.requires_grad}
-    # A list of what waits, and no recursion: the graph of a loop over a thousand steps is deeper
-    # than Python's stack.
+    # A list of what waits, and no recursion: the graph of a
+    # loop over a thousand steps is deeper than Python's stack.
     waiting, seen = [t.grad_fn for t in tensors], set()
     while waiting:
         node = waiting.pop()
@@ -178,8 +177,8 @@ def _go_on(replay: Replay, earlier: list[Replay]) -> None:
     linked, same = leaves_behind(replay.start), [p for p in earlier if p.name == replay.name and p.rows == replay.rows]
     for previous in reversed(same):  # the latest first: a state is nearly always handed to the very next call
         reached = any(leaf in linked for leaf in (previous.y, *previous.final))
-        # Equal numbers without a graph between them: a state that was detached, as truncated
-        # back-propagation does.
+        # Equal numbers without a graph between them: a state
+        # that was detached, as truncated back-propagation does.
         if reached or all(torch.equal(a, b.to(a)) for a, b in zip(replay.start, previous.final, strict=True)):
             replay.sequence, replay.offset = previous.sequence, previous.offset + previous.steps
             replay.cut = not reached
@@ -197,8 +196,8 @@ def _compare(name: str, own: Tensor, replayed: Tensor) -> None:
     scale, tolerance = max(1.0, float(own.abs().max())), _TOLERANCE.get(own.dtype, 5e-2)
     if not bool(own.isfinite().all()):
         raise NonFiniteError(f"{name} computes NaN or infinity on this batch: look for them in the batch itself")
-    # Relative to at least 1: where all outputs are small, what counts is the rounding of the sums
-    # that they come from.
+    # Relative to at least 1: where all outputs are small, what
+    # counts is the rounding of the sums that they come from.
     error = float((own - replayed).abs().max()) / scale
     if not error <= tolerance:  # also true for NaN
         raise FlowError(

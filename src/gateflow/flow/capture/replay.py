@@ -14,14 +14,12 @@ from gateflow.recurrence import histories
 
 __all__ = ["HALF", "Hold", "Replay", "State", "replay_cell"]
 
-# `T · B · I · H` from which on a loop in Python takes longer than a kernel, even if that has to be
-# built. Measuring must not be slower for small models than it was before there were kernels: a
-# compiler takes seconds, a short loop milliseconds.
+# `T · B · I · H` from which on a loop in Python takes longer than a kernel, even
+# if that has to be built: a compiler takes seconds, a short loop milliseconds.
 WORTH_A_KERNEL = 1 << 24
 
-# Types in which a product of many Jacobians would be rounding: what has them is followed in
-# float32. bfloat16 has 8 bits of significand, so every product is off by up to 0.4 %, which over a
-# hundred steps is as large as the result.
+# Types in which a product of many Jacobians would be rounding: what has them is followed in float32. bfloat16
+# has 8 bits of significand, so that a product is off by up to 0.4 %, and a hundred of them by up to 40 %.
 HALF = (torch.bfloat16, torch.float16)
 
 State = tuple[Tensor, ...]
@@ -112,23 +110,20 @@ def replay_cell(
     reversed: bool = False,
 ) -> Replay:
     """Runs `cell` over `x [T, B, I]`, given in processing order, and keeps the states. Autocast stays outside."""
-    # Detached: what is asked is `∂E/∂s`, and a graph through the weights would hold the memory of
-    # every step.
+    # Detached: what is asked is `∂E/∂s`, and no instrument's graph has to lead on to the weights.
     weights = {n: w.detach() for n, w in cell._parameters.items() if w is not None}
     own = next(iter(weights.values())).dtype
     dtype = torch.float32 if own in HALF else own
     weights = {n: w.to(dtype) for n, w in weights.items()}
-    # The conversion has to be in the model's graph: a gradient goes down through it to the layers
-    # below.
+    # The conversion has to be in the model's graph: a gradient goes down through it to the layers below.
     with torch.enable_grad():
         x, start = x.to(dtype), tuple(part.to(dtype) for part in start)
     replay = Replay(name, cell.over(weights), x, start, (), valid, hold, reversed, x, ())
-    # A run under autocast rounds products to 16 bits; the steps are followed in the type of the
-    # weights.
+    # A run under autocast rounds products to 16 bits; the steps are followed in the type of the weights.
     with torch.autocast(x.device.type, enabled=False):
         replay.states = _at_once(replay) or tuple(torch.stack(parts) for parts in zip(*_states(replay), strict=True))
-    # Copies, even where the type is the same already: a leaf that shares memory with `states` could
-    # be changed in place by the rest of the model, and the states with it.
+    # Copies, even where the type is the same already: a leaf that shares memory with
+    # `states` could be changed in place by the rest of the model, and the states with it.
     replay.y = replay.states[0][1:].to(own, copy=True).requires_grad_()
     replay.final = tuple(part[-1].to(own, copy=True).requires_grad_() for part in replay.states)
     return replay
@@ -149,8 +144,7 @@ def _states(replay: Replay) -> Iterator[State]:
     yield state
     for p, x in enumerate(replay.x.unbind(0)):
         new = replay.advance(cell, x, state, slice(p * replay.rows, (p + 1) * replay.rows))
-        # Where a row has ended its state stands still, so that `states[-1]` is every row's final
-        # state.
+        # Where a row has ended its state stands still, so that `states[-1]` is every row's final state.
         if replay.valid is not None:
             new = tuple(torch.where(replay.valid[p], n, old) for n, old in zip(new, state, strict=True))
         state = new

@@ -13,9 +13,9 @@ from gateflow.cells import Cell
 __all__ = ["equivalent_cell", "equivalent_layer"]
 
 _LAYERS: dict[type[nn.RNNBase], Any] = {nn.RNN: layers.RNN, nn.GRU: layers.GRU, nn.LSTM: layers.LSTM}
-# Options that all three of torch's layers have. `dropout` is not among them: torch's own mask is
-# drawn inside its kernel, and no replay could know it, so the comparison with the model's output
-# refuses a layer that drops out.
+# Options that all three of torch's layers have. `dropout` is not among them:
+# torch's own mask is drawn inside its kernel, and no replay could know it,
+# so the comparison with the model's output refuses a layer that drops out.
 _SHARED = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional")
 _OWN = {nn.RNN: ("nonlinearity",), nn.GRU: (), nn.LSTM: ("proj_size",)}
 
@@ -31,8 +31,7 @@ def equivalent_cell(module: Any) -> Cell:
     """The cell that `torch.nn.RNNCell`, `GRUCell` or `LSTMCell` computes, over its weights as they are now."""
     kinds = {nn.LSTMCell: cells.LSTM, nn.GRUCell: cells.GRU}
     kinds |= {nn.RNNCell: cells.ElmanReLU if getattr(module, "nonlinearity", "") == "relu" else cells.Elman}
-    # Parameters by `getattr`, not from `_parameters`: a parametrized weight is computed when it is
-    # asked for.
+    # Parameters by `getattr`, not from `_parameters`: a parametrized weight is computed when it is asked for.
     blank = _cell(next(kinds[k] for k in kinds if isinstance(module, k)), *_sizes(module))
     return blank.over({name: getattr(module, name) for name in blank._parameters})
 
@@ -41,9 +40,9 @@ def _sizes(module: Any) -> tuple[int, int, bool]:
     return module.input_size, module.hidden_size, module.bias
 
 
-# Kept, since building a layer checks and tries its cell, which costs more than to replay a short
-# batch. On the meta device an equivalent has no memory, and none could be mistaken for the
-# original's weights. 32 kinds of layers are more than a model has.
+# Kept, since building a layer checks and tries its cell, which costs more than to
+# replay a short batch. On the meta device an equivalent has no memory, and none could
+# be mistaken for the original's weights. 32 kinds of layers are more than a model has.
 @functools.lru_cache(32)
 def _layer(kind: type[nn.RNNBase], **options: Any) -> nn.Module:
     return _LAYERS[kind](**options, device="meta")

@@ -72,9 +72,9 @@ def trace_model(model: nn.Module, batch: Any, loss: Loss | None = None, seed: in
     _refuse_nothing(model, replays)
     if not bool(total.isfinite()):
         raise NonFiniteError(f"the loss on this batch is {total.item()}: look for NaN or infinity in the batch")
-    # One backward pass through the model above and between its layers. It ends at the leaves, so
-    # what arrives there has come by no later step and no other recurrent layer: those ways are the
-    # sweep's. The graph stays, for the sweep uses it again.
+    # One backward pass through the model above and between its layers. It ends at the
+    # leaves, so what arrives there has come by no later step and no other recurrent
+    # layer: those ways are the sweep's. The graph stays, for the sweep uses it again.
     leaves = [leaf for replay in replays for leaf in (replay.y, *replay.final)]
     grads = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True) if total.requires_grad else ()
     if all(g is None for g in grads):
@@ -105,9 +105,9 @@ def _evaluated(model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Te
     output = next(tensors_in(_call(model, batch)), None)
     if output is None:
         raise FlowError(f"{type(model).__name__} returned no tensor of floats; give loss=lambda model, batch: …")
-    # A sum of outputs would be blind to what cancels in it (a softmax, a layer norm); a random
-    # direction is not. Drawn by a generator of its own on the CPU, so that it is the same on every
-    # device and costs the model's dropout no random number.
+    # A sum of outputs would be blind to what cancels in it (a softmax, a layer norm);
+    # a random direction is not. Drawn by a generator of its own on the CPU, so that
+    # it is the same on every device and costs the model's dropout no random number.
     direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return (output * direction.to(output)).sum()
 
@@ -133,12 +133,10 @@ def _entry(replay: Replay, to_y: Tensor | None, to_final: list[Tensor | None]) -
     entry = tuple(torch.zeros_like(part[1:]) for part in replay.states)
     if to_y is not None:
         entry[0].add_(to_y)
-    # A final state is the state after the last step that a row has: index -1 stands for a row of
-    # length 0, which has none.
-    step, rows = (
-        torch.arange(replay.steps, device=replay.x.device)[:, None],
-        torch.arange(replay.rows, device=replay.x.device),
-    )
+    # A final state is the state after the last step that a row
+    # has: index -1 stands for a row of length 0, which has none.
+    step = torch.arange(replay.steps, device=replay.x.device)[:, None]
+    rows = torch.arange(replay.rows, device=replay.x.device)
     last = torch.where(replay.there(), step, -1).amax(0)
     for part, g in zip(entry, to_final, strict=True):
         if g is not None:

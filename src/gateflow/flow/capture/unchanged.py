@@ -14,8 +14,7 @@ __all__ = ["unchanged_buffers", "unchanged_random_state", "without_autocast"]
 
 def unchanged_random_state(model: nn.Module) -> Any:
     """A context after which the generators of the CPU and of the model's devices are what they were before."""
-    # Only the model's own devices: by default `fork_rng` initialises CUDA on every device of the
-    # machine.
+    # Only the model's own devices: by default `fork_rng` initialises CUDA on every device of the machine.
     return torch.random.fork_rng(sorted({p.device.index for p in model.parameters() if p.is_cuda}))
 
 

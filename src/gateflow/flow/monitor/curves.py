@@ -44,8 +44,8 @@ class Curves:
 
     def heatmap(self, layer: str) -> Tensor:
         """`[measurements, lags]`: `log10 ρ` from 1e-8 (0, black) to 1 (1, white), the oldest measurement first."""
-        # Batches may have sequences of different lengths; eight decades, as the table of `reach`
-        # draws its lines.
+        # Batches may have sequences of different lengths; eight
+        # decades, as the table of `reach` draws its lines.
         rows = pad_sequence(self._decays[layer], batch_first=True).nan_to_num(0.0)
         return (1 + rows.clamp(min=1e-8).log10() / 8).clamp(0, 1)
 

@@ -26,8 +26,8 @@ def origin_of(model: nn.Module, batch: Any, loss: Loss | None, loss_is_finite: b
     """
     bad = [name for name, w in model.named_parameters() if not bool(w.isfinite().all())]
     found = {"what": "weights", "weight": bad[0]} if bad else {}
-    # The probe refuses a layer whose output is not finite, and keeps what it had replayed until
-    # then: that is looked through.
+    # The probe refuses a layer whose output is not finite, and
+    # keeps what it had replayed until then: that is looked through.
     seen: list[Replay] = []
     stops = contextlib.suppress(NonFiniteError, FlowError)
     with stops, unchanged_random_state(model), torch.enable_grad(), probed(model) as replays:
@@ -72,8 +72,8 @@ def _in_pass(replay: Replay) -> dict[str, Any] | None:
 
 def _in_backward(model: nn.Module, batch: Any, loss: Loss | None) -> dict[str, Any]:
     """The latest step of the highest layer whose state receives a gradient that is not finite."""
-    # All was finite on the way forward, so this trace is a whole one, unless the loss itself
-    # refuses to be differentiated.
+    # All was finite on the way forward, so this trace is a whole
+    # one, unless the loss itself refuses to be differentiated.
     try:
         trace = trace_model(model, batch, loss)
     except (NonFiniteError, FlowError):
@@ -84,8 +84,8 @@ def _in_backward(model: nn.Module, batch: Any, loss: Loss | None) -> dict[str, A
     found = [place for place in found if place]
 
     def visit(replay: Replay, p: int, alive: slice, delta: list[Tensor]) -> None:
-        # A sweep goes back in time and down the layers: the first step that it finds is the latest
-        # of the highest layer.
+        # A sweep goes back in time and down the layers: the first
+        # step that it finds is the latest of the highest layer.
         bad = ~torch.cat(delta, dim=-1).isfinite().all(-1)
         if not found and bool(bad.any()):
             found.append({"layer": replay.title, "step": replay.time(p), "row": int(bad[0].nonzero()[0])})

@@ -26,12 +26,12 @@ _KINDS: dict[str, type] = {
     "list": list,
 }  # in this order: a packed sequence is a tuple
 
-# Of the description of a batch, whose tensors lie elsewhere: a folder that was sent by somebody may
-# hold any file.
+# Of the description of a batch, whose tensors lie elsewhere:
+# a folder that was sent by somebody may hold any file.
 _MOST_BYTES = 1 << 24
 
-# Before the name of a generator among the tensors. No part of a batch begins so: their names begin
-# with "batch".
+# Before the name of a generator among the tensors. No part
+# of a batch begins so: their names begin with "batch".
 _GENERATOR = "generator "
 
 
@@ -65,8 +65,8 @@ def save(folder: Path, model: nn.Module, batch: Any, generators: dict[str, Tenso
 
     What is neither tensor, number, text, list, tuple, dictionary nor packed sequence is named, and left out.
     """
-    # safetensors and JSON: who is sent the folder of a failed step can open it without running
-    # anybody's code.
+    # safetensors and JSON: who is sent the folder of a
+    # failed step can open it without running anybody's code.
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {_GENERATOR + name: state for name, state in generators.items()}
     shape = _taken_apart(batch, "batch", tensors)

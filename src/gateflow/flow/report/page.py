@@ -23,6 +23,8 @@ from gateflow.flow.what_if import WhatIf
 
 __all__ = ["Content", "Section", "content"]
 
+# Cells along a heatmap's side. A cell takes some six bytes of the page and of each picture
+# there are up to three; with more than four layers they are drawn smaller as well.
 _SIDE, _SIDE_OF_MANY, _MANY = 256, 128, 4
 
 
@@ -121,6 +123,7 @@ def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
     def remedy(finding: Finding) -> tuple[str, ...]:
         return finding.severity, finding.name, finding.remedy, finding.code, finding.source
 
+    # Neighbours only, for findings are in the order of their severity already.
     return [list(group) for _, group in groupby(findings, key=remedy)]
 
 

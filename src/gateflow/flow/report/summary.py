@@ -13,6 +13,7 @@ from gateflow.flow.report.data import ReportData
 
 __all__ = ["Fact", "facts", "share", "subtitle", "table", "verdict"]
 
+# Kinds of layers in the subtitle; a model with more is one that nobody wants listed in a sentence.
 _NAMED = 4
 
 
@@ -48,6 +49,7 @@ def _layers(cell: str, size: int, titles: list[str]) -> str:
 
 def verdict(report: ReportData) -> str:
     """How far it reaches, and how far it should."""
+    # "At least" where the sequences end before the gradient does.
     horizon, needed = report.reach.horizon, report.context["needed_lag"]
     whole = any(layer.open for layer in report.reach.layers.values() if layer.horizon == horizon)
     said = f"The gradient reaches {'at least ' if whole else ''}{_steps(horizon)} back"
@@ -83,12 +85,15 @@ def share(value: float) -> str:
     """
     if math.isnan(value):
         return "–"
+    # 0.0995 and 0.0095 are where two and one digits would
+    # round up to the next form: 10 % is not written 10.0 %.
     return f"{value:.0%}" if value >= 0.0995 else f"{value:.1%}" if value >= 0.0095 else f"{value:.0e}"
 
 
 def table(report: ReportData) -> list[list[str]]:
     """A heading, and a line per layer and direction."""
     needed = report.context["needed_lag"]
+    # A set, for the needed lag may be 1 or 10 itself.
     lags = sorted({1, 10, needed or 100})
     rows = [["layer", "horizon", "half-life", *(f"left at {lag}" for lag in lags)]]
     for layer in report.reach.layers.values():

@@ -12,6 +12,7 @@ __all__ = ["training_curve"]
 
 def training_curve(records: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Loss, and the horizon as a `Monitor` took it down; none without two measurements of it."""
+    # One point is no curve.
     if sum(record.get("horizon") is not None for record in records) < 2:
         return None
     traces = [
@@ -26,6 +27,8 @@ def training_curve(records: Sequence[Mapping[str, Any]]) -> Figure | None:
 
 
 def _line(name: str, records: Sequence[Mapping[str, Any]], mode: str, k: int, hover: str) -> dict[str, Any]:
+    # Each line by its own records: losses are written at every
+    # interval, horizons when the monitor's budget allowed one.
     seen = [record for record in records if isinstance(record.get(name), int | float)]
     return {
         "type": "scatter",

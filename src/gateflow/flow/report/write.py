@@ -34,12 +34,14 @@ def write(report: ReportData, path: str | Path) -> Path:
         ...     write(report, f"{folder}/flow.html").stat().st_size > 4e6  # plotly is most of it
         True
     """
+    # Tokens may be halves of surrogate pairs, which UTF-8 has no bytes for.
     write_file(Path(path), page(report).encode("utf-8", errors="replace"))
     return Path(path)
 
 
 def page(report: ReportData) -> str:
     """The report as HTML: findings, reach, decay, exponents, gates, clipping, what if, and a glossary."""
+    # Escaped by default: names of layers, tokens and words of a finding come from a user's model or text.
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["share"] = share

@@ -1,8 +1,8 @@
 """Rules: what the measurements mean.
 
-A rule is a function from `Measurements` to findings; it measures nothing itself. A `Finding`
-(`finding.py`) says what was found in words, with the numbers it rests on, the paper or measurement
-that the threshold comes from, and the line of code that helps.
+A rule is a function from `Measurements` to findings; it measures nothing itself. A `Finding` (`finding.py`)
+says what was found in words, with the numbers it rests on, the paper or measurement that the threshold comes
+from, and the line of code that helps.
 
     Measurements ─► each rule of RULES ─► findings ─► sorted by severity in `diagnose` ─► table, JSON, report page
 
@@ -16,12 +16,12 @@ One family of causes is one file:
     precision        16-bit gates, subnormal numbers
     training_curve   what loss and horizon did over a training
 
-Each threshold stands in the docstring of its rule with its source, a paper or a measurement of
-ours. Each rule has a test with a model made sick on purpose, and healthy models must not raise it
+Each threshold stands in the docstring of its rule with its source, a paper or a measurement of ours. Each
+rule has a test with a model made sick on purpose, and healthy models must not raise it
 (`tests/flow/test_diagnose.py`).
 
-*Boundary:* no rule runs a model. *Invariant:* a finding that is not "healthy" has evidence, a
-source and a remedy.
+*Boundary:* no rule runs a model. *Invariant:* a finding that is not "healthy" has evidence, a source and a
+remedy.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from gateflow.flow.rules.finding import SEVERITIES, Finding
 
 __all__ = ["RULES", "SEVERITIES", "Finding"]
 
-# The order in which findings of one severity are listed: first what cuts the gradient off
-# altogether, then what weakens it, and what happened in training last.
+# The order in which findings of one severity are listed: first what cuts the
+# gradient off altogether, then what weakens it, and what happened in training last.
 RULES: tuple[Callable[[Measurements], Iterator[Finding]], ...] = (
     depth.no_gradient,
     truncation.window_too_short,

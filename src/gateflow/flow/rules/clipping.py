@@ -56,8 +56,8 @@ def skipped_steps(measured: Measurements) -> Iterator[Finding]:
 
 
 def _clip_at(norm: float) -> str:
-    # Pascanu et al. set the threshold to between half and ten times the usual norm; callers give
-    # four times the median.
+    # Pascanu et al. set the threshold to between half and ten
+    # times the usual norm; callers give four times the median.
     flag = f"{norm:.2g}" if math.isfinite(norm) else "auto"
     threshold = flag if math.isfinite(norm) else "'auto'"
     return f"gateflow.remedies.NormClipper(model, threshold={threshold})  # gateflow train lm --clip {flag}"

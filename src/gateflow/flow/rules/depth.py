@@ -26,8 +26,8 @@ def no_gradient(measured: Measurements) -> Iterator[Finding]:
     if not cut:
         return
     weights = [name for name in cut if "bias" not in name]
-    # Two reasons that look the same in training: not connected to the loss (None), and connected by
-    # a factor of zero.
+    # Two reasons that look the same in training: not connected
+    # to the loss (None), and connected by a factor of zero.
     apart = [name for name, norm in cut.items() if norm is None]
     named = ", ".join(list(cut)[:4]) + (", …" if len(cut) > 4 else "")
     why = "the loss does not depend on it" if len(apart) == len(cut) else "its gradient is exactly zero"
@@ -69,8 +69,8 @@ def _stacks(measured: Measurements) -> dict[str, list[LayerReach]]:
     """Layers of one stack and direction, lowest first."""
     found: dict[str, list[LayerReach]] = {}
     for name, layer in measured.reach.layers.items():
-        # `encoder.l0_reverse`: a stack's layers of one direction belong together. Cells in a user's
-        # loop have no such name.
+        # `encoder.l0_reverse`: a stack's layers of one direction
+        # belong together. Cells in a user's loop have no such name.
         match = re.fullmatch(r"(.*?)\.?l\d+(_reverse)?", name)
         if match:
             found.setdefault(match[1] + (match[2] or ""), []).append(layer)

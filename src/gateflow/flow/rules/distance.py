@@ -21,8 +21,8 @@ def vanishing(measured: Measurements) -> Iterator[Finding]:
     Without a needed lag a warning, where the horizon is shorter than a quarter of the steps that the batch offers: it
     is no fault for a task whose lags are short.
     """
-    # The layer where most is left: one that forgets does no harm while another one carries the
-    # gradient that far.
+    # The layer where most is left: one that forgets does no
+    # harm while another one carries the gradient that far.
     layer, needed = measured.farthest, measured.needed_lag
     if not measured.short and (needed is not None or layer.open or 4 * layer.horizon >= measured.longest):
         return
@@ -41,8 +41,8 @@ def vanishing(measured: Measurements) -> Iterator[Finding]:
 
 
 def _longer(measured: Measurements, lag: int) -> tuple[str, str]:
-    # Chrono draws biases of the gates that keep; without such a gate, or without biases, it has
-    # nothing to draw.
+    # Chrono draws biases of the gates that keep; without
+    # such a gate, or without biases, it has nothing to draw.
     cell = measured.cell(measured.farthest.name)
     if cell.keeps and cell.bias:
         remedy = "Begin with memories as long as the task's lags (chrono), and train again from there."
@@ -63,8 +63,8 @@ def short_half_life(measured: Measurements) -> Iterator[Finding]:
     for name, layer in measured.gates.layers.items():
         if not measured.short or layer.half_lives is None or layer.keeper is None:
             continue
-        # The longest-lived tenth, for a few units with a long memory are enough to carry one bit of
-        # information.
+        # The longest-lived tenth, for a few units with a long
+        # memory are enough to carry one bit of information.
         median, longest = layer.half_lives.quantile(layer.half_lives.new_tensor([0.5, 0.9])).tolist()
         kept = 0.5 ** (measured.lag / longest)
         if not kept < 0.01:

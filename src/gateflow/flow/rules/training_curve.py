@@ -55,8 +55,7 @@ def collapsed_horizon(measured: Measurements) -> Iterator[Finding]:
     third = max(len(horizons) // 3, 1)
     if len(horizons) < 3:
         return
-    # The longest of the first third: the horizon of a fresh model may still open in the first
-    # updates.
+    # The longest of the first third: the horizon of a fresh model may still open in the first updates.
     first, now = max(horizons[:third]), sum(horizons[-third:]) / third
     if first < 10 or now > first / 3:
         return
@@ -86,8 +85,8 @@ def unstable_horizon(measured: Measurements) -> Iterator[Finding]:
     """
     horizons = measured.series("horizon")
     top, falls, high = max(horizons, default=0.0), 0, False
-    # Counted with hysteresis, up at 0.8 of the top and down at a quarter, so that noise around one
-    # of them is no fall.
+    # Counted with hysteresis, up at 0.8 of the top and down at
+    # a quarter, so that noise around one of them is no fall.
     for horizon in horizons:
         falls += high and horizon < top / 4
         high = horizon > 0.8 * top or (high and horizon >= top / 4)

@@ -47,8 +47,8 @@ def padding_read(measured: Measurements) -> Iterator[Finding]:
     alike, as in the copy task, are no padding. Own measurement: ten words padded to sixty and read at the last step
     leave 3e-12 of the gradient; with `lengths=` 0.4.
     """
-    # The lowest layer's input is nearest to the user's data; one that was given lengths has told
-    # where its rows end.
+    # The lowest layer's input is nearest to the user's data;
+    # one that was given lengths has told where its rows end.
     lowest = next((p for p in measured.trace.replays if not p.reversed), None)
     if lowest is None or lowest.valid is not None or lowest.rows < 2:
         return
@@ -58,8 +58,8 @@ def padding_read(measured: Measurements) -> Iterator[Finding]:
         return
     layer = measured.reach.layers[lowest.title]
     last, rows = layer.norms[-1], torch.arange(lowest.rows, device=ends.device)
-    # Norms are in the order of time and the lowest layer reads forward, so a row's last word lies
-    # just before its padding.
+    # Norms are in the order of time and the lowest layer reads
+    # forward, so a row's last word lies just before its padding.
     words = (last.shape[0] - 1 - ends).clamp(min=0)
     padded &= words < layer.at[-1]
     if not bool(padded.any()):
@@ -83,8 +83,8 @@ def padding_read(measured: Measurements) -> Iterator[Finding]:
 def _equal_at_the_end(replay: Replay) -> Tensor:
     """`[B]`: how many steps at the end of each row have the input that the batch's most padded row ends with."""
     x = replay.x.detach()
-    # The padding is taken to be what the row with the longest run of equal inputs ends with: other
-    # rows may have none.
+    # The padding is taken to be what the row with the longest
+    # run of equal inputs ends with: other rows may have none.
     same_as_last = (x == x[-1]).all(-1)
     alike = same_as_last.flip(0).cumprod(0).sum(0)
     pad = x[-1, alike.argmax()]
