@@ -273,7 +273,7 @@ def test_torchs_gates_under_autocast_are_coarse_and_ours_are_not():
         assert [f.name for f in report.findings] == expected
 
 
-def test_a_loss_that_stands_still_is_said_beside_a_gradient_that_vanished():
+def test_a_loss_that_stands_still_is_said_with_a_gradient_that_vanished():
     history = [{"loss": 1.4 - k / 1e4} for k in range(9)]
     first, *_ = flow.diagnose(default_rnn(), x(), needed_lag=30, history=history, compare=False).findings
     assert first.name == "vanishing"

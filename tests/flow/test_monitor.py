@@ -1,4 +1,4 @@
-"""The monitor beside a loop: what it takes down, what it costs, and where it says that a run broke."""
+"""The monitor in a loop: what it takes down, what it costs, and where it says that a run broke."""
 
 import json
 

@@ -59,11 +59,11 @@ def chosen(trace: Trace, targets: int | Sequence[int] | None, seed: int) -> Samp
         raise FlowError(f"targets must be at least 1, found {targets}")
     if targets >= len(among):
         return Sampling(tuple(among), len(among))
-    # Stratified: one from each of so many equal stretches,
+    # Stratified: one from each of so many equal parts,
     # so that no part of the sequence is left out by chance.
     edges = torch.linspace(0, len(among), targets + 1, dtype=torch.float64)
     where = torch.rand(targets, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    where[-1] = 1 - 1e-9  # the last step of its stretch, and so of all: it looks back farthest
+    where[-1] = 1 - 1e-9  # the last step of its part, and so of all: it looks back farthest
     picked = (edges[:-1] + where * edges.diff()).long().unique().tolist()
     return Sampling(tuple(among[k] for k in picked), len(among))
 

@@ -104,7 +104,7 @@ def _paths(tensor: Tensor, inputs: list[Tensor]) -> Paths:
     if not tensor.requires_grad:
         return []
     # The gradient of the sum over units is the diagonal of the Jacobian only if there is
-    # nothing beside the diagonal: `step_adjoint._agree` finds out whether that holds.
+    # nothing off the diagonal: `step_adjoint._agree` finds out whether that holds.
     found = torch.autograd.grad(tensor, inputs, torch.ones_like(tensor), retain_graph=True, allow_unused=True)
     paths = [(j, factor) for j, factor in enumerate(found) if factor is not None]
     # Another width than its own: a projection, or a mean over units. Nothing unit-wise has that.

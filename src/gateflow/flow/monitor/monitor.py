@@ -1,4 +1,4 @@
-"""Watches a training run: the horizon beside the loss, and the first number that is not finite."""
+"""Watches a training run: the horizon with the loss, and the first number that is not finite."""
 
 from __future__ import annotations
 

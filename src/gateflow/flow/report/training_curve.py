@@ -1,4 +1,4 @@
-"""The horizon beside the loss, over training."""
+"""The training curve: horizon and loss over the updates of a run."""
 
 from __future__ import annotations
 

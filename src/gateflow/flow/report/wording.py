@@ -39,7 +39,7 @@ hidden state; an LSTM also has c, its memory cell.""",
     "reach": "‖∂Eₜ/∂sₖ‖: how strongly the error at step t asks for a change of the state at step k.",
     "horizon": "The largest lag at which 1 % of the gradient is left.",
     "needed lag": "How far back the task has to look, as whoever asked for this report said.",
-    "vanishing, exploding": """On its way back the gradient is multiplied by one matrix per step. Mostly it shrinks,
+    "vanishing, exploding": """Going backward the gradient is multiplied by one matrix per step. Mostly it shrinks,
 and then nothing is learnt from far back; it can also grow without bound, and then training becomes unstable.""",
     "gate": """A number from 0 to 1 per unit and step that says how much passes. A forget gate of 1 keeps all, of 0
 nothing.""",

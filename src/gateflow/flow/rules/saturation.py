@@ -63,7 +63,7 @@ def saturated_gates(measured: Measurements) -> Iterator[Finding]:
                 f"{shut + open_:.0%} of the {gate} gate's values are below {edge} or above {1 - edge}: it stands {way}."
             )
             evidence = {"share shut": shut, "share open": open_, "mean": activation.mean}
-            remedy = f"Draw the gate's weights and biases anew, with smaller inputs; it is {way} whatever it reads."
+            remedy = f"Draw the gate's weights and biases again, with smaller inputs; it is {way} whatever it reads."
             code = "layer.reset_parameters()"
             yield Finding("saturated-gates", "warning", f"{name} {gate}", says, evidence, _KARPATHY, remedy, code)
 
