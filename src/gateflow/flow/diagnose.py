@@ -60,7 +60,7 @@ class Report(Printable):
 
     def save(self, path: str | Path) -> Path:
         """Writes one self-contained HTML file with interactive plots, and returns its path."""
-        # Here, since plotly takes a second to import, and most who diagnose look at the findings only.
+        # Here, and not above: only those who save a report need plotly and jinja2.
         from gateflow.flow.report import write
 
         return write(self, path)

@@ -24,10 +24,10 @@ from gateflow.remedies.clip import NormClipper
 
 __all__ = ["Measurements", "measure"]
 
-# Multiplications that the terms may take: some seconds on one core. They are the one
-# instrument whose work grows with the square of the layer's width for every pair of steps.
+# Multiplications that the terms may take, about a second of one core: `diagnose` is
+# to stay quick, and each target costs steps times rows times the size of the weight.
 _WORK = 2e10
-# Targets whose terms are looked at one by one; all others are summed up. Enough for shares by distance.
+# Targets whose terms are looked at one by one, at most; all others are summed up.
 _MOST_TARGETS = 16
 
 

@@ -13,8 +13,8 @@ from gateflow.flow.capture import Replay, Trace
 
 __all__ = ["Sampling", "chosen", "listed", "portions"]
 
-# All targets up to here: work and memory grow with targets times steps, so at 512 a sample begins to
-# pay. 128 leave an error of a few percent in the decay, which is stated with it (`Decay.errors`).
+# All targets up to here: work and memory grow with targets times steps. A sample
+# of 128 leaves an error, which is stated with the decay (`Decay.errors`).
 _ALL_UP_TO, _SAMPLED = 512, 128
 
 
@@ -59,8 +59,7 @@ def chosen(trace: Trace, targets: int | Sequence[int] | None, seed: int) -> Samp
         raise FlowError(f"targets must be at least 1, found {targets}")
     if targets >= len(among):
         return Sampling(tuple(among), len(among))
-    # Stratified: one from each of so many equal parts,
-    # so that no part of the sequence is left out by chance.
+    # Stratified: one from each of so many equal parts, so that no part of the sequence is left out by chance.
     edges = torch.linspace(0, len(among), targets + 1, dtype=torch.float64)
     where = torch.rand(targets, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     where[-1] = 1 - 1e-9  # the last step of its part, and so of all: it looks back farthest
@@ -81,7 +80,7 @@ def portions(trace: Trace, targets: Sequence[int], limit: int | None) -> Iterato
     """
     limit = _half_of_free(trace.replays[0].x.device) if limit is None else limit
     fixed, each = (sum(column) for column in zip(*map(_needs, trace.replays), strict=True))
-    # Norms of the full state and of up to two parts, eight bytes each at most.
+    # 16 bytes: four numbers of float32, the norms of the full state and of its parts.
     results = len(targets) * sum(16 * p.steps * p.rows for p in trace.replays)
     at_once = (limit - fixed - results) // each
     if at_once < 1:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 __all__ = ["Printable", "columns", "plain", "sparkline"]
 
-# Eighths of a line: no font that a terminal uses lacks them.
+# Eighths of a character's height: eight levels in one line of text.
 _BARS = "▁▂▃▄▅▆▇█"
 
 

@@ -104,7 +104,8 @@ def _with_views(module: Any, name: str, used: list[tuple[str, str, Tensor]]) -> 
 
     def swap_back(*_: Any) -> None:
         module._parameters.update(own.pop())
-        # Torch's layers keep a list of their weights, apart from the parameters, in which the views would stay.
+        # Torch's layers keep a list of their weights, apart
+        # from the parameters, in which the views would stay.
         if is_torchs(module):
             module._init_flat_weights()
 

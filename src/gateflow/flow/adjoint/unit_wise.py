@@ -34,7 +34,7 @@ class UnitWise:
         inputs = [tape.x, *tape.states, *(call.z for call in tape.calls)]
         self.calls, self.first = tape.calls, 1 + len(tape.states)
         self.new = [_paths(part, inputs) for part in tape.new]
-        # By `id`: tensors compare by value, and the same one may be given to several products.
+        # By `id`, for the tape keeps them alive: the same tensor may be given to several products.
         self.behind = {id(e): _paths(e, inputs) for call in tape.calls for e in _arguments(call)}
         # What multiplies an input of the step itself (for an LSTM all four gates, of
         # `x` and of `h`) is one product per input: that is where nearly all of the
@@ -103,8 +103,8 @@ def _paths(tensor: Tensor, inputs: list[Tensor]) -> Paths:
             return [(j, None)]
     if not tensor.requires_grad:
         return []
-    # The gradient of the sum over units is the diagonal of the Jacobian only if there is
-    # nothing off the diagonal: `step_adjoint._agree` finds out whether that holds.
+    # The gradient of the sum over units is the diagonal of the Jacobian only if there
+    # is nothing off the diagonal: `step_adjoint._agree` finds out whether that holds.
     found = torch.autograd.grad(tensor, inputs, torch.ones_like(tensor), retain_graph=True, allow_unused=True)
     paths = [(j, factor) for j, factor in enumerate(found) if factor is not None]
     # Another width than its own: a projection, or a mean over units. Nothing unit-wise has that.

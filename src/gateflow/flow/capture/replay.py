@@ -122,8 +122,8 @@ def replay_cell(
     # A run under autocast rounds products to 16 bits; the steps are followed in the type of the weights.
     with torch.autocast(x.device.type, enabled=False):
         replay.states = _at_once(replay) or tuple(torch.stack(parts) for parts in zip(*_states(replay), strict=True))
-    # Copies, even where the type is the same already: a leaf that shares memory with
-    # `states` could be changed in place by the rest of the model, and the states with it.
+    # Copies, even where the type is the same already: what shares memory with
+    # `states` would change them if the rest of the model changed its input in place.
     replay.y = replay.states[0][1:].to(own, copy=True).requires_grad_()
     replay.final = tuple(part[-1].to(own, copy=True).requires_grad_() for part in replay.states)
     return replay

@@ -16,7 +16,7 @@ __all__ = ["Word", "half_lives", "openness", "words"]
 
 # The box that they stand in scrolls; nobody reads on for longer.
 _MOST_WORDS = 400
-# Ticks by half decades: plotly's own on a logarithmic axis are either powers of ten or too many.
+# Two ticks a decade: half-lives often lie within one, which would have a single tick otherwise.
 _TICKS = [a * 10.0**k for k in range(-2, 6) for a in (1, 3)]
 
 

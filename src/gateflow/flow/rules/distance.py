@@ -63,8 +63,7 @@ def short_half_life(measured: Measurements) -> Iterator[Finding]:
     for name, layer in measured.gates.layers.items():
         if not measured.short or layer.half_lives is None or layer.keeper is None:
             continue
-        # The longest-lived tenth, for a few units with a long
-        # memory are enough to carry one bit of information.
+        # The longest-lived tenth: a gradient arrives if a few units remember, however soon the others forget.
         median, longest = layer.half_lives.quantile(layer.half_lives.new_tensor([0.5, 0.9])).tolist()
         kept = 0.5 ** (measured.lag / longest)
         if not kept < 0.01:

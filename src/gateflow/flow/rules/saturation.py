@@ -34,8 +34,8 @@ def saturated_units(measured: Measurements) -> Iterator[Finding]:
 
 
 def _looser(measured: Measurements, name: str) -> tuple[str, str]:
-    # Two gates that keep: forget and input gate are set apart,
-    # and the memory can grow without bound. Chrono ties the two.
+    # Two gates that keep: with the forget gates open and the input gates not closed the
+    # memory grows from step to step. Chrono sets the one against the other, `b_i = -b_f`.
     if len(measured.cell(name).keeps) > 1:
         remedy = "Close the input gates as far as the forget gates are open (chrono), or lower the forget bias."
         return remedy, chrono(measured.lag)
