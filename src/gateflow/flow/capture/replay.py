@@ -12,25 +12,27 @@ from torch import Tensor
 from gateflow.cells import Cell
 from gateflow.recurrence import histories
 
-__all__ = ["HALF", "Pass", "replay"]
+__all__ = ["HALF", "Hold", "Replay", "State", "replay_cell"]
 
+# `T · B · I · H` from which on a loop in Python takes longer than a kernel, even
+# if that has to be built: a compiler takes seconds, a short loop milliseconds.
 WORTH_A_KERNEL = 1 << 24
-"""`T · B · I · H` from which on a loop in Python takes longer than a kernel, even if that has to be built."""
 
+# Types in which a product of many Jacobians would be rounding: what has them is followed in float32. bfloat16
+# has 8 bits of significand, so that a product is off by up to 0.4 %, and a hundred of them by up to 40 %.
 HALF = (torch.bfloat16, torch.float16)
-"""Types in which a product of many Jacobians would be rounding: what has them is followed in float32."""
 
 State = tuple[Tensor, ...]
 Hold = tuple[Tensor | float, ...] | None
 
 
 @dataclass(eq=False)
-class Pass:
-    """One cell over consecutive steps, in the order in which it processes them, as the model has just run it.
+class Replay:
+    """One cell over consecutive steps, run again step by step, in the order in which the model has just processed them.
 
     Attributes:
         name: where the cell sits in the model, such as `"encoder.l0_reverse"`.
-        cell: the equations over the weights that this pass used, cut from the graph.
+        cell: the equations over the weights that the model used, cut from the graph.
         x: input `[T, B, I]`, still part of the model's graph, so that it leads to the layers below.
         start: the state before the first step, likewise.
         states: for each part of the state, its values before step 0, 1, … and after the last, `[T + 1, B, size]`.
@@ -38,9 +40,9 @@ class Pass:
         hold: zoneout, as `recurrence.unroll` takes it.
         reversed: whether step 0 is the last time step.
         y, final: output `[T, B, size]` and final state: leaves, from which the model's graph goes on, of its own type.
-        sequence, offset: which of the cell's sequences this pass belongs to, and the step at which it enters it.
-        cut: whether it went on from an earlier pass by value, with the gradient detached.
-        adjoint: what `adjoint.adjoint_of` has prepared.
+        sequence, offset: which of the cell's sequences these steps belong to, and the step at which they enter it.
+        cut: whether it went on from an earlier replay by value, with the gradient detached.
+        adjoint: what `adjoint.adjoint_of` has prepared, once for all instruments that take this trace.
     """
 
     name: str
@@ -82,8 +84,8 @@ class Pass:
         whole = torch.ones(self.steps, self.rows, dtype=torch.bool, device=self.x.device)
         return whole if self.valid is None else self.valid[..., 0]
 
-    def before(self, rows: slice) -> tuple[Tensor, State]:
-        """Input and old state of the flattened `[T · B]` rows of a slice, as leaves."""
+    def previous(self, rows: slice) -> tuple[Tensor, State]:
+        """Input and previous state of the flattened `[T · B]` rows of a slice, as leaves."""
         x = self.x.detach().flatten(0, 1)[rows].requires_grad_()
         return x, tuple(part[:-1].flatten(0, 1)[rows].requires_grad_() for part in self.states)
 
@@ -97,7 +99,7 @@ class Pass:
 
 
 @torch.no_grad()
-def replay(
+def replay_cell(
     name: str,
     cell: Cell,
     x: Tensor,
@@ -106,37 +108,44 @@ def replay(
     valid: Tensor | None = None,
     hold: Hold = None,
     reversed: bool = False,
-) -> Pass:
+) -> Replay:
     """Runs `cell` over `x [T, B, I]`, given in processing order, and keeps the states. Autocast stays outside."""
+    # Detached: what is asked is `∂E/∂s`, and no instrument's graph has to lead on to the weights.
     weights = {n: w.detach() for n, w in cell._parameters.items() if w is not None}
     own = next(iter(weights.values())).dtype
     dtype = torch.float32 if own in HALF else own
     weights = {n: w.to(dtype) for n, w in weights.items()}
+    # The conversion has to be in the model's graph: a gradient goes down through it to the layers below.
     with torch.enable_grad():
         x, start = x.to(dtype), tuple(part.to(dtype) for part in start)
-    done = Pass(name, cell.over(weights), x, start, (), valid, hold, reversed, x, ())
+    replay = Replay(name, cell.over(weights), x, start, (), valid, hold, reversed, x, ())
+    # A run under autocast rounds products to 16 bits; the steps are followed in the type of the weights.
     with torch.autocast(x.device.type, enabled=False):
-        done.states = _at_once(done) or tuple(torch.stack(parts) for parts in zip(*_states(done), strict=True))
-    done.y = done.states[0][1:].to(own, copy=True).requires_grad_()
-    done.final = tuple(part[-1].to(own, copy=True).requires_grad_() for part in done.states)
-    return done
+        replay.states = _at_once(replay) or tuple(torch.stack(parts) for parts in zip(*_states(replay), strict=True))
+    # Copies, even where the type is the same already: what shares memory with
+    # `states` would change them if the rest of the model changed its input in place.
+    replay.y = replay.states[0][1:].to(own, copy=True).requires_grad_()
+    replay.final = tuple(part[-1].to(own, copy=True).requires_grad_() for part in replay.states)
+    return replay
 
 
-def _at_once(done: Pass) -> State | None:
+def _at_once(replay: Replay) -> State | None:
     """All states by the cell's kernel, where it is worth building one and all rows go the same way."""
-    if done.valid is not None or done.hold is not None or done.x.numel() * done.y.shape[-1] < WORTH_A_KERNEL:
+    # The kernel's histories know neither lengths nor zoneout of their own; `_states` has both.
+    if replay.valid is not None or replay.hold is not None or replay.x.numel() * replay.y.shape[-1] < WORTH_A_KERNEL:
         return None
-    after = histories(done.cell, done.x, done.start)
-    return after and tuple(torch.cat([a[None], b]) for a, b in zip(done.start, after, strict=True))
+    after = histories(replay.cell, replay.x, replay.start)
+    return after and tuple(torch.cat([a[None], b]) for a, b in zip(replay.start, after, strict=True))
 
 
-def _states(done: Pass) -> Iterator[State]:
+def _states(replay: Replay) -> Iterator[State]:
     """The state before the first step and after each."""
-    cell, state = done.cell.bind(), done.start
+    cell, state = replay.cell.bind(), replay.start
     yield state
-    for p, x in enumerate(done.x.unbind(0)):
-        new = done.advance(cell, x, state, slice(p * done.rows, (p + 1) * done.rows))
-        if done.valid is not None:
-            new = tuple(torch.where(done.valid[p], n, old) for n, old in zip(new, state, strict=True))
+    for p, x in enumerate(replay.x.unbind(0)):
+        new = replay.advance(cell, x, state, slice(p * replay.rows, (p + 1) * replay.rows))
+        # Where a row has ended its state stands still, so that `states[-1]` is every row's final state.
+        if replay.valid is not None:
+            new = tuple(torch.where(replay.valid[p], n, old) for n, old in zip(new, state, strict=True))
         state = new
         yield state

@@ -10,6 +10,7 @@ from gateflow.flow.table import plain
 
 __all__ = ["SEVERITIES", "Finding", "chrono"]
 
+# The worst first: findings are sorted by it, and the first one is `Report.worst`.
 SEVERITIES = ("problem", "warning", "healthy")
 
 
@@ -50,5 +51,5 @@ class Finding:
 
 def chrono(lag: int) -> str:
     """The code of the remedy that most rules come to: memories as long as the task's lags."""
-    longest = max(lag, 2)
+    longest = max(lag, 2)  # chrono draws `log U(1, max_lag - 1)`, which needs two steps
     return f"gateflow.remedies.init.chrono(model, max_lag={longest})  # gateflow train lm --init chrono:{longest}"

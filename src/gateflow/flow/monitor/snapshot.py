@@ -20,11 +20,18 @@ from gateflow.files import read_bounded, write
 
 __all__ = ["random_state", "random_state_of", "restore", "save"]
 
-_KINDS: dict[str, type] = {"packed": PackedSequence, "tuple": tuple, "list": list}  # a packed sequence is a tuple
+_KINDS: dict[str, type] = {
+    "packed": PackedSequence,
+    "tuple": tuple,
+    "list": list,
+}  # in this order: a packed sequence is a tuple
 
+# Of the description of a batch, whose tensors lie elsewhere:
+# a folder that was sent by somebody may hold any file.
 _MOST_BYTES = 1 << 24
-"""Of the description of a batch; its tensors lie elsewhere."""
 
+# Before the name of a generator among the tensors. No part
+# of a batch begins so: their names begin with "batch".
 _GENERATOR = "generator "
 
 
@@ -58,6 +65,8 @@ def save(folder: Path, model: nn.Module, batch: Any, generators: dict[str, Tenso
 
     What is neither tensor, number, text, list, tuple, dictionary nor packed sequence is named, and left out.
     """
+    # safetensors and JSON: who is sent the folder of a
+    # failed step can open it without running anybody's code.
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {_GENERATOR + name: state for name, state in generators.items()}
     shape = _taken_apart(batch, "batch", tensors)
@@ -96,6 +105,7 @@ def restore(folder: str | Path, model: nn.Module) -> Any:
         batch, training = _put_together(about["batch"], tensors, device), bool(about["training"])
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError, OSError) as error:
         raise FlowError(f"{folder} is damaged ({error!s:.200}); let the Monitor write it again") from None
+    # Only now, when all has been read: a damaged folder leaves the model as it was.
     model.load_state_dict(weights)
     model.train(training)
     _set({name.removeprefix(_GENERATOR): state for name, state in tensors.items() if name.startswith(_GENERATOR)})

@@ -1,4 +1,4 @@
-"""The horizon beside the loss, over training."""
+"""The training curve: horizon and loss over the updates of a run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 from gateflow.flow.report.figure import Figure, axis, colour
 
-__all__ = ["course"]
+__all__ = ["training_curve"]
 
 
-def course(records: Sequence[Mapping[str, Any]]) -> Figure | None:
+def training_curve(records: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Loss, and the horizon as a `Monitor` took it down; none without two measurements of it."""
+    # One point is no curve.
     if sum(record.get("horizon") is not None for record in records) < 2:
         return None
     traces = [
@@ -26,6 +27,8 @@ def course(records: Sequence[Mapping[str, Any]]) -> Figure | None:
 
 
 def _line(name: str, records: Sequence[Mapping[str, Any]], mode: str, k: int, hover: str) -> dict[str, Any]:
+    # Each line by its own records: losses are written at every
+    # interval, horizons when the monitor's budget allowed one.
     seen = [record for record in records if isinstance(record.get(name), int | float)]
     return {
         "type": "scatter",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,16 +12,17 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.cells import Cell
 from gateflow.errors import FlowError, NonFiniteError
-from gateflow.flow import twins
-from gateflow.flow.graph import leaves_behind
-from gateflow.flow.replay import Hold, Pass, State, replay
+from gateflow.flow.capture.replay import Hold, Replay, State, replay_cell
+from gateflow.flow.capture.torch_equivalents import equivalent_cell, equivalent_layer
 from gateflow.layers import is_torchs, module_names
 from gateflow.layers.stack import Stack, layers_run_by
 from gateflow.recurrence import reverse, run_layer
 
-__all__ = ["layer_name", "probed", "tensors_in"]
+__all__ = ["layer_name", "leaves_behind", "probed", "tensors_in"]
 
-# How far a replay may be from the model's own run, relative to its largest value: other kernels, other rounding.
+# How far a replay may be from the model's own run, relative to its largest
+# value: other kernels, other rounding. Over some hundred steps that is a hundred
+# times the rounding of one; 16-bit types, which are not in the table, get 5e-2.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 
@@ -30,43 +31,51 @@ class _Probe:
 
     def __init__(self, model: nn.Module):
         self.names = module_names(model)
-        self.twins: set[nn.Module] = set()
-        self.passes: list[Pass] = []
+        self.equivalents: set[nn.Module] = set()
+        self.replays: list[Replay] = []
 
     def layer(
         self, stack: Stack, k: int, cell: tuple[Cell, ...], x: Tensor, start: Any, lengths: Any, zoneout: Any
     ) -> tuple[list[Tensor], list[State]]:
-        """Stands in for `run_layer`: one pass per direction."""
-        own = None if stack in self.twins else _as_usual(cell, x, start, lengths, zoneout)
+        """Stands in for `run_layer`: one replay per direction."""
+        # An equivalent of torch's layer stands for what has
+        # run already; its output is compared in `torch_layer`.
+        own = None if stack in self.equivalents else _as_usual(cell, x, start, lengths, zoneout)
         valid = None if lengths is None else (torch.arange(len(x), device=x.device)[:, None] < lengths)[..., None]
         ys, finals = [], []
         for d, suffix in enumerate(stack.suffixes(k)):
             name, hold = layer_name(self.names.get(stack, ""), suffix), zoneout[d] if zoneout else None
+            # The reverse direction is replayed over time turned
+            # around, so that step 0 is the first that it processes.
             if d:
                 there, held = None if valid is None else valid.flip(0), _flipped(hold, lengths)
-                done = self.keep(replay(name, cell[d], x.flip(0), start[d], valid=there, hold=held, reversed=True))
+                replay = replay_cell(name, cell[d], x.flip(0), start[d], valid=there, hold=held, reversed=True)
             else:
-                done = self.keep(replay(name, cell[d], x, start[d], valid=valid, hold=hold))
-            y = done.y if done.valid is None else torch.where(done.valid, done.y, 0.0)
+                replay = replay_cell(name, cell[d], x, start[d], valid=valid, hold=hold)
+            self.keep(replay)
+            # Zeros beyond a row's end, as the layer itself returns;
+            # the leaf below them is the state that stands still.
+            y = replay.y if replay.valid is None else torch.where(replay.valid, replay.y, 0.0)
             ys.append(y.flip(0) if d else y)
-            finals.append(done.final)
+            finals.append(replay.final)
             if own is not None:
                 _compare(name, own[d], ys[d])
         return ys, finals
 
-    def keep(self, done: Pass) -> Pass:
-        """Adds a replayed pass; the sequence of its cell may go on with it."""
-        _go_on(done, self.passes)
-        self.passes.append(done)
-        return done
+    def keep(self, replay: Replay) -> None:
+        """Adds a replay; the sequence of its cell may go on with it."""
+        _go_on(replay, self.replays)
+        self.replays.append(replay)
 
     def torch_layer(self, module: nn.RNNBase, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        """Forward hook of `torch.nn.RNN`, `GRU` and `LSTM`: a twin of ours computes the output over their weights."""
-        twin = twins.layer_of(module)
-        self.names[twin] = self.names[module]
-        self.twins.add(twin)
-        weights = {name: getattr(module, name) for name, _ in twin.named_parameters()}
-        replayed = torch.func.functional_call(twin, weights, args, kwargs)
+        """Forward hook of `torch.nn.RNN`, `GRU`, `LSTM`: an equivalent of ours computes the output over its weights."""
+        equivalent = equivalent_layer(module)
+        self.names[equivalent] = self.names[module]
+        self.equivalents.add(equivalent)
+        # The observer hands its layers to `layer` above; the
+        # call adds what torch's own layer does around them.
+        weights = {name: getattr(module, name) for name, _ in equivalent.named_parameters()}
+        replayed = torch.func.functional_call(equivalent, weights, args, kwargs)
         _compare(self.names[module] or type(module).__name__, next(tensors_in(output)), next(tensors_in(replayed)))
         return replayed
 
@@ -74,7 +83,7 @@ class _Probe:
         """Forward hook of `torch.nn.RNNCell`, `GRUCell` and `LSTMCell`, called in a loop of the user's own."""
         x, hx = _arguments(args, kwargs, "input", "hx")
         state = hx if isinstance(hx, tuple) else None if hx is None else (hx,)
-        final = self._one_step(module, twins.cell_of(module), x, state, next(tensors_in(output)))
+        final = self._one_step(module, equivalent_cell(module), x, state, next(tensors_in(output)))
         return final if isinstance(module, nn.LSTMCell) else final[0]
 
     def own_cell(self, cell: Cell, args: tuple[Any, ...], kwargs: dict[str, Any], output: State) -> State:
@@ -87,16 +96,18 @@ class _Probe:
         rows = x if batched else x[None]
         parts = cell.initial_state(rows) if state is None else tuple(s if batched else s[None] for s in state)
         name = self.names[module] or type(module).__name__
-        done = self.keep(replay(name, cell, rows[None], parts))
-        final = (done.y[0], *done.final[1:])
+        replay = replay_cell(name, cell, rows[None], parts)
+        self.keep(replay)
+        # The new hidden state is the output as well: one leaf stands for both.
+        final = (replay.y[0], *replay.final[1:])
         final = final if batched else tuple(part[0] for part in final)
         _compare(name, own, final[0])
         return final
 
 
 @contextlib.contextmanager
-def probed(model: nn.Module) -> Iterator[list[Pass]]:
-    """Within the block whatever recurrent layer of `model` runs is kept as passes, lowest first.
+def probed(model: nn.Module) -> Iterator[list[Replay]]:
+    """Within the block whatever recurrent layer of `model` runs is kept as replays, lowest first.
 
     Raises:
         FlowError: a replay differs from what the model computed itself.
@@ -107,7 +118,7 @@ def probed(model: nn.Module) -> Iterator[list[Pass]]:
             hook = _hook_of(probe, module)
             if hook is not None:
                 hooks.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
-        yield probe.passes
+        yield probe.replays
 
 
 def layer_name(module: str, suffix: str) -> str:
@@ -144,16 +155,35 @@ def _hook_of(probe: _Probe, module: nn.Module) -> Any:
     return probe.own_cell if isinstance(module, Cell) else None
 
 
-def _go_on(done: Pass, earlier: list[Pass]) -> None:
+def leaves_behind(tensors: Iterable[Tensor]) -> set[Tensor]:
+    """The leaves that tensors were computed from: weights, and outputs and final states of earlier replays."""
+    found = {t for t in tensors if t.is_leaf and t.requires_grad}
+    # A list of what waits, and no recursion: the graph of a
+    # loop over a thousand steps is deeper than Python's stack.
+    waiting, seen = [t.grad_fn for t in tensors], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)  # of an AccumulateGrad node, where autograd's graph ends in a leaf
+        found |= set() if variable is None else {variable}
+        waiting += [behind for behind, _ in node.next_functions]
+    return found
+
+
+def _go_on(replay: Replay, earlier: list[Replay]) -> None:
     """A call whose state comes from an earlier call of the same cell continues its sequence."""
-    linked, same = leaves_behind(done.start), [p for p in earlier if p.name == done.name and p.rows == done.rows]
-    for before in reversed(same):
-        reached = any(leaf in linked for leaf in (before.y, *before.final))
-        if reached or all(torch.equal(a, b.to(a)) for a, b in zip(done.start, before.final, strict=True)):
-            done.sequence, done.offset = before.sequence, before.offset + before.steps
-            done.cut = not reached
+    linked, same = leaves_behind(replay.start), [p for p in earlier if p.name == replay.name and p.rows == replay.rows]
+    for previous in reversed(same):  # the latest first: a state is nearly always handed to the very next call
+        reached = any(leaf in linked for leaf in (previous.y, *previous.final))
+        # Equal numbers without a graph between them: a state
+        # that was detached, as truncated back-propagation does.
+        if reached or all(torch.equal(a, b.to(a)) for a, b in zip(replay.start, previous.final, strict=True)):
+            replay.sequence, replay.offset = previous.sequence, previous.offset + previous.steps
+            replay.cut = not reached
             return
-    done.sequence = 1 + max((p.sequence for p in earlier if p.name == done.name), default=-1)
+    replay.sequence = 1 + max((p.sequence for p in earlier if p.name == replay.name), default=-1)
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> list[Any]:
@@ -166,8 +196,10 @@ def _compare(name: str, own: Tensor, replayed: Tensor) -> None:
     scale, tolerance = max(1.0, float(own.abs().max())), _TOLERANCE.get(own.dtype, 5e-2)
     if not bool(own.isfinite().all()):
         raise NonFiniteError(f"{name} computes NaN or infinity on this batch: look for them in the batch itself")
+    # Relative to at least 1: where all outputs are small, what
+    # counts is the rounding of the sums that they come from.
     error = float((own - replayed).abs().max()) / scale
-    if not error <= tolerance:
+    if not error <= tolerance:  # also true for NaN
         raise FlowError(
             f"{name}: the step-by-step replay differs from the model's own output by {error:.1e}, more than "
             f"{tolerance:.0e}, so nothing it says could be trusted. Dropout inside torch's layer is the usual reason: "

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from gateflow.cells import Cell, Gate
-from gateflow.flow.replay import Pass, State
+from gateflow.flow.capture.replay import Replay, State
 
-__all__ = ["Piece", "Tape", "record"]
+__all__ = ["Tape", "TapedCall", "record"]
 
 
 @dataclass(eq=False)
-class Piece:
+class TapedCall:
     """One call of a gate, matrix or norm.
 
     Attributes:
@@ -38,38 +38,44 @@ class Piece:
 
 @dataclass(eq=False)
 class Tape:
-    """A step's pieces in the order of their calls, between its inputs and its new state."""
+    """A step's named calls in their order, between its inputs and its new state."""
 
     x: Tensor
     states: State
-    pieces: list[Piece]
+    calls: list[TapedCall]
     new: State
 
 
 @torch.enable_grad()
-def record(done: Pass, watch: Any = None) -> Tape:
-    """Runs one step of a pass's cell on all its steps at once, `[T · B]` rows: the states are known, so none waits.
+def record(replay: Replay, watch: Any = None) -> Tape:
+    """Runs one step of a replay's cell on all its steps at once, `[T · B]` rows: the states are known, so none waits.
 
     Args:
-        done: the pass.
+        replay: whose cell, input and states.
         watch: a context manager that sees the step run.
     """
-    x, states = done.before(slice(None))
+    x, states = replay.previous(slice(None))
     tape = Tape(x, states, [], ())
-    cell = done.cell.bind()
+    # `bind` makes a cell of its own, so that what is put in the places of its gates is in no other cell.
+    cell = replay.cell.bind()
     parts = vars(cell)
     for name in (*cell.gates, *cell.inputs, *cell.matrices, *cell.norms):
-        parts[name] = _Gate(tape, name, parts[name]) if name in cell.gates else _call(tape, cell, name, parts[name])
+        parts[name] = (
+            _TapedGate(tape, name, parts[name]) if name in cell.gates else _call(tape, cell, name, parts[name])
+        )
     if watch is None:
-        tape.new = done.advance(cell, x, states, slice(None))
+        tape.new = replay.advance(cell, x, states, slice(None))
     else:
         with watch:
-            tape.new = done.advance(cell, x, states, slice(None))
+            tape.new = replay.advance(cell, x, states, slice(None))
     return tape
 
 
-class _Gate(Gate):
-    """A gate that writes its calls down."""
+class _TapedGate(Gate):
+    """A gate that writes its calls down.
+
+    Reset-after cells call the two halves by themselves, with something in between: then each is a call of its own.
+    """
 
     def __init__(self, tape: Tape, name: str, gate: Gate):
         super().__init__(gate.weight_ih, gate.weight_hh, gate.bias_ih, gate.bias_hh)
@@ -91,17 +97,19 @@ def _call(tape: Tape, cell: Cell, name: str, leaf: Any) -> Callable[[Tensor], Te
 
     def call(e: Tensor) -> Tensor:
         if name in cell.norms:
-            tape.pieces.append(Piece(name, _cut(leaf(e)), normed=e))
-            return tape.pieces[-1].z
+            tape.calls.append(TapedCall(name, _cut(leaf(e)), normed=e))
+            return tape.calls[-1].z
         return _write(tape, name, leaf(e), (leaf.weight, e))
 
     return call
 
 
 def _write(tape: Tape, name: str, value: Tensor, *products: tuple[Tensor, Tensor]) -> Tensor:
-    tape.pieces.append(Piece(name, _cut(value), products))
-    return tape.pieces[-1].z
+    tape.calls.append(TapedCall(name, _cut(value), products))
+    return tape.calls[-1].z
 
 
 def _cut(value: Tensor) -> Tensor:
+    # Detached, what follows no longer leads to the products:
+    # its Jacobian is taken with respect to `z`, unit by unit.
     return value.detach().requires_grad_()

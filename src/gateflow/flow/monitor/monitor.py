@@ -1,4 +1,4 @@
-"""Watches a training run: the horizon beside the loss, and the first number that is not finite."""
+"""Watches a training run: the horizon with the loss, and the first number that is not finite."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.errors import ConfigError, FlowError, FlowWarning, NonFiniteError
-from gateflow.flow.curves import Curves
-from gateflow.flow.examination import without_autocast
-from gateflow.flow.origin import in_words, origin_of
+from gateflow.flow.capture import Loss, without_autocast
+from gateflow.flow.monitor.curves import Curves
+from gateflow.flow.monitor.nonfinite_origin import in_words, origin_of
+from gateflow.flow.monitor.snapshot import random_state, random_state_of, restore, save
 from gateflow.flow.reach import Reach, reach
-from gateflow.flow.rules.course import collapsed
-from gateflow.flow.snapshot import random_state, random_state_of, restore, save
-from gateflow.flow.trace import Loss
+from gateflow.flow.rules.training_curve import collapsed
 from gateflow.layers import cells_in
 from gateflow.layers.evaluating import evaluating
 
@@ -127,6 +126,8 @@ class Monitor:
                 arose, and the folder from which `flow.restore(folder, model)` runs the step again.
         """
         self.steps += 1
+        # Reading the loss waits for a GPU, once per step: no NaN
+        # could be found before the optimizer steps otherwise.
         value = float(loss.detach() if isinstance(loss, Tensor) else loss)
         if (batch is None) != (self.loss is None):
             raise ConfigError("step(loss, batch) needs the batch if, and only if, Monitor was given loss=")
@@ -174,6 +175,8 @@ class Monitor:
         """Whether this step is one to measure, and another measurement like the last stays within the budget."""
         if not self.history:
             return self.steps == 1 or self.steps % self.every == 0
+        # The next measurement is taken to cost what the last one did, and is asked for
+        # beforehand: a budget that is checked afterwards has been exceeded already.
         again = self.steps % self.every == 0 and self.history[-1]["step"] != self.steps
         return again and self._spent + self._cost <= self.budget * (self.clock() - self._began + self._cost)
 
@@ -185,11 +188,15 @@ class Monitor:
     def _measure(self, value: float, batch: Any) -> None:
         record: dict[str, Any] = {"step": self.steps, "loss": value}
         try:
+            # In eval mode: dropout's masks of a step would make
+            # the horizon jump from one measurement to the next.
             with evaluating(self.model), without_autocast(self.model):
                 found = reach(self.model, batch, self.loss, targets=self.targets, seed=self.steps)
             record |= self._figures(found)
             if self._warm:
                 self.curves.add(record, found)
+        # A batch on which nothing can be measured (sequences
+        # of one step, say) must not end anybody's training.
         except (FlowError, NonFiniteError) as error:
             record["skipped"] = str(error)
         self.history.append(record)
@@ -240,6 +247,7 @@ class Monitor:
 
 
 def _recurrent_weights(model: nn.Module) -> list[nn.Parameter]:
+    # Cells of torch's called in a loop are not found by `cells_in`; then all gradients are looked at.
     try:
         return [w for cell in cells_in(model).values() for w in cell._parameters.values() if w is not None]
     except ConfigError:

@@ -35,6 +35,7 @@ class Curves:
             self._decays.setdefault(name, []).append(layer.decay.values)
         if self.writer is None:
             return
+        # Only numbers can be curves; what was skipped and why, and warnings, are words.
         for name, value in record.items():
             if isinstance(value, int | float) and name != "step":
                 self.writer.add_scalar(f"flow/{name}", value, record["step"])
@@ -43,11 +44,14 @@ class Curves:
 
     def heatmap(self, layer: str) -> Tensor:
         """`[measurements, lags]`: `log10 ρ` from 1e-8 (0, black) to 1 (1, white), the oldest measurement first."""
+        # Batches may have sequences of different lengths; eight
+        # decades, as the table of `reach` draws its lines.
         rows = pad_sequence(self._decays[layer], batch_first=True).nan_to_num(0.0)
         return (1 + rows.clamp(min=1e-8).log10() / 8).clamp(0, 1)
 
 
 def _writer(folder: str | Path) -> Any:
+    # TensorBoard is an extra: nobody who only reads `history` has to install it.
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:

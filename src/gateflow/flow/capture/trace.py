@@ -1,4 +1,4 @@
-"""One run of a model on a batch: its recurrent passes, and where the loss enters them."""
+"""One run of a model on a batch: its recurrent layers replayed, and where the loss enters them."""
 
 from __future__ import annotations
 
@@ -12,52 +12,53 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.errors import FlowError, NonFiniteError
-from gateflow.flow.probe import probed, tensors_in
-from gateflow.flow.replay import Pass, State
+from gateflow.flow.capture.probe import probed, tensors_in
+from gateflow.flow.capture.replay import Replay, State
+from gateflow.flow.capture.unchanged import unchanged_random_state
 
-__all__ = ["Loss", "Trace", "evaluate", "trace", "unchanged_random_state"]
+__all__ = ["Loss", "Trace", "evaluate", "trace_model"]
 
 Loss = Callable[[nn.Module, Any], Tensor]
 
 
 @dataclass(eq=False)
 class Trace:
-    """What one run left behind.
+    """What one run left behind: all that an instrument needs. `diagnose` runs the model once and hands this to each.
 
     Attributes:
-        passes: each cell's run over consecutive steps, in the order in which they ran.
-        entries: for each pass, the gradient that enters its states after each step straight from the loss (not by way
+        replays: each cell's run over consecutive steps, in the order in which they ran.
+        entries: for each replay, the gradient that enters its states after each step straight from the loss (not by way
             of later steps or other recurrent layers), `[T, B, size]` per part.
         loss: what was differentiated.
     """
 
-    passes: list[Pass]
+    replays: list[Replay]
     entries: list[State]
     loss: float
 
     @property
     def times(self) -> int:
         """Number of time steps of the longest sequence."""
-        return max(p.offset + p.steps for p in self.passes)
+        return max(p.offset + p.steps for p in self.replays)
 
     @property
-    def sequences(self) -> dict[str, list[Pass]]:
-        """The passes of each sequence that a cell went through, by title."""
-        found: dict[str, list[Pass]] = {}
-        for done in self.passes:
-            found.setdefault(done.title, []).append(done)
+    def sequences(self) -> dict[str, list[Replay]]:
+        """The replays of each sequence that a cell went through, by title."""
+        found: dict[str, list[Replay]] = {}
+        for replay in self.replays:
+            found.setdefault(replay.title, []).append(replay)
         return found
 
     def targets(self) -> list[int]:
         """The time steps at which some of the loss enters."""
         found: set[int] = set()
-        for done, entry in zip(self.passes, self.entries, strict=True):
+        for replay, entry in zip(self.replays, self.entries, strict=True):
             touched = torch.stack([part.abs().amax(-1) for part in entry]).amax(0) > 0
-            found.update(done.time(p) for p in (touched & done.there()).any(1).nonzero()[:, 0].tolist())
+            found.update(replay.time(p) for p in (touched & replay.there()).any(1).nonzero()[:, 0].tolist())
         return sorted(found)
 
 
-def trace(model: nn.Module, batch: Any, loss: Loss | None = None, seed: int = 0) -> Trace:
+def trace_model(model: nn.Module, batch: Any, loss: Loss | None = None, seed: int = 0) -> Trace:
     """Runs `model` on `batch` as it stands (train or eval mode), without touching weights, gradients or generators.
 
     Raises:
@@ -66,12 +67,15 @@ def trace(model: nn.Module, batch: Any, loss: Loss | None = None, seed: int = 0)
         NonFiniteError: weights or the loss are NaN or infinite.
     """
     _refuse_non_finite(model)
-    with unchanged_random_state(model), torch.enable_grad(), probed(model) as passes:
+    with unchanged_random_state(model), torch.enable_grad(), probed(model) as replays:
         total = evaluate(model, batch, loss, seed)
-    _refuse_nothing(model, passes)
+    _refuse_nothing(model, replays)
     if not bool(total.isfinite()):
         raise NonFiniteError(f"the loss on this batch is {total.item()}: look for NaN or infinity in the batch")
-    leaves = [leaf for done in passes for leaf in (done.y, *done.final)]
+    # One backward pass through the model above and between its layers. It ends at the
+    # leaves, so what arrives there has come by no later step and no other recurrent
+    # layer: those ways are the sweep's. The graph stays, for the sweep uses it again.
+    leaves = [leaf for replay in replays for leaf in (replay.y, *replay.final)]
     grads = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True) if total.requires_grad else ()
     if all(g is None for g in grads):
         raise FlowError(
@@ -79,8 +83,8 @@ def trace(model: nn.Module, batch: Any, loss: Loss | None = None, seed: int = 0)
             "torch.no_grad(), or by cell.step() instead of cell()?"
         )
     found = iter(grads)
-    entries = [_entry(done, next(found), [next(found) for _ in done.final]) for done in passes]
-    return Trace(passes, entries, total.item())
+    entries = [_entry(replay, next(found), [next(found) for _ in replay.final]) for replay in replays]
+    return Trace(replays, entries, total.item())
 
 
 def evaluate(model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Tensor:
@@ -101,14 +105,19 @@ def _evaluated(model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Te
     output = next(tensors_in(_call(model, batch)), None)
     if output is None:
         raise FlowError(f"{type(model).__name__} returned no tensor of floats; give loss=lambda model, batch: …")
+    # A sum of outputs would be blind to what cancels in it (a softmax, a layer norm);
+    # a random direction is not. Drawn by a generator of its own on the CPU, so that
+    # it is the same on every device and costs the model's dropout no random number.
     direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return (output * direction.to(output)).sum()
 
 
 def _call(model: nn.Module, batch: Any) -> Any:
     """`model(batch)`, `model(*batch)` or `model(**batch)`, as the batch is a tensor, a tuple or a dictionary."""
+    # A packed sequence is a named tuple, and one argument all the same.
     args = tuple(batch) if isinstance(batch, list | tuple) and not isinstance(batch, PackedSequence) else (batch,)
     args, kwargs = ((), dict(batch)) if isinstance(batch, dict) else (args, {})
+    # Asked before the call, so that a TypeError of the model's own code keeps its traceback.
     try:
         inspect.signature(model.forward).bind(*args, **kwargs)
     except TypeError as error:
@@ -119,33 +128,31 @@ def _call(model: nn.Module, batch: Any) -> Any:
     return model(*args, **kwargs)
 
 
-def unchanged_random_state(model: nn.Module) -> Any:
-    """A context after which the generators of the CPU and of the model's devices are what they were before."""
-    return torch.random.fork_rng(sorted({p.device.index for p in model.parameters() if p.is_cuda}))
-
-
-def _entry(done: Pass, to_y: Tensor | None, to_final: list[Tensor | None]) -> State:
+def _entry(replay: Replay, to_y: Tensor | None, to_final: list[Tensor | None]) -> State:
     """Gradients of outputs and final state, by the step after which each enters; a row's final state is its last."""
-    entry = tuple(torch.zeros_like(part[1:]) for part in done.states)
+    entry = tuple(torch.zeros_like(part[1:]) for part in replay.states)
     if to_y is not None:
         entry[0].add_(to_y)
-    step, rows = torch.arange(done.steps, device=done.x.device)[:, None], torch.arange(done.rows, device=done.x.device)
-    last = torch.where(done.there(), step, -1).amax(0)
+    # A final state is the state after the last step that a row
+    # has: index -1 stands for a row of length 0, which has none.
+    step = torch.arange(replay.steps, device=replay.x.device)[:, None]
+    rows = torch.arange(replay.rows, device=replay.x.device)
+    last = torch.where(replay.there(), step, -1).amax(0)
     for part, g in zip(entry, to_final, strict=True):
         if g is not None:
             part[last, rows] += torch.where((last >= 0)[:, None], g, 0.0)
     return entry
 
 
-def _refuse_nothing(model: nn.Module, passes: list[Pass]) -> None:
-    if not passes:
+def _refuse_nothing(model: nn.Module, replays: list[Replay]) -> None:
+    if not replays:
         raise FlowError(
             f"no recurrent layer of {type(model).__name__} ran on this batch; gateflow's layers and cells are looked "
             "for, and torch.nn.RNN, GRU, LSTM and their cells (called as modules, not by their functions)"
         )
-    if not any(bool(done.there().any()) for done in passes):
+    if not any(bool(replay.there().any()) for replay in replays):
         raise FlowError("every row of the batch is padding: all lengths are 0")
-    if all(done.offset + done.steps == 1 for done in passes):
+    if all(replay.offset + replay.steps == 1 for replay in replays):
         raise FlowError("the sequences have one step: there is no earlier step that a gradient could reach")
 
 
