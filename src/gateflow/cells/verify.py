@@ -6,17 +6,17 @@ import inspect
 import keyword
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from gateflow.errors import CellError
 
-if TYPE_CHECKING:
-    from gateflow.cells.cell import Cell
-
 __all__ = ["check_class", "check_instance"]
+
+# `cell.py` imports this module, since a class is checked while it is made: to know its type here would be a cycle.
+Cell: TypeAlias = Any
 
 # The order in which their rows lie in the fused weights, states aside.
 DECLARATIONS = ("states", "gates", "inputs", "matrices", "diagonals", "norms")

@@ -7,12 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from gateflow import cells, layers
+from gateflow import layers
 from gateflow.cells import Cell
+from gateflow.cells.torch_equivalents import TORCH_EQUIVALENTS, cell_of_single_step
 
 __all__ = ["equivalent_cell", "equivalent_layer"]
 
-_LAYERS: dict[type[nn.RNNBase], Any] = {nn.RNN: layers.RNN, nn.GRU: layers.GRU, nn.LSTM: layers.LSTM}
+# A drop-in has the name of the layer in whose place it goes.
+_LAYERS: dict[type[nn.RNNBase], Any] = {e.layer: getattr(layers, e.layer.__name__) for e in TORCH_EQUIVALENTS}
 # Options that all three of torch's layers have. `dropout` is not among them:
 # torch's own mask is drawn inside its kernel, and no replay could know it,
 # so the comparison with the model's output refuses a layer that drops out.
@@ -29,10 +31,8 @@ def equivalent_layer(module: nn.RNNBase) -> nn.Module:
 
 def equivalent_cell(module: Any) -> Cell:
     """The cell that `torch.nn.RNNCell`, `GRUCell` or `LSTMCell` computes, over its weights as they are now."""
-    kinds = {nn.LSTMCell: cells.LSTM, nn.GRUCell: cells.GRU}
-    kinds |= {nn.RNNCell: cells.ElmanReLU if getattr(module, "nonlinearity", "") == "relu" else cells.Elman}
     # Parameters by `getattr`, not from `_parameters`: a parametrized weight is computed when it is asked for.
-    blank = _cell(next(kinds[k] for k in kinds if isinstance(module, k)), *_sizes(module))
+    blank = _cell(cell_of_single_step(module), *_sizes(module))
     return blank.over({name: getattr(module, name) for name in blank._parameters})
 
 
