@@ -19,7 +19,8 @@ from gateflow.compiler.calls import FUNCTIONS, METHODS
 from gateflow.compiler.graph import Graph, simplified
 from gateflow.compiler.naming import Shape
 from gateflow.compiler.node import Node, Weight, constant, in_order, number, pointwise, product, row_mean
-from gateflow.compiler.recording import Call, Declared, Place, Recording, StandIn, is_number, name_of, refusal
+from gateflow.compiler.recording import Call, Declared, Place, Recording, is_number, refusal
+from gateflow.compiler.stand_ins import StandIn, name_of
 from gateflow.errors import UnsupportedStepError
 
 __all__ = ["HOLD", "Captured", "Declarations", "capture", "lower"]

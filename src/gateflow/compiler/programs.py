@@ -12,7 +12,8 @@ from functools import cached_property
 
 from gateflow.compiler.graph import with_sums_joined
 from gateflow.compiler.node import Node
-from gateflow.compiler.plan import Costs, Kind, Plan, Row, plan
+from gateflow.compiler.plan import Costs, Kind, Plan, Row
+from gateflow.compiler.planning import plan
 from gateflow.compiler.storage import Storage
 
 __all__ = ["LOOPS", "Programs"]

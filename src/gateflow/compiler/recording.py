@@ -10,9 +10,8 @@ some microseconds and is done before every call of a layer.
 from __future__ import annotations
 
 import linecache
-import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +19,10 @@ import torch
 
 from gateflow.cells import Cell
 from gateflow.compiler.calls import SUPPORTED
+from gateflow.compiler.stand_ins import GateStandIn, MapStandIn, NormStandIn, StandIn, name_of
 from gateflow.errors import UnsupportedStepError
 
-__all__ = ["Call", "Declared", "Place", "Recording", "StandIn", "name_of", "refusal"]
+__all__ = ["Call", "Declared", "Place", "Recording", "is_number", "refusal"]
 
 _NUMBER = object()
 """Stands for a number in a pattern; its value is among the numbers."""
@@ -161,11 +161,11 @@ class Recording:
         """The cell with stand-ins in place of its weights and leaves."""
         kind = type(self.cell)
         view = kind.__new__(kind)
-        leaves: dict[str, Any] = {n: _GateStandIn(self, *halves) for n, halves in declared.gates.items()}
+        leaves: dict[str, Any] = {n: GateStandIn(self, *halves) for n, halves in declared.gates.items()}
         for name, weight in declared.maps.items():
-            leaves[name] = _MapStandIn(self, weight)
+            leaves[name] = MapStandIn(self, weight)
         for name in declared.norms:
-            leaves[name] = _NormStandIn(self, name)
+            leaves[name] = NormStandIn(self, name)
         own = self.cell._parameters
         held = {k: v for k, v in vars(self.cell).items() if k not in own and k not in ("_origin", "_owner")}
         weights = {name: StandIn(self, -1) for name in declared.weights}
@@ -173,103 +173,6 @@ class Recording:
         if view._modules and any(m._backward_hooks or m._backward_pre_hooks for m in view.modules()):
             raise self.refuse("a hook on a backward pass")
         return view
-
-
-class StandIn:
-    """Stands for a row in a step: what torch or Python does with it is written down."""
-
-    __slots__ = ("__weakref__", "index", "recording")
-    __array_ufunc__ = None  # numpy's numbers leave operators to us
-    __hash__ = object.__hash__
-
-    def __init__(self, recording: Recording, index: int):
-        self.recording, self.index = recording, index
-
-    @classmethod
-    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> StandIn:
-        """A function of torch, called with a stand-in among its arguments."""
-        values = (*args, *kwargs.values()) if kwargs else args
-        recording = next((v.recording for v in values if type(v) is cls), None)
-        if recording is None:
-            raise TypeError(f"`{name_of(function)}` of a list of rows")
-        return recording.call(function, args, kwargs or {})
-
-    def __getattr__(self, name: str) -> Callable[..., StandIn]:
-        """A method of tensors."""
-        if name.startswith("_"):  # asked for by Python and torch, not by steps
-            raise AttributeError(name)
-        if callable(getattr(torch.Tensor, name, None)):
-            return lambda *args, **options: self.recording.call(name, (self, *args), options)
-        raise self.recording.refuse(f"`.{name}` of a row, which is known only when the step runs,")
-
-    def _refused(self, *_: Any) -> Any:
-        raise self.recording.refuse("control flow or a Python number that depends on a value (write torch.where)")
-
-    __bool__ = __iter__ = __len__ = __float__ = __int__ = __index__ = __contains__ = _refused
-
-    def _in_place(self, _: Any) -> Any:
-        raise self.recording.refuse("a change in place")
-
-    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = _in_place
-
-    def __setitem__(self, *_: Any) -> None:
-        raise self.recording.refuse("a change in place")
-
-
-def _operator(function: Callable[..., Any], *, swapped: bool = False) -> Any:
-    if swapped:
-        return lambda self, other: self.recording.call(function, (other, self))
-    return lambda self, *others: self.recording.call(function, (self, *others))
-
-
-for _name in "add sub mul truediv pow matmul mod floordiv".split():
-    setattr(StandIn, f"__{_name}__", _operator(getattr(operator, _name)))
-    setattr(StandIn, f"__r{_name}__", _operator(getattr(operator, _name), swapped=True))
-for _name in "neg pos abs invert lt le gt ge eq ne getitem and_ or_ xor".split():
-    setattr(StandIn, f"__{_name.rstrip('_')}__", _operator(getattr(operator, _name)))
-
-
-class _GateStandIn:
-    """Stands in for `cells.Gate`."""
-
-    __slots__ = ("_of_input", "_of_state", "_recording")
-
-    def __init__(self, recording: Recording, of_input: Any, of_state: Any):
-        self._recording, self._of_input, self._of_state = recording, of_input, of_state
-
-    def __call__(self, state: Any, x: Any) -> StandIn:
-        call = self._recording.call
-        return call(operator.add, (call(self._of_input, (x,)), call(self._of_state, (state,))))
-
-    def input(self, x: Any) -> StandIn:
-        return self._recording.call(self._of_input, (x,))
-
-    def recurrent(self, state: Any) -> StandIn:
-        return self._recording.call(self._of_state, (state,))
-
-
-class _MapStandIn:
-    """Stands in for a product with one matrix."""
-
-    __slots__ = ("_recording", "_weight")
-
-    def __init__(self, recording: Recording, weight: Any):
-        self._recording, self._weight = recording, weight
-
-    def __call__(self, row: Any) -> StandIn:
-        return self._recording.call(self._weight, (row,))
-
-
-class _NormStandIn:
-    """Stands in for a layer norm."""
-
-    __slots__ = ("_name", "_recording")
-
-    def __init__(self, recording: Recording, name: str):
-        self._recording, self._name = recording, name
-
-    def __call__(self, row: Any) -> StandIn:
-        return self._recording.call(("norm", self._name), (row,))
 
 
 def is_number(value: Any) -> bool:
@@ -291,11 +194,6 @@ def refusal(cell: Cell, found: str, place: Place | None) -> UnsupportedStepError
     return UnsupportedStepError(
         f"{type(cell).__name__} cannot be compiled: found {found} at {where}. The compiler knows {SUPPORTED}"
     )
-
-
-def name_of(target: Any) -> str:
-    """What a function or method is called."""
-    return target if isinstance(target, str) else getattr(target, "__name__", str(target))
 
 
 def _users_line() -> Place | None:

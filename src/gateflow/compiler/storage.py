@@ -1,4 +1,4 @@
-"""Which values of a step lie in memory apart from its states, and where: what loops leave for each other and for products.
+"""Which values of a step lie in memory apart from its states: what loops leave for each other and for products.
 
     hoisted   products of the input, computed ahead of the steps
     saved     what training keeps for the backward loop

@@ -9,9 +9,10 @@ from gateflow.backends import Sequences, backend_of
 from gateflow.cells import Cell
 from gateflow.compiler import Step
 from gateflow.errors import BuildError, ShapeError
-from gateflow.recurrence.autograd import recurrence, resolved
+from gateflow.recurrence.autograd import recurrence
 from gateflow.recurrence.captured import step_for, step_of
 from gateflow.recurrence.layout import Layout, layout_of
+from gateflow.recurrence.saved_tensors import resolved
 
 __all__ = ["histories", "run"]
 
@@ -56,9 +57,7 @@ def run(
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
         held = zip(zoneout[d], state, strict=True) if zoneout else ()
         holds = [_hold(layout, hold, part, lines, reverse=d == 1) for hold, part in held]
-        own, refusal = (step, None) if d == 0 else step_of(cell, zoneout=zoneout is not None)
-        if own is None:
-            raise BuildError(f"the cell of the reverse direction: {refusal}")
+        own = step if d == 0 else _step_of_reverse(cell, zoneout=zoneout is not None)
         weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
         start = [layout.sorted(part).contiguous() for part in state]
         _refuse_mixed(x, weights, start)
@@ -70,6 +69,15 @@ def run(
         outputs.append(layout.padded(made[0]))
         finals.append(tuple(layout.unsorted(part) for part in made[len(start) : 2 * len(start)]))
     return outputs, finals
+
+
+def _step_of_reverse(cell: Cell, *, zoneout: bool) -> Step | str:
+    # The layer's path was chosen by its forward cell; the reverse cell may read other attributes
+    # (`test_the_reverse_cell_may_come_to_need_the_loop`).
+    step, refusal = step_of(cell, zoneout=zoneout)
+    if step is None:
+        raise BuildError(f"the cell of the reverse direction: {refusal}")
+    return step
 
 
 def histories(cell: Cell, x: Tensor, state: State) -> State | None:

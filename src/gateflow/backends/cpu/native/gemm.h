@@ -25,6 +25,7 @@ struct Gemm {
 
     // A tile is large enough for the BLAS to pack the right side again for each; there are at least four where rows allow.
     int64_t tiles() const {
+        // A small right side is cheap to pack again, so its tiles may be half as large.
         const int64_t most = transposed || depth * columns > 3 << 20 ? 256 : 128;
         return std::clamp<int64_t>(rows / 64, 1, std::max<int64_t>(4, rows / most));
     }
@@ -47,6 +48,7 @@ struct Blas {
 template <class T>
 struct OneThread {
     const Blas<T>& blas;
+    // MKL's number of threads is a setting of the user's thread, so it is put back.
     const int before = blas.set_threads ? blas.set_threads(1) : 0;
     ~OneThread() {
         if (blas.set_threads) blas.set_threads(before);

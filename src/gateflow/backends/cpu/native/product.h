@@ -25,6 +25,7 @@ constexpr int registers = 16;
 #endif
 
 constexpr int most_rows = 8;
+// 24 of 32 are six rows of an LSTM's four gates; its four vectors of weights and the operand fit next to them.
 constexpr int tile_sums = registers * 3 / 4;  // the rest holds weights and the operand
 
 // How many rows a tile of a pass with this many sums per unit has at most.

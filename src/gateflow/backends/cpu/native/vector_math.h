@@ -119,6 +119,7 @@ GATEFLOW_INLINE V exp(V x) {
     if constexpr (!detail::is_float<V>) {
         return detail::per_lane(x, [](Element<V> a) { return std::exp(a); });
     } else {
+        // e^-104 rounds to 0 and e^89 to infinity: beyond, the result stays the same.
         const auto e = detail::exponential(detail::clamp(x, -104.0f, 89.0f));
 #ifdef GATEFLOW_AVX512
         return _mm512_maskz_scalef_ps(detail::all, e.fraction, e.power);
@@ -136,6 +137,7 @@ GATEFLOW_INLINE V sigmoid(V x) {
     if constexpr (!detail::is_float<V>) {
         return 1 / (1 + exp(-x));
     } else {
+        // These bounds keep the power within -126 to 127, as `power_of_two` needs.
         const auto e = detail::exponential(-detail::clamp(x, -88.37f, 87.3f));
         return detail::divide(splat(1.0f), e.fraction * detail::power_of_two(e) + 1.0f);
     }
@@ -194,6 +196,7 @@ GATEFLOW_INLINE V softplus(V x) {
         const V tail = detail::per_lane(negative, [](Element<V> a) { return std::log1p(std::exp(a)); });
         return positive + tail;
     } else {
+        // The least power that `power_of_two` has is -126, that of e^-87.34.
         const auto e = detail::exponential(detail::larger(splat(-87.34f), negative));
         const V t = e.fraction * detail::power_of_two(e);
         V p = t * -0.0033184474f + 0.02020448f;
