@@ -36,6 +36,7 @@ def interpret(
         numbers: the numbers that the run is given.
     """
     values: dict[Node, Tensor] = {}
+    # Numbers are made of the weights' dtype and device, so that an exported program may be moved.
     like = next(iter(weights.values()))
 
     def compute(node: Node) -> Tensor:

@@ -20,6 +20,7 @@ from gateflow.compiler.node import Node, Weight, in_order
 
 __all__ = ["WIDTHS", "Costs", "Kind", "Pass", "Plan", "Row", "Term"]
 
+# In the order of `widths` in the `Call` of `recurrence.h`.
 WIDTHS = ("H", "P", "I", "1")
 """What rows can be wide: units, numbers of the first part of the state where it is projected, inputs, one."""
 
@@ -49,9 +50,11 @@ class Kind(Enum):
 class Row:
     """Where a row lies: a tensor, and the widths of the rows before it in the same line of the tensor."""
 
+    # `weights.NAME` and `state.NAME` have a prefix, so that no name of a user is a name of ours.
     tensor: str
     kind: Kind
     width: str = "H"
+    # Widths, not numbers of columns: one plan serves all sizes.
     before: tuple[str, ...] = ()
 
     def begin(self, sizes: Mapping[str, int]) -> int:
@@ -127,12 +130,14 @@ class Plan:
 
     def columns(self, tensor: str) -> tuple[str, ...]:
         """The widths of the rows side by side in a tensor."""
+        # The last row of a tensor has all the others before it.
         longest = max((r for r in self.rows if r.tensor == tensor), key=lambda r: len(r.before), default=None)
         return () if longest is None else (*longest.before, longest.width)
 
     def after(self, ahead: Plan) -> Plan:
         """This plan with the passes of another running ahead of it."""
         first = (replace(each, ahead=True) for each in ahead.passes)
+        # A row of both plans is one row: kernels know it by its place in this list.
         return Plan((*first, *self.passes), tuple(dict.fromkeys((*ahead.rows, *self.rows))))
 
     @property

@@ -102,6 +102,7 @@ class _Drafts:
             self._add_store(node, row, last if row in deferred else None)
         for node in nodes:
             if node.op == "product" and node not in loadable:
+                # A product reads whole rows from memory, never registers.
                 for operand in node.args:
                     self._place(operand)
         for name, node in reductions:
@@ -113,6 +114,7 @@ class _Drafts:
         if node in self.loadable or not node.args:
             return 0
         highest = max(self.levels[a] for a in node.args)
+        # A product of rows that lie in memory needs no pass before its own.
         waits = node.op == "row_mean" or (node.op == "product" and any(a not in self.loadable for a in node.args))
         return highest + waits
 
@@ -121,9 +123,12 @@ class _Drafts:
 
     def _add_store(self, node: Node, row: Row, level: int | None = None) -> None:
         if row.width == "1":
+            # A number is complete when the pass that adds up its mean ends, one level before it can be loaded.
             self._at(self.levels[node] - 1, "H").number_stores.append((node, row))
         else:
             self._at(self.levels[node] if level is None else level, row.width).stores.append((node, row))
+        # A number that is stored as a row does not lie there as a number (random cell 1063). Rows that are carried to
+        # the next step may be stored last, see `plan`, so nothing in this step reads them there.
         if node.width == row.width and (row.kind is not Kind.SAMPLE or row.tensor in self.scratch):
             self.placed.setdefault(node, row)
 
@@ -140,6 +145,7 @@ class _Drafts:
     def _meet_demands(self) -> None:
         done: set[tuple[int, str]] = set()
         while todo := [key for key in self.drafts if key not in done]:
+            # The last pass first: what it demands of earlier ones is there when their turn comes.
             key = max(todo)
             done.add(key)
             self._fill(self.drafts[key])
@@ -166,6 +172,7 @@ class _Drafts:
 
     def _demand(self, node: Node, draft: _Draft) -> None:
         """Makes a node available in a pass: loaded, or computed there from what it depends on."""
+        # Constants are literals in the text of a kernel.
         if node.op == "constant" or node in draft.loads or node in draft.body or node in draft.products:
             return
         if node in self.loadable or (node.width == "1" and self.levels[node]) or self._kept_from_before(node, draft):
@@ -179,6 +186,7 @@ class _Drafts:
 
     def _kept_from_before(self, node: Node, draft: _Draft) -> bool:
         before = self.levels[node] < draft.level
+        # Reading what another pass stores anyway costs a load alone.
         return before and (node in self.placed or self._work(node) > self.costs.load)
 
     def _work(self, node: Node) -> float:
@@ -215,7 +223,9 @@ class _Drafts:
 def _terms(products: Sequence[Node], place: Callable[[Node], Row]) -> tuple[list[Term], list[Node]]:
     """Products of the same operands share terms. Returns the terms, and the products in the order of accumulators."""
     groups: dict[tuple[Row, ...], list[tuple[Node, list[Weight]]]] = {}
+    # By weight and block, the order of deltas: gates that are adjacent in memory share one term.
     for node in sorted(products, key=lambda n: [(w.name, w.block) for w in n.weights]):
+        # By place too, so that adjacent operands are one longer row, and their products one.
         pairs = sorted(((place(a), w) for a, w in zip(node.args, node.weights, strict=True)), key=_address)
         groups.setdefault(tuple(row for row, _ in pairs), []).append((node, [w for _, w in pairs]))
     terms, ordered = list[Term](), list[Node]()

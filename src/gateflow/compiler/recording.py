@@ -26,6 +26,7 @@ __all__ = ["Call", "Declared", "Place", "Recording", "is_number", "refusal"]
 
 _NUMBER = object()
 """Stands for a number in a pattern; its value is among the numbers."""
+# No numbers: those are noted apart, since they may change from call to call.
 _CONSTANTS = (bool, str, type(None), torch.dtype)
 
 
@@ -86,6 +87,7 @@ class Recording:
         self.calls, self._pattern, self._numbers = list[Call](), list[Any](), list[float]()
         self.refused: UnsupportedStepError | None = None
         self._mode = _mode()
+        # Numbered as `_Lowering` of `capture.py` lists its nodes: input, states, vectors, then one for each call.
         rows = [StandIn(self, k) for k in range(1 + len(cell.states) + len(declared.vectors))]
         self.rows, self.count, given = list(rows) if whole else [], len(rows), 1 + len(cell.states)
         view = self._view(declared, dict(zip(declared.vectors, rows[given:], strict=True)))
@@ -95,11 +97,13 @@ class Recording:
             self.new_states = self._returned(step(rows[0], tuple(rows[1:given])))
         except UnsupportedStepError:
             raise
+        # A step is a user's code and may raise anything (`CATCH_ALL` of `tests/test_house_rules.py`).
         except Exception as error:
             told = str(error).splitlines()[0] if str(error) else ""
             raise self.refused or refusal(cell, f"{type(error).__name__}: {told}", self.last_place) from error
         if self.refused is not None:  # the step has caught it
             raise self.refused
+        # `_own` is written by `Cell.__setattr__` itself.
         self.changed = [n for n, v in vars(view).items() if whole and n != "_own" and before.get(n, view) is not v]
         self.pattern, self.numbers = tuple(self._pattern), tuple(self._numbers)
 
@@ -108,10 +112,12 @@ class Recording:
         if self.whole:
             place = self.last_place = _users_line()
             self.calls.append(Call(target, tuple(args), options, place))
+        # Under `no_grad` torch cuts the gradient; the derivative of a graph would not.
         if _mode() != self._mode:
             raise self.refuse("a change of gradient mode or autocast (or an autograd.Function)")
         pattern = self._pattern
         pattern.append(target)
+        # The pattern is flat: without the count, arguments of one call could pass for those of another.
         pattern.append(len(args))
         for argument in args:
             self._note(argument, target)
@@ -141,6 +147,7 @@ class Recording:
             self._pattern.append(_NUMBER)
             self._numbers.append(float(value))
         elif kind in _CONSTANTS:
+            # With its type, since `True` equals 1, which stands for row 1.
             self._pattern.append((kind, value))
         elif is_number(value):
             self._pattern.append(_NUMBER)
@@ -167,9 +174,13 @@ class Recording:
         for name in declared.norms:
             leaves[name] = NormStandIn(self, name)
         own = self.cell._parameters
+        # Without `_origin` what the step sets stays in the view, where `changed` finds it, and not in the cell.
         held = {k: v for k, v in vars(self.cell).items() if k not in own and k not in ("_origin", "_owner")}
+        # There for `getattr(cell, "bias_ih", None)`, and refused where a step computes with them
+        # (`test_a_step_that_asks_for_its_weights_finds_them`).
         weights = {name: StandIn(self, -1) for name in declared.weights}
         vars(view).update(held, _parameters=weights, **vectors, **leaves)
+        # Such hooks see gradients, which stand-ins have none of.
         if view._modules and any(m._backward_hooks or m._backward_pre_hooks for m in view.modules()):
             raise self.refuse("a hook on a backward pass")
         return view
@@ -181,6 +192,7 @@ def is_number(value: Any) -> bool:
         return isinstance(value, np.integer | np.floating)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
+    # torch raises for larger ones, and the loop does so with its words.
     return isinstance(value, float) or -(1 << 63) <= value < 1 << 63
 
 
@@ -198,6 +210,7 @@ def refusal(cell: Cell, found: str, place: Place | None) -> UnsupportedStepError
 
 def _users_line() -> Place | None:
     """File and line of the innermost `step` on the stack."""
+    # 0 is this function and 1 `Recording.call`.
     frame = sys._getframe(2)
     while frame is not None:
         if frame.f_code.co_name == "step":

@@ -32,6 +32,7 @@ class Recorder(Protocol):
 class StandIn:
     """Stands for a row in a step: what torch or Python does with it is written down."""
 
+    # `__weakref__`: `refuse_what_stays` of `verification.py` asks whether a row lives on.
     __slots__ = ("__weakref__", "index", "recording")
     __array_ufunc__ = None  # numpy's numbers leave operators to us
     __hash__ = object.__hash__
@@ -54,13 +55,16 @@ class StandIn:
             raise AttributeError(name)
         if callable(getattr(torch.Tensor, name, None)):
             return lambda *args, **options: self.recording.call(name, (self, *args), options)
+        # No AttributeError, or `hasattr(h, "shape")` would be false here and true for a tensor.
         raise self.recording.refuse(f"`.{name}` of a row, which is known only when the step runs,")
 
+    # A branch that is taken for a stand-in would be taken for every value.
     def _refused(self, *_: Any) -> Any:
         raise self.recording.refuse("control flow or a Python number that depends on a value (write torch.where)")
 
     __bool__ = __iter__ = __len__ = __float__ = __int__ = __index__ = __contains__ = _refused
 
+    # A graph has values and no places: whoever holds the row elsewhere would have to see the change.
     def _in_place(self, _: Any) -> Any:
         raise self.recording.refuse("a change in place")
 
@@ -76,6 +80,7 @@ def _operator(function: Callable[..., Any], *, swapped: bool = False) -> Any:
     return lambda self, *others: self.recording.call(function, (self, *others))
 
 
+# Also operators that the compiler does not know: it refuses them by name, with the user's line.
 for _name in "add sub mul truediv pow matmul mod floordiv".split():
     setattr(StandIn, f"__{_name}__", _operator(getattr(operator, _name)))
     setattr(StandIn, f"__r{_name}__", _operator(getattr(operator, _name), swapped=True))
