@@ -12,6 +12,7 @@ from gateflow.backends.cpu import CPU
 
 __all__ = ["BACKENDS", "Backend", "Forward", "Gradients", "Sequences", "SingleStep", "backend_of"]
 
+# Importing it costs nothing: a compiler is looked for at first use.
 BACKENDS: dict[str, Backend] = {"cpu": CPU()}
 
 

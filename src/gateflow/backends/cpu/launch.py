@@ -27,6 +27,7 @@ class Launch:
 
     def __init__(self, run: Sequences):
         self.run, self.kernel = run, kernel_of(run.step.cell)
+        # A batch may be empty.
         lines, samples = run.x.shape[0], max(run.samples, 1)
         self.begins: list[int] = list(range(0, lines + 1, samples)) if run.offsets is None else run.offsets.tolist()
 
@@ -40,6 +41,7 @@ class Launch:
         tensors = {"x": Lines(run.x)} | {f"weights.{n}": Lines(w) for n, w in run.weights.items()}
         for node, history, start in zip(states, run.histories, run.states, strict=True):
             tensors[f"state.{node.name}"] = Lines(history, start)
+        # Without zoneout there are no holds.
         for node, hold in zip(states, run.holds, strict=False):
             tensors[f"hold_{node.name}"] = Lines(hold)
         if run.step.numbers:
