@@ -52,6 +52,7 @@ class _Call(NamedTuple):
         """
         step = step_named(self.step) if isinstance(self.step, str) else self.step
         cell, offsets = step.cell, self.offsets
+        # An exported program is loaded with weights of its own, so neither number nor shapes are believed.
         if (len(self.weights), len(self.states)) != (len(cell.weights), len(cell.graph.states)):
             raise ShapeError(f"{cell.graph.cell} has {len(cell.weights)} weights, found {len(self.weights)}")
         named = dict(zip(cell.weights, self.weights, strict=True))
@@ -147,6 +148,7 @@ def _run_backward(
             found = thread.submit(gradients_by_graph, run, d_output, d_finals, create_graph=False).result()
         d_x, d_weights, d_states = found
         return [d_x, *d_weights, *d_states]
+    # An operator returns tensors alone: an empty one stands for what was not asked for.
     d_x = x.new_empty(0) if gradients.x is None else gradients.x
     return [d_x, *(gradients.weights.get(n, x.new_empty(0)) for n in names), *gradients.states]
 
@@ -174,6 +176,7 @@ def _gradients(
         run = call.sequences()
         histories, _, saved = _backend_for(run).forward(run, keep=kept)
     d_output, d_finals = gradients[0], list(gradients[n_states : 2 * n_states])
+    # Gradients are on here under `create_graph=True`; those of a batch have a dimension that no kernel knows.
     if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _batched(gradients)):
         d_x, d_weights, d_states = gradients_by_graph(
             call.sequences(), d_output, d_finals, create_graph=torch.is_grad_enabled()
@@ -195,6 +198,7 @@ def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     step, x, weights, states, holds, offsets, reverse, rounded, memory = inputs
+    # A gradient that is not there must not become zeros of the size of a history.
     ctx.set_materialize_grads(False)
     ctx.settings = (step, reverse, rounded)
     ctx.counts = [len(weights), len(states), len(holds), offsets is not None, memory == _FAST]
@@ -220,6 +224,7 @@ class _Eager(torch.autograd.Function):
         inputs = (step, x, tensors[:n], tensors[n:m], tensors[m:], offsets, reverse, rounded, memory)
         output = _run(_Call(*inputs))
         _remember(ctx, inputs, output)
+        # The other histories and what is kept are for the backward pass; gradients of states come through the finals.
         ctx.mark_non_differentiable(*output[1 : counts[1]], *output[2 * counts[1] :])
         return tuple(output)
 
@@ -240,6 +245,7 @@ def recurrence(step: Step | str, *inputs: Any) -> Sequence[Tensor]:
         name = step if isinstance(step, str) else step.name
         return recurrence_operator(name, *before, offsets, reverse, rounded, memory)
     x, weights, states, holds, *settings = inputs
+    # Past autograd, whose Python takes longer than a small recurrence.
     if settings[-1] == _READ_ONLY:
         return _run(_Call(step, *inputs))
     return _Eager.apply((step, *settings), (len(weights), len(states)), x, *weights, *states, *holds)
@@ -258,6 +264,7 @@ def _backend_for(run: Sequences) -> Backend:
         BuildError: there are no kernels for tensors such as these.
     """
     backend = backend_of(run.x.device)
+    # Kernels have no float16, and a program may have been moved to a GPU.
     if backend is None or run.x.dtype not in backend.dtypes:
         found = f"{run.x.dtype} on {run.x.device}"
         raise BuildError(f"kernels are built for CPUs, in float32 and float64; the input is {found}")
@@ -273,10 +280,12 @@ def _without_kernel(
     )
     histories, finals = unroll_graph(run)
     columns = sum(run.sizes[node.width] for node in run.step.cell.storage.saved)
+    # `register_fake` has promised a tensor of this shape; the loop's gradients do not read it.
     return histories, finals, run.x.new_zeros(run.x.shape[0], columns) if keep else None
 
 
 def _saved_columns(step: str, states: Sequence[Tensor], x: Tensor) -> int:
+    # Of the text alone: fake tensors must not build a kernel.
     cell = step_named(step).cell
     sizes = {"H": cell.hidden_size, "P": states[0].shape[1], "1": 1, "I": x.shape[1]}
     return sum(sizes[node.width] for node in cell.storage.saved)

@@ -37,12 +37,15 @@ def unroll_graph(run: Sequences) -> tuple[list[Tensor], list[Tensor]]:
     for t in range(run.steps):
         leaves = {name: sequence[t] for name, sequence in inputs.items()} | dict(zip(names, state, strict=True))
         new = interpret(graph.new_states, leaves, run.weights, run.sizes, run.step.numbers)
+        # A new state may be one number for a row.
         new = [n.expand_as(old) for n, old in zip(new, state, strict=True)]
         steps.append(new)
+        # `where`, not a mask as a factor: what a step makes of padding may be NaN.
         state = new if valid is None else [torch.where(valid[t], n, o) for n, o in zip(new, state, strict=True)]
     if not steps:
         return [run.x.new_zeros(0, s.shape[1]) for s in state], state
     histories = [in_order_of_steps(torch.stack(parts)).flatten(0, 1)[grid] for parts in zip(*steps, strict=True)]
+    # An operator of torch must not return what it was given.
     return histories, [s.clone() if s is start else s for s, start in zip(state, run.states, strict=True)]
 
 
@@ -59,6 +62,7 @@ def gradients_by_graph(
         run = replace(run, x=leaves[0], weights=dict(zip(run.weights, leaves[1:n], strict=True)), states=leaves[n:])
         (output, *_), finals = unroll_graph(run)
     pairs = [(o, d) for o, d in zip([output, *finals], [d_output, *d_finals], strict=True) if d is not None]
+    # torch refuses to be asked for the gradient of a tensor that has none.
     asked = [t for t in leaves if t.requires_grad]
     results = torch.autograd.grad(
         [o for o, _ in pairs],

@@ -58,11 +58,15 @@ def run(
         held = zip(zoneout[d], state, strict=True) if zoneout else ()
         holds = [_hold(layout, hold, part, lines, reverse=d == 1) for hold, part in held]
         own = step if d == 0 else _step_of_reverse(cell, zoneout=zoneout is not None)
+        # A transposed weight was once read as plain rows: wrong numbers without a word
+        # (`test_weights_may_lie_in_memory_as_they_like`).
         weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
         start = [layout.sorted(part).contiguous() for part in state]
         _refuse_mixed(x, weights, start)
+        # Where nobody asks for a gradient, nothing is kept and autograd is left out.
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
         kept = memory if keep else "nothing"
+        # The loops of the backward pass too: there is no other path left once the forward pass has run.
         _refuse_unbuilt(own, kept, lines, rounded)
         made = recurrence(own, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
         made = [part.to(given) for part in made[: 2 * len(start)]] if rounded else made
@@ -109,11 +113,13 @@ def _hold(layout: Layout, hold: Tensor | float, part: Tensor, lines: Tensor, *, 
     """How much of a part of the state zoneout keeps at each line; its masks follow the cell's order of time."""
     if isinstance(hold, Tensor):
         return layout.lines(layout.time_reversed(hold) if reverse else hold)
+    # One line that stands for all: a number is the same at every step.
     return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
 
 
 def _in_bf16(x: Tensor) -> bool:
     autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    # float64 is not narrowed by autocast, in torch neither.
     return x.dtype == torch.bfloat16 or (autocast and x.dtype == torch.float32)
 
 
@@ -136,5 +142,6 @@ def _refuse_mixed(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None
         found = " and ".join(sorted(devices))
         raise ShapeError(f"input, weights and start states must be on one device, found {found}; move them with .to()")
     found = {str(t.dtype).removeprefix("torch.") for t in (x, *weights, *start)}
+    # The kernels read addresses by one dtype; mixed ones were read as if they were float32.
     if len(found) > 1 and not torch.is_autocast_enabled("cpu"):
         raise ShapeError(f"input, weights and start states must be of one dtype, found {' and '.join(sorted(found))}")

@@ -27,6 +27,7 @@ def save(ctx: Any, inputs: Sequence[Tensor], outputs: list[Tensor]) -> None:
         # again: a second forward run where that happens, and no copy where it does not.
         ctx.witness, outputs[0] = _witness(outputs[0]), outputs[0].data
     tensors = [*inputs, *outputs]
+    # The loops get addresses: float32 in the place of float64 would be read beyond its end.
     ctx.kinds = [(t.shape, t.dtype) for t in tensors]
     ctx.save_for_backward(*tensors)
 
@@ -38,6 +39,7 @@ def output_has_changed(ctx: Any) -> bool:
 
 def _witness(output: Tensor) -> tuple[Tensor, int]:
     """An empty tensor that counts the changes of `output` with it, holding none of its memory, and the count so far."""
+    # `detach` shares the counter of versions; giving it other data keeps the counter and lets the memory go.
     witness = output.detach()
     witness.data = output.new_empty(0)
     return witness, witness._version
@@ -55,6 +57,7 @@ def restored(ctx: Any) -> list[Tensor]:
                 f"{wanted[1]}; it must return what it was given"
             )
         tensors = [t.resolve_neg() if t.is_neg() else t for t in tensors]
+    # After input, weights and states: only the input and holds are called with a stride of their own.
     first = sum(ctx.counts[:2]) + 1
     holds = range(first, first + ctx.counts[2])
     return [t if t.is_contiguous() else _lined(t, gaps=k == 0 or k in holds) for k, t in enumerate(tensors)]
@@ -67,10 +70,12 @@ def resolved(tensor: Tensor) -> Tensor:
 
 def _lined(tensor: Tensor, *, gaps: bool) -> Tensor:
     """A tensor as a loop reads it; the input and holds may have gaps between their lines."""
+    # A hold of zoneout is one line for all, expanded: `contiguous` would make it as large as a history.
     lined = gaps and tensor.dim() == 2 and (tensor.stride(1) == 1 or tensor.shape[1] == 1)
     return tensor if lined else tensor.contiguous()
 
 
 def traced() -> bool:
     """Whether this runs for its graph: under `torch.compile`, on fake tensors, in a tracer."""
+    # Fake tensors and `make_fx` are modes: they crashed, or recorded nothing, where addresses were taken.
     return torch.compiler.is_compiling() or _modes() > 0
