@@ -17,7 +17,7 @@ BACKENDS: dict[str, Backend] = {"cpu": CPU()}
 
 
 def backend_of(device: torch.device) -> Backend | None:
-    """The back end that builds kernels for tensors of a device; none where there is no such.
+    """The back end that builds kernels for tensors of a device; none where no back end does.
 
     Example:
         >>> import torch

@@ -138,7 +138,7 @@ class SingleStep(ABC):
 
     @abstractmethod
     def prepare(self, x: Tensor, state: Sequence[Tensor]) -> None:
-        """Makes ready for a batch of this shape."""
+        """Prepares for a batch of this shape."""
 
     @abstractmethod
     def __call__(self, x: Tensor, state: Sequence[Tensor], *, reread: bool) -> State | None:

@@ -1,7 +1,7 @@
 """A captured step with its sizes, which is all that a back end is told of a cell; and its name, the same everywhere.
 
 A kernel belongs to what a step computes, and to nothing else: cells of two classes whose steps compute the same share
-one, and a cell whose step has come to compute something else has another. `look.py` finds which it is now.
+one, and a cell whose step now computes something else has another. `look.py` finds which it is now.
 """
 
 from __future__ import annotations

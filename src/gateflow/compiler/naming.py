@@ -1,4 +1,4 @@
-"""A captured step as one line of text, by which operators of torch name it: the same step everywhere and forever.
+"""A captured step as one line of text, its name for operators of torch: the same step in every process, now and later.
 
     {"gateflow":1,"cell":"Elman","hidden_size":4,"weights":{…},"nodes":[["input","x","I"],["product",[0],[…]], …], …}
 
@@ -92,7 +92,7 @@ def _written(node: Node, places: Mapping[Node, int]) -> list[Any]:
 
 
 class _Reading:
-    """A text that has been parsed, on its way to a graph."""
+    """A text that has been parsed and is to become a graph."""
 
     def __init__(self, read: Mapping[str, Any]):
         self.read, self.nodes = read, list[Node]()

@@ -2,9 +2,9 @@
 
     u * n + (1 - self.rate) * c      →      pattern  mul row 3 row 4 · sub number row 3 · …      numbers  (0.7,)
 
-Whatever the step reads on its way, attributes, globals, closures, other modules, has its effect on what is called, so
-two steps with equal recordings compute the same, and one whose recording has changed computes something else. It takes
-some microseconds and is done before every call of a layer.
+Whatever the step reads (attributes, globals, closures, other modules) has its effect on what is called, so two steps
+with equal recordings compute the same, and one whose recording has changed computes something else. It takes some
+microseconds and is done before every call of a layer.
 """
 
 from __future__ import annotations

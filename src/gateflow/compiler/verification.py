@@ -129,7 +129,7 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
 
 
 def _is_same_state(before: Any, after: Any) -> bool:
-    """Whether nothing was drawn meanwhile."""
+    """Whether nothing was drawn between the two."""
     if isinstance(before, Tensor):
         return torch.equal(before, after)
     return all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

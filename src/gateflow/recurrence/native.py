@@ -44,7 +44,7 @@ def run(
         For each direction the output `[T, B, size]` and the final state.
 
     Raises:
-        BuildError: a kernel cannot be built, or the reverse cell has come to compute what cannot be compiled.
+        BuildError: a kernel cannot be built, or the step of the reverse cell cannot be compiled.
         ShapeError: input, weights and start states are not on one device or, without autocast, not of one dtype; a
             weight does not have its shape.
     """
@@ -85,7 +85,7 @@ def _step_of_reverse(cell: Cell, *, zoneout: bool) -> Step | str:
 
 
 def histories(cell: Cell, x: Tensor, state: State) -> State | None:
-    """Every part of the state after each step, `[T, B, size]`, apart from autograd; none where the loops cannot run.
+    """Every part of the state after each step, `[T, B, size]`, without gradients; none where the loops cannot run.
 
     Args:
         cell: the equations and weights.

@@ -125,7 +125,7 @@ class Stream:
         return None if step is None else view.bind().advance(x, tuple(state))
 
     def prepare(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> bool:
-        """Makes ready for such tensors; false where the native path cannot take them by their addresses."""
+        """Prepares for such tensors; false where the native path cannot take them by their addresses."""
         tensors, backend = [*weights, x, *state], backend_of(x.device)
         if backend is None or x.dtype not in backend.dtypes or not all(type(t) is Tensor for t in (x, *state)):
             return False

@@ -101,7 +101,7 @@ def cached(key: str, source: str, make: Callable[[Path, Path], None]) -> Path:
 
 
 def check_owner(path: Path) -> None:
-    """Refuse a file or directory that somebody else could have filled with code of theirs.
+    """Refuse a file or directory that somebody else could have filled with their code.
 
     Raises:
         PermissionError: It belongs to another user, or others may write to it.
@@ -229,7 +229,7 @@ def _remove_if_abandoned(place: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """What has no business in the cache, be it a folder."""
+    """What does not belong in the cache, also a folder."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -249,7 +249,7 @@ def _private(refused: str) -> Path:
 
 
 def _warn(refused: str, reason: str) -> None:
-    """Once for each directory, whatever becomes of it afterwards."""
+    """Once for each directory, whatever happens to it afterwards."""
     if refused not in _warned:
         _warned.add(refused)
         words = f"kernels are not kept: the cache directory {refused} cannot be used ({reason}). {REMEDY}"

@@ -55,7 +55,7 @@ class Launch:
         return loop.prepare(self._span(loop, first, last), tensors, self.run.sizes, panels)
 
     def _span(self, loop: CompiledLoop, first: int, last: int) -> Span:
-        """Some steps for a loop, and how threads share them out."""
+        """Some steps for a loop, and how threads divide the work."""
         run = self.run
         parts = partition(self.begins, run.samples, run.sizes, loop.plan)
         return Span(run.steps, run.samples, first, last, run.reverse, run.offsets, *parts)

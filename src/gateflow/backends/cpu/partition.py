@@ -18,7 +18,7 @@ FULL_TILE = 6
 """Samples per thread from which on the product runs at full speed, if the weights stay in the cache of a core."""
 
 FEW = 24
-"""Samples per thread for which weights that come from afar are not worth it: let each thread read its part of them."""
+"""Below this many samples a thread, weights larger than that cache are divided: each thread reads a part of them."""
 
 # 2 MB of float32, about the second-level cache of a core: from beyond it a core reads only 30 GB/s (speed.md).
 CACHE = 1 << 19

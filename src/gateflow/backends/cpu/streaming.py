@@ -34,7 +34,7 @@ class PackedStep(SingleStep):
         self.panels: Tensor | None = None
 
     def prepare(self, x: Tensor, state: Sequence[Tensor]) -> None:
-        """Makes ready for a batch of this shape, on as many threads as torch has now."""
+        """Prepares for a batch of this shape, on as many threads as torch has now."""
         # Tensors of its own: what is prepared outlives the call, and must not keep the user's.
         x, state = torch.empty(x.shape, dtype=x.dtype), [torch.empty(s.shape, dtype=s.dtype) for s in state]
         run = Sequences(self.captured, x, self.weights, state, histories=list(state))

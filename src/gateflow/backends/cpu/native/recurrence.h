@@ -186,7 +186,7 @@ void products(const Call<T>& call, const std::array<Operand<T>, terms>& operands
         operand.rows += m * operand.stride;
         const int64_t panel = operand.depth * term.count * lanes<T>;
         const T* panels = call.weights[term.weights];
-        // The weights of the next units are on their way while this tile is computed, each tile sees to a part.
+        // The weights of the next units are fetched while this tile is computed, a part of them by each tile.
         const T* next = panels + following * panel;
         if (tile < blocks * term.count) next += tile * operand.depth * line_of_cache<T>;
         constexpr int most = tile_rows(Pass::sums);
@@ -208,7 +208,7 @@ void points(const Rows<T, slots>& rows, const Sums<T>& sums, int64_t m, int64_t 
             Pass::point(rows, sums, m + i, unit, Some{static_cast<int>(left)}, sum + i * sum_stride);
 }
 
-// Without products each row is gone through from end to end.
+// Without products a pass goes row by row, each from its first unit to its last.
 template <class Pass, class T, int slots>
 void run_rows(const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Blocks own) {
     for (int64_t m = 0; m < count; ++m)
@@ -327,7 +327,7 @@ void run_ahead(const Call<T>& call, int64_t low_t, int64_t high_t, const Part& p
         if constexpr (P::ahead) {
             const Blocks own = own_blocks<P>(call, part);
             if (all) return run_pass<P>(call, rows_at<Program>(call, low_t, 0, false, time_block), sums, lines, own);
-            // Four blocks are the most that a tile takes at once: their weights serve all steps before the next are read.
+            // Four blocks are the most that a tile takes at once: their weights serve all steps before others are read.
             for (int64_t begin = own.begin; begin < own.end; begin += 4)
                 for (int64_t t = low_t; t <= high_t; ++t)
                     run_pass<P>(call, rows_at<Program>(call, t, part.low, false, time_block), sums,

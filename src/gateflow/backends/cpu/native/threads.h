@@ -31,8 +31,8 @@ void in_parallel(int64_t asked, const Work& work) {
 #endif
 }
 
-// All threads wait for the last. Spins for some fifty microseconds, then sleeps: one that only spins uses up its share of a core
-// that others want too, and stands still for a time slice when the last has come.
+// All threads wait for the last. Spins for some fifty microseconds, then sleeps: one that only spins uses up its share
+// of a core that others want too, and stands still for a time slice when the last has come.
 class Barrier {
   public:
     void wait(int64_t threads) {
@@ -45,7 +45,7 @@ class Barrier {
             return;
         }
         for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
-            // 4,096 take some fifty microseconds, within which steps of a few rows meet; after 1,000 they went to sleep first.
+            // Some fifty microseconds, within which steps of a few rows meet; after 1,000 spins they slept first.
             if (spins < 4096)
                 relax();
             else

@@ -4,8 +4,8 @@
 //   largest error, ulp      1.2   1.2   2.65  2.5      3         0.55
 //   AVX-512 instructions    13    37    19    17       28        5
 //
-// Measured over all floats against double (`make check-native`), fused and not, with subnormals flushed to 0, as kernels
-// run. NaN gives NaN and infinity its limit; a result below 2^-126 may be 0, or that small. double takes the C library.
+// Measured over all floats against double (`make check-native`), fused and not, with subnormals flushed to 0, as
+// kernels run. NaN gives NaN and infinity its limit; a result below 2^-126 may be 0, or that small. double takes the C library.
 //
 // The polynomials have the least largest relative error; tests/backends/cpu/native/minimax.py finds them.
 #pragma once
@@ -66,7 +66,7 @@ GATEFLOW_INLINE F clamp(F x, float low, float high) {
 }
 
 #ifdef GATEFLOW_AVX512
-// One Newton step from a guess of 1 / b to a / b. Fused by name: a product of its own could be so small as to be flushed.
+// One Newton step from a guess of 1 / b to a / b. Fused by name: a product by itself could be small enough to be flushed.
 GATEFLOW_INLINE F newton(F a, F b, F quotient, F guess) {
     return _mm512_fmadd_ps(guess, _mm512_fnmadd_ps(b, quotient, a), quotient);
 }
@@ -85,7 +85,7 @@ GATEFLOW_INLINE F divide(F a, F b) {
 // 1.5 · 2^23, so that a sum with it is rounded to an integer, plus the bias of the exponent.
 constexpr float magic = 12582912 + 127;
 
-// e^x = 2^power · fraction, |x| < 2^21: the power as an integer in the low bits of a float, for it is a shift away.
+// e^x = 2^power · fraction, |x| < 2^21: the power as an integer in the low bits of a float, one shift from 2^power.
 struct Exponential {
     F power, fraction;
     U shifted;
