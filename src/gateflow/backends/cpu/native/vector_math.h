@@ -5,7 +5,8 @@
 //   AVX-512 instructions    13    37    19    17       28        5
 //
 // Measured over all floats against double (`make check-native`), fused and not, with subnormals flushed to 0, as
-// kernels run. NaN gives NaN and infinity its limit; a result below 2^-126 may be 0, or that small. double takes the C library.
+// kernels run. NaN gives NaN and infinity its limit; a result below 2^-126 may be 0, or that small. double takes the C
+// library.
 //
 // The polynomials have the least largest relative error; tests/backends/cpu/native/minimax.py finds them.
 #pragma once
@@ -66,7 +67,7 @@ GATEFLOW_INLINE F clamp(F x, float low, float high) {
 }
 
 #ifdef GATEFLOW_AVX512
-// One Newton step from a guess of 1 / b to a / b. Fused by name: a product by itself could be small enough to be flushed.
+// One Newton step from a guess of 1 / b to a / b. Fused by name: a product alone could be so small as to be flushed.
 GATEFLOW_INLINE F newton(F a, F b, F quotient, F guess) {
     return _mm512_fmadd_ps(guess, _mm512_fnmadd_ps(b, quotient, a), quotient);
 }
