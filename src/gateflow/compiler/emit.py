@@ -95,7 +95,7 @@ def _point(p: Pass, plan: Plan, reduced: int) -> list[str]:
     return [
         "    template <class Units>",
         f"    static GATEFLOW_INLINE void point({arguments}) {{",
-        # For the same reason: not every pass uses all its arguments.
+        # `-Werror` again: not every pass uses all its arguments.
         *(f"        {line}" for line in [*lines, "(void)rows, (void)sums, (void)m, (void)j, (void)n, (void)sum;"]),
         "    }",
     ]
