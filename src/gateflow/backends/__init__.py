@@ -12,11 +12,12 @@ from gateflow.backends.cpu import CPU
 
 __all__ = ["BACKENDS", "Backend", "Forward", "Gradients", "Sequences", "SingleStep", "backend_of"]
 
+# Importing it costs nothing: a compiler is looked for at first use.
 BACKENDS: dict[str, Backend] = {"cpu": CPU()}
 
 
 def backend_of(device: torch.device) -> Backend | None:
-    """The back end that builds kernels for tensors of a device; none where there is no such.
+    """The back end that builds kernels for tensors of a device; none where no back end does.
 
     Example:
         >>> import torch

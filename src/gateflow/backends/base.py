@@ -59,10 +59,12 @@ class Sequences:
     def __post_init__(self) -> None:
         self.samples, lines = self.states[0].shape[0], self.x.shape[0]
         self.steps = lines // max(self.samples, 1) if self.offsets is None else len(self.offsets) - 1
+        # 0 where no part of the state is projected; else the states below say how much.
         self.sizes = {"P": 0, "H": self.step.cell.hidden_size, "I": self.x.shape[1], "1": 1}
         """What the widths of rows are here."""
         for node, state in zip(self.step.cell.graph.states, self.states, strict=True):
             self.sizes[node.width] = state.shape[1]
+        # Before any kernel: it takes addresses and believes what the cell says of them.
         self.step.cell.check(self.weights, self.states, self.sizes)
 
     # What follows stays on the device: asking how long a sequence is would make the host wait for it.
@@ -77,10 +79,13 @@ class Sequences:
     def finals(self) -> list[Tensor]:
         """Each part of the state after each sample's last step: where it started, if it has none."""
         if not self.x.shape[0]:
+            # A copy: an operator of torch must not return what it was given.
             return [start.clone() for start in self.states]
         if self.offsets is None:
             lines = slice(0, self.samples) if self.reverse else slice(self.x.shape[0] - self.samples, None)
+            # A copy: the first history is the user's output, who may change it in place.
             return [history[lines].clone() for history in self.histories]
+        # By masks, without asking for a number (`test_finals_of_ragged_sequences_need_no_number_on_the_host`).
         begun, last = self._last_lines(self.offsets)
         return [torch.where(begun, h[last], s) for h, s in zip(self.histories, self.states, strict=True)]
 
@@ -88,6 +93,7 @@ class Sequences:
         """Which samples have a step at all, `[B, 1]`, and the line after which each ends."""
         sample = torch.arange(self.samples, device=offsets.device)
         length = (self.counts[None] > sample[:, None]).sum(1)
+        # A sample without steps has no last line: any will do, since `begun` is false for it.
         last = torch.zeros_like(length) if self.reverse else (length - 1).clamp(min=0)
         return (length > 0)[:, None], torch.where(length > 0, offsets[last] + sample, 0)
 
@@ -132,7 +138,7 @@ class SingleStep(ABC):
 
     @abstractmethod
     def prepare(self, x: Tensor, state: Sequence[Tensor]) -> None:
-        """Makes ready for a batch of this shape."""
+        """Prepares for a batch of this shape."""
 
     @abstractmethod
     def __call__(self, x: Tensor, state: Sequence[Tensor], *, reread: bool) -> State | None:

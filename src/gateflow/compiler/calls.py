@@ -30,16 +30,19 @@ def _op(name: str) -> Lowering:
 
 def _scaled(name: str) -> Callable[..., Node]:
     """`add` and `sub` of torch, which take `alpha=`."""
+    # `alpha=1` leaves nothing in the graph, so `torch.add(a, b)` and `a + b` share one kernel.
     return lambda a, b, *, alpha=1.0: pointwise(name, a, b if _is_one(alpha) else pointwise("mul", b, alpha))
 
 
 def _sum(a: Any, b: Any, *, alpha: Any = 1.0) -> Node | None:
     """Two truths have no sum: torch takes it for `or`."""
+    # In a kernel truths are 1 and 0, so their sum would be 2 (`test_what_is_not_known_is_refused_with_its_line`).
     return None if _is_truth(a) and _is_truth(b) else _scaled("add")(a, b, alpha=alpha)
 
 
 def _is_truth(node: Any) -> bool:
     """Whether a node is a truth value: a comparison, or made of nothing else."""
+    # Each node once: a row squared 40 times has 40 nodes and 2⁴⁰ paths (`test_a_row_may_be_squared_again_and_again`).
     truths: dict[Node, bool] = {}
     for each in in_order([node]) if isinstance(node, Node) else []:
         made = each.op in ("mul", "minimum", "maximum", "where") and all(truths[a] for a in each.args)
@@ -57,6 +60,7 @@ def _square(a: Node) -> Node:
 
 def _power(a: Node, exponent: Any) -> Node | None:
     """Squares and square roots; other powers are not known."""
+    # An exponent chooses the operation, so it is a part of the graph, never an argument of the kernel.
     match exponent.values[0] if isinstance(exponent, Node) and exponent.op == "constant" else None:
         case 2.0:
             return _square(a)
@@ -70,6 +74,7 @@ def _power(a: Node, exponent: Any) -> Node | None:
 
 def _clamp(a: Node, min: Any = None, max: Any = None) -> Node | None:
     low, high = _bound(min, -math.inf), _bound(max, math.inf)
+    # torch raises here, so the step is left to the loop, which raises too.
     if min is None and max is None:
         return None
     return None if low is None or high is None else pointwise("clamp", a, low, high)
@@ -78,6 +83,7 @@ def _clamp(a: Node, min: Any = None, max: Any = None) -> Node | None:
 def _bound(bound: Any, absent: float) -> Node | None:
     if bound is None:
         return constant(absent)
+    # torch gives a bound that is a row a gradient; the derivative of `clamp` in `operations.py` has none for bounds.
     return bound if isinstance(bound, Node) and bound.op in SCALARS else None
 
 
@@ -94,10 +100,12 @@ def _softplus(a: Node, beta: Any = None, threshold: Any = None) -> Node | None:
 
 
 def _relu(a: Node, inplace: bool = False) -> Node | None:
+    # A graph has values and no order: other uses of `a` would have to see the change.
     return None if inplace else pointwise("relu", a)
 
 
 def _mean(a: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
+    # Without `keepdim` torch gives `[B]`, which it lines up with the units of a row, not with the samples.
     return row_mean(a) if isinstance(dim, Node) and dim.values == (-1.0,) and keepdim is True else None
 
 

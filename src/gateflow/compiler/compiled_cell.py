@@ -1,7 +1,7 @@
 """A captured step with its sizes, which is all that a back end is told of a cell; and its name, the same everywhere.
 
 A kernel belongs to what a step computes, and to nothing else: cells of two classes whose steps compute the same share
-one, and a cell whose step has come to compute something else has another. `look.py` finds which it is now.
+one, and a cell whose step now computes something else has another. `look.py` finds which it is now.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from gateflow.errors import ArtifactError, ShapeError
 
 __all__ = ["CompiledCell", "Step", "compiled", "is_name", "lock", "step_named"]
 
+# Re-entrant: `look.py` holds it while it captures, and `compiled` takes it again.
 lock = threading.RLock()
 """Held while a step is captured or entered here: layers may be built and called in several threads."""
 _cells: dict[str, CompiledCell] = {}
+# By the text alone, without the size: all sizes share one derivative and one set of plans.
 _storages: dict[str, Storage] = {}
 
 
@@ -53,6 +55,7 @@ class CompiledCell:
 
     def programs(self, costs: Costs) -> Programs:
         """The plans of the loops for a back end with these costs."""
+        # Per storage, not per cell: cells of other sizes find the plans that are made.
         return _programs(self.storage, costs)
 
     @property
@@ -63,6 +66,8 @@ class CompiledCell:
     @cached_property
     def has_narrow_rows(self) -> bool:
         """Whether a row is made of truth values and numbers alone, and is neither."""
+        # torch gives such rows its default dtype, also in a float64 layer; the loop is then right
+        # (`test_truth_values_with_numbers_are_rounded_as_torch_does`).
         truths, narrow = set[Node](), set[Node]()
         for node in self.graph.nodes:
             rows = [a for a in node.args if a.op not in SCALARS]
@@ -71,6 +76,7 @@ class CompiledCell:
             elif node.op == "where" and all(a.op in SCALARS for a in node.args[1:]):
                 narrow.add(node)
             elif rows and all(a in truths or a in narrow for a in rows):
+                # torch keeps truths under these operations; all others make numbers of the default dtype from them.
                 kept = node.op in ("mul", "minimum", "maximum", "where") and all(a in truths for a in node.args)
                 (truths if kept else narrow).add(node)
         return bool(narrow)
@@ -81,6 +87,7 @@ class CompiledCell:
         Raises:
             ShapeError: with what was found.
         """
+        # Kernels are given bare addresses: what has another shape was once read beyond its end.
         of_input, of_states = self._widths
         found = [state.shape[1] for state in states]
         if found != [sizes[width] for width in of_states] or sizes["H"] != self.hidden_size:
@@ -114,6 +121,7 @@ class Step(NamedTuple):
     @property
     def name(self) -> str:
         """What an operator of torch is given: it means the same in every process."""
+        # `repr` of a float reads back as the same float, so the name gives the same kernel the same numbers.
         numbers = ",".join(map(repr, self.numbers))
         return f"{self.cell.hidden_size}|{numbers}|{self.cell.text}"
 
@@ -127,6 +135,7 @@ def step_named(name: str) -> Step:
     size, _, rest = name.partition("|")
     numbers, _, text = rest.partition("|")
     try:
+        # `int` alone also reads " 4", "1_0" and digits of other scripts: one step would have many names.
         if not (size.isascii() and size.isdecimal() and len(size) < 10):
             raise ValueError(f"{size!r:.40} is no size")  # noqa: TRY301
         hidden_size, given = int(size), tuple(map(float, numbers.split(","))) if numbers else ()
@@ -143,6 +152,7 @@ def step_named(name: str) -> Step:
 
 def is_name(text: str) -> bool:
     """Whether a text is the name of a step, and not the reason why there is none."""
+    # A name begins with the number of units; a reason begins with the name of a class or a word.
     return text[:1].isdigit()
 
 

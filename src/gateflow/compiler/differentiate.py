@@ -67,6 +67,7 @@ def differentiate(graph: Graph) -> Backward:
     roots += [gradients[n] for n in products] + [gradients[n] for n in parameters]
     roots += [gradients[x]] if x is not None and x in gradients else []
     operands = [n.args[0] for n in products]
+    # All in one go: what forward and backward share must be one node, by which `storage.py` and plans find it.
     rows = simplified([*graph.new_states, *operands, *roots])
     n, k, new = len(products), len(graph.states), rows[: len(graph.states)]
     operands, rows = rows[k : k + n], iter(rows[k + n :])
@@ -83,6 +84,7 @@ def differentiate(graph: Graph) -> Backward:
 
 def _place(delta: Delta) -> tuple[object, ...]:
     """Weights of the state before those of the input, blocks in order: gates lie side by side as their weights do."""
+    # So adjacent gates become one large product: `WeightProduct.goes_on_with`.
     return delta.weight.name == "weight_ih", delta.weight.name, delta.weight.block
 
 
@@ -91,9 +93,13 @@ def _gradients(graph: Graph) -> dict[Node, Node]:
     gradients: dict[Node, Node] = {}
     for state, new in zip(graph.states, graph.new_states, strict=True):
         _add(gradients, new, Node("gradient", width=state.width, name=state.name))
+    # A user's state may be called `output`; random cells found that it got the gradient of the output.
     name = "output" if all(s.name != "output" for s in graph.states) else "the_output"
+    # The first state is also the output: it has a gradient from the next step and one from the layer above.
     _add(gradients, graph.new_states[0], Node("gradient", width=graph.states[0].width, name=name))
     for node in reversed(in_order(graph.new_states)):
+        # Only the mean of this product matters: its gradient, one number, must be a row for the products that follow
+        # it. It was never computed before that (random cell 1063).
         if node in gradients and node.op == "product" and gradients[node].width == "1":
             gradients[node] = gradients[node] + _zero(node)  # a row, for the products with it
         if node in gradients and node.args:
@@ -109,6 +115,8 @@ def _through(node: Node, g: Node) -> Sequence[Node | None]:
     if node.op == "row_mean":
         return (g,)
     if node.op == "product":
+        # The gradient of the input waits for no step: large products after the loop give it
+        # (`WeightProducts.of_input`).
         is_input = node.args[0].op == "input"
         return (None if is_input else product(g, replace(node.weights[0], transposed=True, bias=None)),)
     return OPERATIONS[node.op].derivative(g, node, *node.args)

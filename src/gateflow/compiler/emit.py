@@ -52,6 +52,8 @@ def program(name: str, plan: Plan) -> str:
 
 def _pass(k: int, p: Pass, plan: Plan, terms: int, reduced: int) -> list[str]:
     constants = f"width = {WIDTHS.index(p.width)}, sums = {len(p.products)}, means = {len(p.means)}"
+    # Threads that divide the units meet before such a pass (`run_step` of `recurrence.h`): others may still read the
+    # row.
     overwrites = _bool(_overwrites(p, plan))
     head = [
         f"struct Pass{k} {{",
@@ -66,6 +68,7 @@ def _pass(k: int, p: Pass, plan: Plan, terms: int, reduced: int) -> list[str]:
 
 
 def _term(term: Term, plan: Plan, index: int) -> str:
+    # Without "1": no weight is applied to a row of one number.
     columns = ", ".join(str(term.columns.count(w)) for w in WIDTHS[:3])
     return f"{{{plan.rows.index(term.operand)}, {term.first}, {term.count}, {index}, {{{columns}}}}}"
 
@@ -80,6 +83,7 @@ def _point(p: Pass, plan: Plan, reduced: int) -> list[str]:
     slot = plan.rows.index
     names = _names([*(n for n, _ in p.stores), *p.body, *p.products, *p.loads, *(m.args[0] for m in p.means)])
     lines = [f"const V {names[n]} = load(sum + {i} * lanes<T>){_biases(p, n, slot)};" for i, n in enumerate(p.products)]
+    # A variable that nothing uses is an error (`-Wextra -Werror`); some loads are for `numbers` alone.
     used = {a for n in p.body for a in n.args} | {n for n, _ in p.stores}
     used |= {n for _, n in p.reductions} | {m.args[0] for m in p.means}
     lines += [f"const V {names[n]} = {_load(slot(row), row.width)};" for n, row in p.loads.items() if n in used]
@@ -91,6 +95,7 @@ def _point(p: Pass, plan: Plan, reduced: int) -> list[str]:
     return [
         "    template <class Units>",
         f"    static GATEFLOW_INLINE void point({arguments}) {{",
+        # `-Werror` again: not every pass uses all its arguments.
         *(f"        {line}" for line in [*lines, "(void)rows, (void)sums, (void)m, (void)j, (void)n, (void)sum;"]),
         "    }",
     ]
@@ -103,6 +108,7 @@ def _biases(p: Pass, product: Node, slot: Callable[[Row], int]) -> str:
 def _fetch(p: Pass, plan: Plan) -> list[str]:
     """What is prefetched while products are computed: rows of this step, and those that will be written."""
     rows = [*p.loads.values(), *(row for _, row in p.stores if row.tensor not in _STORE)]
+    # Rows that serve all samples are near already; without products there is nothing to fetch them behind.
     distant = [row for row in dict.fromkeys(rows) if p.products and row.kind is not Kind.FIXED and row.width != "1"]
     lines = [f"        rows.fetch({plan.rows.index(row)}, m, j);" for row in distant]
     arguments = "const R& rows, int64_t m, int64_t j" if lines else "const R&, int64_t, int64_t"
@@ -112,6 +118,7 @@ def _fetch(p: Pass, plan: Plan) -> list[str]:
 def _names(nodes: Sequence[Node]) -> dict[Node, str]:
     """Names for C++. Those of a user have a number behind them, so that none is a word of C++ or of the frame."""
     names = names_of(in_order(nodes))
+    # A state called `m`, as the frame's index of samples, once did not compile (`test_any_name_will_do`).
     own = {n: f"{names[n]}_{k}" for k, n in enumerate(names) if n.op in LEAVES}
     return names | own | {n: _literal(n) for n in names if n.op == "constant"}
 
@@ -139,6 +146,7 @@ def _needed(p: Pass) -> set[Node]:
     return {a for n in p.numbers for a in n.args} | {n for n, _ in p.number_stores}
 
 
+# "keep" goes past the caches on AVX-512 alone, and only if `saved` is larger than them (`kernel.py`).
 _STORE = {"saved": "keep"}
 """How a tensor is written: what training keeps may go past the caches, for it is read only when all steps are over."""
 
@@ -154,6 +162,7 @@ def _expression(node: Node, names: Mapping[Node, str]) -> str:
 
 def _literal(node: Node) -> str:
     value = node.values[0]
+    # `repr` reads back as the same double, so a float kernel rounds the number once, as torch does.
     text = "NAN" if isnan(value) else f"{'-' * (value < 0)}INFINITY" if isinf(value) else repr(value)
     return f"splat(static_cast<T>({text}))"
 

@@ -40,6 +40,7 @@ def listing(outputs: Sequence[Node], verb: str) -> list[str]:
 def names_of(nodes: Iterable[Node]) -> dict[Node, str]:
     """A readable name for each node, the same for the same graph."""
     names: dict[Node, str] = {}
+    # By place: the names stand in the text of a kernel, which is its key, so equal graphs must give equal names.
     for k, node in enumerate(nodes):
         if node.op == "constant":
             names[node] = repr(node.values[0])
@@ -70,6 +71,7 @@ def simplified(outputs: Sequence[Node]) -> list[Node]:
     for node in in_order(outputs):
         args = tuple(new[a] for a in node.args)
         short = _shortened(node, args) or (node if args == node.args else replace(node, args=args))
+        # Arguments by identity: they come first, so equal ones are one object already.
         key = (short.op, *map(id, short.args), short.width, short.name, short.values, short.weights)
         new[node] = made.setdefault(key, short)
     return [new[node] for node in outputs]
@@ -81,10 +83,12 @@ def with_sums_joined(outputs: Sequence[Node], kept: Collection[Node]) -> list[No
     `a + W_i.T @ d_i + b + W_f.T @ d_f` becomes `a + b + (W_i.T @ d_i + W_f.T @ d_f)`, which runs as one matrix product
     over the rows `d_i, d_f` side by side. Nodes in `kept` stay as they are.
     """
+    # An output counts as a use: it is stored, so it cannot dissolve in a sum.
     uses = Counter(a for n in in_order(outputs) for a in n.args) + Counter(outputs)
     new: dict[Node, Node] = {}
 
     def terms(node: Node, root: bool = False) -> list[Node]:
+        # A sum that is used elsewhere must exist by itself.
         if node.op == "add" and node not in kept and (root or uses[node] == 1):
             return [term for argument in node.args for term in terms(argument)]
         return [node]

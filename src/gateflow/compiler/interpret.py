@@ -36,12 +36,8 @@ def interpret(
         numbers: the numbers that the run is given.
     """
     values: dict[Node, Tensor] = {}
+    # Numbers are made of the weights' dtype and device, so that an exported program may be moved.
     like = next(iter(weights.values()))
-
-    def value(node: Node) -> Tensor:
-        if node not in values:
-            values[node] = compute(node)
-        return values[node]
 
     def compute(node: Node) -> Tensor:
         match node.op:
@@ -56,22 +52,23 @@ def interpret(
             case "gradient":
                 return leaves[f"d_{node.name}"]
             case "product":
-                products = (apply(w, value(a)) for w, a in zip(node.weights, node.args, strict=True))
-                return functools.reduce(torch.add, products)
+                pairs = zip(node.weights, node.args, strict=True)
+                return functools.reduce(torch.add, (_affine(w, values[a], weights, sizes) for w, a in pairs))
             case "row_mean":
-                return ROW_MEAN.torch(value(node.args[0]))
+                return ROW_MEAN.torch(values[node.args[0]])
             case _:
-                return OPERATIONS[node.op].torch(*map(value, node.args))
-
-    def apply(weight: Weight, operand: Tensor) -> Tensor:
-        height = sizes[weight.rows]
-        rows = slice(weight.block * height, (weight.block + 1) * height)
-        matrix = weights[weight.name][rows]
-        if weight.transposed:
-            return operand @ matrix
-        return F.linear(operand, matrix, weights[weight.bias][rows] if weight.bias else None)
+                return OPERATIONS[node.op].torch(*(values[a] for a in node.args))
 
     outputs = list(outputs)
-    for node in in_order(outputs):  # arguments first, so that no chain is too deep
-        value(node)
+    for node in in_order(outputs):  # arguments first, so that no chain is too deep for Python's stack
+        values[node] = compute(node)
     return [values[output] for output in outputs]
+
+
+def _affine(weight: Weight, operand: Tensor, weights: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Tensor:
+    height = sizes[weight.rows]
+    rows = slice(weight.block * height, (weight.block + 1) * height)
+    matrix = weights[weight.name][rows]
+    if weight.transposed:
+        return operand @ matrix
+    return F.linear(operand, matrix, weights[weight.bias][rows] if weight.bias else None)

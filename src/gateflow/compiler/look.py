@@ -38,6 +38,7 @@ _SHIPPED = frozenset(cells.get(name) for name in cells.names())
 """Cells whose steps read nothing but their gates and plain attributes: a glance at these does."""
 _OF_MODULES = frozenset((*vars(nn.Module()), "_look", "_origin", "_owner", "_own"))
 """Attributes that every cell has, of which no step of a shipped cell reads any."""
+# A list: one pattern may have a kernel with a number in its text, and one with it as an argument.
 _captured: dict[tuple[object, ...], list[_Found]] = {}
 """What was captured in this process, by declarations and pattern: cells of one class share it."""
 
@@ -85,6 +86,7 @@ class Look:
     """Looks at a cell's step, and remembers what it was."""
 
     def __init__(self, cell: Cell):
+        # Weak, since the cell holds its look: a cycle would keep the weights until the collector runs.
         self._cell = weakref.ref(cell)
         self._found: dict[tuple[bool, bool, bool], _Found] = {}
         self._never: tuple[object, str] | None = None
@@ -118,16 +120,22 @@ class Look:
     def now(self, cell: Cell, *, zoneout: bool) -> Step | str:
         """What the step of the cell, or of a view of it, computes now, or why it cannot be compiled."""
         shipped = type(cell) in _SHIPPED
+        # A class may be given other gates while it is in use (`test_declarations_may_change`).
         if not shipped and _declared_by(cell) != self._declared_by:
             self._declarations, self._declared_by = _declarations_of(cell), _declared_by(cell)
             self._found.clear()
         declarations = self._declarations
         if isinstance(declarations, str):
             return declarations
+        # Modes belong to what is captured: an `autograd.Function` is its forward function alone while nobody asks for
+        # gradients, and has a gradient of its own otherwise.
         mode = zoneout, torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+        # A step with effects is not looked at again: each look would count, draw or keep once more
+        # (`test_a_counter_counts_every_step`). A step that is replaced is.
         if self._never is not None and self._never[0] is type(cell).step:
             return self._never[1]
         found, glance = self._found.get(mode), _glance(cell)
+        # 2 µs, where running the step on stand-ins takes 22 to 31 (ARCHITECTURE, Decisions).
         if found is not None and glance is not None and glance == found.glance:
             return found.step
         try:
@@ -147,9 +155,12 @@ class Look:
             if recording is not None and found.fits(recording):
                 if equal_numbers(recording.numbers, found.numbers):
                     return found
+                # A number that is new each time (`random.random()`) changes within one call too; a schedule's does not.
                 again = Recording(cell, declarations.declared)
                 refuse_what_varies(cell, recording, again)
                 return found._replace(numbers=recording.numbers)
+        # The comparison with the step draws numbers: the user's generator, modes (fake tensors) and default device are
+        # kept out of it, and no GPU is asked for its generator.
         with lock, torch.random.fork_rng(devices=[]), _disable_current_modes(), torch.device("cpu"):
             return _capture(cell, declarations, zoneout)
 
@@ -179,20 +190,25 @@ def _recorded(cell: Cell, declarations: Declarations) -> Recording | None:
 def _capture(cell: Cell, declarations: Declarations, zoneout: bool) -> _Found:
     """The step as it is captured for the first time, or since it has changed."""
     with without_draws(cell):
+        # Twice: a counter shows only in the second run.
         recording, again = (Recording(cell, declarations.declared, whole=True) for _ in range(2))
     refuse_effects(cell, recording)
     refuse_what_varies(cell, recording, again)
     known = _captured.setdefault((declarations.key, recording.pattern, zoneout), [])
     found = next((each for each in known if each.fits(recording)), None)
     if found is None:
+        # What has changed once since it was written into a kernel is an argument from now on.
         seen = {k for each in known for k, n in enumerate(recording.numbers) if not same_number(each.numbers[k], n)}
         captured = lower(recording, declarations, zoneout=zoneout, lifted=seen)
         own = compiled(captured.graph, declarations.hidden_size, declarations.weights)
         found = _Found(recording.pattern, recording.numbers, captured.lifted, own)
+    # After `lower`, which reads the calls that this lets go.
     refuse_what_stays(cell, (recording, again))
+    # Some milliseconds for each; the tests have compared the shipped ones.
     if not is_shipped(cell):
         refuse_what_differs(cell, declarations, found._replace(numbers=recording.numbers).step)
     if found not in known:
+        # First: it has at least the arguments of the others, so it fits more recordings.
         known.insert(0, found)
     return found._replace(numbers=recording.numbers)
 
@@ -201,5 +217,6 @@ def _glance(cell: Cell) -> object:
     """All that the step of a cell that comes with gateflow depends on; none where a cell may read something else."""
     if type(cell) not in _SHIPPED:
         return None
+    # A module or function among the attributes may be called: then a glance is not enough.
     own = [(k, v) for k, v in vars(cell).items() if k not in _OF_MODULES]
     return (type(cell).step, own) if all(type(v) in _PLAIN for _, v in own) else None

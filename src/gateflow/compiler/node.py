@@ -34,6 +34,7 @@ class Weight:
         return f"{self.name}[{self.block}]" + (".T" if self.transposed else "")
 
 
+# By identity: equality by value would walk through all that two nodes share, once for each path to it.
 @dataclass(frozen=True, eq=False)
 class Node:
     """One value of a time step. Two nodes are the same only if they are one object."""
@@ -73,6 +74,7 @@ def constant(value: float) -> Node:
     Raises:
         TypeError: it is none.
     """
+    # `float` alone would also read text: an attribute "0.3" must fail as it does in torch (`test_text_is_no_number`).
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
     return Node("constant", width="1", values=(float(value),))

@@ -89,6 +89,7 @@ def _where(condition: Node, a: Node | float, b: Node | float) -> Node:
 
 
 def _select(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    # A truth times a number is a number, and torch.where wants truths.
     return torch.where(condition.bool() if condition.dtype != torch.bool else condition, a, b)
 
 
@@ -99,12 +100,14 @@ def _sign(a: Node, g: Node) -> Node:
 
 def _extremum(g: Node, a: Node, b: Node, wins: str) -> tuple[Node, Node]:
     """All to the winner; half to each where both are equal, as torch has it."""
+    # `maximum` and `minimum` in tools/autograd/derivatives.yaml of torch.
     tie = pointwise("eq", a, b)
     parts = [_where(pointwise(wins, p, q), g, _where(tie, g * 0.5, 0.0)) for p, q in ((a, b), (b, a))]
     return parts[0], parts[1]
 
 
 def _inside(a: Node, low: Node, high: Node) -> Node:
+    # Both bounds included, as in torch's clamp_backward.
     return pointwise("mul", pointwise("ge", a, low), pointwise("le", a, high))
 
 
@@ -122,6 +125,8 @@ def _comparison(sign: str, function: Callable[[Any, Any], Any], *examples: str) 
     return Operation(function, lambda g, y, a, b: (None, None), examples, infix=sign, cpp=cpp)
 
 
+# The accuracies are those measured over all floats; the table at the top of `vector_math.h` is the same. Not every row
+# has `fold`: of numbers Python raises at 1 / 0, where torch gives infinity.
 OPERATIONS: dict[str, Operation] = {
     "add": Operation(
         operator.add,
@@ -161,6 +166,7 @@ OPERATIONS: dict[str, Operation] = {
     "neg": Operation(torch.neg, lambda g, y, a: (-g,), ("-{0}",), cpp="-{0}"),
     "sigmoid": Operation(
         torch.sigmoid,
+        # From the result: a gate is kept for its products anyway, its sum would be one row more.
         lambda g, y, a: (g * y * pointwise("sub", 1.0, y),),
         ("torch.sigmoid({0})",),
         work=DEAR,
@@ -175,6 +181,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "relu": Operation(
         torch.relu,
+        # 0 at 0, as torch has it.
         lambda g, y, a: (_where(pointwise("gt", y, 0.0), g, 0.0),),
         ("torch.relu({0})",),
         accuracy=Accuracy(0, "x < 0 ? 0 : x"),

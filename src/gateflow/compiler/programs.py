@@ -12,7 +12,8 @@ from functools import cached_property
 
 from gateflow.compiler.graph import with_sums_joined
 from gateflow.compiler.node import Node
-from gateflow.compiler.plan import Costs, Kind, Plan, Row, plan
+from gateflow.compiler.plan import Costs, Kind, Plan, Row
+from gateflow.compiler.planning import plan
 from gateflow.compiler.storage import Storage
 
 __all__ = ["LOOPS", "Programs"]
@@ -51,6 +52,7 @@ class Programs:
     def stream(self) -> Plan:
         """One step; the products of the input are computed in it, in one sum with those of the state."""
         rows, leaves = [row for _, row in self._new_states()], self.storage.leaves
+        # With one step there is no block of steps to run ahead of.
         nodes = with_sums_joined([node for node, _ in self._new_states()], leaves)
         return plan(list(zip(nodes, rows, strict=True)), leaves, self.costs)
 
@@ -64,8 +66,10 @@ class Programs:
         ]
         x = [(back.x, Row("d_x", Kind.STEP, back.x.width))] if back.x is not None else []
         outputs = [*carried, *x, *stored.deltas.items(), *stored.operands.items()]
+        # The new states are known, too: they lie in the histories.
         known = stored.leaves | stored.saved | stored.gradients | stored.states(Kind.STEP, back.forward.new_states)
         nodes = with_sums_joined([*(n for n, _ in outputs), *(node for _, node in back.parameters)], known)
+        # The nodes beyond the outputs are gradients of vectors: summed in registers, they have no row.
         rows = [(n, row) for n, (_, row) in zip(nodes, outputs, strict=False)]
         names = [name for name, _ in back.parameters]
         return plan(rows, known, self.costs, list(zip(names, nodes[len(rows) :], strict=True)))

@@ -41,12 +41,14 @@ class Storage:
     @cached_property
     def numbers(self) -> int:
         """How many numbers each run is given."""
+        # The highest place counts, not how many there are: a number that no output needs keeps its place.
         return max((1 + _place_of(n) for n in self.graph.nodes if n.op == "number"), default=0)
 
     @cached_property
     def hoisted(self) -> dict[Node, Row]:
         """Products of the input itself, which wait for no step: computed for many steps at once."""
         products = (n for n in self.backward_graph.forward.nodes if n.op == "product" and n.args[0].op == "input")
+        # Weights of the state may be applied to the input, too; random cells found them run with those of the input.
         own = (n for n in products if n.weights[0].name == "weight_ih")
         return _side_by_side("hoisted", sorted(own, key=lambda n: n.weights[0].block), kind=Kind.AHEAD)
 
@@ -57,6 +59,7 @@ class Storage:
         operands = [d.operand for d in self.backward_graph.deltas]
         wanted = dict.fromkeys(a for n in in_order(self.backward_graph.outputs) if n not in forward for a in n.args)
         saved: dict[Node, None] = {}
+        # States lie in the histories in any case, so they cost nothing more to keep.
         known = {*self.backward_graph.forward.states, *self.backward_graph.forward.new_states}
         for node in in_order([*(n for n in wanted if n in forward), *operands]):
             if (node in wanted or node in operands) and not _recomputable(node, known | set(saved)):
@@ -66,6 +69,7 @@ class Storage:
     @cached_property
     def deltas(self) -> dict[Node, Row]:
         """The gradients of products, side by side in the order of their weights."""
+        # As wide as the weight has rows, even where the gradient is one number for a row.
         deltas = self.backward_graph.deltas
         return _side_by_side("delta", (d.row for d in deltas), [d.weight.rows for d in deltas])
 
@@ -80,6 +84,7 @@ class Storage:
         forward = self.backward_graph.forward
         nodes = {*forward.nodes, *in_order(self.backward_graph.outputs)}
         inputs = {n: Row(n.name, Kind.STEP, n.width) for n in nodes if n.op == "input"}
+        # The prefix: a vector may be called `saved` or `delta`, as tensors of ours are (`test_any_name_will_do`).
         vectors = {n: Row(f"weights.{n.name}", Kind.FIXED, n.width) for n in nodes if n.op == "parameter"}
         vectors |= {n: Row("numbers", Kind.FIXED, "1", ("1",) * _place_of(n)) for n in nodes if n.op == "number"}
         return inputs | vectors | self.states(Kind.PREVIOUS, forward.states)
@@ -88,6 +93,7 @@ class Storage:
     def gradients(self) -> dict[Node, Row]:
         """What the backward loop is given: gradients of the output and, carried from step to step, of the states."""
         gradients = {n for n in in_order(self.backward_graph.outputs) if n.op == "gradient"}
+        # Not by the name "output", which a user's state may have.
         states = {s.name for s in self.graph.states}
         return {
             n: Row(f"carry.{n.name}", Kind.SAMPLE, n.width) if n.name in states else Row("d_output", Kind.STEP, n.width)

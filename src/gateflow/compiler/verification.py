@@ -59,6 +59,7 @@ def without_draws(cell: Cell) -> Iterator[None]:
 
 
 def _generators() -> tuple[Any, ...]:
+    # numpy's state is (name, keys, position, …): every draw changes keys or position.
     return random.getstate(), tuple(np.random.get_state())[1:3], torch.get_rng_state()
 
 
@@ -74,6 +75,7 @@ def refuse_what_stays(cell: Cell, recordings: Sequence[Recording]) -> None:
     for each in recordings:
         each.calls.clear()
         each.rows.clear()
+    # Rows have no cycles, so one that nobody holds is gone at once.
     if any(row() is not None for row in rows):
         raise _effect(cell, "a step that keeps a row of its own outside of the state")
 
@@ -100,9 +102,12 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
     x, states = drawn(2, I), tuple(drawn(2, sizes[width]) for width in declarations.states.values())
     leaves = {"x": x, **dict(zip(declarations.states, states, strict=True))}
     leaves |= {
-        HOLD.format(name): torch.zeros_like(state) for name, state in zip(declarations.states, states, strict=True)
+        # The step itself knows of no zoneout.
+        HOLD.format(name): torch.zeros_like(state)
+        for name, state in zip(declarations.states, states, strict=True)
     }
     trial = cell.over(weights).bind()
+    # So that what the step sets stays in the trial: views pass it on to their cell.
     vars(trial).pop("_origin")
     try:
         wanted = trial.advance(x, states)
@@ -110,18 +115,21 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
         raise refusal(cell, f"on random numbers {type(error).__name__}: {error}", None) from error
     found = interpret(step.cell.graph.new_states, leaves, weights, sizes, step.numbers)
     inputs, pairs = [x, *states, *weights.values()], list[Any](zip(found, wanted, strict=True))
+    # An `autograd.Function` has another gradient than what it calls.
     if torch.is_grad_enabled():
         slopes = [torch.randn(2, w.shape[1], dtype=torch.float64, device="cpu") for w in wanted]
         for made in (found, wanted):
             total = torch.stack([(m * slope).sum() for m, slope in zip(made, slopes, strict=True)]).sum()
             pairs.append(tuple(torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)))
         pairs = [*pairs[:-2], *zip(*pairs[-2:], strict=True)]
+    # Wide enough for numbers that torch rounds to float32, its default dtype. A new state may be one number for a row,
+    # which `expand_as` spreads.
     if not all(torch.allclose(a.expand_as(b), b.double(), 1e-5, 1e-7, equal_nan=True) for a, b in pairs):
         raise refusal(cell, "a step that computes something else when it is recorded", None)
 
 
 def _is_same_state(before: Any, after: Any) -> bool:
-    """Whether nothing was drawn meanwhile."""
+    """Whether nothing was drawn between the two."""
     if isinstance(before, Tensor):
         return torch.equal(before, after)
     return all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
@@ -129,6 +137,7 @@ def _is_same_state(before: Any, after: Any) -> bool:
 
 def equal_numbers(some: Sequence[float], others: Sequence[float]) -> bool:
     """Whether numbers are the same, as bits."""
+    # In tuples 0.0 equals -0.0: only where there is a zero is each looked at, which takes longer.
     return (some == others and 0.0 not in some) or all(map(same_number, some, others))
 
 

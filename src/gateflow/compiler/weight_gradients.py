@@ -65,6 +65,7 @@ def weight_products(cell: CompiledCell, sizes: Mapping[str, int]) -> WeightProdu
     return _weight_products(cell, tuple(sizes.items()))
 
 
+# Asked for at every backward pass of a small layer, most of whose time is Python's (docs/concepts/speed.md).
 @functools.cache
 def _weight_products(cell: CompiledCell, widths: tuple[tuple[str, int], ...]) -> WeightProducts:
     products, storage, sizes = list[WeightProduct](), cell.storage, dict(widths)
@@ -73,14 +74,17 @@ def _weight_products(cell: CompiledCell, widths: tuple[tuple[str, int], ...]) ->
         columns = slice(row.begin(sizes), row.begin(sizes) + sizes[row.width])
         rows = slice(block * height, (block + 1) * height)
         product = WeightProduct(delta.weight, rows, columns, storage.operand_row(delta))
+        # All gates of a cell are then one product instead of one each.
         if products and products[-1].goes_on_with(product):
             last = products[-1]
             last.rows, last.columns = slice(last.rows.start, rows.stop), slice(last.columns.start, columns.stop)
         else:
             products.append(product)
     for k, product in enumerate(products):
+        # Products of one phase run at the same time and must not write to the same rows (`native/gemm.h`).
         product.phase = max((p.phase + 1 for p in products[:k] if product.meets(p)), default=0)
     heights = {name: blocks * sizes[width] for name, ((blocks, width), *_) in cell.weights.items()}
+    # Writing saves filling with zeros first, which torch does with a team of threads of its own.
     covered = {name for name, height in heights.items() if _height(products, name) == height}
     return WeightProducts(products, [p for p in products if p.operand.tensor == "x"], frozenset(covered))
 

@@ -31,6 +31,7 @@ def step_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dt
         found = str(dtype).removeprefix("torch.")
         return None, f"kernels compute in float32, float64 and bfloat16, the input is {found}"
     step, refusal = step_of(cell, zoneout=zoneout)
+    # What costs nothing is asked first: `obstacle` may have to look for a compiler.
     obstacle = refusal or transformed() or backend.obstacle() or _rounded_by_torch(cell, step, zoneout, dtype)
     return (step, None) if obstacle is None else (None, obstacle)
 
@@ -65,6 +66,7 @@ def _let_dynamo_compare(cell: Cell) -> None:
     kinds = [vars(kind) for kind in type(cell).__mro__ if kind is not Cell and issubclass(kind, Cell)]
     for names in (vars(vars(cell).get("_origin", cell)), *kinds):
         for name, value in names.items():
+            # An attribute of the cell hides one of its class, and one of a class those of its bases.
             if type(value) is float and name not in seen and value != look.number_now(name):
                 raise RuntimeError(f"{name} has changed while torch compiled {type(cell).__name__}")
             seen.add(name)
@@ -75,6 +77,7 @@ def _let_dynamo_read(cell: Cell) -> None:
     if not is_shipped(cell):
         like = next(w for w in cell._parameters.values() if w is not None)
         x = like.new_zeros(1, cell.input_size)
+        # Nobody uses the result, so nothing of it is kept for a backward pass.
         with torch.no_grad():
             cell.bind().advance(x, cell.initial_state(x))
 

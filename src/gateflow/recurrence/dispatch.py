@@ -22,8 +22,10 @@ __all__ = ["PATHS", "Choice", "choose", "force_path", "path_is_forced", "prepare
 State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
 
+# Native before vendor: one path then has every option (zoneout, lean memory, any lengths), and one set of tests.
 PATHS = ("native", "vendor", "reference")
 _CPU = torch.device("cpu")
+# Of the context, so that a block in one thread forces nothing in another.
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("forced_path", default=None)
 
 
@@ -150,10 +152,12 @@ def run_layer(
     Raises:
         PathError: the reference loop is all there is and `strict` forbids it.
     """
+    # By the forward cell; `native.run` looks at the reverse one, which may have other attributes.
     choice = choose(cells[0], zoneout=zoneout is not None, device=x.device, dtype=x.dtype)
     if choice.step is not None:
         try:
             return native.run(choice.step, cells, x, states, lengths, zoneout, memory)
+        # Whatever is wrong with a compiler or the cache leads to the next path and one warning, never out of a call.
         except BuildError as problem:
             choice = _without_kernel(cells[0], zoneout=zoneout is not None, problem=problem)
     if choice.path == "vendor":
@@ -173,6 +177,7 @@ def _reference(
     valid = None if lengths is None else (torch.arange(x.shape[0], device=x.device)[:, None] < lengths)[:, :, None]
     outputs, finals = [], []
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
+        # Each row turned within its own length: the reverse cell begins at its last step, not at padding.
         ordered = reference.reverse(x, lengths) if d else x
         y, final = reference.unroll(cell, ordered, state, valid=valid, zoneout=zoneout[d] if zoneout else None)
         outputs.append(reference.reverse(y, lengths) if d else y)
@@ -189,4 +194,5 @@ def _vendor_obstacle(cell: Cell, *, zoneout: bool) -> str | None:
 def _tell(name: str, reason: str, strict: bool) -> None:
     if strict:
         raise PathError(f"{name} would run on the reference loop, which strict=True forbids: {reason}")
+    # From one line of ours, so that Python shows it once for each text (`test_the_warning_comes_once`).
     warnings.warn(f"{name} runs on the reference loop, right but slow: {reason}", ReferencePathWarning, stacklevel=2)

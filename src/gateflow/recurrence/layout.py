@@ -33,6 +33,7 @@ class EvenLayout:
     def lines(self, x: Tensor) -> Tensor:
         """`[T, B, size]` as lines `[T·B, size]`; a view, where numbers of a line lie side by side."""
         lines = x.reshape(self.steps * self.samples, x.shape[2])
+        # Kernels know a stride between lines and none between numbers: those of a transposed input were read wrong.
         return lines if lines.stride(1) == 1 else lines.contiguous()
 
     def padded(self, lines: Tensor) -> Tensor:
@@ -82,10 +83,12 @@ class RaggedLayout:
 
     def lines(self, x: Tensor) -> Tensor:
         """`[T, B, size]` as lines, without what lies beyond a sample's end."""
+        # Left out, not masked: padding may be NaN, and is not computed either.
         return x.flatten(0, 1).index_select(0, self.taken)
 
     def padded(self, lines: Tensor) -> Tensor:
         """Lines as `[T, B, size]`, zero beyond a sample's end."""
+        # Sorted lines go back to the order that was given in the same copy.
         full = lines.new_zeros(self.steps * len(self.order), lines.shape[1])
         return full.index_copy_(0, self.taken, lines).view(self.steps, len(self.order), lines.shape[1])
 

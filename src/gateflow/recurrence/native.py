@@ -9,9 +9,10 @@ from gateflow.backends import Sequences, backend_of
 from gateflow.cells import Cell
 from gateflow.compiler import Step
 from gateflow.errors import BuildError, ShapeError
-from gateflow.recurrence.autograd import recurrence, resolved
+from gateflow.recurrence.autograd import recurrence
 from gateflow.recurrence.captured import step_for, step_of
 from gateflow.recurrence.layout import Layout, layout_of
+from gateflow.recurrence.saved_tensors import resolved
 
 __all__ = ["histories", "run"]
 
@@ -43,7 +44,7 @@ def run(
         For each direction the output `[T, B, size]` and the final state.
 
     Raises:
-        BuildError: a kernel cannot be built, or the reverse cell has come to compute what cannot be compiled.
+        BuildError: a kernel cannot be built, or the step of the reverse cell cannot be compiled.
         ShapeError: input, weights and start states are not on one device or, without autocast, not of one dtype; a
             weight does not have its shape.
     """
@@ -56,14 +57,16 @@ def run(
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
         held = zip(zoneout[d], state, strict=True) if zoneout else ()
         holds = [_hold(layout, hold, part, lines, reverse=d == 1) for hold, part in held]
-        own, refusal = (step, None) if d == 0 else step_of(cell, zoneout=zoneout is not None)
-        if own is None:
-            raise BuildError(f"the cell of the reverse direction: {refusal}")
+        own = step if d == 0 else _step_of_reverse(cell, zoneout=zoneout is not None)
+        # A transposed weight was once read as plain rows: wrong numbers without a word
+        # (`test_weights_may_lie_in_memory_as_they_like`).
         weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
         start = [layout.sorted(part).contiguous() for part in state]
         _refuse_mixed(x, weights, start)
+        # Where nobody asks for a gradient, nothing is kept and autograd is left out.
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
         kept = memory if keep else "nothing"
+        # The loops of the backward pass too: there is no other path left once the forward pass has run.
         _refuse_unbuilt(own, kept, lines, rounded)
         made = recurrence(own, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
         made = [part.to(given) for part in made[: 2 * len(start)]] if rounded else made
@@ -72,8 +75,17 @@ def run(
     return outputs, finals
 
 
+def _step_of_reverse(cell: Cell, *, zoneout: bool) -> Step | str:
+    # The layer's path was chosen by its forward cell; the reverse cell may read other attributes
+    # (`test_the_reverse_cell_may_come_to_need_the_loop`).
+    step, refusal = step_of(cell, zoneout=zoneout)
+    if step is None:
+        raise BuildError(f"the cell of the reverse direction: {refusal}")
+    return step
+
+
 def histories(cell: Cell, x: Tensor, state: State) -> State | None:
-    """Every part of the state after each step, `[T, B, size]`, apart from autograd; none where the loops cannot run.
+    """Every part of the state after each step, `[T, B, size]`, without gradients; none where the loops cannot run.
 
     Args:
         cell: the equations and weights.
@@ -101,11 +113,13 @@ def _hold(layout: Layout, hold: Tensor | float, part: Tensor, lines: Tensor, *, 
     """How much of a part of the state zoneout keeps at each line; its masks follow the cell's order of time."""
     if isinstance(hold, Tensor):
         return layout.lines(layout.time_reversed(hold) if reverse else hold)
+    # One line that stands for all: a number is the same at every step.
     return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
 
 
 def _in_bf16(x: Tensor) -> bool:
     autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    # float64 is not narrowed by autocast, in torch neither.
     return x.dtype == torch.bfloat16 or (autocast and x.dtype == torch.float32)
 
 
@@ -128,5 +142,6 @@ def _refuse_mixed(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None
         found = " and ".join(sorted(devices))
         raise ShapeError(f"input, weights and start states must be on one device, found {found}; move them with .to()")
     found = {str(t.dtype).removeprefix("torch.") for t in (x, *weights, *start)}
+    # The kernels read addresses by one dtype; mixed ones were read as if they were float32.
     if len(found) > 1 and not torch.is_autocast_enabled("cpu"):
         raise ShapeError(f"input, weights and start states must be of one dtype, found {' and '.join(sorted(found))}")

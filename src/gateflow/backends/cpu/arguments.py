@@ -22,6 +22,7 @@ from gateflow.compiler.plan import WIDTHS, Kind, Plan, Row, Term
 
 __all__ = ["BACKWARDS", "TO_PACK", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
 
+# `recurrence.h` asserts the same sizes: what is added to a structure on one side alone does not compile.
 _CALL, _PLACE, _MATRICES, _CHUNK = 27, 4, 8, 5
 """How many numbers the structures of `recurrence.h` and `product.h` have."""
 _CHUNKS, _THREADS, _WIDTHS, _PLACES, _REDUCED, BACKWARDS, TO_PACK, _BLAS = 2, 5, 8, 12, 14, 17, 19, 20
@@ -93,6 +94,7 @@ class Form:
         self.places = self._add_places(plan.rows)
         self._add_terms([term for each in plan.passes for term in each.terms])
         self.chunk = self._pointed_at_by(_CHUNKS, _CHUNK)
+        # The chunk is a part of the block: a run without products (`Prepared.__call__`) needs no list of chunks.
         self.numbers[_CHUNKS + 1] = 1
         self.numbers[_WIDTHS : _WIDTHS + 4] = array("q", [sizes[width] for width in WIDTHS])
         order = {name: 3 * k for k, name in enumerate(self.tensors)}
@@ -102,11 +104,13 @@ class Form:
         self, span: Span, tensors: Mapping[str, Lines], reduced: Tensor | None, ahead: int, past_caches: bool
     ) -> array:
         """The arguments of a run over the steps of `span`. The tensors must outlive it."""
+        # A copy of the form: what depends on sizes alone is worked out once, not in each of many short calls.
         numbers, values = self.numbers[:], list[int]()
         for tensor, start, _ in [tensors[name] for name in self.tensors]:
             values += tensor.data_ptr(), 0 if start is None else start.data_ptr(), tensor.stride(0)
         for at, which, offset in self.outer:
             numbers[at] = values[which] + offset
+        # Pointers within the block are known only now that it has its place.
         begin = numbers.buffer_info()[0]
         for at, to in self.inner:
             numbers[at] = begin + 8 * to
@@ -138,6 +142,7 @@ class Form:
         for k, row in enumerate(rows):
             self._add(place(k), row.tensor, 0, row.begin(self.sizes) * self.item)
             self._add(place(k) + 1, row.tensor, 1)
+            # 0 between the lines of a vector: all samples and steps find the same one.
             if row.kind is not Kind.FIXED:
                 self._add(place(k) + 2, row.tensor, 2)
         return [(place(k) + 3, row.tensor) for k, row in enumerate(rows)]
@@ -156,6 +161,7 @@ class Form:
         first, sizes = term.weights[0][0], self.sizes
         depths, weights = [sizes[width] for width in term.columns], list(chain.from_iterable(term.weights))
         units, width = sizes[first.columns if first.transposed else first.rows], sizes[first.columns]
+        # A transposed weight is read where it lies: backward and forward share one tensor.
         strides = (1, width) if first.transposed else (width, 1)
         for k, weight in enumerate(weights, start=self._pointed_at_by(at, len(weights))):
             self._add(k, self._weight(weight), 0, weight.block * sizes[weight.rows] * width * self.item)
@@ -163,6 +169,7 @@ class Form:
         self.numbers[listed : listed + len(depths)] = array("q", depths)
         self.numbers[at + 2 : at + 7] = array("q", [len(depths), term.count, units, *strides])
         self._add(at + 7, "panels", 0, self.panels * self.item)
+        # The kernel says how much: in pairs, bfloat16 takes half (`in_pairs` of `factors.h`).
         self.panels += self.size_of_panels(units, sum(depths), term.count)
 
     def _weight(self, weight: Weight) -> str:
@@ -193,10 +200,12 @@ class Prepared:
     def __call__(self) -> None:
         """Runs the loop."""
         self.function(self.address)
+        # Once packed, the panels serve all later steps and chunks of the run.
         self.numbers[TO_PACK] = 0
 
     def over(self, chunks: Sequence[Chunk]) -> None:
         """Runs the loop over other steps, chunk by chunk, each followed by its products."""
+        # `held` keeps the lists alive: the kernel knows their addresses alone.
         numbers, held, team, blas = array("q"), [], 0, 0
         for first, last, begin, _, gemms in chunks:
             numbers.extend([first, last, begin, 0, 0])
@@ -210,6 +219,7 @@ class Prepared:
 
     def only(self, gemms: Gemms) -> None:
         """Runs products alone."""
+        # Without threads for steps the team goes to the products at once.
         threads, self.numbers[_THREADS] = self.numbers[_THREADS], 0
         self.over([Chunk(0, 0, 0, 0, gemms)])
         self.numbers[_THREADS] = threads

@@ -20,6 +20,7 @@ from gateflow.errors import BuildError
 
 __all__ = ["CPU"]
 
+# A call is refused before it runs, so the loops of its backward pass are asked for as well.
 _LOOPS = {"nothing": ("infer",), "fast": ("train",), "lean": ("infer", "recompute", "backward"), "stream": ("stream",)}
 """The loops that a call and its backward pass need, by what is kept; `train` is built together with `backward`."""
 
@@ -68,6 +69,7 @@ class CPU(Backend):
         return PackedStep(step, weights)
 
 
+# Dynamo cannot look for a compiler; the answer is a constant of its graph.
 @torch.compiler.assume_constant_result
 def _no_compiler() -> str | None:
     try:

@@ -56,15 +56,18 @@ class BackwardRun:
         self.loop, self.products = launch.loop("backward"), weight_products(run.step.cell, run.sizes)
         self.chunks = _chunks(launch.begins, reverse=run.reverse)
         self.carries = [
+            # A copy: the loop writes here, and autograd may give the same gradient to others.
             torch.zeros_like(s) if d is None else d.clone(memory_format=torch.contiguous_format)
             for d, s in zip(d_finals, run.states, strict=True)
         ]
         self.d_x = torch.empty_like(run.x) if d_x else None
         self.direct = self._direct()
+        # The first products then write: adding would need zeros, which torch fills with a team of its own.
         self.overwritten = self.products.covered if self.chunks else frozenset()
         made = {name: torch.empty_like if name in self.overwritten else torch.zeros_like for name in wanted}
         self.d_weights = {name: make(run.weights[name]) for name, make in made.items()}
         self.biases = [p for p in self.products.all if p.weight.bias in wanted]
+        # A bias gets the sum of its deltas: their product with ones, which goes with the others' tiles.
         self.sums = run.x.new_zeros(self.loop.columns("delta", self.sizes), 1)
         self.made = {name: self._of_a_chunk(name, self.loop) for name in ("delta", "operand", "d_x")}
         self.saved = self._of_a_chunk("saved", launch.loop("recompute")) if saved is None else Lines(saved)
@@ -73,6 +76,8 @@ class BackwardRun:
         """All chunks, last step first: in one call, if nothing need be done in between."""
         if self.chunks:
             again, backward = self._prepared()
+            # One call if it can be: a team of threads called again for each chunk waits for its slowest member each
+            # time, for a whole time slice where the machine has something else to do.
             if again is not None or self.forward.rounded or self.forward.offsets is not None:
                 for chunk in self.chunks:
                     self._run_chunk(chunk, again, backward)
@@ -116,6 +121,7 @@ class BackwardRun:
 
     def _zero_line(self) -> Tensor:
         """One line of zeros that stands for all lines."""
+        # Expanded: all lines are the same memory, so it stays in the cache.
         return self.forward.x.new_zeros(1, self.forward.states[0].shape[1]).expand(self.forward.x.shape[0], -1)
 
     def _products(self, chunk: Chunk) -> Gemms:
@@ -144,6 +150,7 @@ class BackwardRun:
         begun = self.direct is self.d_x
         if not begun and not self.products.of_input:
             d_x.zero_()
+        # A phase each, since all of them add to the same lines of `d_x`.
         for k, product in enumerate(self.products.of_input):
             weight = self._factor(self.forward.weights[product.weight.name][product.rows])
             gemms.add(d_x, delta[:, product.columns], weight, phase=k, fresh=k == 0 and not begun)
@@ -172,6 +179,7 @@ class BackwardRun:
         """A factor of a large product, rounded if products are in bf16."""
         if not self.forward.rounded:
             return matrix
+        # The same result either way: a product of two numbers of bfloat16 is exact in float32.
         return matrix.bfloat16() if multiplies_bfloat16() else matrix.bfloat16().to(matrix.dtype)
 
 
@@ -179,6 +187,7 @@ def _chunks(begins: Sequence[int], *, reverse: bool) -> list[Chunk]:
     """The chunks in the order of the backward loop."""
     chunks, start, steps = [], 0, len(begins) - 1
     while start < steps:
+        # At least one step, however many samples it has.
         last = max(start, bisect_right(begins, begins[start] + CHUNK) - 2)
         ends = (start, last) if reverse else (last, start)
         chunks.append(Chunk(*ends, begins[start], begins[last + 1]))

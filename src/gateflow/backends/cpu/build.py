@@ -27,6 +27,7 @@ NATIVE = Path(__file__).parent / "native"
 ABI = "1"
 """Part of the key: raise it when libraries of an older gateflow must not be taken for ours."""
 
+# With threads, since that is what differs: see THREADING in `toolchain.py`.
 TRIAL = """// The ten lines by which gateflow finds out how this machine's compiler builds kernels with threads.
 extern "C" int threads(int asked) {
     int found = 0;
@@ -98,6 +99,7 @@ def _toolchain(cxx: str, path: str, cache: str) -> Toolchain | str:
                 problem = found
             else:
                 return candidate
+    # Returned and not raised: `functools.cache` keeps results alone, and this is asked before every run.
     except (BuildError, OSError) as none_found:
         return str(none_found)
     return f"the C++ compiler found cannot build kernels: {problem}"
@@ -109,10 +111,13 @@ def _build(tools: Toolchain, source: str, extra_flags: tuple[str, ...]) -> Path:
         flags = [*tools.flags, *extra_flags, f"-I{NATIVE}"]
         run([*compiler, *flags, "-c", str(text), "-o", str(part)], f"compile {text}")
         run([*compiler, str(part), *tools.link, "-o", str(library)], f"link {text}")
+        # `CXX=true` does nothing and reports success (`WRONG` in `tests/backends/cpu/test_build.py`).
         if not library.is_file():
             raise BuildError(f"{compiler[0]} says that it has linked {text}, and there is no library.")
 
     key = _key(tools, source, extra_flags)
+    # A compiler that fails takes its seconds at each call otherwise
+    # (`test_what_cannot_be_built_is_tried_once_in_a_process`).
     if key in _failed:
         raise BuildError(_failed[key])
     try:
@@ -124,5 +129,7 @@ def _build(tools: Toolchain, source: str, extra_flags: tuple[str, ...]) -> Path:
 
 def _key(tools: Toolchain, source: str, extra_flags: tuple[str, ...]) -> str:
     headers = [f"{path.name}\n{path.read_text(encoding='utf-8')}" for path in sorted(NATIVE.glob("*.h"))]
+    # torch, whose OpenMP and BLAS a kernel runs with; the processor's flags, since -march=native builds for it and a
+    # home directory may be shared by machines.
     parts = [ABI, torch.__version__, repr(tools), *sorted(cpu_flags()), repr(extra_flags), *headers, source]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

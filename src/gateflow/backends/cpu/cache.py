@@ -42,6 +42,7 @@ STALE = 3600
 """Seconds after which what an older version left half-built is taken away; a build takes a second or two."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# What somebody else left in the cache directory must not match: it would be removed.
 _BUILDING = re.compile(r"\.gateflow-[0-9a-f]{16}\.build")
 _OLD_DRAFT = re.compile(r"[0-9a-f]{64}-\w+\.(part|o)")
 
@@ -100,7 +101,7 @@ def cached(key: str, source: str, make: Callable[[Path, Path], None]) -> Path:
 
 
 def check_owner(path: Path) -> None:
-    """Refuse a file or directory that somebody else could have filled with code of theirs.
+    """Refuse a file or directory that somebody else could have filled with their code.
 
     Raises:
         PermissionError: It belongs to another user, or others may write to it.
@@ -108,6 +109,7 @@ def check_owner(path: Path) -> None:
     found = path.stat()
     if found.st_uid != os.getuid():
         raise PermissionError(f"{path} belongs to user {found.st_uid}, not to user {os.getuid()} who runs this")
+    # Code is loaded from here: who can write here can run programs as this user.
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         right = "700" if path.is_dir() else "600"
         raise PermissionError(f"{path} can be written by other users (mend it by: chmod {right} {path})")
@@ -115,6 +117,7 @@ def check_owner(path: Path) -> None:
 
 def _found_or_made(folder: Path, key: str, source: str, make: Callable[[Path, Path], None]) -> Path:
     library = folder / f"{key}.so"
+    # Without a lock: a read-only cache gives what it has (`test_a_read_only_cache_gives_what_it_has`).
     if _whole(library):
         return library
     with _lock(folder / f"{key}.lock"):
@@ -128,6 +131,7 @@ def _whole(library: Path) -> bool:
     """Whether the library is there, ours, what was written, and can be loaded; if not, it is built again."""
     try:
         for path in (library, checksum := library.with_suffix(".sha256")):
+            # `lstat`: a link is no library of ours, wherever it leads.
             if not stat.S_ISREG(path.lstat().st_mode):
                 return False
             check_owner(path)
@@ -144,6 +148,7 @@ def _try(library: Path) -> None:
     try:
         dlclose(ctypes.CDLL(str(library))._handle)
     except OSError as problem:
+        # Only a system that lets nothing run from this directory counts here.
         if not any(words in str(problem) for words in _NOT_LINKED):
             raise _CannotRunError(str(problem)) from problem
 
@@ -153,6 +158,7 @@ def _lock(path: Path) -> Iterator[None]:
     """One builder at a time; what lies in the lock's place and is none is taken away."""
     if path.is_symlink() or (path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK))):
         _remove(path)
+    # Twenty processes that start together must not build the same kernel twenty times.
     with FileLock(path, timeout=PATIENCE, mode=0o600):
         yield
 
@@ -163,13 +169,17 @@ def _make(library: Path, source: str, make: Callable[[Path, Path], None]) -> Non
     for path in (library, text, checksum):
         if path.is_dir() and not path.is_symlink():
             _remove(path)
+    # The source stays next to the library also where the compiler refuses it: the message names the file.
     write(text, source, private=True)
     with _building(library.parent) as folder:
         made = folder / library.name
         make(text, made)
+        # The compiler makes it as the umask says; a library that others can write to is not loaded.
         made.chmod(0o600)
         _try(made)
+        # Before the rename: after a power cut the name must not lead to nothing.
         flush(made)
+        # Before the library has its name: one without a checksum counts as damaged.
         write(checksum, _hash(made), private=True)
         made.replace(library)
     flush(library.parent)
@@ -219,7 +229,7 @@ def _remove_if_abandoned(place: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """What has no business in the cache, be it a folder."""
+    """What does not belong in the cache, also a folder."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -239,7 +249,7 @@ def _private(refused: str) -> Path:
 
 
 def _warn(refused: str, reason: str) -> None:
-    """Once for each directory, whatever becomes of it afterwards."""
+    """Once for each directory, whatever happens to it afterwards."""
     if refused not in _warned:
         _warned.add(refused)
         words = f"kernels are not kept: the cache directory {refused} cannot be used ({reason}). {REMEDY}"

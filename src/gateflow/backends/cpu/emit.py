@@ -54,5 +54,6 @@ def emit(programs: Programs, loops: Sequence[str] = LOOPS) -> str:
 
 
 def _entry(name: str, plan: Plan) -> str:
+    # Types, not data: each pass is a template argument, and its loops are compiled for it.
     passes = ", ".join(f"{name}::Pass{k}" for k in range(len(plan.passes)))
     return f"void {name}(const Call<T>* call) {{ run<{name}::Program, T, {passes}>(*call); }}"

@@ -17,11 +17,13 @@ from torch import Tensor
 
 __all__ = ["Gemms", "blas", "multiplies_bfloat16"]
 
+# `recurrence.h` asserts that its `Gemm` has as many.
 FIELDS = 13
 """Numbers that describe a product, as in `gemm.h`."""
 WORTH_THREADS = 1 << 25
 """Multiplications from which on the start of threads is worth it."""
 
+# By the names of Fortran, which every BLAS has.
 _NAMES = {torch.float32: "sgemm_", torch.float64: "dgemm_"}
 
 
@@ -55,6 +57,7 @@ class Gemms:
         pointers, strides = [t.data_ptr() for t in (to, left, right)], [_stride(t) for t in (to, left, right)]
         self._phases[phase].extend([*pointers, *strides, rows, columns, depth, transposed, fresh, phase])
         self._phases[phase].append(left.dtype != to.dtype)
+        # Until the products have run: `gemm.h` has addresses alone.
         self._held += to, left, right
         self._work += rows * columns * depth
 
@@ -97,6 +100,7 @@ def multiplies_bfloat16() -> bool:
 
 def _torch_library() -> ctypes.CDLL | None:
     for path in (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"):
+        # It is loaded already: this finds the very BLAS that torch uses, and loads no second one.
         return ctypes.CDLL(str(path))
     return None
 
@@ -107,4 +111,5 @@ def _with_own_rows(matrix: Tensor) -> Tensor:
 
 
 def _stride(matrix: Tensor) -> int:
+    # A matrix of one row may have any stride; a BLAS refuses one that is smaller than the row.
     return max(matrix.stride(0), matrix.shape[1])

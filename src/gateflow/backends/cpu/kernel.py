@@ -29,6 +29,7 @@ GROUP = 4
 """Samples whose gradients of a vector are summed together, whatever the threads: as in `recurrence.h`."""
 _CACHE = 1 << 20
 """Bytes that stay in the cache between the forward and the backward loop."""
+# A training step needs both: one run of the compiler instead of two, of a second or two each.
 _BUILT_TOGETHER = {"infer": ("infer",), "train": ("train", "backward"), "backward": ("train", "backward")}
 
 
@@ -38,6 +39,7 @@ _kernels: dict[str, Kernel] = {}
 @functools.cache
 def kernel_of(cell: CompiledCell) -> Kernel:
     """The kernel of a compiled cell, one for all sizes."""
+    # By the text, so that cells of all sizes share one library.
     return _kernels.setdefault(cell.text, Kernel(cell.programs(COSTS)))
 
 
@@ -67,6 +69,7 @@ class Kernel:
             self._loops(name, dtype, products)
         except BuildError as problem:
             return str(problem)
+        # `_demand` of `planning.py` goes as deep as a chain of operations is long.
         except RecursionError:
             return "its step is too long for the compiler"
         return None
@@ -74,6 +77,7 @@ class Kernel:
     @functools.cache  # noqa: B019  (kernels live as long as the process)
     def _loops(self, name: str, dtype: torch.dtype, products: torch.dtype | None) -> CompiledLoop:
         names = _BUILT_TOGETHER.get(name, (name,))
+        # By flags, so that one text serves both dtypes and both kinds of products.
         flags = (f"-DGATEFLOW_REAL={REALS[dtype]}", *(["-DGATEFLOW_BF16_PRODUCTS"] if products else []))
         library = load(build(emit(self.programs, names), extra_flags=flags))
         return CompiledLoop(getattr(self.programs, name), library, name, dtype)
@@ -99,6 +103,8 @@ class CompiledLoop:
         own["panels"] = Lines(empty(1, form.panels, self.dtype) if panels is None else panels)
         tensors = {**tensors, **own}
         saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
+        # What is kept goes past the caches only where it is larger than they are: else the backward loop finds it
+        # there.
         numbers = form.filled(span, tensors, reduced, _steps_ahead(span), saved > _CACHE)
         return Prepared(self._run, numbers, reduced, (span, tensors))
 
@@ -117,9 +123,12 @@ class CompiledLoop:
     def _reduced(self, span: Span, columns: int) -> Tensor | None:
         if not self.parameters:
             return None
+        # A sum for each group of samples, added up in one order afterwards: no bit depends on how threads divide them
+        # (`test_the_number_of_threads_changes_no_bit`).
         return torch.zeros(-(-span.samples // GROUP), len(self.parameters), columns, dtype=self.dtype)
 
 
 def _steps_ahead(span: Span) -> int:
     """How many steps a block has, for which passes run ahead."""
+    # At least one step: a batch may be larger than the block.
     return max(1, min(span.length, AHEAD // max(span.samples, 1)))

@@ -27,6 +27,7 @@ class Launch:
 
     def __init__(self, run: Sequences):
         self.run, self.kernel = run, kernel_of(run.step.cell)
+        # A batch may be empty.
         lines, samples = run.x.shape[0], max(run.samples, 1)
         self.begins: list[int] = list(range(0, lines + 1, samples)) if run.offsets is None else run.offsets.tolist()
 
@@ -40,6 +41,7 @@ class Launch:
         tensors = {"x": Lines(run.x)} | {f"weights.{n}": Lines(w) for n, w in run.weights.items()}
         for node, history, start in zip(states, run.histories, run.states, strict=True):
             tensors[f"state.{node.name}"] = Lines(history, start)
+        # Without zoneout there are no holds.
         for node, hold in zip(states, run.holds, strict=False):
             tensors[f"hold_{node.name}"] = Lines(hold)
         if run.step.numbers:
@@ -53,7 +55,7 @@ class Launch:
         return loop.prepare(self._span(loop, first, last), tensors, self.run.sizes, panels)
 
     def _span(self, loop: CompiledLoop, first: int, last: int) -> Span:
-        """Some steps for a loop, and how threads share them out."""
+        """Some steps for a loop, and how threads divide the work."""
         run = self.run
         parts = partition(self.begins, run.samples, run.sizes, loop.plan)
         return Span(run.steps, run.samples, first, last, run.reverse, run.offsets, *parts)

@@ -13,12 +13,14 @@ from gateflow.compiler.plan import Plan
 
 __all__ = ["partition"]
 
+# Six rows of an LSTM's four gates fill the registers of AVX-512 (`tile_sums` of `product.h`).
 FULL_TILE = 6
 """Samples per thread from which on the product runs at full speed, if the weights stay in the cache of a core."""
 
 FEW = 24
-"""Samples per thread for which weights that come from afar are not worth it: let each thread read its part of them."""
+"""Below this many samples a thread, weights larger than that cache are divided: each thread reads a part of them."""
 
+# 2 MB of float32, about the second-level cache of a core: from beyond it a core reads only 30 GB/s (speed.md).
 CACHE = 1 << 19
 """Numbers of weights that stay in the cache of a core."""
 
@@ -28,6 +30,7 @@ WORTH_A_BARRIER = 1 << 18
 
 def partition(begins: Sequence[int], samples: int, sizes: Mapping[str, int], plan: Plan) -> tuple[int, Tensor | None]:
     """How many threads run a plan, and the samples at which their parts begin; none if they divide the units."""
+    # Bounds of equal lengths are remembered, those of ragged ones differ from batch to batch.
     even = begins[-1] == samples * (len(begins) - 1)
     threads, units, together = _threads(plan, samples, tuple(sizes.items()), torch.get_num_threads())
     if units:
@@ -40,11 +43,13 @@ def partition(begins: Sequence[int], samples: int, sizes: Mapping[str, int], pla
 @functools.lru_cache(maxsize=256)
 def _threads(plan: Plan, samples: int, widths: tuple[tuple[str, int], ...], threads: int) -> tuple[int, bool, int]:
     """How many threads, whether they divide the units, and how many samples stay together otherwise."""
+    # A group of samples whose gradients are summed together must not be divided, or bits would depend on threads.
     sizes, together = dict(widths), GROUP if plan.parameters else 1
     weights = sum(_weights(p.terms, p.width, sizes) for p in plan.passes if not p.ahead)
     if threads > 1 and samples < threads * (FULL_TILE if weights <= CACHE else FEW):
         if samples * weights < WORTH_A_BARRIER:
             return 1, False, together
+        # 16 units fill a vector of AVX-512; each thread has two of them or more.
         if _units_can_be_divided(plan) and sizes["H"] // 16 >= 2 * threads:
             return threads, True, together
     return max(1, min(threads, -(-samples // 4))), False, together

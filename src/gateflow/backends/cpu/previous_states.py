@@ -22,6 +22,7 @@ class PreviousStates:
         """The values of a state before some lines: parts of these lines, and the values there."""
         run = self.run
         history, start, B = run.histories[state], run.states[state], run.samples
+        # Only ragged samples need a copy: between equally long ones the step before is a fixed number of lines away.
         if run.offsets is not None:
             return [(slice(None), self._with_starts[state][self._previous_lines[begin:end]])]
         if run.reverse and end == history.shape[0]:
@@ -34,6 +35,7 @@ class PreviousStates:
     @cached_property
     def _with_starts(self) -> list[Tensor]:
         """Each history, followed by the lines before its first step."""
+        # So that one index reaches both.
         return [torch.cat(pair) for pair in zip(self.run.histories, self.run.states, strict=True)]
 
     @cached_property

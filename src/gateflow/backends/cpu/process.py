@@ -31,4 +31,5 @@ def keep_freed_memory() -> bool:
     nothing happens, and the answer is false.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # 0: no memory by mmap, whose pages go back to the system when it is freed. 2³¹ - 1: the heap is not trimmed.
     return bool(mallopt and mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))

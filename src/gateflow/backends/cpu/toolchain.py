@@ -64,6 +64,7 @@ def candidates(cxx: str, path: str) -> Iterator[Toolchain]:
     """
     command = _command(cxx, path)
     said = run([*shlex.split(command), "--version"], "say its version").strip().partition("\n")[0]
+    # It is shown by `gateflow doctor`, and a program named by CXX may print anything.
     version = "".join(letter if letter.isprintable() else "?" for letter in said[:200])
     for compile_flags, link in THREADING:
         yield Toolchain(command, version, (*FLAGS, *compile_flags), ("-shared", *link, *OPEN_ENDS), _cpu())
@@ -78,6 +79,7 @@ def run(command: Sequence[str], what: str) -> str:
         OSError: The disk is full.
     """
     code, said = _answer(command, what)
+    # No BuildError: another directory may have space, and the text is not at fault.
     if os.strerror(errno.ENOSPC) in said:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if code:
@@ -97,10 +99,12 @@ def _answer(command: Sequence[str], what: str) -> tuple[int, str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=english,
+            # A group of its own, so that `_stop` reaches the programs that a compiler starts.
             start_new_session=True,
         )
     except (OSError, ValueError) as problem:
         raise BuildError(f"{command[0]} could not {what}: {getattr(problem, 'strerror', problem)}.") from problem
+    # A thread, since `read` waits for as long as the program, or a child of it, keeps its output open.
     late = threading.Timer(SECONDS, _stop, [program])
     with program:
         late.start()

@@ -14,17 +14,18 @@
 
 namespace [[gnu::visibility("hidden")]] gateflow {
 
-// to[rows × columns] += left[rows × depth] · right[depth × columns], or = if `fresh`. All by rows; `transposed`: left lies
-// transposed, as [depth × rows]; `half`: left and right are bfloat16. Products of one `phase` write to different places.
-// Filled in by the caller as 64-bit numbers, in this order.
+// to[rows × columns] += left[rows × depth] · right[depth × columns], or = if `fresh`. All by rows; `transposed`: left
+// lies transposed, as [depth × rows]; `half`: left and right are bfloat16. Products of one `phase` write to different
+// places. Filled in by the caller as 64-bit numbers, in this order.
 template <class T>
 struct Gemm {
     T* to;
     const void *left, *right;
     int64_t to_stride, left_stride, right_stride, rows, columns, depth, transposed, fresh, phase, half;
 
-    // A tile is large enough for the BLAS to pack the right side again for each; there are at least four where rows allow.
+    // A tile is large enough for the BLAS to pack the right side again for each; at least four where rows allow.
     int64_t tiles() const {
+        // A small right side is cheap to pack again, so its tiles may be half as large.
         const int64_t most = transposed || depth * columns > 3 << 20 ? 256 : 128;
         return std::clamp<int64_t>(rows / 64, 1, std::max<int64_t>(4, rows / most));
     }
@@ -47,6 +48,7 @@ struct Blas {
 template <class T>
 struct OneThread {
     const Blas<T>& blas;
+    // MKL's number of threads is a setting of the user's thread, so it is put back.
     const int before = blas.set_threads ? blas.set_threads(1) : 0;
     ~OneThread() {
         if (blas.set_threads) blas.set_threads(before);
@@ -85,7 +87,7 @@ void multiply_tile(const Gemm<T>& g, int64_t tile, const Blas<T>& blas) {
     return blas.gemm ? multiply_by(blas.gemm, g, low, high) : multiply_plainly(g, low, high);
 }
 
-// What a thread takes of lists of products, sorted by phase. The tiles of all lists are numbered on and on.
+// What a thread takes of lists of products, sorted by phase. The tiles of all lists are numbered as one sequence.
 template <class T>
 struct Tiles {
     const Blas<T>* blas;

@@ -25,6 +25,7 @@ constexpr int registers = 16;
 #endif
 
 constexpr int most_rows = 8;
+// 24 of 32 are six rows of an LSTM's four gates; its four vectors of weights and the operand fit next to them.
 constexpr int tile_sums = registers * 3 / 4;  // the rest holds weights and the operand
 
 // How many rows a tile of a pass with this many sums per unit has at most.
@@ -45,8 +46,8 @@ struct Operand {
     int64_t stride, depth;
 };
 
-// sum[m][u][first gate + c] += operand[m][k] · panel_u[k][c]; starts from zero if `fresh`. Meanwhile one line of the cache
-// for each k, from `next` on, comes nearer.
+// sum[m][u][first gate + c] += operand[m][k] · panel_u[k][c]; starts from zero if `fresh`. For each k it also
+// fetches one line of the cache from `next` on.
 template <class T, int M, int U, int C>
 __attribute__((noinline)) void multiply(const Operand<T>& operand, const T* panels, const T* next, T* sum, int64_t sums,
                                         bool fresh) {
@@ -114,8 +115,8 @@ constexpr int64_t panel_size(int64_t depth, int64_t gates) {
     return places<T>(depth) * gates * lanes<T>;
 }
 
-// Packs what goes by whole vectors, of the units from `first` on: all columns where units lie side by side, else as many
-// as fill squares, which are transposed in registers. Returns how many columns that were.
+// Packs what goes by whole vectors, of the units from `first` on: all columns where units lie side by side, else as
+// many as fill squares, which are transposed in registers. Returns how many columns that were.
 template <class T>
 int64_t pack_whole(const Matrices<T>& w, int64_t block, int64_t first, T* panel) {
     constexpr int L = lanes<T>;

@@ -186,7 +186,7 @@ void products(const Call<T>& call, const std::array<Operand<T>, terms>& operands
         operand.rows += m * operand.stride;
         const int64_t panel = operand.depth * term.count * lanes<T>;
         const T* panels = call.weights[term.weights];
-        // The weights of the next units are on their way while this tile is computed, each tile sees to a part.
+        // The weights of the next units are fetched while this tile is computed, a part of them by each tile.
         const T* next = panels + following * panel;
         if (tile < blocks * term.count) next += tile * operand.depth * line_of_cache<T>;
         constexpr int most = tile_rows(Pass::sums);
@@ -208,7 +208,7 @@ void points(const Rows<T, slots>& rows, const Sums<T>& sums, int64_t m, int64_t 
             Pass::point(rows, sums, m + i, unit, Some{static_cast<int>(left)}, sum + i * sum_stride);
 }
 
-// Without products each row is gone through from end to end.
+// Without products a pass goes row by row, each from its first unit to its last.
 template <class Pass, class T, int slots>
 void run_rows(const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Blocks own) {
     for (int64_t m = 0; m < count; ++m)
@@ -227,6 +227,7 @@ void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& s
     alignas(GATEFLOW_VECTOR_BYTES) T sum[most_sums<T>(A) * L];
     const bool backwards = rows.backwards && Pass::means == 0;  // sums over units keep their order
     for (int64_t done = own.begin, blocks; done < own.end; done += blocks) {
+        // There are kernels for 1, 2 and 4 blocks (`table` in product.h).
         blocks = std::min(at_once, own.end - done) == 3 ? 2 : std::min(at_once, own.end - done);
         const int64_t block = backwards ? own.begin + own.end - done - blocks : done;
         const int64_t following = backwards ? std::max(own.begin, block - at_once) : std::min(own.end - 1, block + blocks);
@@ -271,6 +272,7 @@ Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, 
         const T* previous = going_on ? place.base + before * place.stride : place.start;
         switch (Program::kinds[s]) {
             case Kind::step: rows.at[s] = place.base + (call.line(t) - origin + sample) * place.stride; break;
+            // Memory of the block of steps alone, so that it does not grow with the length of the sequence.
             case Kind::ahead: rows.at[s] = place.base + (call.line(t) - time_block + sample) * place.stride; break;
             case Kind::previous: rows.at[s] = const_cast<T*>(previous) + sample * place.stride; break;
             case Kind::sample: rows.at[s] = place.base + sample * place.stride; break;
@@ -325,6 +327,7 @@ void run_ahead(const Call<T>& call, int64_t low_t, int64_t high_t, const Part& p
         if constexpr (P::ahead) {
             const Blocks own = own_blocks<P>(call, part);
             if (all) return run_pass<P>(call, rows_at<Program>(call, low_t, 0, false, time_block), sums, lines, own);
+            // Four blocks are the most that a tile takes at once: their weights serve all steps before others are read.
             for (int64_t begin = own.begin; begin < own.end; begin += 4)
                 for (int64_t t = low_t; t <= high_t; ++t)
                     run_pass<P>(call, rows_at<Program>(call, t, part.low, false, time_block), sums,

@@ -31,19 +31,21 @@ void in_parallel(int64_t asked, const Work& work) {
 #endif
 }
 
-// All threads wait for the last. Spins for some fifty microseconds, then sleeps: one that only spins uses up its share of a core
-// that others want too, and stands still for a time slice when the last has come.
+// All threads wait for the last. Spins for some fifty microseconds, then sleeps: one that only spins uses up its share
+// of a core that others want too, and stands still for a time slice when the last has come.
 class Barrier {
   public:
     void wait(int64_t threads) {
         if (threads == 1) return;
         const int64_t round = round_.load(std::memory_order_relaxed);
         if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads - 1) {
+            // Before the round ends: whoever sees the next round may arrive at once.
             arrived_.store(0, std::memory_order_relaxed);
             round_.store(round + 1, std::memory_order_release);
             return;
         }
         for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
+            // Some fifty microseconds, within which steps of a few rows meet; after 1,000 spins they slept first.
             if (spins < 4096)
                 relax();
             else
@@ -59,6 +61,7 @@ class Barrier {
 #endif
     }
 
+    // Each in a line of the cache of its own: an arrival does not take the line away on which the others spin.
     alignas(64) std::atomic<int64_t> arrived_{0};
     alignas(64) std::atomic<int64_t> round_{0};
 };
@@ -68,6 +71,7 @@ class Barrier {
 class SubnormalsAreZero {
   public:
 #if defined(__x86_64__) || defined(__i386__)
+    // 0x8000 flushes results to zero, 0x40 takes subnormal operands for zero.
     SubnormalsAreZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
     ~SubnormalsAreZero() { _mm_setcsr(before_); }
 

@@ -4,8 +4,9 @@
 //   largest error, ulp      1.2   1.2   2.65  2.5      3         0.55
 //   AVX-512 instructions    13    37    19    17       28        5
 //
-// Measured over all floats against double (`make check-native`), fused and not, with subnormals flushed to 0, as kernels
-// run. NaN gives NaN and infinity its limit; a result below 2^-126 may be 0, or that small. double takes the C library.
+// Measured over all floats against double (`make check-native`), fused and not, with subnormals flushed to 0, as
+// kernels run. NaN gives NaN and infinity its limit; a result below 2^-126 may be 0, or that small. double takes the C
+// library.
 //
 // The polynomials have the least largest relative error; tests/backends/cpu/native/minimax.py finds them.
 #pragma once
@@ -66,7 +67,7 @@ GATEFLOW_INLINE F clamp(F x, float low, float high) {
 }
 
 #ifdef GATEFLOW_AVX512
-// One Newton step from a guess of 1 / b to a / b. Fused by name: a product of its own could be so small as to be flushed.
+// One Newton step from a guess of 1 / b to a / b. Fused by name: a product alone could be so small as to be flushed.
 GATEFLOW_INLINE F newton(F a, F b, F quotient, F guess) {
     return _mm512_fmadd_ps(guess, _mm512_fnmadd_ps(b, quotient, a), quotient);
 }
@@ -85,7 +86,7 @@ GATEFLOW_INLINE F divide(F a, F b) {
 // 1.5 · 2^23, so that a sum with it is rounded to an integer, plus the bias of the exponent.
 constexpr float magic = 12582912 + 127;
 
-// e^x = 2^power · fraction, |x| < 2^21: the power as an integer in the low bits of a float, for it is a shift away.
+// e^x = 2^power · fraction, |x| < 2^21: the power as an integer in the low bits of a float, one shift from 2^power.
 struct Exponential {
     F power, fraction;
     U shifted;
@@ -119,6 +120,7 @@ GATEFLOW_INLINE V exp(V x) {
     if constexpr (!detail::is_float<V>) {
         return detail::per_lane(x, [](Element<V> a) { return std::exp(a); });
     } else {
+        // e^-104 rounds to 0 and e^89 to infinity: beyond, the result stays the same.
         const auto e = detail::exponential(detail::clamp(x, -104.0f, 89.0f));
 #ifdef GATEFLOW_AVX512
         return _mm512_maskz_scalef_ps(detail::all, e.fraction, e.power);
@@ -136,6 +138,7 @@ GATEFLOW_INLINE V sigmoid(V x) {
     if constexpr (!detail::is_float<V>) {
         return 1 / (1 + exp(-x));
     } else {
+        // These bounds keep the power within -126 to 127, as `power_of_two` needs.
         const auto e = detail::exponential(-detail::clamp(x, -88.37f, 87.3f));
         return detail::divide(splat(1.0f), e.fraction * detail::power_of_two(e) + 1.0f);
     }
@@ -194,6 +197,7 @@ GATEFLOW_INLINE V softplus(V x) {
         const V tail = detail::per_lane(negative, [](Element<V> a) { return std::log1p(std::exp(a)); });
         return positive + tail;
     } else {
+        // The least power that `power_of_two` has is -126, that of e^-87.34.
         const auto e = detail::exponential(detail::larger(splat(-87.34f), negative));
         const V t = e.fraction * detail::power_of_two(e);
         V p = t * -0.0033184474f + 0.02020448f;
