@@ -1,10 +1,10 @@
-# make demo · make test · make check · make check-native · make bench · make published: each sets itself up in .venv first.
+# make demo · make test · make check · make docs · make wheel · make check-native · make bench · make published: each sets itself up in .venv first.
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test check check-native bench published clean
+.PHONY: setup demo test check docs wheel check-native bench published clean
 
 setup: $(STAMP)
 
@@ -19,15 +19,27 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2
 
-check: setup
+check: setup docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md ARCHITECTURE.md
+	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md ARCHITECTURE.md docs
+
+# The site, in docs/_build; a warning fails. Built afresh, since what an old build left can hide a missing page.
+docs: setup
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
+# What others would install, tried: the wheel has the headers that kernels are built from, and the pages of reports.
+wheel: setup
+	rm -rf build/wheel build/site
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site build/wheel/*.whl
+	cd build && PYTHONPATH=site ../$(BIN)/python ../tests/installed.py
 
 # The C++ of the kernels under sanitizers and at every vector width; accuracy over all floats takes half an hour.
 check-native: setup
-	$(BIN)/python -m tests.compiler.native.check --full
+	$(BIN)/python -m tests.backends.cpu.native.check --full
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -41,4 +53,4 @@ $(STAMP)-bench: $(STAMP)
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) docs/_build

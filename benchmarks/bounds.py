@@ -20,7 +20,7 @@ from rich.table import Table
 import gateflow
 from benchmarks.measure import WIDTH, matrix_product
 from benchmarks.shapes import RAGGED, SHAPES, Shape
-from gateflow.compiler.arguments import Prepared
+from gateflow.backends.cpu.arguments import Prepared
 
 LAYERS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 COLUMNS = ("products at the peak", "in the kernels", "all", "torch.nn")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gateflow.compiler.build import toolchain
+from gateflow.backends.cpu.build import toolchain
 from gateflow.errors import BuildError
 
 # (relative, absolute). float64: only the order of summation may differ. float32: the same order differs over up to

@@ -17,6 +17,7 @@ class UnsupportedStepError(CellError):
     """A step uses what the compiler does not know; the reference loop runs it all the same."""
 
 
+# No KeyError, which prints the repr of its message, quotes and all.
 class UnknownCellError(GateflowError, LookupError):
     """No cell has the name that was asked for."""
 
@@ -33,6 +34,7 @@ class FixedAttributeError(GateflowError, AttributeError):
     """An attribute that a layer was built by, such as ``hidden_size``, cannot be set to something else later."""
 
 
+# torch raises ValueError for some shapes and RuntimeError for others: whichever a caller catches, it catches this.
 class ShapeError(GateflowError, ValueError, RuntimeError):
     """A tensor's shape or dtype does not fit. ``torch.nn`` raises ``ValueError`` or ``RuntimeError``; this is both."""
 
@@ -49,6 +51,7 @@ class RunError(GateflowError, RuntimeError):
     """A run folder exists already, is incomplete or damaged, or was written by a newer version."""
 
 
+# OSError too, since code around a training loop catches that for a full disk.
 class WriteError(RunError, OSError):
     """A file could not be written: the disk is full, or the folder is not the user's. What was there stays."""
 
@@ -69,6 +72,7 @@ class ArtifactError(GateflowError, RuntimeError):
     """A program that was exported or compiled names a cell that cannot be read: damaged, or another version's."""
 
 
+# Warnings are UserWarnings: Python shows those by default, once per place, and a filter can name each class.
 class CacheWarning(UserWarning):
     """Built kernels are not kept, because the cache directory cannot be used; the message says why."""
 

@@ -25,8 +25,12 @@ from gateflow.errors import WriteError
 
 __all__ = ["appears_whole", "append", "flush", "is_draft", "open_ordinary", "read_bounded", "refused", "sweep", "write"]
 
+# 64 random bits: nobody can lay a link where the next draft will be.
 _DRAFT = re.compile(r"\.gateflow-[0-9a-f]{16}\.draft")
+# O_EXCL and O_NOFOLLOW refuse whatever lies there already. Without O_CLOEXEC a program that is started
+# meanwhile would inherit the lock, and the draft would never count as abandoned.
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# The umask belongs to the process: two threads that ask at once would leave a wrong one behind.
 _umask_is_asked = threading.Lock()
 
 
@@ -59,9 +63,12 @@ def appears_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
+                # Content, then name, then folder: in another order a power cut can leave a name without content.
                 os.fsync(descriptor)
+                # Only now may others read it: what is half written is private.
                 os.fchmod(descriptor, 0o600 if private else _mode_of(path))
                 os.replace(draft, path)
+            # The rename is an entry of the folder, and lost with it.
             flush(path.parent)
         finally:
             with suppress(FileNotFoundError):
@@ -91,6 +98,7 @@ def append(path: Path, text: str) -> None:
         WriteError: the file system refused, or ``path`` is a link, a pipe or a device.
     """
     try:
+        # A run that was sent may hold a link of this name to a file of the user's.
         with open(path, "ab", opener=_opener(os.O_NOFOLLOW)) as file:
             _refuse_special(file)
             file.write(text.encode())
@@ -113,6 +121,7 @@ def sweep(folder: Path) -> None:
     Where that is not allowed they stay too: they are in nobody's way.
     """
     with suppress(OSError):
+        # What it points to is not this run's, and is not cleaned up.
         if folder.is_symlink():
             return
         for draft in [entry for entry in folder.iterdir() if is_draft(entry.name)]:
@@ -136,6 +145,7 @@ def open_ordinary(path: Path) -> BinaryIO:
     Raises:
         OSError: there is none, it is something else, or it cannot be read.
     """
+    # Opened first and looked at then: between a look and the opening the file could be exchanged.
     file = open(path, "rb", opener=_opener())  # noqa: SIM115  (the caller closes it)
     try:
         _refuse_special(file)
@@ -153,6 +163,7 @@ def read_bounded(path: Path, most: int) -> bytes:
         ValueError: it is larger; no more than that has been read.
     """
     with path.open("rb") as file:
+        # One byte more tells whether it is larger; its size is not asked for, since a pipe has none.
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it is larger than {most:,} bytes")
@@ -161,6 +172,7 @@ def read_bounded(path: Path, most: int) -> bytes:
 
 def refused(path: Path, error: OSError) -> WriteError:
     """What to tell the user when ``path`` could not be written."""
+    # From a block within this one, which has named its own file.
     if isinstance(error, WriteError):
         return error
     return WriteError(
@@ -171,6 +183,7 @@ def refused(path: Path, error: OSError) -> WriteError:
 
 def _opener(more: int = 0) -> Callable[[str, int], int]:
     """Opens with these flags as well, and waits for no other end of a pipe."""
+    # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
     return lambda path, flags: os.open(path, flags | more | os.O_NONBLOCK, 0o666)
 
 
@@ -182,6 +195,7 @@ def _refuse_special(file: BinaryIO) -> None:
 def _draft_beside(path: Path) -> tuple[Path, int]:
     """A new file that nobody else knows, private and locked, and its descriptor."""
     while True:
+        # Beside the target: a rename is one step within a file system only.
         draft = path.with_name(f".gateflow-{secrets.token_hex(8)}.draft")
         descriptor = os.open(draft, _NEW, 0o600)
         with suppress(OSError):  # a file system without locks: its drafts are never swept
@@ -205,6 +219,7 @@ def _mode_of(path: Path) -> int:
     with suppress(FileNotFoundError):
         found = path.lstat()
         if stat.S_ISREG(found.st_mode):
+            # Permissions alone: set-user-id bits were given to other content.
             return stat.S_IMODE(found.st_mode) & 0o777
     with _umask_is_asked:  # asking means setting: with the strictest one, should another thread make a file meanwhile
         umask = os.umask(0o077)

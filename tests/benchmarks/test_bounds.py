@@ -5,7 +5,7 @@ from benchmarks import bounds
 from benchmarks.shapes import parse
 from tests.oracle import needs_compiler
 
-from gateflow.compiler.arguments import Prepared
+from gateflow.backends.cpu.arguments import Prepared
 
 
 @needs_compiler

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gateflow import cells
-from gateflow.compiler import toolchain
+from gateflow.backends.cpu import toolchain
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, toolchain.LOOKED_FOR)), reason="no C++ compiler on the PATH"

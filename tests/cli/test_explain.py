@@ -64,7 +64,7 @@ def test_the_text_has_equation_path_passes_and_the_way_to_each_stage(gateflow):
         cells.get("full_gru").equation,
         "update, reset @ state.c.previous; 5 operations",
         "content @ scratch[0]",
-        "sigmoid_5, sigmoid_10, tanh_14, beside the states",
+        "sigmoid_5, sigmoid_10, tanh_14, besides the states",
         "gradients of weight_hh, weight_ih",
         "gateflow explain full_gru --stage graph|backward|plan|cpp",
     ):
@@ -72,9 +72,9 @@ def test_the_text_has_equation_path_passes_and_the_way_to_each_stage(gateflow):
     assert len(text.splitlines()) < 24, "one screen"
 
 
-def test_the_readme_shows_what_is_printed(gateflow):
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("$ gateflow explain full_gru\n")[1].split("```")[0]
+def test_the_docs_show_what_is_printed(gateflow):
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "compiler.md").read_text(encoding="utf-8")
+    shown = page.split("$ gateflow explain full_gru\n")[1].split("```")[0]
     assert shown == gateflow("explain", "full_gru").out
 
 

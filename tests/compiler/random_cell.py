@@ -8,46 +8,13 @@ import random
 import torch
 
 from gateflow.cells import Cell
+from gateflow.compiler.operations import OPERATIONS, ROW_MEAN
 
-# Written so that no value of the arguments is out of their domain and none grows beyond measure.
-UNARY = [
-    "torch.sigmoid({0})",
-    "torch.tanh({0})",
-    "torch.relu({0})",
-    "torch.exp({0}.clamp(-2.0, 1.5))",
-    "torch.log(0.3 + abs({0}))",
-    "F.softplus({0})",
-    "torch.sqrt(0.2 + {0} * {0})",
-    "torch.rsqrt(0.5 + {0} ** 2)",
-    "{0}.abs()",
-    "-{0}",
-    "{0}.clamp(-0.7, 0.9)",
-    "torch.clamp({0}, max=0.8)",
-    "{0}.square()",
-    "(1.0 + abs({0})) ** 0.5",
-    "(1.5 + {0}.abs()).reciprocal()",
-    "0.7 * {0} - 0.2",
-    "1 - {0}",
-    "{0} / 3",
-]
-BINARY = [
-    "{0} + {1}",
-    "{0} - {1}",
-    "{0} * {1}",
-    "{0} / (1.2 + abs({1}))",
-    "torch.minimum({0}, {1})",
-    "torch.maximum({0}, {1})",
-    "torch.where({0} > {1}, {0} * 0.5, {1})",
-    "torch.where({0} <= 0.13, {1}, {0} * 0.4)",
-    "({0} < {1}) * {0} + {1}",
-    "torch.add({0}, {1}, alpha=0.5)",
-]
-
-MEANS = [
-    "{0} - {1}.mean(-1, keepdim=True)",
-    "{0} / (1 + abs({0}).mean(-1, keepdim=True))",
-    "torch.mean({0} * {1}, -1, keepdim=True) * {1}",
-]
+EXAMPLES = [form for operation in OPERATIONS.values() for form in operation.examples]
+"""Every operation that the compiler knows, as its row in the table says that a step writes it."""
+UNARY = [form for form in EXAMPLES if "{1}" not in form]
+BINARY = [form for form in EXAMPLES if "{1}" in form]
+MEANS = list(ROW_MEAN.examples)
 
 
 class _Text:

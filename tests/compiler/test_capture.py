@@ -73,7 +73,7 @@ def test_attributes_are_part_of_the_equations():
     for rates in ([0.3], [0.25], (0.125, [1])):
         step = look_at(Rated(I, H, rates=rates))
         assert step.numbers == (rates[0],)
-        assert "number_0 * tanh" in str(step.cell.programs.graph)
+        assert "number_0 * tanh" in str(step.cell.graph)
 
 
 def test_cells_of_the_same_equations_share_a_kernel():

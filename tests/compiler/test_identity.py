@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from gateflow import Cell, Recurrent
-from gateflow.compiler import compile_cell, kernel, look_at
+from gateflow.backends.cpu import kernel
+from gateflow.compiler import compile_cell, look_at
 from gateflow.errors import ReferencePathWarning
 from gateflow.recurrence import explain, force_path
 
@@ -305,7 +306,7 @@ def by_numpy(cell, x, h):
 
 
 class Straight(torch.autograd.Function):
-    """The gradient of the identity, whatever the way there computes."""
+    """The gradient of the identity, whatever the forward pass computes."""
 
     @staticmethod
     def forward(ctx, row):
@@ -449,7 +450,7 @@ def test_a_schedule_needs_one_kernel(monkeypatch):
             wanted, _ = layer(x)
         torch.testing.assert_close(y, wanted, rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(gradient, torch.autograd.grad(wanted.sum(), x)[0], rtol=1e-12, atol=1e-14)
-    assert len(set(built)) == 1  # asked for by the way there and the way back
+    assert len(set(built)) == 1  # asked for by the forward and the backward pass
     assert "number" in built[0]
 
 
@@ -472,7 +473,7 @@ def test_a_schedule_that_begins_with_one_needs_two(monkeypatch):
 
 
 def test_the_gradient_is_that_of_the_numbers_then():
-    """A number that changes between the way there and the way back changes nothing of the latter."""
+    """A number that changes between forward and backward changes nothing of the latter."""
     _, layer = fresh(by_attribute, 0.3)
     x = torch.randn(4, 2, I, dtype=torch.float64, requires_grad=True)
     y, _ = layer(x)
@@ -505,16 +506,16 @@ def test_many_threads_may_look_at_one_step():
         for y in outputs:
             torch.testing.assert_close(y, wanted[k])
     assert len(found) == 8
-    assert len({id(compile_cell(layer.cells[0]).kernel) for layer in layers}) == 1
+    assert len({id(kernel.kernel_of(compile_cell(layer.cells[0]))) for layer in layers}) == 1
 
 
 def test_a_shipped_cell_is_looked_at_with_a_glance(monkeypatch):
     from gateflow import cells
-    from gateflow.compiler import compiled_cell
+    from gateflow.compiler import look
 
     cell = cells.LSTM(I, H)
     first = look_at(cell)
-    monkeypatch.setattr(compiled_cell, "Recording", None)
+    monkeypatch.setattr(look, "Recording", None)
     assert look_at(cell) == first
     cell.update = torch.tanh  # what is no plain value needs a real look
     with pytest.raises(TypeError):
@@ -584,13 +585,13 @@ def test_a_step_that_tells_stand_ins_from_tensors_is_for_the_loop(rule):
         layer(torch.randn(4, 2, I, dtype=torch.float64))
 
 
-def test_a_hook_on_the_way_back_is_for_the_loop():
+def test_a_hook_on_the_backward_pass_is_for_the_loop():
     module = nn.Tanh()
     kind = type("Hooked", (Reads,), {"rule": staticmethod(lambda c, x, h: c.drop(c.g(h, x)))})
     layer = Recurrent(functools.partial(kind, module=module), I, H, dtype=torch.float64)
     assert_native_is_right(layer)
     module.register_full_backward_hook(lambda m, given, taken: (given[0] * 3,))
-    with pytest.warns(ReferencePathWarning, match="a hook on the way back"):
+    with pytest.warns(ReferencePathWarning, match="a hook on a backward pass"):
         layer(torch.randn(4, 2, I, dtype=torch.float64))
 
 
@@ -611,7 +612,7 @@ def test_text_is_no_number(text):
 
 
 def test_what_a_step_does_without_gradients_is_not_taken_for_what_it_does_with_them():
-    """An autograd.Function is its way there alone while nobody asks for the way back."""
+    """An autograd.Function is its forward function alone while nobody asks for gradients."""
     _, layer = fresh(lambda c, x, h: torch.tanh(Straight.apply(c.g(h, x))))
     x = torch.randn(4, 2, I, dtype=torch.float64, requires_grad=True)
     with torch.no_grad(), force_path("reference"):

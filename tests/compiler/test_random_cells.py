@@ -1,5 +1,7 @@
 """Cells drawn at random, compiled, against the reference; `tests.compiler.fuzz` goes on for as long as asked."""
 
+import dataclasses
+
 import pytest
 from tests.compiler.fuzz import case_of, disagreement
 from tests.oracle import needs_compiler
@@ -16,10 +18,19 @@ def test_a_random_cell_is_the_reference(seed):
 
 
 def test_the_judge_finds_a_wrong_derivative(monkeypatch):
-    from gateflow.compiler import compiled_cell, differentiate
+    from gateflow.backends.cpu import kernel
+    from gateflow.compiler import compiled_cell, look
+    from gateflow.compiler.operations import OPERATIONS
 
-    for known in ("_captured", "_cells", "_kernels"):  # a kernel belongs to its equations, and these have one already
-        monkeypatch.setattr(compiled_cell, known, {})
-    monkeypatch.setitem(differentiate.RULES, "tanh", lambda g, y, a: (g * y,))
+    # a kernel belongs to its equations, and these have one already
+    for module, known in (
+        (look, "_captured"),
+        (compiled_cell, "_cells"),
+        (compiled_cell, "_storages"),
+        (kernel, "_kernels"),
+    ):
+        monkeypatch.setattr(module, known, {})
+    wrong = dataclasses.replace(OPERATIONS["tanh"], derivative=lambda g, y, a: (g * y,))
+    monkeypatch.setitem(OPERATIONS, "tanh", wrong)
     case, _ = case_of(SEEDS[0])
     assert "gradient of" in disagreement(case)

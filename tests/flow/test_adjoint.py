@@ -6,16 +6,16 @@ import torch
 import gateflow
 from gateflow import cells
 from gateflow.flow.adjoint import adjoint_of
-from gateflow.flow.trace import trace
-from gateflow.flow.unit_wise import UnitWise
+from gateflow.flow.adjoint.unit_wise import UnitWise
+from gateflow.flow.capture import trace_model
 
 
 @pytest.mark.parametrize("name", cells.names())
 @pytest.mark.parametrize("zoneout", [0.0, 0.3])
 def test_every_cell_has_the_fast_adjoint(name, zoneout):
     model = gateflow.Recurrent(name, 3, 4, zoneout=zoneout, dtype=torch.float64)
-    (done,) = trace(model, torch.randn(5, 2, 3, dtype=torch.float64)).passes
-    assert isinstance(adjoint_of(done), UnitWise)
+    (replay,) = trace_model(model, torch.randn(5, 2, 3, dtype=torch.float64)).replays
+    assert isinstance(adjoint_of(replay), UnitWise)
 
 
 def test_a_step_that_rolls_its_units_has_not():
@@ -26,5 +26,5 @@ def test_a_step_that_rolls_its_units_has_not():
         def step(self, x, h):
             return torch.tanh(self.content(h, x)) + h.roll(1, dims=-1)
 
-    (done,) = trace(gateflow.Recurrent(Rolling, 3, 4), torch.randn(5, 2, 3)).passes
-    assert not isinstance(adjoint_of(done), UnitWise)
+    (replay,) = trace_model(gateflow.Recurrent(Rolling, 3, 4), torch.randn(5, 2, 3)).replays
+    assert not isinstance(adjoint_of(replay), UnitWise)

@@ -12,7 +12,8 @@ import gateflow
 from gateflow import flow
 from gateflow.errors import FlowError, NonFiniteError
 from gateflow.remedies import NormClipper, init
-from gateflow.runs.config import ModelConfig, TrainingConfig
+from gateflow.runs.config import TrainingConfig
+from gateflow.tasks.language_model.config import ModelConfig
 
 T, B, INPUTS, H = 40, 3, 4, 16
 
@@ -273,7 +274,7 @@ def test_torchs_gates_under_autocast_are_coarse_and_ours_are_not():
         assert [f.name for f in report.findings] == expected
 
 
-def test_a_loss_that_stands_still_is_said_beside_a_gradient_that_vanished():
+def test_a_loss_that_stands_still_is_said_with_a_gradient_that_vanished():
     history = [{"loss": 1.4 - k / 1e4} for k in range(9)]
     first, *_ = flow.diagnose(default_rnn(), x(), needed_lag=30, history=history, compare=False).findings
     assert first.name == "vanishing"
@@ -289,7 +290,7 @@ def test_a_lag_that_the_batch_does_not_have():
 def test_the_worst_comes_first():
     report = flow.diagnose(Windows(10), x(), needed_lag=30, clip_history={"clipped_share": 0.9}, compare=False)
     severities = [finding.severity for finding in report.findings]
-    assert severities == sorted(severities, key=flow.finding.SEVERITIES.index)
+    assert severities == sorted(severities, key=flow.rules.SEVERITIES.index)
     assert {"problem", "warning"} <= set(severities)
 
 
@@ -307,6 +308,26 @@ def test_it_leaves_the_model_as_it_was():
     assert torch.equal(torch.get_rng_state(), seed)
     assert torch.equal(model.weight_hh_l0.grad, torch.ones_like(model.weight_hh_l0))
     assert all(a is b for a, b in zip(model._flat_weights, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("compare", [False, True])
+def test_the_model_runs_once_for_all_instruments(compare):
+    """Once traced, once left to itself to compare with, and once for each set of other weights."""
+    runs, model = [], default_lstm()
+    model.register_forward_pre_hook(lambda *_: runs.append(1))
+    report = flow.diagnose(model, x(), compare=compare)
+    assert len(runs) == 2 + (len(report.what_if.rows) - 1 if compare else 0)
+
+
+def test_instruments_that_share_a_trace_find_what_each_finds_alone():
+    model = gateflow.Recurrent("lstm", INPUTS, H, num_layers=2, bidirectional=True, dropout=0.2, zoneout=0.1)
+    batch, loss = x(), lambda m, b: m(b, lengths=[T, 7, 20])[0].square().mean()
+    report = flow.diagnose(model, batch, loss, seed=3)
+    assert report.reach.to_dict() == flow.reach(model, batch, loss, seed=3).to_dict()
+    assert report.gates.to_dict() == flow.gates(model, batch, loss, seed=3).to_dict()
+    assert report.lyapunov.to_dict() == flow.lyapunov(model, batch, loss, seed=3).to_dict()
+    assert report.terms.to_dict() == flow.terms(model, batch, loss, targets=16, seed=3).to_dict()
+    assert report.what_if.to_dict() == flow.what_if(model, batch, loss, seed=3).to_dict()
 
 
 def test_for_machines_and_for_a_terminal():

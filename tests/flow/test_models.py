@@ -106,12 +106,12 @@ def test_cells_in_a_loop_of_the_users_own(kind):
     (lower, cls), (upper, _) = CELLS[kind](3, 4), CELLS[kind](4, 4)
     model, x = Loop(lower, upper), torch.randn(5, 2, 3, dtype=F64)
     v = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
-    twins = [cls(c.input_size, 4, dtype=F64) for c in (lower, upper)]
-    for twin, cell in zip(twins, (lower, upper), strict=True):
-        twin.load_state_dict(cell.state_dict())
+    same = [cls(c.input_size, 4, dtype=F64) for c in (lower, upper)]
+    for copy, cell in zip(same, (lower, upper), strict=True):
+        copy.load_state_dict(cell.state_dict())
     found = reach(model, x, floor=0)
     assert list(found.layers) == ["lower", "upper"]
-    for layer, wanted in zip(found.layers.values(), brute([[twins[0]], [twins[1]]], x, v), strict=True):
+    for layer, wanted in zip(found.layers.values(), brute([[same[0]], [same[1]]], x, v), strict=True):
         assert_norms(layer, wanted)
     assert terms(model, x, weight="lower.weight_ih").error < 1e-12
 

@@ -1,4 +1,4 @@
-"""The monitor beside a loop: what it takes down, what it costs, and where it says that a run broke."""
+"""The monitor in a loop: what it takes down, what it costs, and where it says that a run broke."""
 
 import json
 
@@ -13,7 +13,8 @@ from torch.utils.flop_counter import flop_registry
 import gateflow
 from gateflow import flow
 from gateflow.errors import ConfigError, FlowError, FlowWarning, NonFiniteError
-from gateflow.flow import Monitor, snapshot
+from gateflow.flow import Monitor
+from gateflow.flow.monitor import snapshot
 
 T, B, INPUTS, H = 12, 3, 4, 8
 
@@ -150,8 +151,8 @@ def test_warmed_up_by_hand_it_measures_once_and_takes_down_the_same(loss, monkey
         monitor.step(1.0, x if loss else None)
         return monitor.history[0]["horizon"], len(asked), monitor.curves.heatmap("l0").shape
 
-    asked, reach = [], flow.monitor.reach
-    monkeypatch.setattr(flow.monitor, "reach", lambda *a, **k: asked.append(1) or reach(*a, **k))
+    asked, reach = [], flow.monitor.monitor.reach
+    monkeypatch.setattr(flow.monitor.monitor, "reach", lambda *a, **k: asked.append(1) or reach(*a, **k))
     (by_hand, once, curves), (by_itself, twice, others) = watched(True), watched(False)
     assert by_hand == by_itself
     assert (once, twice) == (1, 2)

@@ -10,7 +10,8 @@ from torch import nn
 
 import gateflow
 from gateflow import cells
-from gateflow.flow import reach, replay
+from gateflow.flow import reach
+from gateflow.flow.capture import replay
 from gateflow.layers import cells_in
 from gateflow.recurrence import histories
 

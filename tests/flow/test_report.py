@@ -124,7 +124,7 @@ def test_a_number_that_there_is_not_is_no_evidence_on_the_page():
     assert "nan" not in " ".join(Parsed(page(report)).words).split()
 
 
-def test_the_horizon_is_drawn_beside_the_loss_if_it_was_watched():
+def test_the_horizon_is_drawn_with_the_loss_if_it_was_watched():
     records = [{"step": 1, "loss": 5.0, "horizon": 7}, {"step": 2, "loss": 4.0}, {"step": 3, "loss": 3.0, "horizon": 9}]
     text = page(diagnosed(history=records))
     (figure,) = figures(text)["How it went in training"]

@@ -8,8 +8,8 @@ from torch import nn
 
 import gateflow
 from gateflow.flow import diagnose
-from gateflow.flow.own_gradient import own_gradients
-from gateflow.flow.trace import evaluate
+from gateflow.flow.adjoint import reference_gradients
+from gateflow.flow.capture import evaluate
 from gateflow.training.omega import omega
 
 INPUTS, H = 4, 8
@@ -17,7 +17,7 @@ INPUTS, H = 4, 8
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", [gateflow.LSTM, gateflow.GRU, nn.LSTM, nn.RNN])
-def test_a_16_bit_model_has_the_numbers_of_its_float32_twin(kind, dtype):
+def test_a_16_bit_model_has_the_numbers_of_the_same_model_in_float32(kind, dtype):
     torch.manual_seed(0)
     narrow = kind(INPUTS, H, 2).to(dtype)
     wide, batch = copy.deepcopy(narrow).float(), torch.randn(20, 2, INPUTS).to(dtype)
@@ -65,7 +65,7 @@ TIED = {
 
 @pytest.mark.parametrize("kind", TIED)
 def test_a_weight_that_layers_share_has_a_part_in_each(kind):
-    """The parts add up to autograd's gradient of the one parameter; an untied twin has the same numbers."""
+    """The parts add up to autograd's gradient of the one parameter; the same model untied has the same numbers."""
     torch.manual_seed(0)
     tied, batch = TIED[kind]().double(), torch.randn(20, 2, H, dtype=torch.float64)
     loose = copy.deepcopy(tied)
@@ -79,7 +79,7 @@ def test_a_weight_that_layers_share_has_a_part_in_each(kind):
         torch.testing.assert_close(found.terms.layers[name].norms, layer.norms)
         assert found.terms.layers[name].gradient_norm == pytest.approx(layer.gradient_norm)
         assert found.reach.layers[name].horizon == wanted.reach.layers[name].horizon
-    parts = own_gradients(tied, batch, None, 0)
+    parts = reference_gradients(tied, batch, None, 0).layers
     (shared,) = [n for n, p in tied.named_parameters() if n.endswith(("weight_hh_l0", "a.weight_hh"))]
     whole = torch.autograd.grad(evaluate(tied, batch, None, 0), dict(tied.named_parameters())[shared])[0]
     torch.testing.assert_close(sum(layer["weight_hh"] for layer in parts.values()), whole)

@@ -14,7 +14,7 @@ from torch.nn.utils._per_sample_grad import call_for_per_sample_grads
 
 import gateflow
 from gateflow.errors import GateflowError
-from gateflow.flow.own_gradient import own_gradients
+from gateflow.flow.adjoint import reference_gradients
 from gateflow.layers import cells_in, is_torchs
 from gateflow.recurrence import force_path
 
@@ -58,7 +58,7 @@ def test_what_looks_at_recurrent_layers_takes_ours_as_ours():
     model = nn.ModuleDict({"ours": gateflow.LSTM(I, H, proj_size=2), "theirs": nn.LSTM(2, H)})
     assert list(cells_in(model)) == ["ours.l0", "theirs.l0"]  # torch's with a projection would be refused
     ours = gateflow.LSTM(I, H, 2, dropout=0.5)  # torch's would be replayed without its dropout
-    found = own_gradients(ours, torch.randn(T, B, I), None, 0)
+    found = reference_gradients(ours, torch.randn(T, B, I), None, 0).layers
     assert list(found) == ["l0", "l1"]
 
 

@@ -9,7 +9,7 @@ from tests.oracle import assert_close, assert_gradients_close, gradients
 
 import gateflow
 from gateflow import Recurrent
-from gateflow.compiler import toolchain
+from gateflow.backends.cpu import toolchain
 from gateflow.errors import ConfigError
 from gateflow.recurrence import force_path
 

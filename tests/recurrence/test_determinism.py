@@ -6,7 +6,7 @@ from tests.oracle import needs_compiler
 from tests.recurrence.case import Case, assert_same, distance
 
 from gateflow import LSTM, Recurrent, cells
-from gateflow.recurrence import native
+from gateflow.backends.cpu import launch
 
 pytestmark = needs_compiler
 
@@ -22,14 +22,14 @@ def threads():
 @pytest.fixture
 def shared(monkeypatch):
     """How each loop was shared out: "units" or "samples", among how many threads."""
-    found, shares = set(), native.shares
+    found, partition = set(), launch.partition
 
     def noted(*arguments):
-        threads, bounds = shares(*arguments)
+        threads, bounds = partition(*arguments)
         found.add(("units" if bounds is None else "samples", threads))
         return threads, bounds
 
-    monkeypatch.setattr(native, "shares", noted)
+    monkeypatch.setattr(launch, "partition", noted)
     return found
 
 

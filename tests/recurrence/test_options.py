@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import gateflow
 from gateflow import Recurrent
-from gateflow.recurrence import compiled, explain, force_path
+from gateflow.recurrence import explain, force_path, native
 
 pytestmark = needs_compiler
 
@@ -47,13 +47,13 @@ def made(name, **more):
 @pytest.fixture
 def calls(monkeypatch):
     """One entry for each run of the operator."""
-    made, operator = [], compiled.recurrence
+    made, operator = [], native.recurrence
 
     def counted(*arguments):
         made.append(arguments)
         return operator(*arguments)
 
-    monkeypatch.setattr(compiled, "recurrence", counted)
+    monkeypatch.setattr(native, "recurrence", counted)
     return made
 
 

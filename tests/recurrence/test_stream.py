@@ -44,7 +44,7 @@ def assert_streams(layer, x):
 
 
 class Unread(Cell):
-    """Its output is computed anew, so that nobody reads the old one."""
+    """Its output is computed again, so that nobody reads the old one."""
 
     states = ("h", "c")
     gates = ("content",)
@@ -181,7 +181,7 @@ def test_states_that_were_given_out_stay_as_they_are():
 def test_another_thread_may_step_while_a_kernel_runs():
     layer, first, second = Recurrent("lstm", I, H), torch.randn(1, I), torch.randn(1, I)
     state, wanted = layer.step(first)[1], [layer(x[None])[0][0] for x in (first, second)]
-    (batch,) = layer._streams[0]._ready.batches.values()
+    (batch,) = layer._streams[0]._ready.kernel.batches.values()
     (prepared, address), between = batch.free[0], []
 
     def kernel(at):  # which lets go of Python's lock

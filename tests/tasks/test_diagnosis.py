@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateflow.flow.finding import Finding
+from gateflow.flow import Finding
 from gateflow.tasks.agreement.config import AgreementConfig
 from gateflow.tasks.agreement.run import AgreementRun
 from gateflow.tasks.diagnosis import _for_task

@@ -28,6 +28,7 @@ class Gate:
     def __call__(self, state: Tensor, x: Tensor) -> Tensor:
         return self.input(x) + self.recurrent(state)
 
+    # Public, since reset-after GRUs need the halves apart, and nothing else says that as plainly.
     def input(self, x: Tensor) -> Tensor:
         """`U x + b_ih`, shape `[B, H]`."""
         return F.linear(x, self.weight_ih, self.bias_ih)
@@ -40,9 +41,10 @@ class Gate:
 class _Checked(type):
     """Builds a cell, then tries one step of it, so that a wrong cell is refused before it meets data."""
 
+    # Not at the end of `__init__`: a subclass may set what its step reads after `super().__init__()`.
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         cell = super().__call__(*args, **kwargs)
-        verify.built_cell(cell)
+        verify.check_instance(cell)
         return cell
 
 
@@ -103,7 +105,7 @@ class Cell(nn.Module, metaclass=_Checked):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        verify.made_class(cls, Cell)
+        verify.check_class(cls, Cell)
 
     def __init__(
         self,
@@ -119,6 +121,7 @@ class Cell(nn.Module, metaclass=_Checked):
             if not isinstance(size, int) or size < 1:
                 raise ConfigError(f"{type(self).__name__}: {name} must be a positive integer, got {size!r}")
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
+        # Registered, and so drawn, in the order of `torch.nn`: the same seed gives the same weights as there.
         for name, shape in self.parameter_shapes().items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
@@ -146,6 +149,7 @@ class Cell(nn.Module, metaclass=_Checked):
 
     def reset_parameters(self) -> None:
         """Draws every weight from `U(-1/√H, 1/√H)` as `torch.nn` does; norms start as the identity."""
+        # torch's bound for all of its recurrent weights, biases included.
         bound = 1 / math.sqrt(self.hidden_size)
         scales = {f"{name}_weight": 1.0 for name in self.norms} | {f"{name}_bias": 0.0 for name in self.norms}
         for name, parameter in self.named_parameters():
@@ -156,6 +160,7 @@ class Cell(nn.Module, metaclass=_Checked):
 
     def initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
         """Zeros for each part of the state, `[B, size]`, for an input whose second-to-last dimension is `B`."""
+        # From the input, so that device, dtype and what `vmap` makes of `x` are the state's too.
         return tuple(x.new_zeros(x.shape[-2], size) for size in self.state_sizes.values())
 
     def forward(self, x: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
@@ -169,23 +174,30 @@ class Cell(nn.Module, metaclass=_Checked):
 
     def over(self, weights: Mapping[str, Tensor]) -> Self:
         """The same equations over other weights; nothing is copied."""
+        # Past `__init__`, which would draw weights and try a step at each pass. `_origin` is the cell
+        # itself and not the view before this one: what is set on a view of a view has to reach the cell.
         view, own = type(self).__new__(type(self)), vars(self)
         vars(view).update(own, _parameters=dict(weights), _origin=own.get("_origin", self))
         return view
 
     def belongs_to(self, layer: nn.Module, suffix: str) -> None:
         """Lets a view set weights where they are: in the layer that owns them, under names that end in `suffix`."""
+        # Past `__setattr__`, which would hand it on to the cell; the owner is this view's alone.
         vars(self)["_owner"] = layer, suffix
 
     def __setattr__(self, name: str, value: Any) -> None:
         """What is set on a view is set on the cell, or on the layer that owns the weights."""
+        # By `vars`, here and below: `getattr` would come back to `__getattr__` of a module that is not built yet.
         origin, owner = vars(self).get("_origin"), vars(self).get("_owner")
         if origin is None:
             new = name not in vars(self)
             super().__setattr__(name, value)
+            # The glance at a shipped cell before each call compares attributes by name: it must learn of
+            # one that comes.
             if new:
                 self._name_own()
         elif name in self._parameters:
+            # Nothing would keep it: the next pass binds the layer's weight again.
             if owner is None:
                 raise CellError(f"{name} of {type(self).__name__} cannot be replaced here; set it on its layer")
             setattr(owner[0], name + owner[1], value)
@@ -210,10 +222,12 @@ class Cell(nn.Module, metaclass=_Checked):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: what a look at the step has found is found again."""
+        # The owner holds this cell: a copy of the cell would copy the whole layer.
         return {name: value for name, value in vars(self).items() if name not in ("_look", "_owner")}
 
     def bind(self) -> Self:
         """This cell, its gates cut out of the fused weights: a pass over time binds once, then calls `step` often."""
+        # Cut once per pass: a slice inside `step` would give each step a backward of the size of all weights.
         view = self.over({name: weight for name, weight in self._parameters.items() if weight is not None})
         vars(view).update(view._leaves())
         return view
@@ -235,6 +249,7 @@ class Cell(nn.Module, metaclass=_Checked):
 
     def __getattr__(self, name: str) -> Any:
         """Gates and other leaves of a cell that stands alone, cut out afresh at each use."""
+        # A bound cell has its leaves in its dictionary, and never comes here.
         if name in type(self).gates + type(self).inputs + type(self).matrices + type(self).norms:
             return self._leaves()[name]
         return super().__getattr__(name)
@@ -262,9 +277,11 @@ class _Norm:
         self.weight, self.bias = weight, bias
 
     def __call__(self, row: Tensor) -> Tensor:
+        # torch's own epsilon, 1e-5, which the compiler has built in as well.
         return F.layer_norm(row, row.shape[-1:], self.weight, self.bias)
 
 
 def _cut(fused: Tensor | None, pieces: int) -> list[Any]:
     """The pieces of a fused weight, one per gate; of a bias that is not there, as many `None`."""
+    # Views: the gradients of all gates end in one fused tensor, which one large product can fill.
     return [None] * pieces if fused is None else list(fused.chunk(pieces)) if pieces else []

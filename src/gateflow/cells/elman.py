@@ -71,4 +71,5 @@ class IndRNN(Cell):
     def reset_parameters(self):
         """As every cell, but the recurrent weights start between 0 (forget) and 1 (keep for good)."""
         super().reset_parameters()
+        # Never negative: a unit whose sign flips at each step keeps nothing under a ReLU.
         nn.init.uniform_(self.recurrent, 0.0, 1.0)

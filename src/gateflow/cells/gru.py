@@ -47,6 +47,7 @@ class FullGRU(Cell):
     """
 
     states = ("c",)
+    # The order of ONNX: z r h.
     gates = ("update", "reset", "content")
     keeps = {"update": -1}
     equation = """\
@@ -73,6 +74,7 @@ class GRU(Cell):
     """
 
     states = ("h",)
+    # The order of torch and cuDNN: r z n.
     gates = ("reset", "update", "content")
     keeps = {"update": +1}
     equation = """\
@@ -85,6 +87,7 @@ h_t = (1 - z) ∘ n + z ∘ h_{t-1}"""
     def step(self, x, h):
         r = sigmoid(self.reset(h, x))
         z = sigmoid(self.update(h, x))
+        # b_hn lies inside the bracket, as in cuDNN: the reset scales it too, so the two biases of torch are not one.
         n = tanh(self.content.input(x) + r * self.content.recurrent(h))
         return (1 - z) * n + z * h
 

@@ -1,4 +1,4 @@
-"""Long short-term memory: a memory cell beside the hidden state, and gates that write, keep and read it."""
+"""Long short-term memory: a memory cell in addition to the hidden state, and gates that write, keep and read it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gateflow.errors import ConfigError
 __all__ = ["LSTM", "CoupledLSTM", "LayerNormLSTM", "PeepholeLSTM", "ProjectedLSTM"]
 
 _LSTM_GATES = ("input", "forget", "content", "output")  # the order of torch.nn: i f g o
+# The main gate first: `init.forget_bias` sets it alone, `init.chrono` sets both.
 _LSTM_KEEPS = {"forget": +1, "input": -1}
 
 
@@ -67,6 +68,7 @@ class ProjectedLSTM(LSTM):
         {'h': 2, 'c': 4}
     """
 
+    # torch calls the projection `weight_hr`.
     matrices = ("hr",)
     equation = """\
 i   = σ(W_i h_{t-1} + U_i x_t + b_i)
@@ -81,7 +83,9 @@ h_t = W_hr (o ∘ tanh(c_t))"""
     )
 
     def __init__(self, input_size: int, hidden_size: int, *, proj_size: int | None = None, **options: Any):
+        # Set before `super().__init__`, which asks for the shapes of weights.
         self.proj_size = max(hidden_size // 2, 1) if proj_size is None else proj_size
+        # A single unit may be projected to one, so that the default works for every size.
         if not 0 < self.proj_size < max(hidden_size, 2):
             raise ConfigError(f"proj_size must be between 1 and hidden_size - 1 = {hidden_size - 1}, got {proj_size}")
         super().__init__(input_size, hidden_size, **options)
@@ -127,6 +131,7 @@ h_t = o ∘ tanh(c_t)"""
         f = sigmoid(self.forget(h, x) + self.peephole_forget * c)
         g = tanh(self.content(h, x))
         c = f * c + i * g
+        # The output gate sees the new memory, the other two the old one: as in the paper, and in ONNX.
         o = sigmoid(self.output(h, x) + self.peephole_output * c)
         return o * tanh(c), c
 
@@ -173,6 +178,8 @@ class LayerNormLSTM(Cell):
 
     states = ("h", "c")
     gates = _LSTM_GATES
+    # One norm per gate. Ba et al. also normalise all gates together; this keeps `step` readable, and each
+    # gate its own bias.
     norms = ("norm_input", "norm_forget", "norm_content", "norm_output", "norm_memory")
     keeps = _LSTM_KEEPS
     equation = """\

@@ -37,6 +37,7 @@ def register(name: str):
     """
 
     def enter(cls: C) -> C:
+        # The same class again is a module that was reloaded, or a block of a notebook that ran twice.
         if name in _CELLS and _CELLS[name].__qualname__ != cls.__qualname__:
             raise ValueError(f"cell name {name!r} is taken by {_CELLS[name].__qualname__}; choose another")
         _CELLS[name] = cls
@@ -56,7 +57,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> type[Cell]:
-    """The cell class of a registered name, or of `package.module:Class` (a module beside the user's script too).
+    """The cell class of a registered name, or of `package.module:Class` (a module next to the user's script too).
 
     Raises:
         UnknownCellError: no such name, with the closest ones; or the module has no such cell.
@@ -69,6 +70,7 @@ def get(name: str) -> type[Cell]:
         return _CELLS[name]
     if ":" in name:
         return _imported(*name.split(":", 1))
+    # 0.4 is low, so that words in another order are found: `gru_full` is answered with `full_gru`.
     close = difflib.get_close_matches(name, _CELLS, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise UnknownCellError(f"no cell is called {name!r}; {hint}`gateflow cells` lists them: {', '.join(_CELLS)}")
@@ -85,6 +87,8 @@ def name_of(cls: type[Cell]) -> str:
 
 
 def _imported(module: str, attribute: str) -> type[Cell]:
+    # The command `gateflow` does not have the current folder on its path, as a script has its own. Last
+    # on the path, so that a file of the user's does not take the place of an installed module.
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)

@@ -28,6 +28,7 @@ class NIG(Cell):
 
     states = ("h", "c")
     gates = ("forget", "content", "output")
+    # Greff et al. start from the LSTM with peepholes: a gate that is gone takes its peephole along.
     diagonals = ("peephole_forget", "peephole_output")
     keeps = {"forget": +1}
     equation = """\
@@ -221,6 +222,7 @@ class FGR(Cell):
 
     states = ("h", "c", "i", "f", "o")
     gates = ("input", "forget", "content", "output")
+    # `xy` is R_xy of the equation; `if` is a keyword of Python.
     matrices = ("ii", "fi", "oi", "if_", "ff", "of", "io", "fo", "oo")
     diagonals = ("peephole_input", "peephole_forget", "peephole_output")
     keeps = {"forget": +1, "input": -1}

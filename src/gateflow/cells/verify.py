@@ -6,29 +6,32 @@ import inspect
 import keyword
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from gateflow.errors import CellError
 
-if TYPE_CHECKING:
-    from gateflow.cells.cell import Cell
+__all__ = ["check_class", "check_instance"]
 
-__all__ = ["built_cell", "made_class"]
+# `cell.py` imports this module, since a class is checked while it is made: to know its type here would be a cycle.
+Cell: TypeAlias = Any
 
+# The order in which their rows lie in the fused weights, states aside.
 DECLARATIONS = ("states", "gates", "inputs", "matrices", "diagonals", "norms")
+# Frames of these are passed over: what helps the user is the last line of their own code.
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
-def made_class(cls: type[Cell], base: type[Cell]) -> None:
+def check_class(cls: type[Cell], base: type[Cell]) -> None:
     """Refuses a class whose names or step signature do not hold together. Runs when the class statement runs."""
     where = _class_place(cls)
     for kind in DECLARATIONS:
         names = getattr(cls, kind)
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
             raise CellError(f'{where}: `{kind}` must be a tuple of names such as ("h",), found {names!r}')
+        # A list could still change after it was checked, for this class and its subclasses.
         setattr(cls, kind, tuple(names))
     if not cls.states:
         raise CellError(f'{where}: no states; name at least one, for example `states = ("h",)`')
@@ -39,13 +42,15 @@ def made_class(cls: type[Cell], base: type[Cell]) -> None:
             raise CellError(f"{where}: `keeps` names {gate!r}, which is not among the gates {cls.gates}")
 
 
-def built_cell(cell: Cell) -> None:
+def check_instance(cell: Cell) -> None:
     """Tries one step of a new cell and refuses what is wrong with it. Draws nothing from the caller's generator."""
     if list(cell.buffers()) or any(list(child.parameters()) for child in cell.children()):
         raise CellError(
             f"{_class_place(type(cell))}: a cell holds no buffers and no modules with weights of their own, since its "
             "layer owns all weights; declare gates, matrices, norms or diagonals, or register an nn.Parameter"
         )
+    # A layer that is built in inference mode may be trained later, and the trial needs a graph; a tensor of that mode
+    # cannot enter one, hence the clones. No devices: to fork their generators would start CUDA.
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.enable_grad():
         weights = {
             n: (p.clone() if p.is_inference() else p.detach()).requires_grad_() for n, p in cell.named_parameters()
@@ -65,6 +70,7 @@ def _refuse_names(cls: type[Cell], base: type[Cell], where: str) -> None:
                 raise CellError(f"{where}: {name!r} in `{kind}` is not a usable Python name")
             if hasattr(base, name) or hasattr(nn.Module, name) or name in ("x", "bias", "input_size", "hidden_size"):
                 raise CellError(f"{where}: {name!r} in `{kind}` is a name that every cell has already; choose another")
+            # A state that is named twice has a message of its own, below.
             if name in taken and kind != "states":
                 raise CellError(f"{where}: two parts are called {name!r}, in `{taken[name]}` and in `{kind}`")
             taken[name] = kind
@@ -85,11 +91,13 @@ def _refuse_signature(cls: type[Cell], where: str) -> None:
 def _try_step(trial: Cell) -> Any:
     reference = next(iter(trial._parameters.values()))
     assert reference is not None
+    # Two rows: with one, a state of shape [H] or [1, H] would pass for [B, H].
     x = torch.zeros(2, trial.input_size, device=reference.device, dtype=reference.dtype)
     try:
         return trial.step(x, *trial.initial_state(x))
     except CellError:
         raise
+    # Whatever the user's code raises is told with the user's line.
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARIES)]
         frame = frames[-1] if frames else traceback.extract_tb(error.__traceback__)[-1]
@@ -118,10 +126,12 @@ def _refuse_result(cell: Cell, new: Any) -> None:
 
 def _refuse_unused(trial: Cell, weights: dict[str, Tensor], new: Any) -> None:
     """A part that no returned state depends on could never learn, so it is a slip of the pen."""
+    # Autograd is asked; calls are not watched: a gate that is called and whose result is dropped is a slip too.
     total = sum((part.sum() for part in (new if isinstance(new, tuple) else (new,))), start=torch.zeros(()))
     parts: dict[str, list[Tensor]] = {}
     for name, gate in trial.__dict__.items():
         if name in type(trial).gates:
+            # Both halves: a gate of which only `input` is used should be declared in `inputs`.
             parts[f"gate {name!r}"] = [gate.weight_ih, gate.weight_hh]
         elif name in type(trial).inputs:
             parts[f"input {name!r}"] = [gate.weight]

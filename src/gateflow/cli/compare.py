@@ -40,7 +40,7 @@ def compare(
 
     Without a text: `gateflow compare --task adding --length 100 --updates 2000`
     """
-    from gateflow.cli.process import prepare_process
+    from gateflow.backends.cpu.process import prepare_process
     from gateflow.cli.progress import TrainingDisplay
     from gateflow.studies.budget import Budget
     from gateflow.studies.comparison import Comparison

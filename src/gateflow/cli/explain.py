@@ -13,9 +13,9 @@ from gateflow.cli.visible import VisibleConsole
 
 if TYPE_CHECKING:
     from gateflow.cells import Cell
-    from gateflow.compiler.graph import Weight
+    from gateflow.compiler import CompiledCell
+    from gateflow.compiler.node import Weight
     from gateflow.compiler.plan import Pass, Plan
-    from gateflow.compiler.programs import Programs
 
 # They differ, so that rows of the input and of the state are told apart; no stage depends on more than that.
 INPUT_SIZE, HIDDEN_SIZE = 3, 4
@@ -30,7 +30,7 @@ class Stage(StrEnum):
 LANGUAGES = {Stage.graph: "python", Stage.backward: "python", Stage.plan: "text", Stage.cpp: "cpp"}
 PLANS = {
     "infer": "forward; keeps the states alone",
-    "train": "forward; keeps what the backward pass needs",
+    "train": "forward; keeps what the backward loop needs",
     "backward": "from the last step to the first",
 }
 
@@ -47,32 +47,34 @@ def explain(
     from gateflow.cells import get
 
     equations = get(cell)(INPUT_SIZE, HIDDEN_SIZE)
-    programs = _compiled(equations)
+    compiled = _compiled(equations)
     if stage is None:
-        facts = {"cell": cell, **_facts(equations, programs)}
+        facts = {"cell": cell, **_facts(equations, compiled)}
         print_json(facts) if json else write(_story(facts))
     elif json:
-        print_json({"cell": cell, "stage": stage, "text": _text(stage, programs)})
+        print_json({"cell": cell, "stage": stage, "text": _text(stage, compiled)})
     else:
-        _print_text(_text(stage, programs), LANGUAGES[stage])
+        _print_text(_text(stage, compiled), LANGUAGES[stage])
 
 
-def _compiled(equations: Cell) -> Programs:
+def _compiled(equations: Cell) -> CompiledCell:
     from gateflow.compiler import compile_cell
     from gateflow.errors import UnsupportedStepError
 
     try:
-        return compile_cell(equations).programs
+        return compile_cell(equations)
     except UnsupportedStepError as refusal:
         raise UnsupportedStepError(f"{refusal}.\nIt runs all the same, on the slower reference loop.") from refusal
 
 
-def _text(stage: Stage, programs: Programs) -> str:
-    from gateflow.compiler.emit_cpp import emit
+def _text(stage: Stage, compiled: CompiledCell) -> str:
+    from gateflow.backends.cpu import COSTS
+    from gateflow.backends.cpu.emit import emit
 
+    programs = compiled.programs(COSTS)
     texts: dict[Stage, Callable[[], str]] = {
-        Stage.graph: lambda: str(programs.graph),
-        Stage.backward: lambda: str(programs.backward_graph),
+        Stage.graph: lambda: str(compiled.graph),
+        Stage.backward: lambda: str(compiled.storage.backward_graph),
         Stage.plan: lambda: "\n\n".join(f"# {n}: {what}\n{getattr(programs, n)}" for n, what in PLANS.items()),
         Stage.cpp: lambda: emit(programs).rstrip(),
     }
@@ -90,22 +92,25 @@ def _print_text(text: str, language: str) -> None:
         write(text)
 
 
-def _facts(equations: Cell, programs: Programs) -> dict[str, Any]:
+def _facts(equations: Cell, compiled: CompiledCell) -> dict[str, Any]:
     import inspect
 
-    from gateflow.compiler.graph import in_order, names_of
+    from gateflow.backends.cpu import COSTS
+    from gateflow.compiler.graph import names_of
+    from gateflow.compiler.node import in_order
     from gateflow.recurrence import choose
 
-    choice, names = choose(equations), names_of(in_order(programs.backward_graph.forward.new_states))
+    storage, programs = compiled.storage, compiled.programs(COSTS)
+    choice, names = choose(equations), names_of(in_order(storage.backward_graph.forward.new_states))
     return {
         "equation": inspect.cleandoc(equations.equation) or inspect.cleandoc("\n" + inspect.getsource(equations.step)),
         "path": choice.path,
         "reason": choice.reason,
-        "hoisted": [_part(weight, equations) for weight in programs.hoisted_weights],
-        "kept": [names[node] for node in programs.saved],
+        "hoisted": [_part(weight, equations) for node in storage.hoisted for weight in node.weights],
+        "kept": [names[node] for node in storage.saved],
         "forward": _passes(programs.train, equations),
         "backward": _passes(programs.backward, equations),
-        "after": list(dict.fromkeys(delta.weight.name for delta in programs.backward_graph.deltas)),
+        "after": list(dict.fromkeys(delta.weight.name for delta in storage.backward_graph.deltas)),
     }
 
 
@@ -120,7 +125,7 @@ def _pass(each: Pass, equations: Cell) -> str:
         for term in each.terms
     ]
     parts += [_counted(each.body, "operation")] * bool(each.body) + [_counted(each.means, "mean")] * bool(each.means)
-    return "; ".join([*parts, *(f"sums the gradient of {name}" for name, _ in each.gathers)])
+    return "; ".join([*parts, *(f"sums the gradient of {name}" for name, _ in each.reductions)])
 
 
 def _part(weight: Weight, equations: Cell) -> str:
@@ -137,13 +142,13 @@ def _story(facts: dict[str, Any]) -> str:
         ("before the loop", f"{hoisted} @ x, for many steps at once" if hoisted else "nothing"),
         ("each step", f"{_counted(facts['forward'], 'pass', 'es')} over the units"),
         *_numbered(facts["forward"]),
-        ("kept", f"{kept}, beside the states" if kept else "the states"),
+        ("kept", f"{kept}, besides the states" if kept else "the states"),
         *([("", 'with memory="lean" the states alone; the rest is computed again')] if kept else []),
-        ("each step back", _counted(facts["backward"], "pass", "es")),
+        ("each step backward", _counted(facts["backward"], "pass", "es")),
         *_numbered(facts["backward"]),
         ("after the loop", f"the gradients of {after}" if after else "nothing"),
     ]
-    lines = [f"{what:<17}{text}" for what, text in told]
+    lines = [f"{what:<20}{text}" for what, text in told]
     stages = f"The text of a stage: gateflow explain {facts['cell']} --stage {'|'.join(Stage)}"
     return "\n".join([facts["equation"], "", *lines, "", stages])
 

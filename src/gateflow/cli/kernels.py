@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateflow.backends.cpu.build import build, cache_directory, cpu_flags, load, toolchain
 from gateflow.cli.machine import Fact
-from gateflow.compiler.build import build, cache_directory, cpu_flags, load, toolchain
 from gateflow.errors import BuildError, CacheWarning
 
 TRIAL = """#include "vector_math.h"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from gateflow import Recurrent, cells
-from gateflow.compiler.build import cpu_flags
+from gateflow.backends.cpu.build import cpu_flags
 from gateflow.recurrence import explain
 
 

@@ -40,7 +40,7 @@ def remedies(
 
     Example: `gateflow remedies --of initial-weights --seeds 3`
     """
-    from gateflow.cli.process import prepare_process
+    from gateflow.backends.cpu.process import prepare_process
     from gateflow.studies.budget import Budget
     from gateflow.studies.memory_comparison import MEMORY_TASKS, MemoryComparison
     from gateflow.studies.remedy_study import probed_lag

@@ -9,9 +9,9 @@ from typing import Any
 import typer
 from accelerate import Accelerator
 
+from gateflow.backends.cpu.process import prepare_process
 from gateflow.cli.failures import INTERRUPTED
 from gateflow.cli.output import print_json, say
-from gateflow.cli.process import prepare_process
 from gateflow.cli.progress import TrainingDisplay, figure, minutes
 from gateflow.flow import Monitor
 from gateflow.runs.config import RunConfig

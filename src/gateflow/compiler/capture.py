@@ -15,25 +15,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateflow.cells import Cell
-from gateflow.compiler.graph import (
-    Graph,
-    Node,
-    Weight,
-    constant,
-    in_order,
-    number,
-    pointwise,
-    product,
-    row_mean,
-    simplified,
-)
+from gateflow.compiler.calls import FUNCTIONS, METHODS
+from gateflow.compiler.graph import Graph, simplified
 from gateflow.compiler.naming import Shape
-from gateflow.compiler.operations import FUNCTIONS, METHODS
-from gateflow.compiler.recording import Call, Declared, Place, Recording, StandIn, is_number, name_of, refusal
+from gateflow.compiler.node import Node, Weight, constant, in_order, number, pointwise, product, row_mean
+from gateflow.compiler.recording import Call, Declared, Place, Recording, is_number, refusal
+from gateflow.compiler.stand_ins import StandIn, name_of
 from gateflow.errors import UnsupportedStepError
 
 __all__ = ["HOLD", "Captured", "Declarations", "capture", "lower"]
 
+# A weight of a user may have this name too: the rows of weights are called `weights.NAME` (`test_any_name_will_do`).
 HOLD = "hold_{}"
 BAKED = frozenset({0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, math.inf, -math.inf})
 """Numbers that a kernel has in its text, since they stand in equations that nobody means to change (`1 - u`), and some
@@ -82,12 +74,16 @@ class Declarations:
     """
 
     def __init__(self, cell: Cell):
+        # Such a cell may give its step other weights than the layer has: doubled ones in
+        # `test_a_cell_that_binds_its_weights_itself_is_for_the_loop`.
         for name in ("bind", "over", "_leaves", "__getattr__", "__getattribute__"):
             if getattr(type(cell), name) is not getattr(Cell, name):
                 raise refusal(cell, f"a {name} of its own, which decides what a step sees,", None)
         self.hidden_size, sizes, shapes = cell.hidden_size, cell.state_sizes, cell.parameter_shapes()
+        # The frame of a kernel has one width for units and one for a projected output, `widths` of `recurrence.h`.
         if not {*sizes.values()} <= {cell.hidden_size, cell.output_size}:
             raise refusal(cell, f"states of more than two sizes, {sizes},", None)
+        # Where the sizes are equal, the input may meet rows of the state; rows of different widths are refused.
         self.input = "H" if cell.input_size == cell.hidden_size else "I"
         self.states = {name: self._width(size) for name, size in sizes.items()}
         self.weights = {name: self._shape(cell, name, shape) for name, shape in shapes.items()}
@@ -108,6 +104,7 @@ class Declarations:
         fused |= {"bias_ih": (G + len(cell.inputs), None), "bias_hh": (G, None)}
         if name in fused:
             blocks, columns = fused[name]
+            # A fused weight of another shape would be read at wrong places: block k is taken to begin at row k · H.
             if tuple(shape) == ((blocks * H,) if columns is None else (blocks * H, columns)):
                 across = () if columns is None else ((1, self.input if name == "weight_ih" else self._width(P)),)
                 return ((blocks, "H"), *across)
@@ -142,6 +139,7 @@ def lower(recording: Recording, declarations: Declarations, *, zoneout: bool, li
         zoneout: as `capture` has it.
         lifted: places of numbers that must be arguments, since they have been seen to change.
     """
+    # Lowered twice: which numbers are arguments is known only when the nodes that use them are there.
     lowering = _Lowering(recording, declarations)
     used = {id(a) for node in in_order(lowering.outputs) for a in node.args}
     # A number that is no argument of any node was used up on the way, as an exponent is: it is a part of the structure.
@@ -183,6 +181,7 @@ class _Lowering:
         lower_one = table.get(call.target)
         try:
             node = lower_one and lower_one(*args, **options)
+        # The lowering of this function does not know an argument (`out=`, `dim=`), or misses one.
         except TypeError as error:
             raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place) from error
         if node is None:
@@ -194,6 +193,7 @@ class _Lowering:
         if type(value) is StandIn:
             return self.rows[value.index]
         if is_number(value):
+            # Relies on `_lowered` walking through arguments, then options, as `Recording.call` does.
             k, given = len(self.numbers), next(self._values)
             self.numbers.append(number(self.lifted.index(k)) if k in self.lifted else constant(given))
             return self.numbers[-1]
@@ -205,6 +205,7 @@ class _Lowering:
         weight, bias = self.norms[call.target[1]]
         apart = row - row_mean(row)
         variance = row_mean(apart * apart)
+        # 1e-5 is the epsilon of `torch.nn.LayerNorm`, which `cells.cell` uses as well.
         return apart * pointwise("rsqrt", variance + 1e-5) * weight + bias
 
     def _check_width(self, operand: Any, width: str, place: Place | None) -> None:
@@ -229,4 +230,5 @@ class _Lowering:
 
 def _held(old: Node, new: Node) -> Node:
     hold = Node("input", width=old.width, name=HOLD.format(old.name))
+    # Term for term as `_mix` of `recurrence/reference.py`, which judges it.
     return hold * old + pointwise("sub", 1.0, hold) * new

@@ -1,4 +1,4 @@
-"""The graph of one step backwards: a table with one line per operation, applied from the new states to the old.
+"""The graph of one step backward: the derivative of each operation, applied from the new states to the old.
 
 Weight gradients leave the loop over time: for each product the gradient of its result (its delta) is kept, and one
 large matrix product per weight, delta.T @ operand, follows.
@@ -9,21 +9,12 @@ divided by `n`: then spreading and averaging are each other's transpose, `d_mean
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateflow.compiler.graph import (
-    SCALARS,
-    Graph,
-    Node,
-    Weight,
-    in_order,
-    listing,
-    pointwise,
-    product,
-    row_mean,
-    simplified,
-)
+from gateflow.compiler.graph import Graph, listing, simplified
+from gateflow.compiler.node import SCALARS, Node, Weight, in_order, product, row_mean
+from gateflow.compiler.operations import OPERATIONS
 
 __all__ = ["Backward", "Delta", "differentiate"]
 
@@ -39,7 +30,7 @@ class Delta:
 
 @dataclass(frozen=True)
 class Backward:
-    """What one step backwards computes from the gradients of the new states."""
+    """What one step backward computes from the gradients of the new states."""
 
     forward: Graph
     states: tuple[Node, ...]
@@ -49,7 +40,7 @@ class Backward:
 
     @property
     def outputs(self) -> list[Node]:
-        """Every row that the step backwards produces."""
+        """Every row that the step backward produces."""
         rows = [*self.states, *(d.row for d in self.deltas), *(node for _, node in self.parameters)]
         return rows + ([self.x] if self.x is not None else [])
 
@@ -59,7 +50,7 @@ class Backward:
 
 
 def differentiate(graph: Graph) -> Backward:
-    """The step backwards of a step.
+    """The step backward of a step.
 
     Example:
         >>> from gateflow.cells import Elman
@@ -76,6 +67,7 @@ def differentiate(graph: Graph) -> Backward:
     roots += [gradients[n] for n in products] + [gradients[n] for n in parameters]
     roots += [gradients[x]] if x is not None and x in gradients else []
     operands = [n.args[0] for n in products]
+    # All in one go: what forward and backward share must be one node, by which `storage.py` and plans find it.
     rows = simplified([*graph.new_states, *operands, *roots])
     n, k, new = len(products), len(graph.states), rows[: len(graph.states)]
     operands, rows = rows[k : k + n], iter(rows[k + n :])
@@ -92,6 +84,7 @@ def differentiate(graph: Graph) -> Backward:
 
 def _place(delta: Delta) -> tuple[object, ...]:
     """Weights of the state before those of the input, blocks in order: gates lie side by side as their weights do."""
+    # So adjacent gates become one large product: `WeightProduct.goes_on_with`.
     return delta.weight.name == "weight_ih", delta.weight.name, delta.weight.block
 
 
@@ -100,9 +93,13 @@ def _gradients(graph: Graph) -> dict[Node, Node]:
     gradients: dict[Node, Node] = {}
     for state, new in zip(graph.states, graph.new_states, strict=True):
         _add(gradients, new, Node("gradient", width=state.width, name=state.name))
+    # A user's state may be called `output`; random cells found that it got the gradient of the output.
     name = "output" if all(s.name != "output" for s in graph.states) else "the_output"
+    # The first state is also the output: it has a gradient from the next step and one from the layer above.
     _add(gradients, graph.new_states[0], Node("gradient", width=graph.states[0].width, name=name))
     for node in reversed(in_order(graph.new_states)):
+        # Only the mean of this product matters: its gradient, one number, must be a row for the products that follow
+        # it. It was never computed before that (random cell 1063).
         if node in gradients and node.op == "product" and gradients[node].width == "1":
             gradients[node] = gradients[node] + _zero(node)  # a row, for the products with it
         if node in gradients and node.args:
@@ -118,58 +115,17 @@ def _through(node: Node, g: Node) -> Sequence[Node | None]:
     if node.op == "row_mean":
         return (g,)
     if node.op == "product":
+        # The gradient of the input waits for no step: large products after the loop give it
+        # (`WeightProducts.of_input`).
         is_input = node.args[0].op == "input"
         return (None if is_input else product(g, replace(node.weights[0], transposed=True, bias=None)),)
-    return RULES[node.op](g, node, *node.args)
+    return OPERATIONS[node.op].derivative(g, node, *node.args)
 
 
 def _add(gradients: dict[Node, Node], node: Node, part: Node) -> None:
     if node.width == "1" != part.width:
         part = row_mean(part)
     gradients[node] = gradients[node] + part if node in gradients else part
-
-
-def _where(condition: Node, a: Node | float, b: Node | float) -> Node:
-    return pointwise("where", condition, a, b)
-
-
-def _sign(a: Node, g: Node) -> Node:
-    return _where(pointwise("gt", a, 0.0), g, _where(pointwise("lt", a, 0.0), -g, 0.0))
-
-
-def _extremum(g: Node, a: Node, b: Node, wins: str) -> tuple[Node, Node]:
-    """All to the winner; half to each where both are equal, as torch does."""
-    tie = pointwise("eq", a, b)
-    shares = [_where(pointwise(wins, p, q), g, _where(tie, g * 0.5, 0.0)) for p, q in ((a, b), (b, a))]
-    return shares[0], shares[1]
-
-
-def _inside(a: Node, low: Node, high: Node) -> Node:
-    return pointwise("mul", pointwise("ge", a, low), pointwise("le", a, high))
-
-
-# (gradient g of y, y, arguments) -> gradient of each argument
-RULES: dict[str, Callable[..., Sequence[Node | None]]] = {
-    "add": lambda g, y, a, b: (g, g),
-    "sub": lambda g, y, a, b: (g, -g),
-    "mul": lambda g, y, a, b: (g * b, g * a),
-    "div": lambda g, y, a, b: (g / b, -(g * y / b)),
-    "neg": lambda g, y, a: (-g,),
-    "sigmoid": lambda g, y, a: (g * y * pointwise("sub", 1.0, y),),
-    "tanh": lambda g, y, a: (g * pointwise("sub", 1.0, y * y),),
-    "relu": lambda g, y, a: (_where(pointwise("gt", y, 0.0), g, 0.0),),
-    "exp": lambda g, y, a: (g * y,),
-    "log": lambda g, y, a: (g / a,),
-    "softplus": lambda g, y, a: (g * pointwise("sigmoid", a),),
-    "sqrt": lambda g, y, a: (g * 0.5 / y,),
-    "rsqrt": lambda g, y, a: (g * y * y * y * -0.5,),
-    "abs": lambda g, y, a: (_sign(a, g),),
-    "minimum": lambda g, y, a, b: _extremum(g, a, b, "lt"),
-    "maximum": lambda g, y, a, b: _extremum(g, a, b, "gt"),
-    "clamp": lambda g, y, a, low, high: (_where(_inside(a, low, high), g, 0.0), None, None),
-    "where": lambda g, y, c, a, b: (None, _where(c, g, 0.0), _where(c, 0.0, g)),
-    **{op: lambda g, y, a, b: (None, None) for op in ("lt", "le", "gt", "ge", "eq", "ne")},
-}
 
 
 def _zero(node: Node) -> Node:

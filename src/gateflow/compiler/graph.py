@@ -1,136 +1,15 @@
-"""The equations of one time step as a small immutable graph of rows.
-
-Every node is a row of one sample: `H` numbers, `P` for a projected output, `I` for the input, or one number, width `1`.
-`h + self.peephole * c` becomes
-
-    Node("add", (Node("state", name="h"), Node("mul", (Node("parameter", name="peephole"), Node("state", name="c")))))
-
-Nodes have the operators of Python, so that the rules of `differentiate` read like the mathematics.
-"""
+"""The equations of one time step as a small immutable graph of rows, and the ways in which it is made shorter."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-__all__ = [
-    "LEAVES",
-    "POINTWISE",
-    "SCALARS",
-    "Graph",
-    "Node",
-    "Weight",
-    "constant",
-    "in_order",
-    "number",
-    "pointwise",
-    "product",
-    "row_mean",
-]
+from gateflow.compiler.node import LEAVES, Node, Weight, constant, in_order
+from gateflow.compiler.operations import OPERATIONS
 
-LEAVES = frozenset({"constant", "number", "parameter", "input", "state", "gradient"})
-SCALARS = frozenset({"constant", "number"})
-"""What is the same in every row and unit: written into a kernel, or given to each of its runs."""
-POINTWISE = frozenset(
-    "add sub mul div neg sigmoid tanh relu exp log softplus sqrt rsqrt abs minimum maximum clamp where "
-    "lt le gt ge eq ne".split()
-)
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A block of rows of a weight matrix, and of its bias: gate `k` owns rows `[k·H, (k+1)·H)` of `weight_hh`."""
-
-    name: str
-    block: int = 0
-    rows: str = "H"
-    columns: str = "H"
-    bias: str | None = None
-    transposed: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.name}[{self.block}]" + (".T" if self.transposed else "")
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One value of a time step. Two nodes are the same only if they are one object."""
-
-    op: str
-    args: tuple[Node, ...] = ()
-    width: str = "H"
-    name: str = ""
-    values: tuple[float, ...] = ()
-    weights: tuple[Weight, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"<{self.op} {self.name}{self.width}>"
-
-    def __add__(self, other: Node | float) -> Node:
-        return pointwise("add", self, other)
-
-    def __sub__(self, other: Node | float) -> Node:
-        return pointwise("sub", self, other)
-
-    def __rsub__(self, other: float) -> Node:
-        return pointwise("sub", other, self)
-
-    def __mul__(self, other: Node | float) -> Node:
-        return pointwise("mul", self, other)
-
-    def __truediv__(self, other: Node | float) -> Node:
-        return pointwise("div", self, other)
-
-    def __neg__(self) -> Node:
-        return pointwise("neg", self)
-
-
-def constant(value: float) -> Node:
-    """A number, the same in every row and unit.
-
-    Raises:
-        TypeError: it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
-    return Node("constant", width="1", values=(float(value),))
-
-
-def number(k: int) -> Node:
-    """A number that each run is given anew, the one of place `k`."""
-    return Node("number", width="1", name=f"number_{k}")
-
-
-def pointwise(op: str, *args: Node | float, values: tuple[float, ...] = ()) -> Node:
-    """`op` unit by unit; numbers and rows of width 1 are repeated."""
-    nodes = tuple(a if isinstance(a, Node) else constant(a) for a in args)
-    wide = [a.width for a in nodes if a.width != "1"]
-    return Node(op, nodes, "H" if "H" in wide else (wide or ["1"])[0], values=values)
-
-
-def product(operand: Node, weight: Weight) -> Node:
-    """`W s + b`."""
-    return Node("product", (operand,), weight.columns if weight.transposed else weight.rows, weights=(weight,))
-
-
-def row_mean(row: Node) -> Node:
-    """The mean over the units of a row."""
-    return Node("row_mean", (row,), "1")
-
-
-def in_order(outputs: Iterable[Node]) -> list[Node]:
-    """All nodes that the outputs depend on, each after its arguments."""
-    seen: dict[Node, None] = {}
-    for output in outputs:
-        waiting = [output]
-        while waiting:  # a chain may be longer than Python's stack is deep
-            missing = [a for a in waiting[-1].args if a not in seen]
-            if missing:
-                waiting += reversed(missing)
-            else:
-                seen.setdefault(waiting.pop())
-    return list(seen)
+__all__ = ["Graph", "listing", "names_of", "simplified", "with_sums_joined"]
 
 
 @dataclass(frozen=True)
@@ -161,6 +40,7 @@ def listing(outputs: Sequence[Node], verb: str) -> list[str]:
 def names_of(nodes: Iterable[Node]) -> dict[Node, str]:
     """A readable name for each node, the same for the same graph."""
     names: dict[Node, str] = {}
+    # By place: the names stand in the text of a kernel, which is its key, so equal graphs must give equal names.
     for k, node in enumerate(nodes):
         if node.op == "constant":
             names[node] = repr(node.values[0])
@@ -171,14 +51,10 @@ def names_of(nodes: Iterable[Node]) -> dict[Node, str]:
     return names
 
 
-_SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-_SIGNS |= {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-
-
 def _expression(node: Node, names: dict[Node, str]) -> str:
     args = [names[a] for a in node.args]
-    if node.op in _SIGNS:
-        return f"{args[0]} {_SIGNS[node.op]} {args[1]}"
+    if node.op in OPERATIONS and OPERATIONS[node.op].infix:
+        return f"{args[0]} {OPERATIONS[node.op].infix} {args[1]}"
     if node.weights:
         return " + ".join(_affine(w, a) for w, a in zip(node.weights, args, strict=True))
     return f"{node.op}({', '.join([*args, *map(repr, node.values)])})"
@@ -195,16 +71,10 @@ def simplified(outputs: Sequence[Node]) -> list[Node]:
     for node in in_order(outputs):
         args = tuple(new[a] for a in node.args)
         short = _shortened(node, args) or (node if args == node.args else replace(node, args=args))
+        # Arguments by identity: they come first, so equal ones are one object already.
         key = (short.op, *map(id, short.args), short.width, short.name, short.values, short.weights)
         new[node] = made.setdefault(key, short)
     return [new[node] for node in outputs]
-
-
-_NUMBERS: dict[str, Callable[[float, float], float]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-}
 
 
 def with_sums_joined(outputs: Sequence[Node], kept: Collection[Node]) -> list[Node]:
@@ -213,10 +83,12 @@ def with_sums_joined(outputs: Sequence[Node], kept: Collection[Node]) -> list[No
     `a + W_i.T @ d_i + b + W_f.T @ d_f` becomes `a + b + (W_i.T @ d_i + W_f.T @ d_f)`, which runs as one matrix product
     over the rows `d_i, d_f` side by side. Nodes in `kept` stay as they are.
     """
+    # An output counts as a use: it is stored, so it cannot dissolve in a sum.
     uses = Counter(a for n in in_order(outputs) for a in n.args) + Counter(outputs)
     new: dict[Node, Node] = {}
 
     def terms(node: Node, root: bool = False) -> list[Node]:
+        # A sum that is used elsewhere must exist by itself.
         if node.op == "add" and node not in kept and (root or uses[node] == 1):
             return [term for argument in node.args for term in terms(argument)]
         return [node]
@@ -242,13 +114,14 @@ def with_sums_joined(outputs: Sequence[Node], kept: Collection[Node]) -> list[No
 
 def _shortened(node: Node, args: tuple[Node, ...]) -> Node | None:
     """What a node comes to if it can be told without computing it."""
+    operation = OPERATIONS.get(node.op)
+    if operation is None:
+        return None
     numbers = [a.values[0] if a.op == "constant" else None for a in args]
-    if node.op in _NUMBERS and None not in numbers:
-        return constant(_NUMBERS[node.op](*numbers))  # pyright: ignore[reportArgumentType]
-    match node.op, numbers:
-        case ("add", [0.0, _]) | ("mul", [1.0, _]) if args[1].width == node.width:
-            return args[1]
-        case ("add" | "sub", [_, 0.0]) | ("mul" | "div", [_, 1.0]) if args[0].width == node.width:
-            return args[0]
-        case _:
-            return None
+    if operation.fold is not None and None not in numbers:
+        return constant(operation.fold(*numbers))
+    for number, neutral, other in zip(numbers, operation.neutral, reversed(args), strict=False):
+        # What stays must be as wide as the node: a number per row plus a row of zeros is a row.
+        if number is not None and number == neutral and other.width == node.width:
+            return other
+    return None

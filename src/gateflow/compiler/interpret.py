@@ -7,34 +7,16 @@ was exported on a machine that builds no kernels.
 from __future__ import annotations
 
 import functools
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gateflow.compiler.graph import Node, Weight, in_order
+from gateflow.compiler.node import Node, Weight, in_order
+from gateflow.compiler.operations import OPERATIONS, ROW_MEAN
 
 __all__ = ["interpret"]
-
-
-def _broadcast(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return lambda *rows: function(*torch.broadcast_tensors(*rows))
-
-
-_OPERATIONS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(operator, name) for name in "add sub mul neg lt le gt ge eq ne".split()},
-    **{name: getattr(torch, name) for name in "sigmoid tanh relu exp log sqrt rsqrt abs".split()},
-    "div": operator.truediv,
-    "softplus": F.softplus,
-    "minimum": _broadcast(torch.minimum),
-    "maximum": _broadcast(torch.maximum),
-    "clamp": torch.clamp,
-    "where": lambda c, a, b: torch.where(c.bool() if c.dtype != torch.bool else c, a, b),
-    "row_mean": lambda row: row.mean(-1, keepdim=True),
-}
 
 
 def interpret(
@@ -54,12 +36,8 @@ def interpret(
         numbers: the numbers that the run is given.
     """
     values: dict[Node, Tensor] = {}
+    # Numbers are made of the weights' dtype and device, so that an exported program may be moved.
     like = next(iter(weights.values()))
-
-    def value(node: Node) -> Tensor:
-        if node not in values:
-            values[node] = compute(node)
-        return values[node]
 
     def compute(node: Node) -> Tensor:
         match node.op:
@@ -74,20 +52,23 @@ def interpret(
             case "gradient":
                 return leaves[f"d_{node.name}"]
             case "product":
-                products = (apply(w, value(a)) for w, a in zip(node.weights, node.args, strict=True))
-                return functools.reduce(torch.add, products)
+                pairs = zip(node.weights, node.args, strict=True)
+                return functools.reduce(torch.add, (_affine(w, values[a], weights, sizes) for w, a in pairs))
+            case "row_mean":
+                return ROW_MEAN.torch(values[node.args[0]])
             case _:
-                return _OPERATIONS[node.op](*map(value, node.args))
-
-    def apply(weight: Weight, operand: Tensor) -> Tensor:
-        height = sizes[weight.rows]
-        rows = slice(weight.block * height, (weight.block + 1) * height)
-        matrix = weights[weight.name][rows]
-        if weight.transposed:
-            return operand @ matrix
-        return F.linear(operand, matrix, weights[weight.bias][rows] if weight.bias else None)
+                return OPERATIONS[node.op].torch(*(values[a] for a in node.args))
 
     outputs = list(outputs)
-    for node in in_order(outputs):  # arguments first, so that no chain is too deep
-        value(node)
+    for node in in_order(outputs):  # arguments first, so that no chain is too deep for Python's stack
+        values[node] = compute(node)
     return [values[output] for output in outputs]
+
+
+def _affine(weight: Weight, operand: Tensor, weights: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Tensor:
+    height = sizes[weight.rows]
+    rows = slice(weight.block * height, (weight.block + 1) * height)
+    matrix = weights[weight.name][rows]
+    if weight.transposed:
+        return operand @ matrix
+    return F.linear(operand, matrix, weights[weight.bias][rows] if weight.bias else None)

@@ -1,4 +1,4 @@
-"""A captured step as one line of text, by which operators of torch name it: the same step everywhere and forever.
+"""A captured step as one line of text, its name for operators of torch: the same step in every process, now and later.
 
     {"gateflow":1,"cell":"Elman","hidden_size":4,"weights":{…},"nodes":[["input","x","I"],["product",[0],[…]], …], …}
 
@@ -12,19 +12,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateflow.compiler.differentiate import RULES
-from gateflow.compiler.graph import (
-    SCALARS,
-    Graph,
-    Node,
-    Weight,
-    constant,
-    in_order,
-    number,
-    pointwise,
-    product,
-    row_mean,
-)
+from gateflow.compiler.graph import Graph
+from gateflow.compiler.node import SCALARS, Node, Weight, constant, in_order, number, pointwise, product, row_mean
+from gateflow.compiler.operations import OPERATIONS
 from gateflow.errors import ArtifactError
 
 __all__ = ["Shape", "graph_and_weights", "text_of"]
@@ -38,7 +28,6 @@ LONGEST = 1 << 22
 MOST_BLOCKS = 1 << 16
 
 _WIDTHS = ("H", "P", "I", "1")
-_ARITY = {op: rule.__code__.co_argcount - 2 for op, rule in RULES.items()}  # beside the gradient and the result
 
 
 def text_of(graph: Graph, weights: Mapping[str, Shape]) -> str:
@@ -53,6 +42,7 @@ def text_of(graph: Graph, weights: Mapping[str, Shape]) -> str:
         "states": [places[s] for s in graph.states],
         "new": [places[n] for n in graph.new_states],
     }
+    # One spelling only: the text is the key of a kernel, also in the caches of compiled graphs.
     return json.dumps(written, separators=(",", ":"))
 
 
@@ -67,8 +57,10 @@ def graph_and_weights(text: str) -> tuple[Graph, dict[str, Shape]]:
     try:
         read = json.loads(text)
         version = read["gateflow"]
+        # In Python `True == 1 == 1.0`: a version of `true` would pass.
         if version == VERSION and type(version) is int:
             return _Reading(read).result()
+    # All that a damaged text can lead to below, deep nesting too (`test_whatever_is_changed_it_is_read_or_refused`).
     except (LookupError, ArithmeticError, ValueError, TypeError, AttributeError, RecursionError) as problem:
         raise ArtifactError(
             f"the name of a cell in an exported program is damaged or none of gateflow's: {type(problem).__name__} "
@@ -100,7 +92,7 @@ def _written(node: Node, places: Mapping[Node, int]) -> list[Any]:
 
 
 class _Reading:
-    """A text that has been parsed, on its way to a graph."""
+    """A text that has been parsed and is to become a graph."""
 
     def __init__(self, read: Mapping[str, Any]):
         self.read, self.nodes = read, list[Node]()
@@ -113,6 +105,7 @@ class _Reading:
         _demand(0 < len(states) == len(new) == len({s.name for s in states}), "its states")
         _demand(all(s.op == "state" and s.width in ("H", "P") for s in states), "its states")
         holds = [(f"hold_{s.name}", s.width) for s in states]
+        # The loop finds these inputs by name: zoneout gives one for each state, and nothing gives others.
         found = {(n.name, n.width) for n in in_order(new) if n.op == "input" and n.name != "x"}
         _demand(found <= {*holds} and len(found) in (0, len(holds)), "its inputs")
         _demand({n.name for n in in_order(new) if n.op == "state"} <= {s.name for s in states}, "its states")
@@ -135,8 +128,9 @@ class _Reading:
         if op == "row_mean":
             _demand(len(args) == 1 and args[0].width == "H", "a mean")
             return row_mean(args[0])
-        _demand(op in _ARITY and len(args) == _ARITY[op], f"the operation {op!r}")
+        _demand(op in OPERATIONS and len(args) == OPERATIONS[op].arity, f"the operation {op!r}")
         _demand(len({a.width for a in args} - {"1"}) <= 1, f"the rows of {op!r}")
+        # Only numbers: the table has no gradient for bounds.
         _demand(op != "clamp" or all(a.op in SCALARS for a in args[1:]), "the bounds of a clamp")
         return pointwise(op, *args)
 
@@ -153,6 +147,7 @@ class _Reading:
         name, block, rows, columns, bias = weight
         (operand,) = (self._at(k) for k in places)
         blocks, across = self.weights[name]
+        # The loop reads as many numbers as stand here, from bare addresses.
         fits = blocks[1] == rows and _count(block) < blocks[0] and across == (1, columns) and operand.width == columns
         _demand(fits and rows in ("H", "P"), f"the weight {name!r}")
         _demand(bias is None or self.weights[bias] == (blocks,), f"the bias {bias!r}")
@@ -169,6 +164,7 @@ def _demand(holds: bool, what: str) -> None:
 
 def _name(text: Any) -> str:
     """Names are written into C++."""
+    # An identifier cannot end a line or a block of C++ (`EVIL` in `tests/compiler/test_naming.py`).
     _demand(isinstance(text, str) and text.isidentifier() and len(text) < 256, f"the name {text!r:.80}")
     return text
 
@@ -179,6 +175,7 @@ def _width(text: Any) -> str:
 
 
 def _count(value: Any) -> int:
+    # `type`, not `isinstance`: `true` is an int as well. Not below 0, where Python counts from the end.
     _demand(type(value) is int and 0 <= value < MOST_BLOCKS, f"the place {value!r:.80}")
     return value
 

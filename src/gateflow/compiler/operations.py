@@ -1,138 +1,268 @@
-"""What a step may call, and the node that each call becomes."""
+"""All that is known of each operation, one row each: capture, derivative, plan, interpreter and emitters read here.
+
+    sigmoid   what torch calls it · what it is on tensors · its derivative · its cost · how C++ writes it · its accuracy
+
+A new operation is a row here and a C++ function of its name in `backends/cpu/native/vector_math.h`. Steps may then call
+it by function and by method, it has a derivative, random cells use it, and its accuracy is measured. Which other
+arguments a call may have (`alpha=`, `keepdim=`) is said in `calls.py`.
+"""
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from gateflow.compiler.graph import SCALARS, Node, constant, in_order, pointwise, row_mean
+from gateflow.compiler.node import Node, pointwise
 
-__all__ = ["FUNCTIONS", "METHODS", "SUPPORTED"]
+__all__ = ["COMPARISONS", "OPERATIONS", "ROW_MEAN", "Accuracy", "Operation"]
 
-COMPARISONS = frozenset("lt le gt ge eq ne".split())
-
-SUPPORTED = (
-    "+ - * /, sigmoid, tanh, relu, exp, log, softplus, sqrt, abs, minimum, maximum, clamp, where, comparisons, mean "
-    "over a row, numbers, gates, matrices, diagonals, norms, and the input used directly"
-)
+DEAR = math.inf
+"""The work of what is never computed twice: an exponential takes some twenty instructions, a division as long."""
 
 
-def _op(name: str) -> Callable[..., Node]:
-    return lambda *args: pointwise(name, *args)
+@dataclass(frozen=True)
+class Accuracy:
+    """How far the C++ function of float32 may be from double precision; `make check-native` measures it.
+
+    Attributes:
+        ulp: the largest error, in units in the last place of the exact result.
+        exact: the function in double, as C++ of `x`.
+        ceiling: what no result may exceed; a sigmoid above 1 would make `1 - u` negative.
+    """
+
+    ulp: float
+    exact: str
+    ceiling: float = math.inf
 
 
-def _scaled(name: str) -> Callable[..., Node]:
-    """`add` and `sub` of torch, which take `alpha=`."""
-    return lambda a, b, *, alpha=1.0: pointwise(name, a, b if _is_one(alpha) else pointwise("mul", b, alpha))
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """What is known of an operation that works unit by unit.
+
+    Attributes:
+        torch: the definition, on tensors.
+        derivative: `(g, y, *args)` to the gradient of each argument, where `g` is that of the result `y`; None for an
+            argument that has none.
+        examples: how a step writes it, for random cells: no argument out of its domain, no value beyond measure.
+        work: what it costs, in additions; `DEAR` for what is never computed twice.
+        infix: the sign between two arguments, in listings and in C++.
+        cpp: how C++ writes it, `{0}` and so on the arguments; a function of its name by default. A function, where it
+            depends on the node.
+        fold: what it is of numbers, computed when a step is captured.
+        neutral: for each argument the number with which the result is the other one.
+        aliases: other names that torch and Python have for it.
+        accuracy: how accurate its C++ function is; none where it is exact or rounded once.
+    """
+
+    torch: Callable[..., Tensor]
+    derivative: Callable[..., Sequence[Node | None]]
+    examples: tuple[str, ...] = ()
+    work: float = 1
+    infix: str = ""
+    cpp: str | Callable[..., str] = ""
+    fold: Callable[..., float] | None = None
+    neutral: tuple[float | None, ...] = ()
+    aliases: tuple[str, ...] = ()
+    accuracy: Accuracy | None = None
+
+    @cached_property
+    def arity(self) -> int:
+        """How many arguments it has."""
+        return self.derivative.__code__.co_argcount - 2  # the first two are the gradient and the result
 
 
-def _sum(a: Any, b: Any, *, alpha: Any = 1.0) -> Node | None:
-    """Two truths have no sum: torch takes it for `or`."""
-    return None if _is_truth(a) and _is_truth(b) else _scaled("add")(a, b, alpha=alpha)
+def _broadcast(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Torch's `minimum` takes rows of width 1, but no tensor without a dimension."""
+    return lambda *rows: function(*torch.broadcast_tensors(*rows))
 
 
-def _is_truth(node: Any) -> bool:
-    """Whether a node is a truth value: a comparison, or made of nothing else."""
-    truths: dict[Node, bool] = {}
-    for each in in_order([node]) if isinstance(node, Node) else []:
-        made = each.op in ("mul", "minimum", "maximum", "where") and all(truths[a] for a in each.args)
-        truths[each] = each.op in COMPARISONS or made
-    return truths.get(node, False)
+def _where(condition: Node, a: Node | float, b: Node | float) -> Node:
+    return pointwise("where", condition, a, b)
 
 
-def _is_one(number: Any) -> bool:
-    return number == 1.0 or (isinstance(number, Node) and number.values == (1.0,))
+def _select(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    # A truth times a number is a number, and torch.where wants truths.
+    return torch.where(condition.bool() if condition.dtype != torch.bool else condition, a, b)
 
 
-def _square(a: Node) -> Node:
-    return pointwise("mul", a, a)
+def _sign(a: Node, g: Node) -> Node:
+    """0 at 0, as torch has it."""
+    return _where(pointwise("gt", a, 0.0), g, _where(pointwise("lt", a, 0.0), -g, 0.0))
 
 
-def _power(a: Node, exponent: Any) -> Node | None:
-    """Squares and square roots; other powers are not known."""
-    match exponent.values[0] if isinstance(exponent, Node) and exponent.op == "constant" else None:
-        case 2.0:
-            return _square(a)
-        case 0.5:
-            return pointwise("sqrt", a)
-        case -1.0:
-            return pointwise("div", 1.0, a)
-        case _:
-            return None
+def _extremum(g: Node, a: Node, b: Node, wins: str) -> tuple[Node, Node]:
+    """All to the winner; half to each where both are equal, as torch has it."""
+    # `maximum` and `minimum` in tools/autograd/derivatives.yaml of torch.
+    tie = pointwise("eq", a, b)
+    parts = [_where(pointwise(wins, p, q), g, _where(tie, g * 0.5, 0.0)) for p, q in ((a, b), (b, a))]
+    return parts[0], parts[1]
 
 
-def _clamp(a: Node, min: Any = None, max: Any = None) -> Node | None:
-    low, high = _bound(min, -math.inf), _bound(max, math.inf)
-    if min is None and max is None:
-        return None
-    return None if low is None or high is None else pointwise("clamp", a, low, high)
+def _inside(a: Node, low: Node, high: Node) -> Node:
+    # Both bounds included, as in torch's clamp_backward.
+    return pointwise("mul", pointwise("ge", a, low), pointwise("le", a, high))
 
 
-def _bound(bound: Any, absent: float) -> Node | None:
-    if bound is None:
-        return constant(absent)
-    return bound if isinstance(bound, Node) and bound.op in SCALARS else None
+def _clamped(node: Node, text: str, low: str, high: str) -> str:
+    """A bound that is not there is infinite: nothing is written for it."""
+    for bound, name, limit in ((node.args[1], "maximum", low), (node.args[2], "minimum", high)):
+        if not (bound.op == "constant" and math.isinf(bound.values[0])):
+            text = f"{name}({text}, {limit})"
+    return text
 
 
-def _dropout(a: Node, p: Any = None, training: Any = True, inplace: Any = False) -> Node | None:
-    """Nothing where nothing is dropped; a mask that is drawn anew at each step is for the loop."""
-    none = isinstance(p, Node) and p.values == (0.0,)
-    return a if (training is False or none) and inplace is False else None
+def _comparison(sign: str, function: Callable[[Any, Any], Any], *examples: str) -> Operation:
+    """Truths are 1 and 0, so that they can be factors."""
+    cpp = f"select({{0}} {sign} {{1}}, splat<T>(1), splat<T>(0))"
+    return Operation(function, lambda g, y, a, b: (None, None), examples, infix=sign, cpp=cpp)
 
 
-def _softplus(a: Node, beta: Any = None, threshold: Any = None) -> Node | None:
-    usual = (None, 1.0), (None, 20.0)  # as `nn.Softplus` passes them
-    given = (b.values[0] if isinstance(b, Node) and b.op == "constant" else b for b in (beta, threshold))
-    return pointwise("softplus", a) if all(g in u for g, u in zip(given, usual, strict=True)) else None
-
-
-def _relu(a: Node, inplace: bool = False) -> Node | None:
-    return None if inplace else pointwise("relu", a)
-
-
-def _mean(a: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
-    return row_mean(a) if isinstance(dim, Node) and dim.values == (-1.0,) and keepdim is True else None
-
-
-METHODS: Mapping[Any, Callable[..., Node | None]] = {
-    name: _op(name)
-    for name in "mul div neg sigmoid tanh exp log sqrt rsqrt abs minimum maximum lt le gt ge eq ne".split()
-} | {
-    "add": _sum,
-    "sub": _scaled("sub"),
-    "relu": _relu,
-    "clamp": _clamp,
-    "clip": _clamp,
-    "mean": _mean,
-    "square": _square,
-    "pow": _power,
-    "reciprocal": lambda a: pointwise("div", 1.0, a),
-    "where": lambda a, condition, b: pointwise("where", condition, a, b),
+# The accuracies are those measured over all floats; the table at the top of `vector_math.h` is the same. Not every row
+# has `fold`: of numbers Python raises at 1 / 0, where torch gives infinity.
+OPERATIONS: dict[str, Operation] = {
+    "add": Operation(
+        operator.add,
+        lambda g, y, a, b: (g, g),
+        ("{0} + {1}", "torch.add({0}, {1}, alpha=0.5)"),
+        infix="+",
+        fold=operator.add,
+        neutral=(0.0, 0.0),
+    ),
+    "sub": Operation(
+        operator.sub,
+        lambda g, y, a, b: (g, -g),
+        ("{0} - {1}", "1 - {0}", "0.7 * {0} - 0.2"),
+        infix="-",
+        fold=operator.sub,
+        neutral=(None, 0.0),
+        aliases=("subtract",),
+    ),
+    "mul": Operation(
+        operator.mul,
+        lambda g, y, a, b: (g * b, g * a),
+        ("{0} * {1}", "{0}.square()"),
+        infix="*",
+        fold=operator.mul,
+        neutral=(1.0, 1.0),
+        aliases=("multiply",),
+    ),
+    "div": Operation(
+        operator.truediv,
+        lambda g, y, a, b: (g / b, -(g * y / b)),
+        ("{0} / (1.2 + abs({1}))", "{0} / 3", "(1.5 + {0}.abs()).reciprocal()"),
+        work=DEAR,
+        infix="/",
+        neutral=(None, 1.0),
+        aliases=("truediv", "true_divide"),
+    ),
+    "neg": Operation(torch.neg, lambda g, y, a: (-g,), ("-{0}",), cpp="-{0}"),
+    "sigmoid": Operation(
+        torch.sigmoid,
+        # From the result: a gate is kept for its products anyway, its sum would be one row more.
+        lambda g, y, a: (g * y * pointwise("sub", 1.0, y),),
+        ("torch.sigmoid({0})",),
+        work=DEAR,
+        accuracy=Accuracy(2.5, "x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x))", 1.0),
+    ),
+    "tanh": Operation(
+        torch.tanh,
+        lambda g, y, a: (g * pointwise("sub", 1.0, y * y),),
+        ("torch.tanh({0})",),
+        work=DEAR,
+        accuracy=Accuracy(2.65, "std::tanh(x)", 1.0),
+    ),
+    "relu": Operation(
+        torch.relu,
+        # 0 at 0, as torch has it.
+        lambda g, y, a: (_where(pointwise("gt", y, 0.0), g, 0.0),),
+        ("torch.relu({0})",),
+        accuracy=Accuracy(0, "x < 0 ? 0 : x"),
+    ),
+    "exp": Operation(
+        torch.exp,
+        lambda g, y, a: (g * y,),
+        ("torch.exp({0}.clamp(-2.0, 1.5))",),
+        work=DEAR,
+        accuracy=Accuracy(1.2, "std::exp(x)"),
+    ),
+    "log": Operation(
+        torch.log,
+        lambda g, y, a: (g / a,),
+        ("torch.log(0.3 + abs({0}))",),
+        work=DEAR,
+        accuracy=Accuracy(1.2, "std::log(x)"),
+    ),
+    "softplus": Operation(
+        F.softplus,
+        lambda g, y, a: (g * pointwise("sigmoid", a),),
+        ("F.softplus({0})",),
+        work=DEAR,
+        # at infinity `exp(-|x|)` of the textbook's form is no help: it is spelled out
+        accuracy=Accuracy(3, "std::isinf(x) ? (x > 0 ? x : 0) : (x > 0 ? x : 0) + std::log1p(std::exp(-std::fabs(x)))"),
+    ),
+    "sqrt": Operation(
+        torch.sqrt,
+        lambda g, y, a: (g * 0.5 / y,),
+        ("torch.sqrt(0.2 + {0} * {0})", "(1.0 + abs({0})) ** 0.5"),
+        work=DEAR,
+        accuracy=Accuracy(0.5001, "std::sqrt(x)"),
+    ),
+    "rsqrt": Operation(
+        torch.rsqrt,
+        lambda g, y, a: (g * y * y * y * -0.5,),
+        ("torch.rsqrt(0.5 + {0} ** 2)",),
+        work=DEAR,
+        cpp="splat<T>(1) / sqrt({0})",
+    ),
+    "abs": Operation(torch.abs, lambda g, y, a: (_sign(a, g),), ("{0}.abs()",), accuracy=Accuracy(0, "std::fabs(x)")),
+    "minimum": Operation(
+        _broadcast(torch.minimum),
+        lambda g, y, a, b: _extremum(g, a, b, "lt"),
+        ("torch.minimum({0}, {1})",),
+    ),
+    "maximum": Operation(
+        _broadcast(torch.maximum),
+        lambda g, y, a, b: _extremum(g, a, b, "gt"),
+        ("torch.maximum({0}, {1})",),
+    ),
+    "clamp": Operation(
+        torch.clamp,
+        lambda g, y, a, low, high: (_where(_inside(a, low, high), g, 0.0), None, None),
+        ("{0}.clamp(-0.7, 0.9)", "torch.clamp({0}, max=0.8)"),
+        cpp=_clamped,
+    ),
+    "where": Operation(
+        _select,
+        lambda g, y, c, a, b: (None, _where(c, g, 0.0), _where(c, 0.0, g)),
+        ("torch.where({0} > {1}, {0} * 0.5, {1})", "torch.where({0} <= 0.13, {1}, {0} * 0.4)"),
+        cpp="select({0} != splat<T>(0), {1}, {2})",
+    ),
+    "lt": _comparison("<", operator.lt, "({0} < {1}) * {0} + {1}"),
+    "le": _comparison("<=", operator.le),
+    "gt": _comparison(">", operator.gt),
+    "ge": _comparison(">=", operator.ge),
+    "eq": _comparison("==", operator.eq),
+    "ne": _comparison("!=", operator.ne),
 }
 
-FUNCTIONS: Mapping[Any, Callable[..., Node | None]] = (
-    {getattr(torch, name): lower for name, lower in METHODS.items()}
-    | {getattr(operator, name): _op(name) for name in "sub mul neg lt le gt ge eq ne".split()}
-    | {
-        operator.add: _sum,
-        torch.where: lambda condition, a, b: pointwise("where", condition, a, b),
-        operator.truediv: _op("div"),
-        operator.abs: _op("abs"),
-        operator.pow: _power,
-        operator.pos: lambda a: a,
-        torch.true_divide: _op("div"),
-        torch.subtract: _scaled("sub"),
-        torch.multiply: _op("mul"),
-        torch.rsub: lambda a, b: pointwise("sub", b, a),
-        F.sigmoid: _op("sigmoid"),
-        F.tanh: _op("tanh"),
-        F.relu: _relu,
-        F.softplus: _softplus,
-        F.dropout: _dropout,
-    }
+ROW_MEAN = Operation(
+    lambda row: row.mean(-1, keepdim=True),
+    lambda g, y, a: (g,),  # kept divided by the number of units, see `differentiate`
+    (
+        "{0} - {1}.mean(-1, keepdim=True)",
+        "{0} / (1 + abs({0}).mean(-1, keepdim=True))",
+        "torch.mean({0} * {1}, -1, keepdim=True) * {1}",
+    ),
 )
+"""The mean over a row, which needs all of it: not unit by unit, so a step is cut into passes there."""
+
+COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+"""What gives truth values."""

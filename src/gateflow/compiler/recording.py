@@ -2,29 +2,31 @@
 
     u * n + (1 - self.rate) * c      →      pattern  mul row 3 row 4 · sub number row 3 · …      numbers  (0.7,)
 
-Whatever the step reads on its way, attributes, globals, closures, other modules, has its effect on what is called, so
-two steps with equal recordings compute the same, and one whose recording has changed computes something else. It takes
-some microseconds and is done before every call of a layer.
+Whatever the step reads (attributes, globals, closures, other modules) has its effect on what is called, so two steps
+with equal recordings compute the same, and one whose recording has changed computes something else. It takes some
+microseconds and is done before every call of a layer.
 """
 
 from __future__ import annotations
 
 import linecache
-import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from gateflow.cells import Cell
+from gateflow.compiler.calls import SUPPORTED
+from gateflow.compiler.stand_ins import GateStandIn, MapStandIn, NormStandIn, StandIn, name_of
 from gateflow.errors import UnsupportedStepError
 
-__all__ = ["Call", "Declared", "Place", "Recording", "StandIn", "name_of", "refusal"]
+__all__ = ["Call", "Declared", "Place", "Recording", "is_number", "refusal"]
 
 _NUMBER = object()
 """Stands for a number in a pattern; its value is among the numbers."""
+# No numbers: those are noted apart, since they may change from call to call.
 _CONSTANTS = (bool, str, type(None), torch.dtype)
 
 
@@ -85,6 +87,7 @@ class Recording:
         self.calls, self._pattern, self._numbers = list[Call](), list[Any](), list[float]()
         self.refused: UnsupportedStepError | None = None
         self._mode = _mode()
+        # Numbered as `_Lowering` of `capture.py` lists its nodes: input, states, vectors, then one for each call.
         rows = [StandIn(self, k) for k in range(1 + len(cell.states) + len(declared.vectors))]
         self.rows, self.count, given = list(rows) if whole else [], len(rows), 1 + len(cell.states)
         view = self._view(declared, dict(zip(declared.vectors, rows[given:], strict=True)))
@@ -94,11 +97,13 @@ class Recording:
             self.new_states = self._returned(step(rows[0], tuple(rows[1:given])))
         except UnsupportedStepError:
             raise
+        # A step is a user's code and may raise anything (`CATCH_ALL` of `tests/test_house_rules.py`).
         except Exception as error:
             told = str(error).splitlines()[0] if str(error) else ""
             raise self.refused or refusal(cell, f"{type(error).__name__}: {told}", self.last_place) from error
         if self.refused is not None:  # the step has caught it
             raise self.refused
+        # `_own` is written by `Cell.__setattr__` itself.
         self.changed = [n for n, v in vars(view).items() if whole and n != "_own" and before.get(n, view) is not v]
         self.pattern, self.numbers = tuple(self._pattern), tuple(self._numbers)
 
@@ -107,10 +112,12 @@ class Recording:
         if self.whole:
             place = self.last_place = _users_line()
             self.calls.append(Call(target, tuple(args), options, place))
+        # Under `no_grad` torch cuts the gradient; the derivative of a graph would not.
         if _mode() != self._mode:
             raise self.refuse("a change of gradient mode or autocast (or an autograd.Function)")
         pattern = self._pattern
         pattern.append(target)
+        # The pattern is flat: without the count, arguments of one call could pass for those of another.
         pattern.append(len(args))
         for argument in args:
             self._note(argument, target)
@@ -140,6 +147,7 @@ class Recording:
             self._pattern.append(_NUMBER)
             self._numbers.append(float(value))
         elif kind in _CONSTANTS:
+            # With its type, since `True` equals 1, which stands for row 1.
             self._pattern.append((kind, value))
         elif is_number(value):
             self._pattern.append(_NUMBER)
@@ -160,115 +168,22 @@ class Recording:
         """The cell with stand-ins in place of its weights and leaves."""
         kind = type(self.cell)
         view = kind.__new__(kind)
-        leaves: dict[str, Any] = {n: _Gate(self, *halves) for n, halves in declared.gates.items()}
+        leaves: dict[str, Any] = {n: GateStandIn(self, *halves) for n, halves in declared.gates.items()}
         for name, weight in declared.maps.items():
-            leaves[name] = _Map(self, weight)
+            leaves[name] = MapStandIn(self, weight)
         for name in declared.norms:
-            leaves[name] = _Norm(self, name)
+            leaves[name] = NormStandIn(self, name)
         own = self.cell._parameters
+        # Without `_origin` what the step sets stays in the view, where `changed` finds it, and not in the cell.
         held = {k: v for k, v in vars(self.cell).items() if k not in own and k not in ("_origin", "_owner")}
+        # There for `getattr(cell, "bias_ih", None)`, and refused where a step computes with them
+        # (`test_a_step_that_asks_for_its_weights_finds_them`).
         weights = {name: StandIn(self, -1) for name in declared.weights}
         vars(view).update(held, _parameters=weights, **vectors, **leaves)
+        # Such hooks see gradients, which stand-ins have none of.
         if view._modules and any(m._backward_hooks or m._backward_pre_hooks for m in view.modules()):
-            raise self.refuse("a hook on the way back")
+            raise self.refuse("a hook on a backward pass")
         return view
-
-
-class StandIn:
-    """Stands for a row in a step: what torch or Python does with it is written down."""
-
-    __slots__ = ("__weakref__", "index", "recording")
-    __array_ufunc__ = None  # numpy's numbers leave operators to us
-    __hash__ = object.__hash__
-
-    def __init__(self, recording: Recording, index: int):
-        self.recording, self.index = recording, index
-
-    @classmethod
-    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> StandIn:
-        """A function of torch, called with a stand-in among its arguments."""
-        values = (*args, *kwargs.values()) if kwargs else args
-        recording = next((v.recording for v in values if type(v) is cls), None)
-        if recording is None:
-            raise TypeError(f"`{name_of(function)}` of a list of rows")
-        return recording.call(function, args, kwargs or {})
-
-    def __getattr__(self, name: str) -> Callable[..., StandIn]:
-        """A method of tensors."""
-        if name.startswith("_"):  # asked for by Python and torch, not by steps
-            raise AttributeError(name)
-        if callable(getattr(torch.Tensor, name, None)):
-            return lambda *args, **options: self.recording.call(name, (self, *args), options)
-        raise self.recording.refuse(f"`.{name}` of a row, which is known only when the step runs,")
-
-    def _refused(self, *_: Any) -> Any:
-        raise self.recording.refuse("control flow or a Python number that depends on a value (write torch.where)")
-
-    __bool__ = __iter__ = __len__ = __float__ = __int__ = __index__ = __contains__ = _refused
-
-    def _in_place(self, _: Any) -> Any:
-        raise self.recording.refuse("a change in place")
-
-    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = _in_place
-
-    def __setitem__(self, *_: Any) -> None:
-        raise self.recording.refuse("a change in place")
-
-
-def _operator(function: Callable[..., Any], *, turned: bool = False) -> Any:
-    if turned:
-        return lambda self, other: self.recording.call(function, (other, self))
-    return lambda self, *others: self.recording.call(function, (self, *others))
-
-
-for _name in "add sub mul truediv pow matmul mod floordiv".split():
-    setattr(StandIn, f"__{_name}__", _operator(getattr(operator, _name)))
-    setattr(StandIn, f"__r{_name}__", _operator(getattr(operator, _name), turned=True))
-for _name in "neg pos abs invert lt le gt ge eq ne getitem and_ or_ xor".split():
-    setattr(StandIn, f"__{_name.rstrip('_')}__", _operator(getattr(operator, _name)))
-
-
-class _Gate:
-    """Stands in for `cells.Gate`."""
-
-    __slots__ = ("_of_input", "_of_state", "_recording")
-
-    def __init__(self, recording: Recording, of_input: Any, of_state: Any):
-        self._recording, self._of_input, self._of_state = recording, of_input, of_state
-
-    def __call__(self, state: Any, x: Any) -> StandIn:
-        call = self._recording.call
-        return call(operator.add, (call(self._of_input, (x,)), call(self._of_state, (state,))))
-
-    def input(self, x: Any) -> StandIn:
-        return self._recording.call(self._of_input, (x,))
-
-    def recurrent(self, state: Any) -> StandIn:
-        return self._recording.call(self._of_state, (state,))
-
-
-class _Map:
-    """Stands in for a product with one matrix."""
-
-    __slots__ = ("_recording", "_weight")
-
-    def __init__(self, recording: Recording, weight: Any):
-        self._recording, self._weight = recording, weight
-
-    def __call__(self, row: Any) -> StandIn:
-        return self._recording.call(self._weight, (row,))
-
-
-class _Norm:
-    """Stands in for a layer norm."""
-
-    __slots__ = ("_name", "_recording")
-
-    def __init__(self, recording: Recording, name: str):
-        self._recording, self._name = recording, name
-
-    def __call__(self, row: Any) -> StandIn:
-        return self._recording.call(("norm", self._name), (row,))
 
 
 def is_number(value: Any) -> bool:
@@ -277,6 +192,7 @@ def is_number(value: Any) -> bool:
         return isinstance(value, np.integer | np.floating)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
+    # torch raises for larger ones, and the loop does so with its words.
     return isinstance(value, float) or -(1 << 63) <= value < 1 << 63
 
 
@@ -286,21 +202,15 @@ def _mode() -> tuple[bool, bool]:
 
 def refusal(cell: Cell, found: str, place: Place | None) -> UnsupportedStepError:
     """Why a step cannot be compiled, with the user's line."""
-    from gateflow.compiler.operations import SUPPORTED
-
     where = str(place) if place else "its step"
     return UnsupportedStepError(
         f"{type(cell).__name__} cannot be compiled: found {found} at {where}. The compiler knows {SUPPORTED}"
     )
 
 
-def name_of(target: Any) -> str:
-    """What a function or method is called."""
-    return target if isinstance(target, str) else getattr(target, "__name__", str(target))
-
-
 def _users_line() -> Place | None:
     """File and line of the innermost `step` on the stack."""
+    # 0 is this function and 1 `Recording.call`.
     frame = sys._getframe(2)
     while frame is not None:
         if frame.f_code.co_name == "step":

@@ -23,12 +23,13 @@ from pathlib import Path
 from gateflow.errors import ConfigError
 from gateflow.files import write
 
-# The longest distance in words from subject to verb.
 LONGEST = 60
+"""The longest distance in words from subject to verb."""
 
-# Distances are drawn and reported in these groups, each equally often.
 BUCKETS = (range(1, 6), range(6, 11), range(11, 21), range(21, 41), range(41, LONGEST + 1))
+"""Distances are drawn and reported in these groups, each equally often."""
 
+# No noun has a plural like its singular (sheep, fish): the number of each can be read off it.
 NOUNS = {
     "ANIMAL": "cat dog horse goat hen duck fox/foxes bear lion tiger frog bird cow pig owl crow snake monkey swan",
     "PERSON": "farmer teacher doctor baker singer king queen sailor painter lawyer pilot girl boy uncle hunter guard",
@@ -48,6 +49,7 @@ WORDS = {
     "WHEN": "week month night year summer winter spring",
     "STATE": "full happy hungry tired calm late lost warm cold wet dry safe thirsty lazy angry ready thin busy sad",
 }  # fmt: skip
+# Phrases of every length exist, from none to 59 words: each distance can be drawn, which a test holds.
 RULES = {
     "OPENER": ["", "", "today ,", "by now ,", "as always ,", "in the end ,"],
     "SUBJECT": ["DET", "DET ADJ"],
@@ -147,8 +149,8 @@ def draw(rng: random.Random, distance: int, attractors: int | None = None) -> Se
         raise ConfigError(f"distance={distance}: the grammar reaches 1 to {LONGEST} words from subject to verb.")
     between = _draw_between(rng, distance, attractors or 0)
     nouns = [i for i, symbol in enumerate(between) if symbol in NOUNS]
+    # Evenly from none to all: the share of plurals between is the same for both numbers of the subject.
     count = rng.randint(0, len(nouns)) if attractors is None else attractors
-    # Drawn after the words between, so that these say nothing about it.
     plural = rng.random() < 0.5
     other = set(rng.sample(nouns, count))
     start = [*_expand(rng, "OPENER"), *_expand(rng, "SUBJECT")]
@@ -184,12 +186,12 @@ def split(
     """
     rng = random.Random(seed)
     seen: dict[tuple[str, ...], Sentence] = {}
-    # Test sentences first: they are then the same for every training set.
+    # Test sentences first: they are then the same whatever the training sentences are.
     for wanted, buckets in ((test, BUCKETS), (test + train, train_buckets)):
         source = _endless(rng, buckets)
         while len(seen) < wanted:
             sentence = next(source)
-            # By what a model has read when it must choose: two sentences that differ later are one to it.
+            # By what stands before the verb: the same prefix with another verb would give the answer away.
             seen.setdefault(sentence.prefix, sentence)
     sentences = list(seen.values())
     return sentences[test:], sentences[:test]
@@ -237,6 +239,7 @@ def _endless(rng: random.Random, buckets: Sequence[range]) -> Iterator[Sentence]
 
 
 def _draw_between(rng: random.Random, distance: int, attractors: int) -> list[str]:
+    # Most draws have room; a thousand that have none mean that there is none.
     for _ in range(1000):
         between = _expand(rng, "MODIFIER", distance - 1)
         if sum(symbol in NOUNS for symbol in between) >= attractors:
@@ -250,7 +253,6 @@ def _expand(rng: random.Random, symbol: str, length: int | None = None) -> list[
         return [symbol]
     if length is None:
         return rng.choice([rule.split() for rule in RULES[symbol]])
-    # Only rules that can be filled to this length, so that nothing is drawn in vain.
     rest = rng.choice(_rules_of_length(symbol, length))
     words: list[str] = []
     while rest:

@@ -53,7 +53,7 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
         >>> list(read_pairs(file))
         [Pair(construct='all', grammatical='the cat sleeps', ungrammatical='the cat sleep')]
     """
-    # No quoting: a sentence may begin with a quotation mark.
+    # No quoting: a sentence may hold a quotation mark, which would open a field over many lines.
     rows = csv.DictReader(read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = {"grammatical", "ungrammatical"} - set(_names(rows, path))
     if missing:
@@ -72,6 +72,7 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
 def _names(rows: csv.DictReader[str], path: str | Path) -> list[str]:
     try:
         return list(rows.fieldnames or ())
+    # The csv module's own bound on a field, 131,072 characters.
     except csv.Error as error:
         raise DataError(f"{path}, line 1: {error}; a sentence is shorter.") from None
 

@@ -15,15 +15,14 @@ from gateflow.errors import DataError
 
 __all__ = ["chunks", "require", "spoken"]
 
-# What stands for the text that is piped in.
 STDIN = Path("-")
-# Gzip data may expand to 64 MiB, and beyond that to 200 times their size. Text is packed to a fifth or a tenth, a
-# log of equal lines to a hundredth; the format allows a thousandth, which is how 10 MB fill a disk.
+"""What stands for the text that is piped in."""
 MOST_FOLD, FREELY = 200, 1 << 26
+"""Gzip data may expand to 64 MiB, and beyond that to 200 times their size. Text is packed to a fifth or a tenth, a log
+of equal lines to a hundredth; the format allows a thousandth, which is how 10 MB fill a disk."""
 
-# As much as a pipe of Linux holds.
+# As much as a pipe holds on Linux.
 _CHUNK = 1 << 16
-# By what the file begins with: its name may be that of a pipe.
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -49,8 +48,7 @@ def require(path: Path) -> None:
         return
     try:
         kind = path.stat().st_mode
-        # Opened and closed again: whether it may be read is told before anything is done. A pipe can be
-        # opened once only.
+        # Opened to learn whether it may be read. A pipe is not: closing it again would end its writer.
         if stat.S_ISREG(kind):
             path.open("rb").close()
     except FileNotFoundError:
@@ -98,6 +96,7 @@ def _unpacked(source: _Counted, path: Path) -> Iterator[bytes]:
     with gzip.GzipFile(fileobj=source, mode="rb") as file:  # type: ignore[arg-type]
         while chunk := file.read(_CHUNK):
             given += len(chunk)
+            # At each chunk, so that a bomb is refused before it has gone off.
             if given > max(FREELY, MOST_FOLD * source.taken):
                 raise DataError(
                     f"{spoken(path)} is no text: {source.taken:,} bytes of gzip data expand to more than {given:,}. "
@@ -111,6 +110,7 @@ class _Counted:
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.taken = file, 0
+        # By its first bytes and not by its name: what is piped in has none.
         self._first = file.read(len(_GZIP_MAGIC))
         self.is_gzip = self._first == _GZIP_MAGIC
 

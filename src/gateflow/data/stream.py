@@ -11,9 +11,9 @@ from torch import Tensor
 
 from gateflow.errors import ConfigError, DataError
 
-# What torch's losses leave out by default.
+# What torch's losses ignore by default.
 IGNORED = -100
-# The file is mapped: 16 MiB of it at a time are in memory.
+# Four million tokens: the file is mapped, and must not be in memory as a whole for being counted.
 _COUNTED_AT_ONCE = 1 << 22
 
 
@@ -53,10 +53,11 @@ class TokenStream:
         self.window = window
         self._path, self._tokens = Path(path), token_file(Path(path))
         predicted = len(self._tokens) - 1
+        # Rounded down, training leaves out less than one row at the end of the text; rounded up,
+        # evaluation leaves out none.
         self._steps = -(-predicted // batch_size) if whole else predicted // batch_size
         if self._steps < 1:
             raise DataError(_too_few(Path(path), len(self._tokens), batch_size))
-        # Whole columns, so that the state of a column stays in one process.
         share = batch_size // world_size
         self._starts = self._steps * np.arange(rank * share, (rank + 1) * share)
 
@@ -77,7 +78,7 @@ class TokenStream:
 
     def _read(self, begin: int, end: int) -> tuple[Tensor, Tensor]:
         places = np.arange(begin, end + 1)[:, None] + self._starts
-        # Places beyond the end read the last token; their targets are ignored below.
+        # One row more than the window: targets are the inputs, one step on. Places beyond the text are masked below.
         rows = torch.from_numpy(self._tokens[np.minimum(places, len(self._tokens) - 1)].astype(np.int64))
         beyond = torch.from_numpy(places[1:] >= len(self._tokens))
         return rows[:-1], rows[1:].masked_fill(beyond, IGNORED)
@@ -108,6 +109,7 @@ class TokenStream:
 def _check_sizes(batch_size: int, window: int, world_size: int) -> None:
     if batch_size < 1 or window < 1:
         raise ConfigError(f"batch_size and window must be at least 1, not {batch_size} and {window}.")
+    # With uneven shares the loss of all processes would not be that of one with all columns.
     if batch_size % world_size:
         raise ConfigError(
             f"batch_size {batch_size} cannot be shared evenly among {world_size} processes: "
@@ -122,10 +124,10 @@ def token_file(path: Path) -> np.ndarray:
         DataError: it is missing, damaged, or holds something else.
     """
     try:
+        # Reads plain arrays only: an object array, which would be a pickle, is refused.
         tokens = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise DataError(f"{path} does not exist. Encode the text first (gateflow.data.tokens.encode_file).") from None
-    # All that numpy raises for a damaged header, which it parses as Python.
     except (ValueError, EOFError, OSError, TypeError, OverflowError, SyntaxError, RecursionError) as error:
         raise DataError(
             f"{path} is no whole token file ({error!s:.200}). Remove it and encode the text again."

@@ -17,12 +17,12 @@ from gateflow.errors import DataError
 
 __all__ = ["LONGEST", "Border", "Piece", "read_lines", "read_pieces", "readable_again"]
 
-# Characters of a piece, at most.
+# A tokenizer takes about 190 bytes for each character of a text that it is given whole: 12 MB for a piece.
 LONGEST = 1 << 16
-# Characters of a line, at most, where lines are asked for as a whole.
+"""Characters of a piece, at most."""
 LONGEST_LINE = 1 << 24
+"""Characters of a line, at most, where lines are asked for as a whole."""
 
-# Told apart from other binary files, as Windows writes it and iconv mends it.
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -47,7 +47,8 @@ _PLACES = {
     Border.SPACE: re.compile(r"(?<=\S)(?=[^\S\x1c-\x1f])"),
     Border.SYMBOL: re.compile(r"(?<=[^\W_])(?=[^\w\s]|_)"),
 }
-# Near the end first: a border is hardly ever far, and a search over all of a piece takes time.
+# Backwards from the end, ever wider: most text has white space within 256 characters, so few pieces are
+# searched as a whole.
 _LOOKED_AT = (256, 4096, LONGEST)
 
 
@@ -117,6 +118,7 @@ def readable_again(path: Path, folder: Path) -> Iterator[Path]:
     if path != STDIN and path.is_file():
         yield path
         return
+    # In the folder that was named, which has room for the tokens as well; /tmp may be small, or in memory.
     with TemporaryDirectory(dir=folder) as name:
         copy = Path(name, spoken(path).rpartition("/")[2])
         with copy.open("w", encoding="utf-8", newline="\n") as file:
@@ -140,14 +142,15 @@ def _joined(pieces: Iterator[Piece], path: Path) -> Iterator[str]:
 def _cut(texts: Iterator[str]) -> Iterator[Piece]:
     rest = ""
     for text in texts:
+        # Only newlines: `splitlines` would also break at form feeds and Unicode's own line ends, which
+        # are part of a line.
         *lines, rest = (rest + text).split("\n")
         for line in lines:
-            # Before the rest of the file is read, so that memory holds a piece and no line.
             while len(line) > LONGEST:
                 piece, line = _first_piece(line)
                 yield piece
-            # Lines of Windows end in two characters.
             yield Piece(line.removesuffix("\r"), Border.LINE)
+        # Not only when its end has come: a line without end would fill the memory.
         while len(rest) > LONGEST:
             piece, rest = _first_piece(rest)
             yield piece
@@ -167,10 +170,11 @@ def _first_piece(line: str) -> tuple[Piece, str]:
 
 
 def _decoded(path: Path) -> Iterator[str]:
-    """The text as it is read; where it is none, what lies before comes first and the error then."""
-    # Incremental: a character may lie across two chunks; "sig" drops a byte order mark.
+    """The text as it is read; where it is none, what lies before comes first and the complaint then."""
+    # "utf-8-sig" drops the byte order mark of Windows' editors, which would be part of the first word.
     decoder, offset, line, blank = codecs.getincrementaldecoder("utf-8-sig")(), 0, 1, True
     for raw in _and_an_end(chunks(path)):
+        # Told apart from other bytes that are no UTF-8, since the remedy differs.
         if offset == 0 and raw.startswith(_UTF_16_MARKS):
             raise DataError(f"{spoken(path)} is UTF-16, not UTF-8. {_convert('UTF-16', path)}")
         text, fault = _as_far_as_text(decoder, raw)
@@ -178,7 +182,7 @@ def _decoded(path: Path) -> Iterator[str]:
         yield text
         line += text.count("\n")
         if fault is not None:
-            raise DataError(_why_not_text(path, fault[0], offset + fault[1], line))
+            raise DataError(_complaint(path, fault[0], offset + fault[1], line))
         offset += len(raw)
     if offset == 0:
         raise DataError(f"{spoken(path)} is empty. Give a file with text in it.")
@@ -193,19 +197,18 @@ def _and_an_end(parts: Iterator[bytes]) -> Iterator[bytes]:
 
 def _as_far_as_text(decoder: codecs.IncrementalDecoder, raw: bytes) -> tuple[str, tuple[int, int] | None]:
     """The text of the next bytes, none for the end; and the first byte that is none, with its place among them."""
-    # No UTF-8 text has a NUL byte, and every binary file has one soon.
+    # NUL is valid UTF-8, and in no text: it tells binary files and UTF-16 without a mark.
     nul, held = raw.find(0), len(decoder.getstate()[0])
     good = raw if nul < 0 else raw[:nul]
     try:
         return decoder.decode(good, final=not raw), None if nul < 0 else (0, nul)
     except UnicodeDecodeError as error:
-        # The decoder counts from what it held back; the user counts from the start of the file.
         mark = held + len(good) - len(error.object)
         fault = error.object[error.start], mark + error.start - held
         return error.object[: error.start].decode("utf-8"), fault
 
 
-def _why_not_text(path: Path, byte: int, offset: int, line: int) -> str:
+def _complaint(path: Path, byte: int, offset: int, line: int) -> str:
     if byte == 0:
         return (
             f"{spoken(path)} is not text: there is a NUL byte at offset {offset} (line {line}). "

@@ -15,12 +15,10 @@ from gateflow.errors import ConfigError, DataError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
-# As many entries as a tokenizer.json may have: a larger one could not be read again.
+# As many as `read_tokenizer` reads again; refused while counting, and not after an hour.
 MOST_WORDS = 1 << 21
 _DEFAULT_BPE_SIZE = 8192
-# Every byte is a token, so that no text is unknown.
 _BYTES = 256
-# 4 MiB of different words: WikiText-2 has 0.2. Sixteen pieces of a text that has no border, such as base pairs.
 _LEARNED_FROM, _TORN_AT_MOST = 1 << 22, 16
 
 
@@ -90,7 +88,7 @@ def _bpe(path: Path, vocab_size: int | None) -> Tokenizer:
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    # The end of a line is added behind them.
+    # One less, for the end of line below.
     size = (vocab_size or _DEFAULT_BPE_SIZE) - 1
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
     trained.train_from_iterator(_learned_from(read_pieces(path)), trainer)
@@ -169,12 +167,13 @@ def _learned_from(pieces: Iterator[Piece]) -> Iterator[str]:
 
 
 def _number(reserved: list[str], counts: Counter[str], vocab_size: int | None) -> dict[str, int]:
-    # By frequency, then by code point: the same text gives the same numbers on every machine.
+    # Ties by code point: the same file gives the same numbers in every process, whatever its hash seed.
     found = sorted(counts.keys() - set(reserved), key=lambda token: (-counts[token], token))
     return {token: number for number, token in enumerate((reserved + found)[:vocab_size])}
 
 
 _Builder = Callable[[Path, int | None], Tokenizer]
+# The least that each needs: <unk>, the end of line and one word or character; all bytes and the end of line.
 _KINDS: dict[str, tuple[_Builder, int]] = {"word": (_word, 3), "char": (_char, 3), "bpe": (_bpe, _BYTES + 1)}
 
 
@@ -238,8 +237,8 @@ def decode_stream(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
     for number in ids:
         if number == end:
             yield _decode(tokenizer, held) + "\n"
+            # Each line is decoded by itself, as it was encoded.
             line, held = decoders.DecodeStream(), []
-        # None while the bytes so far are part of a character.
         elif piece := line.step(tokenizer, number):
             yield piece
             held = []

@@ -15,8 +15,8 @@ from gateflow.errors import ConfigError, DataError
 
 __all__ = ["LARGEST_FILE", "read_tokenizer", "tokenizer_text"]
 
-# 64 MiB, and two million entries: apart from its text, memory is taken by entry.
 LARGEST_FILE, MOST_COMMAS = 1 << 26, 1 << 21
+"""64 MiB, and two million entries: memory is taken by entry as well as by character."""
 
 _SPECIAL = {"word": (UNKNOWN, END_OF_LINE), "char": (UNKNOWN, "\n"), "bpe": (END_OF_LINE,)}
 
@@ -72,6 +72,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
+            # Before anything is parsed: `json.loads` takes memory by entry, not by byte.
             raw = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {error.strerror}.") from error
@@ -97,16 +98,16 @@ def _check_vocabulary(path: Path, vocabulary: Any, kind: str) -> None:
     if not isinstance(vocabulary, dict) or not vocabulary:
         raise DataError(f"{path} is damaged: it has no vocabulary.")
     numbers = list(vocabulary.values())
-    # A byte a number; a set would take some sixty.
     seen = bytearray(len(numbers))
     for token, number in vocabulary.items():
-        # `type`, for JSON's true is an int to Python.
+        # No `isinstance`: JSON's true is an int to Python.
         if type(number) is not int or not 0 <= number < len(numbers) or seen[number]:
             raise DataError(
                 f"{path}: token {_short(token)} has number {_short(number)}; {len(numbers):,} tokens have the numbers "
                 f"0 to {len(numbers) - 1:,}, each once."
             )
         seen[number] = 1
+        # No piece of text is longer, so no text could hold it.
         if len(token) > LONGEST:
             raise DataError(f"{path}: a token of {len(token):,} characters, and {LONGEST:,} is the most that is read.")
     if missing := [token for token in _SPECIAL[kind] if token not in vocabulary]:
@@ -128,16 +129,16 @@ def _checked_merges(path: Path, merges: Any, vocabulary: dict[str, int]) -> list
 def _check_parts(path: Path, whole: dict[str, Any], kind: str, vocabulary: dict[str, int]) -> None:
     """All but vocabulary and merges is as `assemble` makes it; what is absent counts as none, for older versions."""
     special = _SPECIAL[kind]
-    # Compared with what we write ourselves: a list of what is forbidden would miss what a new version of the
-    # format adds.
+    # All but vocabulary and merges must be what we write. A list of what is forbidden would miss what the
+    # next version of the format brings.
     written = json.loads(assemble(kind, {token: number for number, token in enumerate(special)}).to_str())
     for name in ("vocab", "merges"):
         written["model"].pop(name, None)
     written["post_processor"]["special_tokens"][special[-1]]["ids"] = [vocabulary[special[-1]]]
     for name in sorted(written.keys() | whole.keys()):
         try:
+            # A part nested beyond Python's stack is not one of ours either.
             same = _without_absent(whole.get(name)) == _without_absent(written.get(name))
-        # Nested deeper than Python compares: we write nothing of the kind.
         except RecursionError:
             same = False
         if not same:
@@ -154,7 +155,6 @@ def _without_absent(part: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    # A part of somebody's file, in a message of one line.
     brief = reprlib.Repr()
     brief.maxdict, brief.maxlevel = 3, 2
     return brief.repr(value)

@@ -16,7 +16,7 @@ from gateflow.files import appears_whole
 
 __all__ = ["IGNORED", "TokenCounts", "TokenStream", "build_tokenizer", "encode_file"]
 
-# Enough for all threads of the tokenizer, and little enough to hold: texts, tokens and their offsets.
+# A batch is encoded on all cores. Bounded by number, for short lines, and by characters, for memory.
 _PIECES_AT_ONCE, _CHARACTERS_AT_ONCE = 4096, 1 << 17
 
 
@@ -54,7 +54,7 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
         ...     encode_file(build_tokenizer("char", file), file, Path(folder, "text.npy"))
         TokenCounts(tokens=15, words=4)
     """
-    # Little-endian whatever the machine: the file may be copied to another.
+    # Little-endian whatever the machine, so that a run can be moved.
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
     pieces = read_pieces(path)
     if splits_into_words(tokenizer):
@@ -71,7 +71,6 @@ def encode_file(tokenizer: Tokenizer, path: str | Path, out: str | Path) -> Toke
                 words.add(piece)
             file.write(np.asarray(ids, dtype).tobytes())
             tokens += len(ids)
-        # The number of tokens is known at the end only.
         file.seek(0)
         _write_header(file, dtype, tokens)
     return TokenCounts(tokens, words.count)
@@ -85,7 +84,7 @@ class _Words:
 
     def add(self, piece: Piece) -> None:
         text, ends_line = piece.text, piece.border is Border.LINE
-        # A piece may end inside of a word.
+        # A piece may end inside a word: its second half is not counted again.
         goes_on = self._inside and bool(text) and not text[0].isspace()
         self.count += len(text.split()) - goes_on + ends_line
         self._inside = not ends_line and not text[-1].isspace()

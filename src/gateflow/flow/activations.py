@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gateflow.cells import Cell
-from gateflow.flow.replay import Pass
+from gateflow.flow.adjoint import Tape, record
+from gateflow.flow.capture import Replay
 from gateflow.flow.table import plain
-from gateflow.flow.tape import Tape, record
 
 __all__ = ["Activation", "activations_of"]
 
+# A hard sigmoid is 0 to 1 as well, and is saturated by the same measure.
 _KINDS = {"sigmoid": "sigmoid", "hardsigmoid": "sigmoid", "tanh": "tanh", "relu": "relu"}
 
 
@@ -44,6 +45,8 @@ class Activation:
     @property
     def low(self) -> float:
         """Share below 0.1: closed, if it is a sigmoid; for tanh, below -0.95."""
+        # 0.1 and 0.9 are Karpathy's (2015). At ±0.95 tanh has a
+        # derivative of 0.0975, at 0.1 and 0.9 a sigmoid has 0.09.
         return self._share(self.values < (0.1 if self.kind == "sigmoid" else -0.95))
 
     @property
@@ -73,6 +76,8 @@ class _Squashed(TorchFunctionMode):
         self.calls: list[tuple[str, Tensor, Tensor]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # By the function that runs, however the step spells
+        # it: `torch.tanh`, `x.tanh()` and `x.tanh_()` are one.
         value = func(*args, **(kwargs or {}))
         kind = _KINDS.get(getattr(func, "__name__", "").rstrip("_"))
         if kind and args:
@@ -80,32 +85,34 @@ class _Squashed(TorchFunctionMode):
         return value
 
 
-def activations_of(passes: list[Pass]) -> dict[str, Activation]:
-    """The activations of a cell over the passes of one sequence, in the order in which its step computes them."""
-    runs = [_of_one(done) for done in passes]
+def activations_of(replays: list[Replay]) -> dict[str, Activation]:
+    """The activations of a cell over the replays of one sequence, in the order in which its step computes them."""
+    runs = [_of_one(replay) for replay in replays]
     return {name: Activation(kind, torch.cat([run[name][1] for run in runs])) for name, (kind, _) in runs[0].items()}
 
 
-def _of_one(done: Pass) -> dict[str, tuple[str, Tensor]]:
+def _of_one(replay: Replay) -> dict[str, tuple[str, Tensor]]:
     squashed = _Squashed()
-    tape, found = record(done, squashed), dict[str, tuple[str, Tensor]]()
+    tape, found = record(replay, squashed), dict[str, tuple[str, Tensor]]()
     for kind, given, value in squashed.calls:
-        steps = value.detach().unflatten(0, (done.steps, done.rows))
-        if done.valid is not None:
-            steps = torch.where(done.valid, steps, torch.nan)
-        found[_name(done.cell, tape, given)] = kind, steps.flip(0) if done.reversed else steps
+        steps = value.detach().unflatten(0, (replay.steps, replay.rows))
+        if replay.valid is not None:
+            steps = torch.where(replay.valid, steps, torch.nan)
+        found[_name(replay.cell, tape, given)] = kind, steps.flip(0) if replay.reversed else steps
     return found
 
 
 def _name(cell: Cell, tape: Tape, given: Tensor) -> str:
     """The gate whose sum this is: the derivative by its value is one. A function of several gates is the state."""
-    pieces = [piece for piece in tape.pieces if piece.name.removeprefix("norm_") in (*cell.gates, *cell.inputs)]
-    if not given.requires_grad or not pieces:
+    calls = [call for call in tape.calls if call.name.removeprefix("norm_") in (*cell.gates, *cell.inputs)]
+    if not given.requires_grad or not calls:
         return "state"
-    zs = [piece.z for piece in pieces]
+    zs = [call.z for call in calls]
+    # `σ(z + p)` with a peephole `p` has a derivative of one
+    # by `z`, and is still the gate's; `σ(z_1 · z_2)` has not.
     factors = torch.autograd.grad(given, zs, torch.ones_like(given), retain_graph=True, allow_unused=True)
-    for piece, factor in zip(pieces, factors, strict=True):
-        if given is piece.z or (factor is not None and bool((factor == 1).all())):
-            return piece.name.removeprefix("norm_")
-    used = [piece for piece, factor in zip(pieces, factors, strict=True) if factor is not None]
+    for call, factor in zip(calls, factors, strict=True):
+        if given is call.z or (factor is not None and bool((factor == 1).all())):
+            return call.name.removeprefix("norm_")
+    used = [call for call, factor in zip(calls, factors, strict=True) if factor is not None]
     return used[0].name.removeprefix("norm_") if len(used) == 1 else "state"

@@ -10,7 +10,9 @@ from torch import Tensor
 
 __all__ = ["Decay", "decay_of", "lags"]
 
-_NEVER = 1e-30  # stands for a ratio of zero under the logarithm
+# Stands for a ratio of zero under the logarithm: far below what
+# is followed (1.2e-7), and its logarithm is an ordinary number.
+_NEVER = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,7 @@ class Decay:
 
         The slope is fitted from lag 1 on: the first step back also leaves the output behind, which is no decay.
         """
+        # Near the floor the mean is one of numbers and of what stands for numbers that were not followed.
         lag = (self.values > 10 * self.floor).nonzero()[:, 0]
         lag = lag[lag > 0]
         if len(lag) < 2:
@@ -73,12 +76,16 @@ def decay_of(norms: Tensor, at: Tensor, reversed: bool, share: float, floor: flo
     floor = max(floor, _NEVER)
     ratio = (norms.double() / own.double()).clamp(min=floor).log()
     n, length = len(norms), int(lag[counted].max()) + 1 if bool(counted.any()) else 1
+    # One histogram instead of a loop over lags: each pair falls into the cell of its target and its lag.
     target = torch.arange(n, device=norms.device)[:, None, None].expand_as(lag)
     cell = (target * length + lag)[counted]
     count = torch.bincount(cell, minlength=n * length).view(n, length).double()
     means = torch.bincount(cell, weights=ratio[counted], minlength=n * length).view(n, length) / count
+    # First over rows, then over targets: rows of one target are
+    # drawn together, so that only targets count for the error.
     mean = means.nanmean(0)
     spread = (means - mean).square().nansum(0) / (means.isfinite().sum(0) - 1).clamp(min=1)
+    # The finite population correction: with all targets looked at there is no sampling error left.
     errors = (spread / means.isfinite().sum(0).clamp(min=1) * (1 - share)).sqrt()
     return Decay(mean.exp().cpu(), errors.cpu(), floor)
 

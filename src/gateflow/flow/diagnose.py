@@ -11,16 +11,15 @@ from typing import Any
 from rich.console import Group
 from torch import nn
 
-from gateflow.flow.examination import examine, without_autocast
-from gateflow.flow.finding import SEVERITIES, Finding
+from gateflow.flow.capture import Loss, unchanged_buffers, without_autocast
 from gateflow.flow.gates import Gates
 from gateflow.flow.lyapunov import Lyapunov
+from gateflow.flow.measurements import Measurements, measure
 from gateflow.flow.reach import Reach
-from gateflow.flow.rules import RULES, Case
+from gateflow.flow.rules import RULES, SEVERITIES, Finding
 from gateflow.flow.table import Printable, columns
 from gateflow.flow.terms import Terms
-from gateflow.flow.trace import Loss
-from gateflow.flow.what_if import WhatIf, unchanged_buffers, what_if
+from gateflow.flow.what_if import WhatIf, what_if_of
 from gateflow.remedies.clip import NormClipper
 
 __all__ = ["Report", "diagnose"]
@@ -61,7 +60,8 @@ class Report(Printable):
 
     def save(self, path: str | Path) -> Path:
         """Writes one self-contained HTML file with interactive plots, and returns its path."""
-        from gateflow.flow.report import write  # plotly is heavy
+        # Here, and not above: only those who save a report need plotly and jinja2.
+        from gateflow.flow.report import write
 
         return write(self, path)
 
@@ -95,6 +95,9 @@ def diagnose(
     Measures `reach`, `gates`, `lyapunov`, a sample of `terms` and the gradient of every parameter on the batch, and
     asks each rule of `gateflow.flow.rules`. The model is left as it was, bit for bit.
 
+    It runs twice, once traced for all instruments and once left to itself to compare with, and once more for each set
+    of other initial weights.
+
     Args:
         model, batch, loss, targets, memory_limit, seed: as for `reach`. Give the loss you train with. Autocast around
             this call is noted, and measured without.
@@ -123,42 +126,44 @@ def diagnose(
     options: dict[str, Any] = {"needed_lag": needed_lag, "seed": seed, "memory_limit": memory_limit}
     more: dict[str, Any] = {"window": window, "clip_history": clip_history, "history": history, "targets": targets}
     with unchanged_buffers(model):
-        case = examine(model, batch, loss, **options, **more)
+        measured = measure(model, batch, loss, **options, **more)
         with without_autocast(model):
-            table = what_if(model, batch, loss, **options) if compare else None
-    context = _context(case, tokens) | {"seconds": time.perf_counter() - began, "history": list(case.history)}
-    return Report(_judged(case), case.reach, case.lyapunov, case.gates, case.terms, table, context)
+            table = what_if_of(measured.trace, model, batch, loss, **options) if compare else None
+    context = _context(measured, tokens) | {"seconds": time.perf_counter() - began, "history": list(measured.history)}
+    return Report(_judged(measured), measured.reach, measured.lyapunov, measured.gates, measured.terms, table, context)
 
 
-def _judged(case: Case) -> tuple[Finding, ...]:
-    found = [finding for rule in RULES for finding in rule(case)]
-    found = found or [_healthy(case)]
+def _judged(measured: Measurements) -> tuple[Finding, ...]:
+    found = [finding for rule in RULES for finding in rule(measured)]
+    found = found or [_healthy(measured)]
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
-def _healthy(case: Case) -> Finding:
-    layer = case.farthest
-    says = f"Gradients arrive: 1 % and more is left up to {layer.horizon} of {case.longest} steps back"
-    says += f", and {case.left:.0%} at the {case.needed_lag} that the task needs." if case.needed_lag else "."
-    evidence = {"horizon": float(layer.horizon), "lag": float(case.lag), "left at lag": case.left}
+def _healthy(measured: Measurements) -> Finding:
+    layer = measured.farthest
+    says = f"Gradients arrive: 1 % and more is left up to {layer.horizon} of {measured.longest} steps back"
+    says += (
+        f", and {measured.left:.0%} at the {measured.needed_lag} that the task needs." if measured.needed_lag else "."
+    )
+    evidence = {"horizon": float(layer.horizon), "lag": float(measured.lag), "left at lag": measured.left}
     source = "Pascanu, Mikolov, Bengio (2013). arXiv:1211.5063"
     return Finding("healthy", "healthy", "", says, evidence, source, "Nothing to do.", "")
 
 
-def _context(case: Case, tokens: Sequence[str] | None) -> dict[str, Any]:
-    cells = {title: type(passes[0].cell).__name__ for title, passes in case.run.sequences.items()}
-    sizes = {title: passes[0].cell.hidden_size for title, passes in case.run.sequences.items()}
+def _context(measured: Measurements, tokens: Sequence[str] | None) -> dict[str, Any]:
+    cells = {title: type(replays[0].cell).__name__ for title, replays in measured.trace.sequences.items()}
+    sizes = {title: replays[0].cell.hidden_size for title, replays in measured.trace.sequences.items()}
     return {
-        "model": type(case.model).__name__,
+        "model": type(measured.model).__name__,
         "cells": cells,
         "hidden_sizes": sizes,
-        "steps": case.run.times,
-        "rows": case.run.passes[0].rows,
-        "dtype": str(case.run.passes[0].y.dtype).removeprefix("torch."),
-        "parameters": sum(p.numel() for p in case.model.parameters()),
-        "loss": case.run.loss,
-        "needed_lag": case.needed_lag,
-        "window": case.window,
-        "clipping": dict(case.clipping),
+        "steps": measured.trace.times,
+        "rows": measured.trace.replays[0].rows,
+        "dtype": str(measured.trace.replays[0].y.dtype).removeprefix("torch."),
+        "parameters": sum(p.numel() for p in measured.model.parameters()),
+        "loss": measured.trace.loss,
+        "needed_lag": measured.needed_lag,
+        "window": measured.window,
+        "clipping": dict(measured.clipping),
         "tokens": None if tokens is None else [str(token) for token in tokens],
     }

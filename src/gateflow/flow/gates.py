@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.flow.activations import Activation, activations_of
-from gateflow.flow.replay import Pass
+from gateflow.flow.capture import Loss, Replay, Trace, trace_model
 from gateflow.flow.table import Printable, columns, plain, sparkline
-from gateflow.flow.trace import Loss, trace
 
-__all__ = ["Activation", "Gates", "LayerGates", "gates"]
+__all__ = ["Activation", "Gates", "LayerGates", "gates", "gates_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +85,24 @@ def gates(model: nn.Module, batch: Any, loss: Loss | None = None, *, seed: int =
         >>> list(found.activations), found.half_lives[0].item()
         (['input', 'forget', 'content', 'output', 'state'], 1.0)
     """
-    run = trace(model, batch, loss, seed)
-    return Gates({title: _layer(title, passes) for title, passes in run.sequences.items()})
+    return gates_of(trace_model(model, batch, loss, seed))
 
 
-def _layer(title: str, passes: list[Pass]) -> LayerGates:
-    activations, keeps = activations_of(passes), passes[0].cell.keeps
+def gates_of(trace: Trace) -> Gates:
+    """`gates` from a trace."""
+    return Gates({title: _layer(title, replays) for title, replays in trace.sequences.items()})
+
+
+def _layer(title: str, replays: list[Replay]) -> LayerGates:
+    activations, keeps = activations_of(replays), replays[0].cell.keeps
+    # A cell may name several gates that keep (an LSTM's forget gate, and its input gate when
+    # closed); the first one decides how fast the memory fades, the others what is written.
     keeper = next(((gate, sign) for gate, sign in keeps.items() if gate in activations), None)
     if keeper is None:
         return LayerGates(title, activations, None, None)
     values = activations[keeper[0]].values
     kept = values if keeper[1] > 0 else 1 - values
+    # Summed in float64: logarithms of gates near 1 are as small as 6e-8, and there are thousands of them.
     logs = kept.double().log().flatten(0, 1).nanmean(0)
     return LayerGates(title, activations, (math.log(0.5) / logs).cpu(), keeper)
 

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from gateflow.errors import FlowError
 from gateflow.flow.adjoint import adjoint_of
-from gateflow.flow.replay import Pass
+from gateflow.flow.capture import Loss, Replay, Trace, trace_model
 from gateflow.flow.table import Printable, columns, plain, sparkline
-from gateflow.flow.trace import Loss, trace
 
-__all__ = ["LayerLyapunov", "Lyapunov", "lyapunov"]
+__all__ = ["LayerLyapunov", "Lyapunov", "lyapunov", "lyapunov_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +80,6 @@ class Lyapunov(Printable):
         return table
 
 
-@torch.no_grad()
 def lyapunov(
     model: nn.Module,
     batch: Any,
@@ -117,40 +115,56 @@ def lyapunov(
         >>> lyapunov(nn.LSTM(3, 8), torch.randn(60, 2, 3)).layers["l0"].regime
         'vanishing'
     """
-    run = trace(model, batch, loss, seed)
-    found = {title: _spectrum(passes, count, warm_up, freeze, seed) for title, passes in run.sequences.items()}
+    trace = trace_model(model, batch, loss, seed)
+    return lyapunov_of(trace, count=count, warm_up=warm_up, freeze=freeze, seed=seed)
+
+
+@torch.no_grad()
+def lyapunov_of(
+    trace: Trace, *, count: int = 8, warm_up: int | None = None, freeze: Sequence[str] = (), seed: int = 0
+) -> Lyapunov:
+    """`lyapunov` from a trace."""
+    found = {title: _spectrum(replays, count, warm_up, freeze, seed) for title, replays in trace.sequences.items()}
     return Lyapunov(found)
 
 
-def _spectrum(passes: list[Pass], count: int, warm_up: int | None, freeze: Sequence[str], seed: int) -> LayerLyapunov:
-    first, steps = passes[0], sum(done.steps for done in passes)
+def _spectrum(
+    replays: list[Replay], count: int, warm_up: int | None, freeze: Sequence[str], seed: int
+) -> LayerLyapunov:
+    first, steps = replays[0], sum(replay.steps for replay in replays)
     wanted = [name not in freeze for name in first.cell.states]
     if set(freeze) - set(first.cell.states) or not any(wanted):
         raise FlowError(f"{first.name}: freeze={tuple(freeze)}, and the state's parts are {first.cell.states}")
     free = [part.shape[-1] for part, keep in zip(first.states, wanted, strict=True) if keep]
+    # The directions begin at random and turn into those of the product within some steps; a tenth leaves
+    # most of a short sequence to be counted. One Jacobian at least has to count, whatever was asked for.
     count, warm_up = max(1, min(count, sum(free))), steps // 10 if warm_up is None else min(warm_up, steps - 1)
     generator = torch.Generator().manual_seed(seed)
     q = torch.randn(first.rows, sum(free), count, generator=generator, dtype=torch.float64).to(first.x)
     q, logs, counted = torch.linalg.qr(q)[0], q.new_zeros(first.rows, count), q.new_zeros(first.rows, 1)
-    places = [(done, p) for done in reversed(passes) for p in reversed(range(done.steps))]
-    for k, (done, p) in enumerate(places):
-        moved = _one_back(done, p, q, wanted)
-        there = done.there()[p][:, None]
+    # Truncated windows are one sequence here: exponents are
+    # about the Jacobians, whether a gradient was sent or not.
+    places = [(replay, p) for replay in reversed(replays) for p in reversed(range(replay.steps))]
+    for k, (replay, p) in enumerate(places):
+        moved = _one_back(replay, p, q, wanted)
+        there = replay.there()[p][:, None]
+        # A row that has ended keeps its directions, and its factors are not counted.
         q = torch.where(there[..., None], moved, q)
         q, r = torch.linalg.qr(q)
         if k >= warm_up:
             logs += torch.where(there, r.diagonal(dim1=-2, dim2=-1).abs().log(), 0.0)
             counted += there
+    # Sorted per row before the mean: a QR decomposition puts the directions in order only in the limit.
     per_row = (logs / counted).sort(dim=1, descending=True).values.double().cpu()
     return LayerLyapunov(first.title, per_row.nanmean(0), per_row, steps - warm_up)
 
 
-def _one_back(done: Pass, p: int, q: Tensor, wanted: list[bool]) -> Tensor:
+def _one_back(replay: Replay, p: int, q: Tensor, wanted: list[bool]) -> Tensor:
     """`J_kᵀ Q` for the columns of `q [B, size, count]`; parts that are not wanted stay out."""
-    sizes = [part.shape[-1] for part in done.states]
+    sizes = [part.shape[-1] for part in replay.states]
     given = iter(q.permute(2, 0, 1).split([s for s, keep in zip(sizes, wanted, strict=True) if keep], dim=-1))
-    blank = [q.new_zeros(q.shape[-1], done.rows, size) for size in sizes]
+    blank = [q.new_zeros(q.shape[-1], replay.rows, size) for size in sizes]
     g = [next(given).contiguous() if keep else zero for zero, keep in zip(blank, wanted, strict=True)]
     out = [torch.empty_like(part) for part in g]
-    adjoint_of(done).back(slice(p * done.rows, (p + 1) * done.rows), g, out, False)
+    adjoint_of(replay).back(slice(p * replay.rows, (p + 1) * replay.rows), g, out, False)
     return torch.cat([part for part, keep in zip(out, wanted, strict=True) if keep], dim=-1).permute(1, 2, 0)

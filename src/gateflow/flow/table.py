@@ -13,6 +13,7 @@ from torch import Tensor
 
 __all__ = ["Printable", "columns", "plain", "sparkline"]
 
+# Eighths of a character's height: eight levels in one line of text.
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -23,6 +24,7 @@ class Printable:
         raise NotImplementedError
 
     def __str__(self) -> str:
+        # 110 columns whatever the terminal has, so that a log and a test read the same as a screen.
         console = Console(file=io.StringIO(), width=110, color_system=None)
         console.print(self.__rich__())
         written = console.file
@@ -60,4 +62,5 @@ def sparkline(values: Sequence[float], low: float, high: float, width: int = 28)
 
 
 def _level(share: float) -> int:
+    # The largest value would be a level of its own.
     return min(int(max(share, 0.0) * len(_BARS)), len(_BARS) - 1)

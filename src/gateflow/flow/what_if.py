@@ -13,15 +13,17 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from gateflow.errors import ConfigError, FlowError, NonFiniteError
-from gateflow.flow.gates import Gates, gates
-from gateflow.flow.reach import Reach, reach
+from gateflow.flow.capture import Loss, Trace, trace_model, unchanged_buffers, unchanged_random_state
+from gateflow.flow.gates import Gates, gates_of
+from gateflow.flow.reach import Reach, reach_of
 from gateflow.flow.table import Printable, columns, plain
-from gateflow.flow.trace import Loss, unchanged_random_state
 from gateflow.layers import cells_in, cells_to_change
 from gateflow.remedies.initial_weights import INITIAL_WEIGHTS, Initialiser
 
-__all__ = ["WhatIf", "WhatIfRow", "unchanged_buffers", "what_if"]
+__all__ = ["WhatIf", "WhatIfRow", "what_if", "what_if_of"]
 
+# Steps whose gradients are followed, for each set of weights:
+# the table compares horizons, for which a sample will do.
 _TARGETS = 16
 
 
@@ -80,7 +82,7 @@ def what_if(
 ) -> WhatIf | None:
     """Horizon, reach and saturation on this batch, as the model is and under other initial weights of its cells.
 
-    Default, forget bias 1, chrono, orthogonal and identity, where they apply to the cells. Each is drawn anew from
+    Default, forget bias 1, chrono, orthogonal and identity, where they apply to the cells. Each is drawn again from
     `seed`; all other weights stay. The model's own parameters are set aside and put back, the same objects with the
     same bits, whatever happens.
 
@@ -95,37 +97,58 @@ def what_if(
         FlowError, NonFiniteError: as `reach`.
 
     Source: Tallec, Ollivier (2018). arXiv:1804.11188, and the others that `remedies.init` names. That reach at the
-    start foretells success where all information is far away, and not everywhere, is measured in RESULTS.md.
+    start foretells success where all information is far away, and not everywhere, is measured in docs/results.md.
 
     Example:
         >>> table = what_if(nn.LSTM(3, 8), torch.randn(30, 2, 3), needed_lag=20)
         >>> [row.name for row in table.rows]
         ['as it is', 'default', 'forget bias 1', 'chrono', 'orthogonal']
     """
+    if not _exchangeable(model):
+        return None
+    with unchanged_buffers(model):
+        now = trace_model(model, batch, loss, seed)
+        return what_if_of(now, model, batch, loss, needed_lag=needed_lag, seed=seed, memory_limit=memory_limit)
+
+
+def what_if_of(
+    now: Trace,
+    model: nn.Module,
+    batch: Any,
+    loss: Loss | None,
+    *,
+    needed_lag: int | None,
+    seed: int,
+    memory_limit: int | None,
+) -> WhatIf | None:
+    """`what_if`, with a trace of the model as it is; each set of other weights is traced here."""
+    if not _exchangeable(model):
+        return None
+
+    options: dict[str, Any] = {"targets": _TARGETS, "seed": seed, "memory_limit": memory_limit}
+    found = reach_of(now, **options)
+    longest = max(len(layer.decay.values) - 1 for layer in found.layers.values())
+    lag = min(needed_lag or longest, longest)
+    rows = [_row("as it is", "", lag, found, gates_of(now))]
+    for name, code, change in _changes(needed_lag or longest):
+        # What does not apply to these cells is refused, and what diverges is not finite: neither has a row.
+        with _other_weights(model), contextlib.suppress(ConfigError, FlowError, NonFiniteError):
+            _draw(model, change, seed)
+            trace = trace_model(model, batch, loss, seed)
+            rows.append(_row(name, code, lag, reach_of(trace, **options), gates_of(trace)))
+    return WhatIf(lag, tuple(rows))
+
+
+def _exchangeable(model: nn.Module) -> bool:
+    """Whether all recurrent weights are parameters that can be set aside."""
     owners = [m for m in model.modules() if any(True for _ in m.parameters(recurse=False))]
     if any(parametrize.is_parametrized(module) for module in owners):
-        return None
+        return False
     try:
         cells_in(model)
     except ConfigError:
-        return None
-    with unchanged_buffers(model):
-        return _table(model, batch, loss, needed_lag, seed, memory_limit)
-
-
-def _table(
-    model: nn.Module, batch: Any, loss: Loss | None, needed_lag: int | None, seed: int, memory_limit: int | None
-) -> WhatIf:
-    options: dict[str, Any] = {"targets": _TARGETS, "seed": seed, "memory_limit": memory_limit}
-    now = reach(model, batch, loss, **options)
-    longest = max(len(layer.decay.values) - 1 for layer in now.layers.values())
-    lag = min(needed_lag or longest, longest)
-    rows = [_row("as it is", "", lag, now, gates(model, batch, loss, seed=seed))]
-    for name, code, change in _changes(needed_lag or longest):
-        with _other_weights(model), contextlib.suppress(ConfigError, FlowError, NonFiniteError):
-            _draw(model, change, seed)
-            rows.append(_row(name, code, lag, reach(model, batch, loss, **options), gates(model, batch, loss)))
-    return WhatIf(lag, tuple(rows))
+        return False
+    return True
 
 
 def _changes(lag: int) -> list[tuple[str, str, Callable[[nn.Module], None]]]:
@@ -141,6 +164,7 @@ def _changes(lag: int) -> list[tuple[str, str, Callable[[nn.Module], None]]]:
 
 
 def _draw(model: nn.Module, change: Callable[[nn.Module], None], seed: int) -> None:
+    # Each set from the same random numbers, so that two rows differ by the recipe and not by the draw.
     with unchanged_random_state(model):
         torch.manual_seed(seed)
         with cells_to_change(model) as found:
@@ -152,6 +176,8 @@ def _draw(model: nn.Module, change: Callable[[nn.Module], None], seed: int) -> N
 @contextlib.contextmanager
 def _other_weights(model: nn.Module) -> Iterator[None]:
     """Within the block every parameter is a copy; after it the model has its own again."""
+    # By module and name, and not by `named_parameters`: a shared
+    # weight has several places, and one copy for all of them.
     own = [(m, name, w) for m in model.modules() for name, w in m._parameters.items() if w is not None]
     copies = {w: nn.Parameter(w.detach().clone(), w.requires_grad) for _, _, w in own}
     try:
@@ -161,18 +187,6 @@ def _other_weights(model: nn.Module) -> Iterator[None]:
     finally:
         for module, name, weight in own:
             setattr(module, name, weight)
-
-
-@contextlib.contextmanager
-def unchanged_buffers(model: nn.Module) -> Iterator[None]:
-    """After the block buffers that a run counts on, such as batch norm's averages, are what they were."""
-    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in before:
-            if not torch.equal(buffer, value):
-                buffer.copy_(value)
 
 
 def _row(name: str, code: str, lag: int, found: Reach, openness: Gates) -> WhatIfRow:

@@ -14,7 +14,7 @@ __all__ = ["safe_globals"]
 
 
 def safe_globals() -> list[Any]:
-    """What `torch.load` must be allowed for a model that was saved whole, beside the model's own classes.
+    """What `torch.load` must be allowed for a model that was saved whole, in addition to the model's own classes.
 
     Its default is `weights_only=True`. These are the layers, and what torch asks for in the modules that they hold.
     Cells of this library are written by name; the class of a cell of your own you add, as those of your model.
@@ -25,5 +25,6 @@ def safe_globals() -> list[Any]:
         ...     LSTM in torch.serialization.get_safe_globals()
         True
     """
+    # What a layer may hold as modules; `set` is the type of every module's `_non_persistent_buffers_set`.
     inside = [nn.Identity, nn.Linear, nn.ModuleList, nn.ReLU, nn.Sequential]
     return [RNN, GRU, LSTM, Recurrent, Residual, Highway, *inside, set]

@@ -23,6 +23,7 @@ def refuse_wrong_arguments(input_size: Any, hidden_size: Any, num_layers: Any, p
         ConfigError: one of them has a value that cannot work.
     """
     for name, value in switches.items():
+        # `bias="False"`, from a config file, counts as true; torch refuses it as well.
         if not isinstance(value, bool):
             kind = type(value).__name__
             raise ArgumentTypeError(f"{name} should be of type bool, got: {kind}, {value!r}; pass True or False")
@@ -43,6 +44,7 @@ def checked_dropout(rate: Any, num_layers: int, stacklevel: int) -> float:
         ConfigError: it is not a probability.
         TypeError: Python cannot read a number from it, as in `torch.nn`.
     """
+    # Before the checks: what Python cannot read as a number is a TypeError in torch too.
     number = float(rate)
     if not isinstance(rate, numbers.Number) or isinstance(rate, bool) or not 0 <= number <= 1:
         raise ConfigError(f"dropout should be a number in range [0, 1], a probability; found {rate!r}")

@@ -24,6 +24,7 @@ class AsTorch(Stack):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        # For each subclass, a user's too: torch looks its table up by the exact class.
         _admit_to_compiler(cls)
 
     @property
@@ -47,7 +48,7 @@ class AsTorch(Stack):
         """Does nothing: there is no flat copy of the weights to keep compact."""
 
     def reset_parameters(self) -> None:
-        """Draws every parameter anew from `U(-1/√H, 1/√H)`; under a parametrization that is what it computes from."""
+        """Draws every parameter again from `U(-1/√H, 1/√H)`; under a parametrization that is what it computes from."""
         nn.RNNBase.reset_parameters(self)  # pyright: ignore[reportArgumentType]
 
     def _init_flat_weights(self) -> None:
@@ -56,6 +57,7 @@ class AsTorch(Stack):
     def _update_flat_weights(self) -> None:
         """There is none."""
 
+    # torch's own versions of these two keep up its flat copy of the weights.
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         return nn.Module._apply(self, fn, recurse)
 
@@ -84,6 +86,7 @@ def _admit_to_compiler(cls: type) -> None:
     operator per layer. There is no public way to say so for a class. Where the private one is gone, the graph breaks.
     """
     table: Any = getattr(builder.VariableBuilder, "_type_dispatch_impl", None)
+    # torch keeps one table for each value of that setting.
     for trace_numpy in (True, False) if table else ():
         table(trace_numpy).setdefault(cls, _wrap)
 

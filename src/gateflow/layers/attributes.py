@@ -12,6 +12,7 @@ from gateflow.layers.options import Options
 
 __all__ = ["Attributes"]
 
+# These decided which weights there are, and their shapes.
 _BUILT_IN = ("bias", "bidirectional", "merge", "skip", "learn_initial_state")
 
 
@@ -56,6 +57,7 @@ class Attributes(nn.Module):
             _refuse_another(self, name, held.get(name, value), value)
         elif name == "options" and name in held:
             self._refuse_other_options(value)
+        # By `replace`, which runs the checks of `Options` before anything has changed.
         elif name in Options.__dataclass_fields__ and "options" in held and not isinstance(value, nn.Module):
             name, value = "options", dataclasses.replace(self.options, **{name: value})
             self._refuse_other_options(value)
@@ -71,6 +73,7 @@ class Attributes(nn.Module):
 
 
 def _refuse_another(layer: nn.Module, name: str, old: Any, new: Any) -> None:
+    # Types as well: `True == 1`, and a size of `True` would pass.
     if type(new) is not type(old) or new != old:
         raise FixedAttributeError(
             f"{type(layer).__name__}.{name} cannot become {new!r}: the layer was built with {old!r}, and its weights "

@@ -38,6 +38,7 @@ class Draft:
     def of(self, module: nn.Module, name: str) -> Tensor:
         """The draft of a weight; one that several layers share has one."""
         now = getattr(module, name)
+        # By the tensor itself where it is one: tied weights have one draft, and the last change counts.
         key = now if isinstance(now, nn.Parameter) else (module, name)
         if key not in self._weights:
             before = now.detach().clone()
@@ -51,10 +52,13 @@ class Draft:
         Raises:
             ConfigError: what computes a weight cannot give the drafted value; every weight is then what it was.
         """
+        # On the meta device there are no values to compare or write.
         real = (w for w in self._weights.values() if not w.before.is_meta)
+        # A computed weight that was left alone is no obstacle, even where it could not be set.
         changed = [w for w in real if not torch.equal(w.draft.to(w.before), w.before)]
         plain = [w for w in changed if w.module._parameters.get(w.name) is not None]
         computed = [w for w in changed if w not in plain]
+        # Computed weights first, since only they can fail; plain ones are copied when all of them are in force.
         undo = [_undo(module) for module in {w.module for w in computed}]
         for weight in computed:
             value = weight.draft.to(weight.before)
@@ -76,6 +80,7 @@ def _undo(module: nn.Module) -> Callable[[], None]:
 
     def back() -> None:
         for held, name, tensor, value in kept:
+            # The tensor as well as its values, should a right inverse have replaced it.
             held[name] = tensor
             tensor.copy_(value)
 
@@ -97,15 +102,17 @@ def _written(module: nn.Module, name: str, value: Tensor) -> bool:
     elif isinstance(hook, prune.BasePruningMethod):
         getattr(module, name + "_orig").copy_(value)
     elif isinstance(hook, WeightNorm):
+        # w = g · v / ‖v‖: with v = w and g = ‖w‖ it is w.
         getattr(module, name + "_v").copy_(value)
         getattr(module, name + "_g").copy_(torch.norm_except_dim(value, 2, hook.dim))
     _refresh(module, name)
+    # What computes a weight rounds, by a norm or a decomposition; what cannot give the value is off by far more.
     near = 1e3 * torch.finfo(value.dtype).eps
     return torch.allclose(getattr(module, name), value, rtol=near, atol=near)
 
 
 def _refresh(module: nn.Module, name: str) -> None:
-    """Computes a weight anew that a hook computes before each call."""
+    """Computes a weight again that a hook computes before each call."""
     hook = _hook_of(module, name)
     if isinstance(hook, prune.BasePruningMethod):
         setattr(module, name, hook.apply_mask(module))

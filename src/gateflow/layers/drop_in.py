@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gateflow import cells
+from gateflow.cells.torch_equivalents import cell_of_layer
 from gateflow.errors import ConfigError, ShapeError
 from gateflow.layers.arguments import checked_dropout, refuse_wrong_arguments
 from gateflow.layers.as_torch import AsTorch
@@ -41,6 +42,7 @@ class _DropIn(AsTorch):
         proj_size: int = 0,
         **placement: Any,
     ):
+        # The third frame from here is the user's, where torch's warning points as well: ours, the subclass's, theirs.
         rate = checked_dropout(dropout, num_layers, stacklevel=3)
         refuse_wrong_arguments(input_size, hidden_size, num_layers, proj_size, bias=bias, batch_first=batch_first)
         options = Options(bias=bias, dropout=rate, bidirectional=bool(bidirectional), memory=memory)
@@ -62,6 +64,7 @@ class _DropIn(AsTorch):
         if hx is None:
             start = self.initial_state(sequences.data)
         else:
+            # Without a batch the state has no batch either, as in torch.
             hx = hx if batched else tuple(part.unsqueeze(1) for part in hx)
             self._check_state(hx, sequences.data.shape[1])
             start = list(zip(*(part.unbind(0) for part in hx), strict=True))
@@ -74,6 +77,7 @@ class _DropIn(AsTorch):
 
     def _opened(self, x: Tensor | PackedSequence, hx: tuple[Tensor, ...] | None) -> tuple[Padded, bool]:
         data, kind = x.data if isinstance(x, PackedSequence) else x, type(self).__name__
+        # In torch's words, for code and tests that match on them.
         if not isinstance(x, PackedSequence) and x.dim() not in (2, 3):
             raise ShapeError(f"{kind}: Expected input to be 2D or 3D, got {x.dim()}D tensor instead")
         if data.shape[-1] != self.input_size:
@@ -81,12 +85,15 @@ class _DropIn(AsTorch):
                 f"{kind}: input.size(-1) must be equal to input_size. Expected {self.input_size}, got {data.shape[-1]}"
             )
         weight = self.weight_ih_l0
+        # Under autocast input and weights differ in dtype on purpose.
         if not torch._C._is_any_autocast_enabled() and data.dtype != weight.dtype:
             raise ShapeError(
                 f"RNN input dtype ({data.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
                 f"input.to({weight.dtype}), or convert model: model.to({data.dtype})"
             )
         if isinstance(x, PackedSequence):
+            # The number of rows is in `batch_sizes`, whose values a graph does not know; the state's
+            # shape tells it too.
             return from_packed(x, hx[0].shape[1] if hx and torch.compiler.is_compiling() else None), True
         return from_padded(x if x.dim() == 3 else x.unsqueeze(1), None, self.batch_first and x.dim() == 3), x.dim() == 3
 
@@ -149,11 +156,11 @@ class RNN(_OneState, nn.RNN):
         *,
         memory: str = "fast",
     ):
-        kinds = {"tanh": cells.Elman, "relu": cells.ElmanReLU}
-        if nonlinearity not in kinds:
+        # torch has no other nonlinearity; further cells are for `Recurrent`.
+        if nonlinearity not in ("tanh", "relu"):
             raise ConfigError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         super().__init__(
-            kinds[nonlinearity],
+            cell_of_layer(mode := f"RNN_{nonlinearity.upper()}"),
             input_size,
             hidden_size,
             num_layers,
@@ -162,7 +169,7 @@ class RNN(_OneState, nn.RNN):
             dropout,
             bidirectional,
             memory,
-            mode=f"RNN_{nonlinearity.upper()}",
+            mode=mode,
             device=device,
             dtype=dtype,
         )

@@ -37,6 +37,7 @@ class LockedDropout(nn.Module):
         """Drops units of `x [T, B, F]` while training."""
         if not self.training or self.p == 0:
             return x
+        # One row of time, spread over all steps: the mask is the same at each.
         return x * F.dropout(x.new_ones(1, *x.shape[1:]), self.p)
 
     def extra_repr(self) -> str:
@@ -49,6 +50,7 @@ def drop_recurrent_weights(cell: Cell, p: float) -> Cell:
 
     Source: Merity, Keskar, Socher (2018). Regularizing and optimizing LSTM language models. ICLR. arXiv:1708.02182.
     """
+    # All that multiplies a state, peepholes and the weights of IndRNN included; input weights and biases stay.
     products = {"weight_hh", *(f"weight_{name}" for name in cell.matrices), *cell.diagonals}
     kept = {n: F.dropout(w, p) if n in products else w for n, w in cell._parameters.items() if w is not None}
     return cell.over(kept)
@@ -60,6 +62,7 @@ def zoneout_masks(cell: Cell, x: Tensor, rates: tuple[float, ...], training: boo
     Source: Krueger et al. (2017). Zoneout: regularizing RNNs by randomly preserving hidden activations. ICLR.
     arXiv:1606.01305.
     """
+    # The expectation of the mask: in eval mode nothing is random.
     if not training:
         return rates
     shapes = ((*x.shape[:2], size) for size in cell.state_sizes.values())

@@ -31,7 +31,7 @@ class Episodes:
             other, and each sequence has one at least.
         lengths: `[R]`, how long they are.
         of: which episode each step of each sequence is in, `[T, B]`.
-        fresh: which episodes begin anew, and not with the state that was given, `[R]`.
+        fresh: which episodes begin from the initial state, and not from the one that was given, `[R]`.
         first, last: the first and the last episode of each sequence, `[B]`.
     """
 
@@ -49,11 +49,15 @@ class Episodes:
         T, B = resets.shape
         ends = torch.full((B,), T, device=resets.device) if lengths is None else lengths
         t = torch.arange(T, device=resets.device)
+        # A reset in the padding begins nothing.
         resets = resets & (t[:, None] < ends)
+        # The first step begins an episode whether it says so or not; only `fresh` tells the two apart.
         begins = resets | (t == 0)[:, None]
+        # Transposed: the episodes of a sequence follow each other.
         row, begin = begins.t().nonzero(as_tuple=True)
         last = begins.sum(0).cumsum(0) - 1
         of = begins.t().flatten().cumsum(0).view(B, T).t() - 1
+        # An episode ends where the next one begins; the last of each sequence where that ends.
         end = torch.cat([begin[1:], begin[:1]]).index_copy(0, last, ends)
         first = torch.cat([last.new_zeros(1), last[:-1] + 1])
         return cls(row, begin, end - begin, of, resets[begin, row], first, last)
@@ -63,6 +67,7 @@ class Episodes:
         longest = int(self.lengths.max()) if len(self.lengths) else 1  # a batch may be empty
         step = torch.arange(max(longest, 1), device=x.device)[:, None]
         t = (self.begin + step).clamp(max=x.shape[0] - 1)
+        # `where` and no product: NaN times zero is NaN.
         return torch.where((step < self.lengths)[:, :, None], x[t, self.row], 0.0)
 
     def joined(self, y: Tensor) -> Tensor:
@@ -78,8 +83,8 @@ class Episodes:
         inside = torch.ones_like(self.fresh).index_fill(0, self.last, False)
         starts: list[State] = []
         for k, (parts, new) in enumerate(zip(given, initial, strict=True)):
-            anew = (inside if k % directions else self.fresh)[:, None]
-            starts.append(tuple(torch.where(anew, n, g[self.row]) for g, n in zip(parts, new, strict=True)))
+            begins = (inside if k % directions else self.fresh)[:, None]
+            starts.append(tuple(torch.where(begins, n, g[self.row]) for g, n in zip(parts, new, strict=True)))
         return starts
 
     def finals(self, states: Sequence[State], directions: int) -> list[State]:

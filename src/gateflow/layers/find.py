@@ -9,20 +9,13 @@ from typing import Any, TypeGuard
 from torch import nn
 from torch.nn.utils import parametrize
 
-from gateflow import cells
 from gateflow.cells import Cell
+from gateflow.cells.torch_equivalents import cell_of_layer
 from gateflow.errors import ConfigError
 from gateflow.layers.draft import Draft
 from gateflow.layers.stack import Stack
 
 __all__ = ["cells_in", "cells_to_change", "is_torchs", "module_names", "without_wrapper"]
-
-_TORCH: dict[str, type[Cell]] = {
-    "LSTM": cells.LSTM,
-    "GRU": cells.GRU,
-    "RNN_TANH": cells.Elman,
-    "RNN_RELU": cells.ElmanReLU,
-}
 
 
 def cells_in(model: nn.Module) -> dict[str, Cell]:
@@ -71,6 +64,7 @@ def cells_to_change(model: nn.Module) -> Iterator[dict[str, Cell]]:
         tensor([0.5000], grad_fn=<Unique2Backward0>)
     """
     draft, found = Draft(), {}
+    # Names without wrappers on both sides: `torch.compile` wraps a module, and `cells_in` does not show that.
     modules = {without_wrapper(name): module for name, module in model.named_modules()}
     for name, cell in cells_in(model).items():
         if (owner := modules.get(name)) is cell:
@@ -120,6 +114,7 @@ def is_torchs(module: nn.Module) -> TypeGuard[nn.RNNBase]:
         >>> is_torchs(nn.LSTM(3, 4)), is_torchs(LSTM(3, 4)), isinstance(LSTM(3, 4), nn.LSTM)
         (True, False, True)
     """
+    # Drop-ins inherit from torch's layers, so `isinstance` alone does not tell.
     return isinstance(module, nn.RNNBase) and not isinstance(module, Stack)
 
 
@@ -134,6 +129,7 @@ def _cells_of(module: nn.Module) -> Iterator[tuple[str, Cell]]:
 
 
 def _torch_cells(module: nn.RNNBase) -> Iterator[tuple[str, Cell]]:
+    # Its `weight_hr` has no place in the cells of `_TORCH`; measured without it the reach would be wrong.
     if module.proj_size:
         raise ConfigError("torch.nn.LSTM with proj_size is not looked into; use gateflow.LSTM")
     for k in range(module.num_layers):
@@ -142,5 +138,7 @@ def _torch_cells(module: nn.RNNBase) -> Iterator[tuple[str, Cell]]:
             weights = {n: getattr(module, n + suffix) for n in ("weight_ih", "weight_hh")}
             weights |= {n: getattr(module, n + suffix) for n in ("bias_ih", "bias_hh") if module.bias}
             size = weights["weight_ih"].shape[1]
-            blank = _TORCH[module.mode](size, module.hidden_size, bias=module.bias, device="meta")
+            # On the meta device: neither memory nor a draw from the generator for weights that are replaced at once.
+            # By the `mode` that torch's layers carry: a user's subclass of `nn.LSTM` has it too.
+            blank = cell_of_layer(module.mode)(size, module.hidden_size, bias=module.bias, device="meta")
             yield suffix.lstrip("_"), blank.over(weights)

@@ -17,6 +17,7 @@ def is_traced(x: Any) -> bool:
 
 def as_leaf(layer: nn.Module, x: Any, *others: Any, **named: Any) -> Any:
     """The call of a layer as a node of the graph that is being traced, without the `None`s at its end."""
+    # As a user writes the call: arguments that were left out are left out in the graph.
     while others and others[-1] is None:
         others = others[:-1]
     given = {name: value for name, value in named.items() if value is not None}

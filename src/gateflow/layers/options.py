@@ -40,6 +40,7 @@ class Options:
     memory: str = "fast"
     strict: bool = False
 
+    # Asked at each single step, where Python is most of the time; the options never change, they are replaced.
     @cached_property
     def drops(self) -> bool:
         """Whether anything is dropped in training, apart from zoneout."""
@@ -54,6 +55,7 @@ class Options:
         rates = [(n, getattr(self, n)) for n in ("dropout", "variational_dropout", "weight_dropout")]
         rates += [("zoneout", z) for z in (self.zoneout if isinstance(self.zoneout, Sequence) else [self.zoneout])]
         for name, rate in rates:
+            # `dropout=True` would be the probability 1.
             if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
                 raise ConfigError(f"{name} must be a number between 0 and 1, a probability; found {rate!r}")
         if self.merge not in (*MERGES, None):

@@ -93,6 +93,7 @@ class Recurrent(Stack):
         factories, sizes = _per_layer(cell, hidden_size, num_layers)
         super().__init__(factories, input_size, sizes, _options(options), device=device, dtype=dtype)
         self.batch_first, self.hidden_size = batch_first, hidden_size
+        # Once: single steps compare each state with them.
         self._state_sizes = [tuple(cell.state_sizes.values()) for cell in self._equations]
         if dense and self.bidirectional and self.options.merge is None:
             raise ConfigError("dense layers need one output, merge=None gives two; choose a merge")
@@ -125,7 +126,7 @@ class Recurrent(Stack):
     ) -> tuple[Tensor, list[State]]:
         """One time step for streaming: `x [B, I]` to the output `[B, output_size]` and the new state.
 
-        The weights are read anew at each step, whatever has changed them. Many steps over the same weights are faster
+        The weights are read again at each step, whatever has changed them. Many steps over the same weights are faster
         within `streaming`, which keeps them as the kernel reads them. `resets`, `[B]` truth values, says which rows
         begin a new episode with this step.
 
@@ -133,9 +134,10 @@ class Recurrent(Stack):
             ConfigError: the layer is bidirectional; its reverse half needs the end of the sequence first.
         """
         if resets is not None:
-            anew = checked_resets(resets, (x.shape[0],), "[B]", x.device)[:, None]
+            begins = checked_resets(resets, (x.shape[0],), "[B]", x.device)[:, None]
             starts = zip(state or (), self.initial_state(x[None]), strict=state is not None)
-            state = [tuple(map(functools.partial(torch.where, anew), new, old)) for old, new in starts] or None
+            state = [tuple(map(functools.partial(torch.where, begins), new, old)) for old, new in starts] or None
+        # First the way that needs no checks: what does not fit is not taken, and is told about below.
         taken = None if state is None else self.streamed(x, state)
         y, final = self._checked_step(x, state) if taken is None else taken
         dense: Any = self._modules["dense"]  # as `self.dense`, which takes a microsecond
@@ -207,6 +209,7 @@ def _per_layer(cell: Any, hidden_size: Any, num_layers: int | None) -> tuple[lis
 
 
 def _factory(kind: Any) -> Any:
+    # A cell that is built would bring weights of its own sizes, one set for all layers.
     if isinstance(kind, Cell) or not callable(kind):
         raise ConfigError(f"cell must be a name, a Cell subclass or a function that builds one, found {kind!r}")
     return kind

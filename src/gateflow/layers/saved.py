@@ -23,6 +23,7 @@ _Written = tuple[str | type[Cell], dict[str, Any]]
 def plain_state(layer: Any) -> dict[str, Any]:
     """The attributes of a layer, its options as a dictionary and its cells as `(name or class, attributes)`."""
     state = vars(layer).copy()
+    # Weights as kernels read them, which are packed again at the first step.
     del state["_streams"]
     state["options"] = asdict(layer.options)
     state["_equations"] = [_written(cell) for cell in layer._equations]
@@ -42,11 +43,13 @@ def with_cells(state: dict[str, Any]) -> dict[str, Any]:
 
 def _written(cell: Cell) -> _Written:
     kind, blank = type(cell), vars(nn.Module())
+    # What every module has is left out: it is made again, and torch's next version may have other attributes.
     own = {n: v for n, v in cell.__getstate__().items() if n not in blank or v != blank[n]}
     return next((name for name in cells.names() if cells.get(name) is kind), kind), own
 
 
 def _cell(kind: str | type[Cell], own: dict[str, Any]) -> Cell:
+    # Never by import: a pickle must not choose a module that is run.
     if isinstance(kind, str) and kind not in cells.names():
         raise UnknownCellError(
             f"the saved layer has a cell named {kind!r}, which is not registered here; import it first"

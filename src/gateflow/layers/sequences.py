@@ -81,12 +81,14 @@ def from_packed(packed: PackedSequence, rows: int | None = None) -> Padded:
     counts, lines, order = packed.batch_sizes, packed.data, packed.sorted_indices
     rows = rows if order is None else order.shape[0]
     T, B = counts.shape[0], int(counts[0]) if rows is None else rows
+    # Checked by an operator, so that the graph holds the check and it runs at each call.
     if torch.compiler.is_compiling():
         counts = torch.cat([checked(counts[:1], B, B, _ROWS), counts[1:]])
     order = torch.arange(B) if order is None else order.to(counts.device)
     valid = torch.arange(B, device=counts.device) < counts[:, None]  # rows by falling length: a step's are its first
     places = _places_of(valid, lines.shape[0], order).to(lines.device)
     data = lines.new_zeros(T * B, *lines.shape[1:]).index_copy_(0, places, lines).unflatten(0, (T, B))
+    # Rows that are all full need no lengths, and take the faster path.
     if lines.shape[0] == T * B:
         return Padded(data, None, packed=packed, places=places)
     lengths = torch.zeros(B, dtype=torch.int64, device=counts.device).index_copy_(0, order, valid.sum(0))
@@ -111,6 +113,7 @@ def _checked_lengths(lengths: Tensor | Sequence[int], data: Tensor) -> Tensor | 
     rows = torch.as_tensor(lengths)
     if rows.shape != (B,) or rows.is_floating_point() or rows.dtype == torch.bool:
         raise ShapeError(f"lengths must be {B} integers, one per row, found shape {list(rows.shape)} of {rows.dtype}")
+    # On a GPU the values are not looked at: that would wait for it at each call.
     if rows.device.type == "cpu" and torch.compiler.is_compiling():
         return checked(rows.long(), 0, T, _LENGTHS).to(data.device)
     if rows.device.type == "cpu":
@@ -133,6 +136,7 @@ def checked(values: Tensor, low: int, high: int, demand: str) -> Tensor:
         ShapeError: they do not.
     """
     _refuse_outside(values, low, high, demand)
+    # A custom operator may not return its input.
     return values.clone()
 
 
@@ -145,5 +149,6 @@ def _blank_padding(data: Tensor, lengths: Tensor | None) -> Tensor:
     """Zeros where a row has ended, whatever stood there: NaN in the padding must not reach a gradient."""
     if lengths is None:
         return data
+    # `where` and no product: NaN times zero is NaN.
     valid = torch.arange(data.shape[0], device=data.device)[:, None] < lengths
     return torch.where(valid[:, :, None], data, 0.0)

@@ -45,6 +45,7 @@ class Highway(nn.Module):
         same = input_size == output_size
         self.carry = nn.Identity() if same else nn.Linear(input_size, output_size, bias=False, **factory)
         self.gate = nn.Linear(input_size, output_size, **factory)
+        # Negative as in the paper: a deep stack trains from the start, since each layer first passes on its input.
         nn.init.constant_(self.gate.bias, -1.0)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

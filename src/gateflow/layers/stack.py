@@ -27,6 +27,7 @@ __all__ = ["CellFactory", "Stack", "State", "layers_run_by"]
 State = tuple[Tensor, ...]
 CellFactory = Callable[..., Cell]
 
+# A context variable: what another thread runs meanwhile is not observed.
 _observer: contextvars.ContextVar[Callable[..., Any] | None] = contextvars.ContextVar("layer_observer", default=None)
 
 
@@ -61,6 +62,8 @@ class Stack(Attributes):
         nn.Module.__init__(self)  # and not torch's layer's, of which a drop-in is one too
         self.input_size, self.num_layers, self.options = input_size, len(factories), options
         self.bidirectional, self.num_directions = options.bidirectional, 1 + options.bidirectional
+        # Lists and no ModuleList: as submodules the cells would add names of their own to `state_dict`
+        # and `parameters`.
         self._equations: list[Cell] = []
         self._names: list[list[str]] = []
         self._streams: list[Stream] = []
@@ -126,6 +129,7 @@ class Stack(Attributes):
         """
         D = self.num_directions
         if resets is not None:
+            # Episodes as rows: then no path and no option needs to know of resets.
             episodes = Episodes.of_resets(resets, lengths)
             rows = episodes.split(x)
             ys, last = self.run(rows, episodes.starts(state, self.initial_state(rows), D), episodes.lengths)
@@ -174,6 +178,8 @@ class Stack(Attributes):
 
     def run_step(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]]:
         """One time step of all layers, `x [B, I]`; where no gradient is wanted, with little but the kernels."""
+        # Kernels read rows that lie whole; a learned initial state is expanded, `x[:, t]` of a
+        # batch-first batch has gaps.
         state = [tuple(part.contiguous() for part in parts) for parts in state]
         taken = self.streamed(x, state)
         if taken is None and self._streams_now() and self._prepare_streams(x, state):
@@ -187,6 +193,7 @@ class Stack(Attributes):
         """One time step by what is prepared for such tensors; none where they do not fit, for whatever reason."""
         if len(state) != len(self._streams) or not self._streams_now():
             return None
+        # Past `getattr`, which takes a microsecond for each; a computed weight is not there, hence the KeyError.
         named: Any = self._parameters.__getitem__
         y, finals = x, []
         try:
@@ -212,18 +219,21 @@ class Stack(Attributes):
     def _streams_now(self) -> bool:
         """Whether a step is nothing but the cells' equations, and nobody watches."""
         options = self.options
+        # Dropout between layers and zoneout are left to `run`: what streams is the equations alone.
         if self.bidirectional or options.zones_out or (self.training and options.drops):
             return False
         return streams_now() and _observer.get() is None
 
     def _run_layer(self, k: int, x: Tensor, states: tuple[State, ...], lengths: Tensor | None) -> Any:
         cells, options, zoneout = self.layer_cells(k), self.options, None
+        # Dropped weights are drawn once per pass and not per step: one network reads the whole sequence.
         if self.training and options.weight_dropout:
             cells = tuple(drop_recurrent_weights(cell, options.weight_dropout) for cell in cells)
         if self._zones_out(cells[0]):
             zoneout = tuple(zoneout_masks(cell, x, self._zoneout_rates(cell), self.training) for cell in cells)
         if lengths is not None and torch.compiler.is_compiling() and x.device.type == "cpu":
             zoneout, lengths = _standing_still(cells, x, lengths, zoneout), None
+        # A compiled graph must not hold an observer that is there for one call.
         observer = None if torch.compiler.is_compiling() else _observer.get()
         if observer is not None:
             return observer(self, k, cells, x, states, lengths, zoneout)
@@ -241,6 +251,7 @@ class Stack(Attributes):
         return [MERGES[self.options.merge or "concat"](*ys)]
 
     def _merged_size(self, cell: Cell, last: bool) -> int:
+        # Between layers there is one input, so `merge=None` concatenates there and leaves two outputs at the top only.
         doubled = self.bidirectional and (self.options.merge == "concat" or (self.options.merge is None and not last))
         return cell.output_size * (1 + doubled)
 
@@ -248,6 +259,7 @@ class Stack(Attributes):
         """Takes over a cell's weights under torch's names; what stays with the cell is their names alone."""
         for name, weight in list(cell._parameters.items()):
             self.register_parameter(name + suffix, weight)
+            # The name stays: `over` learns from it which weights the equations ask for.
             cell._parameters[name] = None
         if self.options.learn_initial_state:
             like = getattr(self, "weight_ih" + suffix)
@@ -298,7 +310,7 @@ class Stack(Attributes):
             prepare(cell, zoneout=zoneout)
 
     def reset_parameters(self) -> None:
-        """Draws all weights of the cells anew, as at construction; one that is computed by way of what computes it."""
+        """Draws all weights of the cells again, as at construction; one that is computed by way of what computes it."""
         draft, suffixes = Draft(), [s for k in range(self.num_layers) for s in self.suffixes(k)]
         for cell, suffix in zip(self._equations, suffixes, strict=True):
             cell.over({name: draft.of(self, name + suffix) for name in cell._parameters}).reset_parameters()
@@ -312,6 +324,7 @@ def _standing_still(
 
     The masks follow each cell's order of time, which for the reverse direction begins at the end.
     """
+    # `where` with a mask of shape [T, B], and no index of the rows that go on: that would have a size no graph knows.
     ended, found = (torch.arange(x.shape[0], device=x.device)[:, None] >= lengths)[:, :, None], []
     for d, cell in enumerate(cells):
         holds = zoneout[d] if zoneout else (0.0,) * len(cell.states)

@@ -1,8 +1,8 @@
 """A cell over time: the reference loop that defines it, the vendor kernels, and the choice between them."""
 
-from gateflow.recurrence.compiled import histories
 from gateflow.recurrence.dispatch import Choice, choose, force_path, path_is_forced, prepare, run_layer
 from gateflow.recurrence.explain import Explanation, explain
+from gateflow.recurrence.native import histories
 from gateflow.recurrence.reference import reverse, unroll
 from gateflow.recurrence.stream import Stream, streams_now
 

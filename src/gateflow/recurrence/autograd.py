@@ -1,6 +1,6 @@
 """The native path as operators of torch: what autograd, fake tensors and `torch.compile` see of it.
 
-    gateflow::recurrence            input, weights, start states  →  histories, final states, what the way back needs
+    gateflow::recurrence            input, weights, start states  →  histories, final states, what backward needs
     gateflow::recurrence_backward   their gradients
 
 An operator names its cell by the text of what the step computes (`compiler/naming.py`), which means the same in every
@@ -13,23 +13,51 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from gateflow.backends import BACKENDS, Backend, Sequences, backend_of
 from gateflow.compiler import Step, step_named
-from gateflow.compiler.kernel import REALS
 from gateflow.errors import BuildError, ReferencePathWarning, ShapeError
-from gateflow.recurrence.graph_loop import unroll_graph
-from gateflow.recurrence.native import Sequences
-from gateflow.recurrence.way_back import WayBack
+from gateflow.recurrence.graph_loop import gradients_by_graph, unroll_graph
+from gateflow.recurrence.saved_tensors import output_has_changed, resolved, restored, save, traced
 
-__all__ = ["recurrence", "resolved"]
+__all__ = ["recurrence"]
 
 _FAST = "fast"
-_modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
+_READ_ONLY = "nothing"
+
+
+class _Call(NamedTuple):
+    """The arguments of the operator, whose schema is flat; see `Sequences`."""
+
+    step: Step | str
+    x: Tensor
+    weights: Sequence[Tensor]
+    states: Sequence[Tensor]
+    holds: Sequence[Tensor]
+    offsets: Tensor | None
+    reverse: bool
+    rounded: bool
+    memory: str = _READ_ONLY
+
+    def sequences(self) -> Sequences:
+        """The run that is asked for.
+
+        Raises:
+            ArtifactError: the step has a name that is damaged.
+            ShapeError: there are more or fewer weights than the step has, or of other shapes.
+        """
+        step = step_named(self.step) if isinstance(self.step, str) else self.step
+        cell, offsets = step.cell, self.offsets
+        # An exported program is loaded with weights of its own, so neither number nor shapes are believed.
+        if (len(self.weights), len(self.states)) != (len(cell.weights), len(cell.graph.states)):
+            raise ShapeError(f"{cell.graph.cell} has {len(cell.weights)} weights, found {len(self.weights)}")
+        named = dict(zip(cell.weights, self.weights, strict=True))
+        offsets = offsets if offsets is not None and len(offsets) else None  # an empty one is none, see `recurrence`
+        return Sequences(step, self.x, named, self.states, self.holds, offsets, self.reverse, self.rounded)
 
 
 @torch.library.custom_op("gateflow::recurrence", mutates_args=())
@@ -44,30 +72,28 @@ def recurrence_operator(
     rounded: bool,
     memory: str,
 ) -> list[Tensor]:
-    """Runs a cell over sequences; see `native.Sequences`.
+    """Runs a cell over sequences; see `Sequences`.
 
     Args:
         step: its name, `Step.name`.
         x, states, holds, offsets, reverse, rounded: as `Sequences` takes them.
         weights: in the order of the cell's parameters.
-        memory: what is kept for the way back: "fast" all it needs, "lean" the states alone, "nothing".
+        memory: what is kept for the backward pass: "fast" all it needs, "lean" the states alone, "nothing".
 
     Returns:
         For each part of the state its history, then for each its final value, then what is kept ("fast" alone).
     """
-    return _run(step, x, weights, states, holds, offsets, reverse, rounded, memory)
+    return _run(_Call(step, x, weights, states, holds, offsets, reverse, rounded, memory))
 
 
-def _run(*inputs: Any) -> list[Tensor]:
-    *sequences, memory = inputs
-    run = _sequences(*sequences)
+def _run(call: _Call) -> list[Tensor]:
+    run, keep = call.sequences(), call.memory == _FAST
     try:
-        _refuse_elsewhere(run)
-        histories, finals, saved = run.forward(keep=memory == _FAST)
+        histories, finals, saved = _backend_for(run).forward(run, keep=keep)
     except BuildError as problem:
-        if isinstance(sequences[0], Step):
+        if isinstance(call.step, Step):  # the caller has another path
             raise
-        histories, finals, saved = _without_kernel(run, problem, keep=memory == _FAST)
+        histories, finals, saved = _without_kernel(run, problem, keep=keep)
     return [*histories, *finals, *([] if saved is None else [saved])]
 
 
@@ -95,24 +121,34 @@ def recurrence_backward(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """Gradients of the input, the weights and the start states; empty where not `wanted` (input, weights)."""
-    inputs = (step, x, weights, states, holds, offsets, reverse, rounded)
-    return _run_backward(*inputs, histories, saved, d_output, d_finals, wanted)
+    call = _Call(step, x, weights, states, holds, offsets, reverse, rounded)
+    return _run_backward(call, histories, saved, d_output, d_finals, wanted)
 
 
-def _run_backward(*inputs: Any) -> list[Tensor]:
-    *sequences, histories, saved, d_output, d_finals, wanted = inputs
-    run = _sequences(*sequences)
+def _backward_operator(call: _Call, *others: Any) -> list[Tensor]:
+    return recurrence_backward(*call[:-1], *others)  # all but `memory`
+
+
+def _run_backward(
+    call: _Call,
+    histories: Sequence[Tensor],
+    saved: Tensor | None,
+    d_output: Tensor | None,
+    d_finals: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+) -> list[Tensor]:
+    run = call.sequences()
     run.histories = list(histories)
     names, x = list(run.weights), run.x
     chosen = frozenset(n for n, w in zip(names, wanted[1:], strict=True) if w)
     try:
-        _refuse_elsewhere(run)
-        gradients = WayBack(run, saved, d_output, d_finals, chosen, wanted[0]).run()
+        gradients = _backend_for(run).backward(run, saved, d_output, d_finals, chosen, wanted[0])
     except BuildError:
         with ThreadPoolExecutor(1) as thread:  # below an operator torch records nothing, but for other threads
-            found = thread.submit(_by_graph, run, d_output, d_finals, create_graph=False).result()
+            found = thread.submit(gradients_by_graph, run, d_output, d_finals, create_graph=False).result()
         d_x, d_weights, d_states = found
         return [d_x, *d_weights, *d_states]
+    # An operator returns tensors alone: an empty one stands for what was not asked for.
     d_x = x.new_empty(0) if gradients.x is None else gradients.x
     return [d_x, *(gradients.weights.get(n, x.new_empty(0)) for n in names), *gradients.states]
 
@@ -124,73 +160,31 @@ def _(step, x, weights, states, *others):
     return [*inputs, *(torch.empty_like(s) for s in states)]
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    step, x, weights, states, holds, offsets, reverse, rounded, memory = inputs
-    ctx.set_materialize_grads(False)
-    ctx.call = (step, reverse, rounded)
-    ctx.counts = [len(weights), len(states), len(holds), offsets is not None, memory == _FAST]
-    kept = [*output[: len(states)], *output[2 * len(states) :]]
-    ctx.witness = None
-    if not _traced():
-        # The user may change the output in place. Then what was saved is no longer what was computed, and is computed
-        # again: a second way there where that happens, and no copy where it does not.
-        ctx.witness, kept[0] = _witness(output[0]), output[0].data
-    tensors = [x, *weights, *states, *holds, *([] if offsets is None else [offsets]), *kept]
-    ctx.kinds = [(t.shape, t.dtype) for t in tensors]
-    ctx.save_for_backward(*tensors)
-
-
-def _restored(ctx: Any) -> list[Tensor]:
-    """What was saved, as the loops read it: hooks for saved tensors may return other strides, and worse."""
-    tensors = ctx.saved_tensors
-    if not torch.compiler.is_compiling():
-        found = [(t.shape, t.dtype) for t in tensors]
-        if found != ctx.kinds:
-            wrong, wanted = next((f, k) for f, k in zip(found, ctx.kinds, strict=True) if f != k)
-            raise ShapeError(
-                f"a hook for saved tensors returned {list(wrong[0])} of {wrong[1]} for {list(wanted[0])} of "
-                f"{wanted[1]}; it must return what it was given"
-            )
-        tensors = [t.resolve_neg() if t.is_neg() else t for t in tensors]
-    first = sum(ctx.counts[:2]) + 1
-    holds = range(first, first + ctx.counts[2])
-    return [t if t.is_contiguous() else _lined(t, gaps=k == 0 or k in holds) for k, t in enumerate(tensors)]
-
-
-def resolved(tensor: Tensor) -> Tensor:
-    """With its sign in its numbers, where a loop finds it: `z.conj().imag` has a mark instead. Operators see to it."""
-    return tensor if torch.compiler.is_compiling() or not tensor.is_neg() else tensor.resolve_neg()
-
-
-def _lined(tensor: Tensor, *, gaps: bool) -> Tensor:
-    """A tensor as a loop reads it; the input and holds may have gaps between their lines."""
-    lined = gaps and tensor.dim() == 2 and (tensor.stride(1) == 1 or tensor.shape[1] == 1)
-    return tensor if lined else tensor.contiguous()
-
-
 def _gradients(
     ctx: Any, gradients: Sequence[Tensor | None], wanted: list[bool], backward: Callable[..., list[Tensor]]
 ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor]]:
     """Gradients of the input, the weights and the start states from those of the outputs."""
-    (step, reverse, rounded), (n_weights, n_states, n_holds, ragged, kept) = ctx.call, ctx.counts
-    rest = iter(_restored(ctx))
+    (step, reverse, rounded), (n_weights, n_states, n_holds, ragged, kept) = ctx.settings, ctx.counts
+    rest = iter(restored(ctx))
     x = next(rest)
     weights, states, holds = ([next(rest) for _ in range(n)] for n in (n_weights, n_states, n_holds))
     offsets = next(rest) if ragged else None
     histories = [next(rest) for _ in states]
     saved = next(rest) if kept else None
-    if ctx.witness is not None and ctx.witness[0]._version != ctx.witness[1]:
-        histories, _, saved = _sequences(step, x, weights, states, holds, offsets, reverse, rounded).forward(keep=kept)
+    call = _Call(step, x, weights, states, holds, offsets, reverse, rounded)
+    if output_has_changed(ctx):
+        run = call.sequences()
+        histories, _, saved = _backend_for(run).forward(run, keep=kept)
     d_output, d_finals = gradients[0], list(gradients[n_states : 2 * n_states])
-    inputs = (step, x, weights, states, holds, offsets, reverse, rounded)
+    # Gradients are on here under `create_graph=True`; those of a batch have a dimension that no kernel knows.
     if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _batched(gradients)):
-        d_x, d_weights, d_states = _by_graph(
-            _sequences(*inputs), d_output, d_finals, create_graph=torch.is_grad_enabled()
+        d_x, d_weights, d_states = gradients_by_graph(
+            call.sequences(), d_output, d_finals, create_graph=torch.is_grad_enabled()
         )
     else:
         contiguous = None if d_output is None else resolved(d_output).contiguous()
         d_finals = [None if d is None else resolved(d) for d in d_finals]
-        found = backward(*inputs, histories, saved, contiguous, d_finals, wanted)
+        found = backward(call, histories, saved, contiguous, d_finals, wanted)
         d_x, d_weights, d_states = found[0], found[1 : 1 + n_weights], found[1 + n_weights :]
     d_weights = [d if w else None for d, w in zip(d_weights, wanted[1:], strict=True)]
     return d_x if wanted[0] else None, d_weights, list(d_states)
@@ -198,13 +192,25 @@ def _gradients(
 
 def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
     wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[2]]
-    d_x, d_weights, d_states = _gradients(ctx, gradients, wanted, recurrence_backward)
+    d_x, d_weights, d_states = _gradients(ctx, gradients, wanted, _backward_operator)
     return None, d_x, d_weights, d_states, [None] * ctx.counts[2], None, None, None, None
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    step, x, weights, states, holds, offsets, reverse, rounded, memory = inputs
+    # A gradient that is not there must not become zeros of the size of a history.
+    ctx.set_materialize_grads(False)
+    ctx.settings = (step, reverse, rounded)
+    ctx.counts = [len(weights), len(states), len(holds), offsets is not None, memory == _FAST]
+    kept = [*output[: len(states)], *output[2 * len(states) :]]
+    save(ctx, [x, *weights, *states, *holds, *([] if offsets is None else [offsets])], kept)
 
 
 recurrence_operator.register_autograd(_backward, setup_context=_remember)
 for _operator in (recurrence_operator, recurrence_backward):
-    _operator.register_autocast("cpu", torch.float32)
+    for _device in BACKENDS:
+        # Autocast narrows what operators are given; the factors of products are rounded inside instead (`rounded`).
+        _operator.register_autocast(_device, torch.float32)
 
 
 class _Eager(torch.autograd.Function):
@@ -216,8 +222,9 @@ class _Eager(torch.autograd.Function):
         step, offsets, reverse, rounded, memory = call
         n, m = counts[0], sum(counts)
         inputs = (step, x, tensors[:n], tensors[n:m], tensors[m:], offsets, reverse, rounded, memory)
-        output = _run(*inputs)
+        output = _run(_Call(*inputs))
         _remember(ctx, inputs, output)
+        # The other histories and what is kept are for the backward pass; gradients of states come through the finals.
         ctx.mark_non_differentiable(*output[1 : counts[1]], *output[2 * counts[1] :])
         return tuple(output)
 
@@ -231,28 +238,17 @@ class _Eager(torch.autograd.Function):
 
 def recurrence(step: Step | str, *inputs: Any) -> Sequence[Tensor]:
     """Runs a step over sequences with its derivative; arguments and results as those of `recurrence_operator`."""
-    if torch.is_autocast_enabled("cpu") or _traced():
+    if torch.is_autocast_enabled("cpu") or traced():
         # `draft_export` takes an optional tensor that is none for one that was changed, so here none is an empty one.
         *before, offsets, reverse, rounded, memory = inputs
         offsets = before[0].new_empty(0, dtype=torch.int64) if offsets is None else offsets
         name = step if isinstance(step, str) else step.name
         return recurrence_operator(name, *before, offsets, reverse, rounded, memory)
     x, weights, states, holds, *settings = inputs
-    if settings[-1] == "nothing":
-        return _run(step, *inputs)
+    # Past autograd, whose Python takes longer than a small recurrence.
+    if settings[-1] == _READ_ONLY:
+        return _run(_Call(step, *inputs))
     return _Eager.apply((step, *settings), (len(weights), len(states)), x, *weights, *states, *holds)
-
-
-def _witness(output: Tensor) -> tuple[Tensor, int]:
-    """An empty tensor that counts the changes of `output` with it, holding none of its memory, and the count so far."""
-    witness = output.detach()
-    witness.data = output.new_empty(0)
-    return witness, witness._version
-
-
-def _traced() -> bool:
-    """Whether this runs for its graph: under `torch.compile`, on fake tensors, in a tracer."""
-    return torch.compiler.is_compiling() or _modes() > 0
 
 
 def _batched(gradients: Sequence[Tensor | None]) -> bool:
@@ -261,42 +257,18 @@ def _batched(gradients: Sequence[Tensor | None]) -> bool:
     return any(g is not None and is_batched(g) for g in gradients)
 
 
-def _by_graph(
-    run: Sequences, d_output: Tensor | None, d_finals: Sequence[Tensor | None], *, create_graph: bool
-) -> tuple[Any, list[Any], list[Any]]:
-    """The same gradients from the captured graph in a loop, themselves differentiable."""
-    # Views: where one input was made from another, that is not a part of this derivative.
-    inputs = [run.x, *run.weights.values(), *run.states]
-    with torch.enable_grad():
-        leaves = [(t if create_graph else t.detach()).view_as(t) for t in inputs]
-        leaves = [t if create_graph else t.requires_grad_() for t in leaves]
-        n = 1 + len(run.weights)
-        run = replace(run, x=leaves[0], weights=dict(zip(run.weights, leaves[1:n], strict=True)), states=leaves[n:])
-        (output, *_), finals = unroll_graph(run)
-    pairs = [(o, d) for o, d in zip([output, *finals], [d_output, *d_finals], strict=True) if d is not None]
-    asked = [t for t in leaves if t.requires_grad]
-    results = torch.autograd.grad(
-        [o for o, _ in pairs],
-        asked,
-        [d for _, d in pairs],
-        create_graph=create_graph,
-        allow_unused=True,
-        materialize_grads=True,
-    )
-    found = dict(zip(map(id, asked), results, strict=True))
-    d_x, *others = (found.get(id(t)) for t in leaves)
-    return d_x, others[: n - 1], others[n - 1 :]
-
-
-def _refuse_elsewhere(run: Sequences) -> None:
-    """An exported program may be moved, and its weights loaded: the loops take addresses as they are.
+def _backend_for(run: Sequences) -> Backend:
+    """The back end for a run; an exported program may be moved, and its weights loaded, after it was made.
 
     Raises:
         BuildError: there are no kernels for tensors such as these.
     """
-    if run.x.device.type != "cpu" or run.x.dtype not in REALS:
+    backend = backend_of(run.x.device)
+    # Kernels have no float16, and a program may have been moved to a GPU.
+    if backend is None or run.x.dtype not in backend.dtypes:
         found = f"{run.x.dtype} on {run.x.device}"
         raise BuildError(f"kernels are built for CPUs, in float32 and float64; the input is {found}")
+    return backend
 
 
 def _without_kernel(
@@ -304,32 +276,16 @@ def _without_kernel(
 ) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
     """The outputs of an exported program where no kernel can be built."""
     warnings.warn(
-        f"{run.programs.graph.cell} runs as a loop, right but slow: {problem}", ReferencePathWarning, stacklevel=2
+        f"{run.step.cell.graph.cell} runs as a loop, right but slow: {problem}", ReferencePathWarning, stacklevel=2
     )
     histories, finals = unroll_graph(run)
-    columns = sum(run.sizes[node.width] for node in run.programs.saved)
+    columns = sum(run.sizes[node.width] for node in run.step.cell.storage.saved)
+    # `register_fake` has promised a tensor of this shape; the loop's gradients do not read it.
     return histories, finals, run.x.new_zeros(run.x.shape[0], columns) if keep else None
 
 
-def _sequences(
-    step: Step | str,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    states: Sequence[Tensor],
-    holds: Sequence[Tensor],
-    offsets: Tensor | None,
-    reverse: bool,
-    rounded: bool,
-) -> Sequences:
-    step = step_named(step) if isinstance(step, str) else step
-    if (len(weights), len(states)) != (len(step.cell.weights), len(step.cell.graph.states)):
-        raise ShapeError(f"{step.cell.graph.cell} has {len(step.cell.weights)} weights, found {len(weights)}")
-    named = dict(zip(step.cell.weights, weights, strict=True))
-    offsets = offsets if offsets is not None and len(offsets) else None
-    return Sequences(step, x, named, states, holds, offsets, reverse, rounded)
-
-
 def _saved_columns(step: str, states: Sequence[Tensor], x: Tensor) -> int:
+    # Of the text alone: fake tensors must not build a kernel.
     cell = step_named(step).cell
     sizes = {"H": cell.hidden_size, "P": states[0].shape[1], "1": 1, "I": x.shape[1]}
-    return sum(sizes[node.width] for node in cell.programs.saved)
+    return sum(sizes[node.width] for node in cell.storage.saved)

@@ -14,15 +14,18 @@ from torch import Tensor
 from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
 from gateflow.errors import BuildError, PathError, ReferencePathWarning
-from gateflow.recurrence import compiled, reference, vendor
+from gateflow.recurrence import native, reference, vendor
+from gateflow.recurrence.captured import step_for, transformed
 
 __all__ = ["PATHS", "Choice", "choose", "force_path", "path_is_forced", "prepare", "run_layer"]
 
 State = tuple[Tensor, ...]
 Zoneout = tuple[Tensor | float, ...]
 
+# Native before vendor: one path then has every option (zoneout, lean memory, any lengths), and one set of tests.
 PATHS = ("native", "vendor", "reference")
 _CPU = torch.device("cpu")
+# Of the context, so that a block in one thread forces nothing in another.
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("forced_path", default=None)
 
 
@@ -77,7 +80,7 @@ def choose(
         return Choice("reference", "force_path")
     found = {}
     if forced in (None, "native"):
-        step, found["native"] = compiled.step_for(cell, zoneout=zoneout, device=device, dtype=dtype)
+        step, found["native"] = step_for(cell, zoneout=zoneout, device=device, dtype=dtype)
         if step is not None:
             return Choice("native", "compiled from its step", step)
     if forced in (None, "vendor"):
@@ -140,7 +143,7 @@ def run_layer(
         states: for each direction the state before its first step.
         lengths: `[B]` on the device of `x`, each from 0 to `T`; none if all rows are `T` long.
         zoneout: for each direction what `reference.unroll` takes.
-        memory: "fast" or "lean", what the native path keeps for the way back.
+        memory: "fast" or "lean", what the native path keeps for the backward pass.
         strict: whether falling back to the reference is an error.
 
     Returns:
@@ -149,10 +152,12 @@ def run_layer(
     Raises:
         PathError: the reference loop is all there is and `strict` forbids it.
     """
+    # By the forward cell; `native.run` looks at the reverse one, which may have other attributes.
     choice = choose(cells[0], zoneout=zoneout is not None, device=x.device, dtype=x.dtype)
     if choice.step is not None:
         try:
-            return compiled.run(choice.step, cells, x, states, lengths, zoneout, memory)
+            return native.run(choice.step, cells, x, states, lengths, zoneout, memory)
+        # Whatever is wrong with a compiler or the cache leads to the next path and one warning, never out of a call.
         except BuildError as problem:
             choice = _without_kernel(cells[0], zoneout=zoneout is not None, problem=problem)
     if choice.path == "vendor":
@@ -172,6 +177,7 @@ def _reference(
     valid = None if lengths is None else (torch.arange(x.shape[0], device=x.device)[:, None] < lengths)[:, :, None]
     outputs, finals = [], []
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
+        # Each row turned within its own length: the reverse cell begins at its last step, not at padding.
         ordered = reference.reverse(x, lengths) if d else x
         y, final = reference.unroll(cell, ordered, state, valid=valid, zoneout=zoneout[d] if zoneout else None)
         outputs.append(reference.reverse(y, lengths) if d else y)
@@ -182,10 +188,11 @@ def _reference(
 def _vendor_obstacle(cell: Cell, *, zoneout: bool) -> str | None:
     if vendor.kernel_of(cell) is None:
         return f"torch has no kernel with the equations of {type(cell).__name__}"
-    return "torch's kernels have no zoneout" if zoneout else compiled.transformed()
+    return "torch's kernels have no zoneout" if zoneout else transformed()
 
 
 def _tell(name: str, reason: str, strict: bool) -> None:
     if strict:
         raise PathError(f"{name} would run on the reference loop, which strict=True forbids: {reason}")
+    # From one line of ours, so that Python shows it once for each text (`test_the_warning_comes_once`).
     warnings.warn(f"{name} runs on the reference loop, right but slow: {reason}", ReferencePathWarning, stacklevel=2)

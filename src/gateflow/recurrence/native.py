@@ -1,143 +1,147 @@
-"""The native path: a cell's compiled loops over sequences, on plain tensors without autograd."""
+"""The native path: a layer by kernels compiled from its cell's step, for any cell that compiles."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from gateflow.compiler.arguments import Lines, Prepared, Span
-from gateflow.compiler.blocks import empty
-from gateflow.compiler.compiled_cell import Step
-from gateflow.compiler.kernel import Loop
-from gateflow.compiler.programs import Programs
-from gateflow.recurrence.shares import shares
+from gateflow.backends import Sequences, backend_of
+from gateflow.cells import Cell
+from gateflow.compiler import Step
+from gateflow.errors import BuildError, ShapeError
+from gateflow.recurrence.autograd import recurrence
+from gateflow.recurrence.captured import step_for, step_of
+from gateflow.recurrence.layout import Layout, layout_of
+from gateflow.recurrence.saved_tensors import resolved
 
-__all__ = ["Sequences"]
+__all__ = ["histories", "run"]
+
+State = tuple[Tensor, ...]
+Zoneout = tuple[Tensor | float, ...]
 
 
-@dataclass
-class Sequences:
-    """A cell's run over sequences.
+def run(
+    step: Step | str,
+    cells: tuple[Cell, ...],
+    x: Tensor,
+    states: tuple[State, ...],
+    lengths: Tensor | None,
+    zoneout: tuple[Zoneout, ...] | None = None,
+    memory: str = "fast",
+) -> tuple[list[Tensor], list[State]]:
+    """Runs one layer, forward or in both directions, by its compiled loops.
 
     Args:
-        step: the compiled cell, and the numbers that its step reads now.
-        x: input, one line per sample and step: `[lines, I]`, all samples of a step together.
-        weights: the cell's weights by name.
-        states: what each part of the state starts from, `[B, size]`.
-        holds: for each part of the state how much of the old value zoneout keeps, `[lines, size]` or one line for all.
-        offsets: where each step begins, `[T + 1]`, samples sorted by falling length; none if all are equally long.
-        reverse: whether the cell goes from the last step to the first.
-        rounded: whether the factors of all products are rounded to bfloat16; sums and states stay as they are.
+        step: the forward cell's.
+        cells: the forward cell, and for a bidirectional layer the reverse cell.
+        x: input `[T, B, I]`.
+        states: for each direction the state before its first step.
+        lengths: `[B]`, each from 0 to `T`; none if all rows are `T` long.
+        zoneout: for each direction what `reference.unroll` takes.
+        memory: "fast" keeps all that the backward pass needs; "lean" the states alone, and computes the rest again.
+
+    Returns:
+        For each direction the output `[T, B, size]` and the final state.
 
     Raises:
-        ShapeError: a weight does not have its shape; the loops would read beyond it.
+        BuildError: a kernel cannot be built, or the step of the reverse cell cannot be compiled.
+        ShapeError: input, weights and start states are not on one device or, without autocast, not of one dtype; a
+            weight does not have its shape.
     """
+    rounded, given = _in_bf16(x), x.dtype
+    if rounded:  # the factors of products are rounded inside; states and sums are fp32
+        x, states = x.float(), tuple(tuple(part.float() for part in state) for state in states)
+    x, states = resolved(x), tuple(tuple(map(resolved, state)) for state in states)
+    layout = layout_of(x, lengths)
+    lines, outputs, finals = layout.lines(x), [], []
+    for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
+        held = zip(zoneout[d], state, strict=True) if zoneout else ()
+        holds = [_hold(layout, hold, part, lines, reverse=d == 1) for hold, part in held]
+        own = step if d == 0 else _step_of_reverse(cell, zoneout=zoneout is not None)
+        # A transposed weight was once read as plain rows: wrong numbers without a word
+        # (`test_weights_may_lie_in_memory_as_they_like`).
+        weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
+        start = [layout.sorted(part).contiguous() for part in state]
+        _refuse_mixed(x, weights, start)
+        # Where nobody asks for a gradient, nothing is kept and autograd is left out.
+        keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
+        kept = memory if keep else "nothing"
+        # The loops of the backward pass too: there is no other path left once the forward pass has run.
+        _refuse_unbuilt(own, kept, lines, rounded)
+        made = recurrence(own, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
+        made = [part.to(given) for part in made[: 2 * len(start)]] if rounded else made
+        outputs.append(layout.padded(made[0]))
+        finals.append(tuple(layout.unsorted(part) for part in made[len(start) : 2 * len(start)]))
+    return outputs, finals
 
-    step: Step
-    x: Tensor
-    weights: Mapping[str, Tensor]
-    states: Sequence[Tensor]
-    holds: Sequence[Tensor] = ()
-    offsets: Tensor | None = None
-    reverse: bool = False
-    rounded: bool = False
-    histories: list[Tensor] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.samples = self.states[0].shape[0]
-        lines, samples = self.x.shape[0], max(self.samples, 1)
-        self.begins: list[int] = list(range(0, lines + 1, samples)) if self.offsets is None else self.offsets.tolist()
-        """The first line of each step, and the number of lines."""
-        self.steps = len(self.begins) - 1
-        self.sizes = {"P": 0, "H": self.step.cell.hidden_size, "I": self.x.shape[1], "1": 1}
-        """What the widths of rows are here."""
-        for node, state in zip(self.programs.graph.states, self.states, strict=True):
-            self.sizes[node.width] = state.shape[1]
-        self.step.cell.check(self.weights, self.states, self.sizes)
+def _step_of_reverse(cell: Cell, *, zoneout: bool) -> Step | str:
+    # The layer's path was chosen by its forward cell; the reverse cell may read other attributes
+    # (`test_the_reverse_cell_may_come_to_need_the_loop`).
+    step, refusal = step_of(cell, zoneout=zoneout)
+    if step is None:
+        raise BuildError(f"the cell of the reverse direction: {refusal}")
+    return step
 
-    @property
-    def programs(self) -> Programs:
-        """The plans of the cell's loops."""
-        return self.step.cell.programs
 
-    def forward(self, *, keep: bool) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
-        """Runs the steps.
+def histories(cell: Cell, x: Tensor, state: State) -> State | None:
+    """Every part of the state after each step, `[T, B, size]`, without gradients; none where the loops cannot run.
 
-        Returns:
-            The history of each part of the state `[lines, size]`, its value after each sample's last step, and what the
-            way back needs beside them, if `keep`.
-        """
-        loop = self.loop("train" if keep else "infer")
-        lines, dtype = self.x.shape[0], self.x.dtype
-        output, *others = (s.shape[1] for s in self.states)
-        self.histories = [self.x.new_empty(lines, output), *(empty(lines, size, dtype) for size in others)]
-        saved = empty(lines, loop.columns("saved", self.sizes), dtype) if keep else None
-        tensors = self.known() | ({} if saved is None else {"saved": Lines(saved)})
-        if self.steps:
-            first, last = (self.steps - 1, 0) if self.reverse else (0, self.steps - 1)
-            self.prepare(loop, first, last, tensors)()
-        return self.histories, self._finals(), saved
+    Args:
+        cell: the equations and weights.
+        x: input `[T, B, I]`.
+        state: the parts of the state before the first step, `[B, size]`.
 
-    def loop(self, name: str) -> Loop:
-        """A loop of the kernel for these numbers."""
-        return self.step.cell.loop(name, self.x.dtype, torch.bfloat16 if self.rounded else None)
+    Example:
+        >>> from gateflow.cells import LSTM
+        >>> h, c = histories(LSTM(3, 4), torch.zeros(5, 2, 3), (torch.zeros(2, 4), torch.zeros(2, 4)))
+        >>> c.shape
+        torch.Size([5, 2, 4])
+    """
+    weights = {n: w.detach().contiguous() for n, w in cell._parameters.items() if w is not None}
+    one_dtype = {t.dtype for t in (x, *state, *weights.values())} == {x.dtype}
+    step, _ = step_for(cell, zoneout=False, device=x.device, dtype=x.dtype)
+    if not one_dtype or not isinstance(step, Step):
+        return None
+    backend = backend_of(x.device)
+    assert backend is not None  # else there would be no step
+    run = Sequences(step, layout_of(x, None).lines(x.detach()), weights, [part.detach().contiguous() for part in state])
+    return tuple(lines.view(*x.shape[:2], -1) for lines in backend.forward(run, keep=False).histories)
 
-    def known(self) -> dict[str, Lines]:
-        """The tensors that a loop reads or writes in all chunks alike."""
-        graph = self.programs.graph
-        tensors = {"x": Lines(self.x)} | {f"weights.{n}": Lines(w) for n, w in self.weights.items()}
-        for node, history, start in zip(graph.states, self.histories, self.states, strict=True):
-            tensors[f"state.{node.name}"] = Lines(history, start)
-        for node, hold in zip(graph.states, self.holds, strict=False):
-            tensors[f"hold_{node.name}"] = Lines(hold)
-        if self.step.numbers:
-            tensors["numbers"] = Lines(torch.tensor([self.step.numbers], dtype=self.x.dtype))
-        return tensors
 
-    def prepare(self, loop: Loop, first: int, last: int, tensors: Mapping[str, Lines]) -> Prepared:
-        """A run of a loop over some steps."""
-        return loop.prepare(self.span(loop, first, last), tensors, self.sizes)
+def _hold(layout: Layout, hold: Tensor | float, part: Tensor, lines: Tensor, *, reverse: bool) -> Tensor:
+    """How much of a part of the state zoneout keeps at each line; its masks follow the cell's order of time."""
+    if isinstance(hold, Tensor):
+        return layout.lines(layout.time_reversed(hold) if reverse else hold)
+    # One line that stands for all: a number is the same at every step.
+    return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
 
-    def span(self, loop: Loop, first: int, last: int) -> Span:
-        """Some steps for a loop, and how threads share them out."""
-        shared = shares(self.begins, self.samples, self.sizes, loop.plan)
-        return Span(self.steps, self.samples, first, last, self.reverse, self.offsets, *shared)
 
-    def _finals(self) -> list[Tensor]:
-        if not self.x.shape[0]:
-            return [start.clone() for start in self.states]
-        if self.offsets is None:
-            lines = slice(0, self.samples) if self.reverse else slice(self.x.shape[0] - self.samples, None)
-            return [history[lines].clone() for history in self.histories]
-        began, last = self._last_lines
-        return [torch.where(began, h[last], s) for h, s in zip(self.histories, self.states, strict=True)]
+def _in_bf16(x: Tensor) -> bool:
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    # float64 is not narrowed by autocast, in torch neither.
+    return x.dtype == torch.bfloat16 or (autocast and x.dtype == torch.float32)
 
-    @cached_property
-    def counts(self) -> Tensor:
-        """How many samples each step has."""
-        return torch.tensor(self.begins[1:]) - torch.tensor(self.begins[:-1])
 
-    @cached_property
-    def _last_lines(self) -> tuple[Tensor, Tensor]:
-        """Which samples have a step at all, `[B, 1]`, and the line after which each ends."""
-        sample = torch.arange(self.samples)
-        length = (self.counts[None] > sample[:, None]).sum(1)
-        last = torch.zeros_like(length) if self.reverse else (length - 1).clamp(min=0)
-        return (length > 0)[:, None], torch.where(length > 0, torch.tensor(self.begins)[last] + sample, 0)
+def _refuse_unbuilt(step: Step | str, kept: str, x: Tensor, rounded: bool) -> None:
+    """Whatever is wrong with the compiler, the cache or the text of a kernel is known before anything has been run.
 
-    def grid(self) -> tuple[Tensor, Tensor | None]:
-        """The place of each line among steps × samples, and which places are taken `[T, B, 1]`; none if all are."""
-        device = self.x.device  # an exported program may have been moved
-        if self.offsets is None:
-            return torch.arange(self.x.shape[0], device=device), None
-        valid = torch.arange(self.samples, device=device) < self.counts.to(device)[:, None]
-        return valid.flatten().nonzero()[:, 0], valid[:, :, None]
+    Raises:
+        BuildError: one of the loops that this call needs cannot be built.
+    """
+    backend = backend_of(x.device)
+    if isinstance(step, Step) and backend is not None:
+        problem = backend.obstacle_to(step, kept, x.dtype, rounded=rounded)
+        if problem is not None:
+            raise BuildError(problem)
 
-    def padded(self, lines: Tensor, grid: Tensor) -> Tensor:
-        """Lines as `[T, B, size]`, zeros where a sample has ended."""
-        full = lines.new_zeros(self.steps * self.samples, lines.shape[1])
-        return full.index_copy_(0, grid, lines).view(self.steps, self.samples, -1)
+
+def _refuse_mixed(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None:
+    devices = {t.device.type for t in (x, *weights, *start)}
+    if len(devices) > 1:
+        found = " and ".join(sorted(devices))
+        raise ShapeError(f"input, weights and start states must be on one device, found {found}; move them with .to()")
+    found = {str(t.dtype).removeprefix("torch.") for t in (x, *weights, *start)}
+    # The kernels read addresses by one dtype; mixed ones were read as if they were float32.
+    if len(found) > 1 and not torch.is_autocast_enabled("cpu"):
+        raise ShapeError(f"input, weights and start states must be of one dtype, found {' and '.join(sorted(found))}")

@@ -32,6 +32,7 @@ def unroll(
     Returns:
         The output `[T, B, size]` and the state after the last valid step of each row.
     """
+    # Once: a gate cut out within a step would give each step a backward pass of the size of all weights.
     cell, outputs = cell.bind(), []
     for t, x_t in enumerate(x.unbind(0)):
         new = cell.advance(x_t, state)
@@ -40,6 +41,7 @@ def unroll(
         if valid is None:
             outputs.append(new[0])
         else:
+            # `where`, not a factor: beyond its end a row may hold NaN, and NaN · 0 is NaN.
             outputs.append(torch.where(valid[t], new[0], 0.0))
             new = tuple(torch.where(valid[t], n, old) for n, old in zip(new, state, strict=True))
         state = new
@@ -51,6 +53,7 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return x.flip(0)
     t = torch.arange(x.shape[0], device=x.device)[:, None]
+    # Padding stays where it is, which makes this its own inverse.
     source = torch.where(t < lengths, lengths - 1 - t, t)
     return x.gather(0, source[:, :, None].expand_as(x))
 

@@ -1,13 +1,12 @@
-"""One step at a time: what stays the same from step to step is prepared once, so that little but the kernel is left.
+"""A cell's step outside of a loop over time: when it may be nothing but its kernel, and what its weights are then.
 
-Weights may change in ways that torch does not count (fused optimizers, numpy, another process), so they are read anew
+Weights may change in ways that torch does not count (fused optimizers, numpy, another process), so they are read again
 at each step, unless the stream is frozen: by the kernel, which puts them in its order, where they are few, else by
 torch's own operations, which read them as they lie.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from operator import attrgetter, is_
 from typing import Any
@@ -16,25 +15,20 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from gateflow.backends import SingleStep, backend_of
 from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
-from gateflow.compiler.arguments import TO_PACK, TURN, Prepared, place
-from gateflow.compiler.blocks import empty
-from gateflow.compiler.kernel import REALS, Loop
-from gateflow.compiler.plan import Kind
-from gateflow.recurrence import compiled
+from gateflow.recurrence.captured import step_for
 from gateflow.recurrence.dispatch import path_is_forced
-from gateflow.recurrence.native import Sequences
 
 __all__ = ["Stream", "streams_now"]
 
+# Few weights may be read again at each step: an LSTM's takes 0.8 times as long as `LSTMCell` at H = 64.
 FEW = 1 << 18
 """Numbers of weights that the kernel takes less time to put in its order than torch's operations to start."""
-SHAPES = 64
-"""Of batches that stay prepared; a beam search goes through some."""
 
+# Looked up once: of a step's 22 µs the kernel takes 10, and most of the rest is Python.
 _address, _count, _shape, _stride = Tensor.data_ptr, Tensor.numel, attrgetter("shape"), Tensor.stride
-_empty_like = torch.empty_like
 _transforms: Any = torch._C._functorch.peek_interpreter_stack  # pyright: ignore[reportAttributeAccessIssue]
 _modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
 _autocasts: Any = torch._C._is_any_autocast_enabled  # pyright: ignore[reportAttributeAccessIssue]
@@ -55,16 +49,18 @@ def streams_now() -> bool:
 
 def _layout(weights: Sequence[Tensor]) -> list[Any]:
     """What changes when a weight becomes another tensor."""
+    # Strides too: a weight may be turned in place, at the same address (`turned_in_place` of the tests).
     return [*map(_address, weights), *map(_shape, weights), *map(_stride, weights)]
 
 
 def _versions(weights: Sequence[Tensor]) -> list[int]:
     """What torch counts of the changes of weights; of some it counts nothing."""
+    # Tensors of inference mode have no counter, and raise when asked for it.
     return [0 if w.is_inference() else w._version for w in weights]
 
 
 class Stream:
-    """A cell's step by its kernel. The weights are read anew at each step or, while frozen, when torch counts a change.
+    """A cell's step by its kernel, its weights read again at each step or, while frozen, when torch counts a change.
 
     Args:
         cell: the equations.
@@ -115,48 +111,54 @@ class Stream:
             return self._by_torch(weights, x, state)
         if ready is None or not ready.fits(weights, frozen=frozen):
             return None
-        batch = ready.batches.get((x.shape, torch.get_num_threads()))
-        return None if batch is None else batch.step(x, state, anew=not frozen)
+        return ready.kernel(x, state, reread=not frozen)
 
     def _by_torch(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
         """The step by torch's own operations, where its kernel could run it."""
-        if x.dtype not in REALS or any(t.dtype != x.dtype or not t.is_cpu for t in (*weights, *state)):
+        backend = backend_of(x.device)
+        if backend is None or x.dtype not in backend.dtypes:
             return None
-        step, _ = compiled.step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
+        if any(t.dtype != x.dtype or t.device != x.device for t in (*weights, *state)):
+            return None
+        step, _ = step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
         view = self.cell.over(dict(zip(self._names, weights, strict=True)))
         return None if step is None else view.bind().advance(x, tuple(state))
 
     def prepare(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> bool:
-        """Makes ready for such tensors; false where the native path cannot take them by their addresses."""
-        tensors = [*weights, x, *state]
-        plain = all(t.is_cpu and t.dtype == x.dtype for t in tensors) and all(type(t) is Tensor for t in (x, *state))
-        if not plain or x.dtype not in REALS:
+        """Prepares for such tensors; false where the native path cannot take them by their addresses."""
+        tensors, backend = [*weights, x, *state], backend_of(x.device)
+        if backend is None or x.dtype not in backend.dtypes or not all(type(t) is Tensor for t in (x, *state)):
+            return False
+        if not all(t.device == x.device and t.dtype == x.dtype for t in tensors):
             return False
         frozen = self.frozen > 0
+        # A marked sign is not in the numbers that a kernel finds at the address.
         if any(w.is_neg() for w in weights):
             return False
         if not frozen and not all(w.is_contiguous() for w in weights):  # the kernel would read a copy
             return False
-        step, _ = compiled.step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
-        if not isinstance(step, Step) or step.cell.kernel.obstacle("stream", x.dtype) is not None:
+        step, _ = step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
+        if not isinstance(step, Step) or backend.obstacle_to(step, "stream", x.dtype, rounded=False) is not None:
             return False
         ready = self._ready
         if ready is None or not ready.fits(weights, frozen=frozen):
-            ready = self._ready = _Ready(self.cell, step, weights)
-        ready.add(x, state)
+            # Not the parameters themselves, whose gradients would be kept with them.
+            held = [w.detach() for w in weights]
+            named = dict(zip(self._names, (w.contiguous() for w in held), strict=True))
+            ready = self._ready = _Ready(self.cell, step, weights, held, backend.stream(step, named))
+        ready.kernel.prepare(x, state)
         return True
 
 
 class _Ready:
-    """Packed weights, and what is prepared for batches of some shapes on some number of threads."""
+    """A prepared step, and what it was prepared for.
 
-    def __init__(self, cell: Cell, step: Step, weights: Sequence[Tensor]):
-        self.cell, self.captured, self.layout = cell, step, _layout(weights)
-        self.attributes, self.versions = list(vars(cell).values()), _versions(weights)
-        self.batches = dict[tuple[torch.Size, int], _Batch]()
-        self.weights = [w.detach() for w in weights]  # while they live, nothing else has their addresses
-        self.named = dict(zip(cell.parameter_shapes(), (w.contiguous() for w in self.weights), strict=True))
-        self.panels: Tensor | None = None
+    `held` are the weights themselves: while they live, nothing else has their addresses.
+    """
+
+    def __init__(self, cell: Cell, step: Step, weights: Sequence[Tensor], held: Sequence[Tensor], kernel: SingleStep):
+        self.cell, self.captured, self.held, self.kernel = cell, step, held, kernel
+        self.layout, self.attributes, self.versions = _layout(weights), list(vars(cell).values()), _versions(weights)
 
     def fits(self, weights: Sequence[Tensor], *, frozen: bool) -> bool:
         """Whether what is prepared is for these weights and for what the cell's step computes now."""
@@ -167,66 +169,8 @@ class _Ready:
             return (
                 _versions(weights) == self.versions
                 and len(now) == len(self.attributes)
+                # By identity: `==` of tensors compares numbers, and costs more than the step.
                 and all(map(is_, now, self.attributes))
             )
+        # Not frozen: any attribute may have changed (`test_an_attribute_that_changes_is_seen`).
         return look_at(self.cell) == self.captured
-
-    def add(self, x: Tensor, state: Sequence[Tensor]) -> None:
-        x, state = torch.empty(x.shape, dtype=x.dtype), [torch.empty(s.shape, dtype=s.dtype) for s in state]
-        run = Sequences(self.captured, x, self.named, state, histories=list(state))
-        loop = run.loop("stream")
-        if self.panels is None:
-            self.panels = empty(1, loop.form(run.sizes).panels, run.x.dtype)
-        if len(self.batches) >= SHAPES:
-            self.batches.clear()
-        self.batches[x.shape, torch.get_num_threads()] = _Batch(run, loop, self.panels)
-
-
-class _Batch:
-    """The step of a batch of one shape."""
-
-    def __init__(self, run: Sequences, loop: Loop, panels: Tensor):
-        self.run, self.loop, self.panels = run, loop, panels
-        self.dtype, self.shapes = run.x.dtype, [s.shape for s in run.states]
-        self.to_pack = sum(len(each.terms) for each in loop.plan.passes)
-        self.free = [self._prepared()]
-        self.slots = self._slots()
-
-    def _slots(self) -> list[int]:
-        """Where the addresses of the input, of the old and of the new parts of the state are written."""
-        rows = {(row.tensor, row.kind): place(k) for k, row in enumerate(self.loop.plan.rows)}
-        names = [f"state.{node.name}" for node in self.run.programs.graph.states]
-        new = [rows[name, Kind.STEP] for name in names]
-        old = [rows.get((name, Kind.PREVIOUS), row) + 1 for name, row in zip(names, new, strict=True)]
-        return [rows.get(("x", Kind.STEP), old[0]), *old, *new]  # what is read by nobody goes where nobody looks
-
-    def _prepared(self) -> tuple[Prepared, ctypes.c_void_p]:
-        """A run that has packed the weights, and the address of its arguments."""
-        one = self.loop.prepare(self.run.span(self.loop, 0, 0), self.run.known(), self.run.sizes, self.panels)
-        one()
-        return one, one.address
-
-    def step(self, x: Tensor, state: Sequence[Tensor], *, anew: bool) -> tuple[Tensor, ...] | None:
-        """One step, with the weights packed `anew` or as they were; none for tensors that do not fit."""
-        dtype = self.dtype
-        if x.dtype != dtype or not x.is_cpu or type(x) is not Tensor or x.is_neg() or len(state) != len(self.shapes):
-            return None
-        for part, shape in zip(state, self.shapes):  # noqa: B905  (their number has been compared)
-            if part.shape != shape or part.dtype != dtype or not part.is_cpu or type(part) is not Tensor:
-                return None
-            if not part.is_contiguous() or part.is_neg():
-                return None
-        new = tuple([_empty_like(part) for part in state])
-        try:
-            free = self.free.pop()  # calls from several threads at once have places of their own
-        except IndexError:
-            free = self._prepared()
-        prepared, call = free
-        x, numbers = x.contiguous(), prepared.numbers
-        for slot, address in zip(self.slots, map(_address, (x, *state, *new))):  # noqa: B905
-            numbers[slot] = address
-        numbers[TO_PACK] = self.to_pack if anew else 0
-        numbers[TURN] ^= 1  # of weights too large for the cache, what the last step ended with is still there
-        prepared.function(call)
-        self.free.append(free)
-        return new

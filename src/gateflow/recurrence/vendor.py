@@ -11,19 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from gateflow.cells import GRU, LSTM, Cell, Elman, ElmanReLU, ProjectedLSTM
+from gateflow.cells import Cell
+from gateflow.cells.torch_equivalents import TORCH_EQUIVALENTS
 
 __all__ = ["kernel_of", "run"]
 
 State = tuple[Tensor, ...]
 
-_KERNELS: dict[type[Cell], Callable[..., Any]] = {
-    Elman: torch.rnn_tanh,
-    ElmanReLU: torch.rnn_relu,
-    GRU: torch.gru,
-    LSTM: torch.lstm,
-    ProjectedLSTM: torch.lstm,
-}
+_KERNELS: dict[type[Cell], Callable[..., Any]] = {each.cell: each.kernel for each in TORCH_EQUIVALENTS}
+# In the order in which torch's kernels take them, `_flat_weights` of torch/nn/modules/rnn.py.
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
@@ -33,6 +29,7 @@ def kernel_of(cell: Cell) -> Callable[..., Any] | None:
 
 
 def _made_of(kind: type[Cell]) -> list[Any]:
+    # All that decides what a step computes; a subclass that only has a new name keeps the kernel.
     names = ("step", "advance", "bind", "over", "_leaves", "__getattr__", "__getattribute__", "gates")
     return [getattr(kind, name) for name in names]
 
@@ -70,6 +67,7 @@ def run(
 
 def _ragged(cells: tuple[Cell, ...], x: Tensor, start: list[Tensor], lengths: Tensor) -> list[Tensor]:
     """torch wants packed rows of length 1 or more: empty rows run one step on zeros, which is then undone."""
+    # On the CPU: torch takes lengths from nowhere else.
     packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), enforce_sorted=False)
     assert packed.sorted_indices is not None
     assert packed.unsorted_indices is not None
@@ -78,6 +76,7 @@ def _ragged(cells: tuple[Cell, ...], x: Tensor, start: list[Tensor], lengths: Te
     y, _ = pad_packed_sequence(packed._replace(data=y), total_length=x.shape[0])
     final = [part.index_select(1, packed.unsorted_indices) for part in final]
     empty = (lengths == 0)[:, None]
+    # Rows without a step: no output, and the state that they had.
     return [torch.where(empty, 0.0, y), *(torch.where(empty, a, b) for a, b in zip(start, final, strict=True))]
 
 

@@ -42,6 +42,7 @@ def orthogonal(model: nn.Module, gain: float = 1.0) -> None:
     """
     with cells_to_change(model) as found:
         for name, cell in found.items():
+            # Gate by gate: the fused [G·H, H] made orthogonal as a whole would leave each gate a matrix that shrinks.
             for block in _recurrent_blocks(name, cell):
                 nn.init.orthogonal_(block, gain)
 
@@ -75,6 +76,7 @@ def identity(model: nn.Module, input_std: float = 0.001) -> None:
                     f"{len(cell.gates)}: try init.orthogonal or init.chrono"
                 )
             nn.init.eye_(cell.weight_hh)
+            # The deviation of 0.001 is the one of the paper.
             nn.init.normal_(cell.weight_ih, std=input_std)
             if cell.bias:
                 nn.init.zeros_(cell.bias_ih)
@@ -131,6 +133,7 @@ def chrono(model: nn.Module, max_lag: int, min_lag: int = 1) -> None:
     """
     if not 1 <= min_lag <= max_lag - 1:
         raise ConfigError(f"chrono needs 1 <= min_lag <= max_lag - 1, found min_lag={min_lag}, max_lag={max_lag}")
+    # σ(log(τ - 1)) = 1 - 1/τ: with that bias a memory fades to 1/e within τ steps, so τ is what is drawn evenly.
     low, high = float(min_lag), float(max_lag - 1)
     _set_memory(model, lambda like: torch.empty_like(like).uniform_(low, high).log_(), main_gate_only=False)
 
@@ -145,6 +148,7 @@ def _set_memory(model: nn.Module, draw: Callable[[Tensor], Tensor], main_gate_on
 def _set_gates(name: str, cell: Cell, draw: Callable[[Tensor], Tensor], main_gate_only: bool) -> None:
     if not cell.keeps:
         raise ConfigError(f"{name}: {type(cell).__name__} has no gate that keeps a memory; its gates: {cell.gates}")
+    # One draw for both gates, with opposite signs: what a unit keeps long it also writes seldom.
     gates = list(cell.keeps.items())[: 1 if main_gate_only else None]
     drawn = draw(_gate_bias(name, cell, gates[0][0]))
     for gate, sign in gates:
@@ -153,6 +157,7 @@ def _set_gates(name: str, cell: Cell, draw: Callable[[Tensor], Tensor], main_gat
 
 def _gate_bias(name: str, cell: Cell, gate: str) -> Tensor:
     """The bias that a gate's sum ends with; torch's second bias, which would add to it, is cleared."""
+    # A bias before the norm would lose its mean and its scale to it.
     if f"norm_{gate}" in cell.norms:
         return getattr(cell, f"norm_{gate}_bias")
     if not cell.bias:

@@ -39,6 +39,7 @@ def temporal_activation(y: Tensor, weight: float = 1.0) -> Tensor:
         >>> temporal_activation(torch.arange(4.0).reshape(4, 1, 1)).item()
         1.0
     """
+    # The mean of no differences would be NaN.
     return weight * y.diff(dim=0).square().mean() if y.shape[0] > 1 else y.new_zeros(())
 
 
@@ -68,12 +69,15 @@ def omega(cell: Cell, x: Tensor, states: tuple[Tensor, ...], gradients: tuple[Te
         >>> penalty.requires_grad, bool(penalty > 0)
         (True, True)
     """
+    # All steps as rows of one batch: no step depends on another once the states are constants.
     before = tuple(s.detach().flatten(0, 1).requires_grad_() for s in states)
     errors = _scaled([e.detach().flatten(0, 1) for e in gradients])
     after = cell.bind().advance(x.detach().flatten(0, 1), before)
+    # One product with the Jacobian for each step; differentiated once more by the loss, hence `create_graph`.
     back = torch.autograd.grad(after, before, errors, create_graph=True)
     reached, started = _norm(back), _norm(errors)
     alive = started > 0
+    # `where` inside as well: the derivative of a quotient by zero is NaN even if its value is not used.
     ratio = torch.where(alive, reached / started.where(alive, 1.0), 1.0)
     return (ratio - 1).square().sum() / x.shape[1]
 
@@ -81,6 +85,7 @@ def omega(cell: Cell, x: Tensor, states: tuple[Tensor, ...], gradients: tuple[Te
 def _scaled(errors: list[Tensor]) -> tuple[Tensor, ...]:
     """Each row over its largest number: ratios stay, and squares of what vanishes or explodes stay in range."""
     largest = torch.cat(errors, dim=-1).abs().amax(-1, keepdim=True)
+    # The square of an error below 1e-19 is zero in float32: without this Ω left out the steps that need it most.
     return tuple(e / largest.where(largest > 0, 1.0) for e in errors)
 
 

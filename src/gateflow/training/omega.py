@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.cells import Cell
-from gateflow.flow.replay import Pass, State
-from gateflow.flow.sweep import backward
-from gateflow.flow.trace import Loss, trace
+from gateflow.flow.adjoint import backward
+from gateflow.flow.capture import Loss, Replay, State, trace_model
 from gateflow.layers import cells_in
 from gateflow.recurrence import force_path
 from gateflow.remedies import penalties
@@ -39,21 +38,21 @@ def omega(model: nn.Module, batch: Any, loss: Loss) -> Tensor:
         (True, True)
     """
     with force_path("reference"):  # the very operations of the replay: in a chaotic network others would soon differ
-        run = trace(model, batch, loss)
+        run = trace_model(model, batch, loss)
     cells = cells_in(model)
     # The error signals are constants for Ω: Pascanu et al. leave out how they depend on the weights.
-    errors = {done.title: tuple(torch.zeros_like(part[1:]) for part in done.states) for done in run.passes}
+    errors = {done.title: tuple(torch.zeros_like(part[1:]) for part in done.states) for done in run.replays}
 
-    def keep(done: Pass, p: int, alive: slice, delta: list[Tensor]) -> None:
+    def keep(done: Replay, p: int, alive: slice, delta: list[Tensor]) -> None:
         for error, part in zip(errors[done.title], delta, strict=True):
             error[p] = part.sum(0)
 
     backward(run, (), keep, rest=run.targets())
-    parts = ((done, tuple(state[:-1] for state in done.states)) for done in run.passes)
+    parts = ((done, tuple(state[:-1] for state in done.states)) for done in run.replays)
     return torch.stack([_of_pass(cells[done.name], done, before, errors[done.title]) for done, before in parts]).sum()
 
 
-def _of_pass(cell: Cell, done: Pass, before: State, errors: State) -> Tensor:
+def _of_pass(cell: Cell, done: Replay, before: State, errors: State) -> Tensor:
     """A 16-bit model is followed in float32, and its penalty taken over float32 copies of its weights."""
     wide = cell.over({n: w.to(done.x.dtype) for n, w in cell._parameters.items() if w is not None})
     return penalties.omega(wide, done.x, before, errors)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from gateflow.flow.snapshot import random_state, random_state_of
+from gateflow.flow.monitor import random_state, random_state_of
 from gateflow.layers.stack import Stack
 
 __all__ = ["builds_kernels", "thrown_away"]

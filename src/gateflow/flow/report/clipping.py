@@ -12,6 +12,7 @@ __all__ = ["clipping"]
 
 def clipping(records: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Gradient norm, and share of updates that were clipped, over training; none without records of them."""
+    # Records of validation and of the monitor have no such figure.
     seen = [record for record in records if record.get("clipped") is not None]
     if not seen:
         return None
@@ -30,6 +31,7 @@ def clipping(records: Sequence[Mapping[str, Any]]) -> Figure | None:
         }
         for name, (key, place, k) in lines.items()
     ]
+    # Fixed at 0 to 1, so that a training in which next to nothing is clipped looks like one.
     right = axis(
         "updates clipped",
         tickformat=".0%",

@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gateflow.flow.layer_reach import LayerReach
-from gateflow.flow.layer_terms import LayerTerms
-from gateflow.flow.reach import Reach
+from gateflow.flow.reach import LayerReach, Reach
 from gateflow.flow.report.figure import Figure, axis, colour, line_across, line_up, rounded
-from gateflow.flow.terms import Terms
+from gateflow.flow.terms import LayerTerms, Terms
 
 __all__ = ["decay", "shares"]
 
@@ -25,10 +23,13 @@ def decay(reach: Reach, needed_lag: int | None, window: int | None) -> Figure:
         traces = [_band(layer, k) for k, layer in enumerate(layers)] + traces
     marks = [line_across(0.01, "1 %: the horizon")]
     marks[0][1]["y"] = -2  # the place of a label on a logarithmic axis is its logarithm
+    # A needed lag beyond all sequences is drawn all the same: that it lies outside is what there is to see.
     farthest = max([len(layer.decay.values) - 1 for layer in layers] + [needed_lag or 0])
     up = {f"needed: {needed_lag}": (needed_lag, 1.0), f"training window: {window}": (window, 0.92)}
     marks += [line_up(x, words, y, x > farthest / 2) for words, (x, y) in up.items() if x]
     low = min(float(layer.decay.values.nan_to_num(1).min()) for layer in layers)
+    # Not lower than ten times the floor, below which a mean is of
+    # what was not followed; and some room for the lines' ends.
     bottom = math.floor(math.log10(max(low, 10 * min(layer.decay.floor for layer in layers)))) - 0.2
     top = max(float(layer.decay.values.nan_to_num(0).max()) for layer in layers)
     y = axis(
@@ -44,6 +45,8 @@ def shares(terms: Terms) -> list[Figure]:
 
 
 def _line(layer: LayerReach, k: int) -> dict[str, Any]:
+    # As far as the gradient was followed; half as much again,
+    # for a mean of logarithms never reaches the floor itself.
     end = layer.decay.horizon(1.5 * layer.decay.floor) + 1
     values = rounded(layer.decay.values[:end])
     shown = {"x": list(range(end)), "y": values, "mode": "lines", "line": {"color": colour(k), "width": 2.5}}
@@ -72,6 +75,7 @@ def _band(layer: LayerReach, k: int) -> dict[str, Any]:
 def _by_distance(layer: LayerTerms, exact: bool) -> Figure:
     names, sizes = _in_powers_of_two(layer.norms_by_lag)
     bars = {"sizes of the terms": sizes}
+    # Signed shares make 1 over all targets; those of a sample could be anything.
     if exact:
         bars["with their signs: what remains in the sum"] = _in_powers_of_two(layer.shares_by_lag)[1]
     traces = [
@@ -96,6 +100,7 @@ def _by_distance(layer: LayerTerms, exact: bool) -> Figure:
 
 def _in_powers_of_two(values: Tensor) -> tuple[list[str], list[float]]:
     """Sums over the distances 0, 1, 2 to 3, 4 to 7, 8 to 15 …"""
+    # The decay is long and thin: equal steps of the logarithm give each bar about as much to show.
     edges = [0, 1] + [2**k for k in range(1, 64) if 2**k < len(values)]
     pairs = list(zip(edges, [*edges[1:], len(values)], strict=True))
     pairs = [(a, min(b, len(values))) for a, b in pairs if a < len(values)]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 __all__ = ["Figure", "axis", "colour", "line_across", "line_up", "rounded"]
 
+# As many as the page's style has, `--line-0` to `--line-5`, each told from the next one in light and in dark.
 _COLOURS = 6
 
 
@@ -48,6 +49,8 @@ def colour(k: int) -> str:
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """An axis with its title."""
+    # Plotly finds room for titles and ticks by itself, on a
+    # phone too; zero is no special place on most of these axes.
     return {"title": {"text": title, "standoff": 8}, "automargin": True, "zeroline": False, **more}
 
 
@@ -79,6 +82,7 @@ def line_up(x: float, words: str, height: float = 1.0, left: bool = False) -> tu
 
 def rounded(values: Tensor | Sequence[float], digits: int = 4) -> list[Any]:
     """Numbers to so many significant digits, in lists as deep as the tensor; None where there is none."""
+    # Four digits are more than a screen shows, and a fourth of the size of a float written out.
     numbers = values.tolist() if isinstance(values, Tensor) else list(values)
     return [rounded(n, digits) if isinstance(n, list) else _short(n, digits) for n in numbers]
 

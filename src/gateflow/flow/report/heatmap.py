@@ -10,11 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gateflow.flow.layer_reach import LayerReach
+from gateflow.flow.reach import LayerReach
 from gateflow.flow.report.figure import Figure, axis, rounded
 
 __all__ = ["grows", "heatmap"]
 
+# In powers of ten. Below 1e-8 everything is dark, the floor of float32 being
+# 1.2e-7; 0.05 is 12 % more than was sent, which no rounding makes. Up to eight
+# rows each has a tick of its own: a loss at the last step alone is one row.
 _LOWEST, _GROWS, _FEW = -8.0, 0.05, 8
 # Viridis up to "all of it", by matplotlib's anchors; beyond it, growth, orange to red.
 _LEFT = ["#440154", "#472c7a", "#3b518b", "#2c718e", "#21908d", "#27ad81", "#5cc863", "#aadc32", "#fde725"]
@@ -24,6 +27,8 @@ _SHARES = {0: "all", -1: "10 %", -2: "1 %", -4: "1e-4", -6: "1e-6", -8: "1e-8", 
 
 def heatmap(layer: LayerReach, labels: Sequence[str], side: int) -> Figure:
     """Reach in one layer and direction, as shares of the norm at the target's own step; at most `side²` cells."""
+    # At most `side` blocks across and down: a browser draws
+    # 65,000 cells at once, and not the millions of a long text.
     n, steps = layer.norms.shape[:2]
     block = max(1, math.ceil(steps / side)), max(1, math.ceil(n / side))
     pictures = {"full state": layer.norms} | (layer.parts if len(layer.parts) > 1 else {})
@@ -35,6 +40,7 @@ def heatmap(layer: LayerReach, labels: Sequence[str], side: int) -> Figure:
         {"type": "heatmap", "name": name, "z": rounded(z, 3), **places, **colours, "visible": k == 0}
         for k, (name, z) in enumerate(shares.items())
     ]
+    # Drawn over the picture: an empty cell could be taken for one where the gradient has vanished.
     hatched = [_hatched(*corners) for corners in _cut_off(layer)]
     ticks = {"tickvals": places["y"]} if len(places["y"]) <= _FEW else {}
     axes = {"xaxis": axis("state after step k"), "yaxis": axis("loss at step t", autorange="reversed", **ticks)}
@@ -50,6 +56,7 @@ def grows(layer: LayerReach) -> bool:
 
 def _shares(norms: Tensor, layer: LayerReach) -> Tensor:
     """`[n, T]`, log10 of the share of the full norm at the own step: the mean over rows, as in the decay by lag."""
+    # Of the full state's norm for the parts as well, so that `h` and `c` can be compared by eye.
     own = layer.norms.gather(1, layer.at.clamp(min=0)[:, None]).double()
     logs = (norms.double() / own).clamp(min=layer.decay.floor).log10()
     return torch.where((layer.at >= 0)[:, None] & (own > 0), logs, torch.nan).nanmean(-1).cpu()
@@ -57,6 +64,7 @@ def _shares(norms: Tensor, layer: LayerReach) -> Tensor:
 
 def _averaged(values: Tensor, across: int, down: int) -> Tensor:
     """Means of blocks of `down × across` values; NaN only where there is none."""
+    # Padded with NaN up to whole blocks, which a mean without NaN does not see.
     more = (0, -values.shape[1] % across, 0, -values.shape[0] % down)
     padded = torch.nn.functional.pad(values, more, value=torch.nan)
     return padded.unflatten(1, (-1, across)).unflatten(0, (-1, down)).nanmean((1, 3))
@@ -72,6 +80,7 @@ def _colours(shares: Tensor, layer: LayerReach, below: float) -> dict[str, Any]:
     low = max(_LOWEST, math.floor(math.log10(layer.decay.floor)))
     most = float(shares.nan_to_num(low).max())
     high = float(math.ceil(most)) if most > _GROWS else 0.0
+    # Where on the scale "all of it" lies: viridis ends there, whatever the growth beyond.
     whole = -low / (high - low)
     scale = [[whole * k / (len(_LEFT) - 1), c] for k, c in enumerate(_LEFT)]
     scale += [[whole + (1 - whole) * (k + 1) / len(_GROWN), c] for k, c in enumerate(_GROWN)] if high else []

@@ -14,7 +14,9 @@ from gateflow.flow.report.figure import Figure, axis, colour, line_up, rounded
 
 __all__ = ["Word", "half_lives", "openness", "words"]
 
+# The box that they stand in scrolls; nobody reads on for longer.
 _MOST_WORDS = 400
+# Two ticks a decade: half-lives often lie within one, which would have a single tick otherwise.
 _TICKS = [a * 10.0**k for k in range(-2, 6) for a in (1, 3)]
 
 
@@ -51,6 +53,7 @@ def words(layer: LayerGates, labels: Sequence[str]) -> list[Word]:
     if layer.keeper is None or not labels:
         return []
     gate, sign = layer.keeper
+    # The first row alone: the tokens are its own.
     values = layer.activations[gate].values[:_MOST_WORDS, 0].nanmean(-1)
     kept = [value for value in (values if sign > 0 else 1 - values).tolist() if math.isfinite(value)]
     if not kept:
@@ -65,6 +68,7 @@ def half_lives(layer: LayerGates, needed_lag: int | None) -> Figure | None:
         return None
     logs = layer.half_lives.abs().nan_to_num(0.0, posinf=1e5).clamp(0.05, 1e5).log10()  # a gate of 1 never forgets
     low, high = math.floor(4 * float(logs.min())) / 4, math.ceil(4 * float(logs.max()) + 1e-6) / 4
+    # Sixteen bins a decade, edges on quarters of a decade, so that two layers can be compared.
     bins = max(8, min(40, round(16 * (high - low))))
     counts = torch.histc(logs.float(), bins, low, high)
     edges = torch.logspace(low, high, bins + 1)
@@ -75,6 +79,7 @@ def half_lives(layer: LayerGates, needed_lag: int | None) -> Figure | None:
     x = axis("half-life in steps", type="log", tickvals=_TICKS)
     layout = {"xaxis": x, "yaxis": axis("units"), "bargap": 0.05}
     if needed_lag:
+        # On a logarithmic axis plotly takes a shape's place as it is and a label's as its logarithm.
         shape, label = line_up(needed_lag, f"needed: {needed_lag}", left=True)
         layout |= {"shapes": [shape], "annotations": [{**label, "x": math.log10(needed_lag)}]}
     return Figure(layer.name, [trace], layout)

@@ -1,12 +1,14 @@
 "use strict";
 
 const figures = JSON.parse(document.getElementById("data").textContent);
+/* On a touch screen a drag scrolls the page; it must not zoom into a figure. */
 const touch = matchMedia("(pointer: coarse)").matches;
 const escaped = (words) => String(words).replace(/&/g, "&amp;").replace(/</g, "&lt;");
 
 /* Puts the colours of the page's style in place of their names, "var(--ink)", at any depth. */
 function coloured(value, style) {
   if (typeof value === "string") return value.replace(/var\((--[\w-]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
+  /* Numbers are most of the page, and no colours. */
   if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map((part) => coloured(part, style));
   if (value === null || typeof value !== "object") return value;
   return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, coloured(part, style)]));
@@ -38,6 +40,7 @@ function layoutOf(own, labels) {
   const look = { gridcolor: "var(--grid)", linecolor: "var(--grid)", fixedrange: touch };
   const shown = Object.fromEntries(axes.map((key) => [key, { ...look, ...own[key] }]));
   if (labels.length && own.hovermode === "x unified") {
+    /* At most 48 tokens along the axis: more, turned by 60 degrees, would lie on each other. */
     const every = Math.ceil(labels.length / 48);
     const places = labels.map((_, k) => k).filter((k) => k % every === 0);
     shown.xaxis = { ...shown.xaxis, title: undefined, tickangle: -60, tickfont: { size: 11 }, tickvals: places };
@@ -82,6 +85,7 @@ document.querySelectorAll(".choices input").forEach((input) =>
 document.querySelectorAll(".code button").forEach((button) =>
   button.addEventListener("click", async () => {
     const code = button.parentElement.querySelector("code");
+    /* Selected as well: browsers have a clipboard in secure contexts only. */
     getSelection().selectAllChildren(code);
     await navigator.clipboard?.writeText(code.textContent);
     button.textContent = navigator.clipboard ? "copied" : "selected";

@@ -6,26 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from gateflow.flow.budget import Sampling
-from gateflow.flow.finding import Finding
 from gateflow.flow.report.clipping import clipping
-from gateflow.flow.report.course import course
+from gateflow.flow.report.data import ReportData
 from gateflow.flow.report.decay import decay, shares
 from gateflow.flow.report.figure import Figure
 from gateflow.flow.report.heatmap import grows, heatmap
 from gateflow.flow.report.openness import Word, half_lives, openness, words
 from gateflow.flow.report.spectrum import spectrum
 from gateflow.flow.report.summary import Fact, facts, subtitle, table, verdict
+from gateflow.flow.report.training_curve import training_curve
 from gateflow.flow.report.wording import GLOSSARY, READING
+from gateflow.flow.rules import Finding
+from gateflow.flow.sampling import Sampling
 from gateflow.flow.what_if import WhatIf
-
-if TYPE_CHECKING:
-    from gateflow.flow.diagnose import Report
 
 __all__ = ["Content", "Section", "content"]
 
+# Cells along a heatmap's side. A cell takes some six bytes of the page and of each picture
+# there are up to three; with more than four layers they are drawn smaller as well.
 _SIDE, _SIDE_OF_MANY, _MANY = 256, 128, 4
 
 
@@ -55,7 +54,7 @@ class Content:
     maker: str
 
 
-def content(report: Report) -> Content:
+def content(report: ReportData) -> Content:
     """The report in words and figures."""
     sections = [_reach(report), _decay(report), _shares(report), _spectrum(report), _gates(report), _half_lives(report)]
     return Content(
@@ -64,14 +63,14 @@ def content(report: Report) -> Content:
         verdict=verdict(report),
         facts=facts(report),
         findings=_alike(report.findings),
-        sections=[section for section in [*sections, _course(report), _clipping(report)] if section.figures],
+        sections=[section for section in [*sections, _training_curve(report), _clipping(report)] if section.figures],
         what_if=report.what_if,
         glossary=GLOSSARY,
         maker=f"gateflow {version('gateflow')}",
     )
 
 
-def _reach(report: Report) -> Section:
+def _reach(report: ReportData) -> Section:
     layers, labels = list(report.reach.layers.values()), report.context["tokens"] or ()
     side = _SIDE if len(layers) <= _MANY else _SIDE_OF_MANY
     reading = [READING["heatmap"], *([READING["cut"]] if any(layer.cuts for layer in layers) else [])]
@@ -80,40 +79,40 @@ def _reach(report: Report) -> Section:
     return Section("How far the gradient reaches", _joined(*reading, report.reach.sampling), figures)
 
 
-def _decay(report: Report) -> Section:
+def _decay(report: ReportData) -> Section:
     figure = decay(report.reach, report.context["needed_lag"], report.context["window"])
     return Section("How it fades with distance", READING["decay"], [figure], table(report))
 
 
-def _shares(report: Report) -> Section:
+def _shares(report: ReportData) -> Section:
     reading = _joined(READING["shares"], report.terms.sampling) if report.terms else ""
     return Section("Where the weights' gradient comes from", reading, shares(report.terms) if report.terms else ())
 
 
-def _spectrum(report: Report) -> Section:
+def _spectrum(report: ReportData) -> Section:
     figures = [spectrum(report.lyapunov)] if report.lyapunov else []
     return Section("The rate at which it fades or grows", READING["spectrum"], figures)
 
 
-def _gates(report: Report) -> Section:
+def _gates(report: ReportData) -> Section:
     layers, labels = list(report.gates.layers.values()) if report.gates else [], report.context["tokens"] or ()
     texts = {layer.name: words(layer, labels) for layer in layers}
     reading = _joined(READING["openness"], READING["tokens"] if labels else "Means over the batch.")
     return Section("What the gates do", reading, [openness(layer, labels) for layer in layers], texts=texts)
 
 
-def _half_lives(report: Report) -> Section:
+def _half_lives(report: ReportData) -> Section:
     layers = report.gates.layers.values() if report.gates else []
     figures = [half_lives(layer, report.context["needed_lag"]) for layer in layers]
     return Section("How long units remember", READING["half-lives"], [figure for figure in figures if figure])
 
 
-def _course(report: Report) -> Section:
-    figure = course(report.context.get("history") or ())
-    return Section("How it went in training", READING["course"], [figure] if figure else [])
+def _training_curve(report: ReportData) -> Section:
+    figure = training_curve(report.context.get("history") or ())
+    return Section("How it went in training", READING["training"], [figure] if figure else [])
 
 
-def _clipping(report: Report) -> Section:
+def _clipping(report: ReportData) -> Section:
     figure = clipping(report.context.get("clip_history") or ())
     return Section("What clipping did in training", READING["clipping"], [figure] if figure else [])
 
@@ -124,6 +123,7 @@ def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
     def remedy(finding: Finding) -> tuple[str, ...]:
         return finding.severity, finding.name, finding.remedy, finding.code, finding.source
 
+    # Neighbours only, for findings are in the order of their severity already.
     return [list(group) for _, group in groupby(findings, key=remedy)]
 
 

@@ -24,6 +24,7 @@ def spectrum(found: Lyapunov) -> Figure:
         for k, layer in enumerate(found.layers.values())
     ]
     shape, label = line_across(0.0, "0: neither fades nor grows", below=True)
+    # Zero has to be seen, far above the spectrum as it may be: the sign is what the figure is about.
     y = axis("exponent, per step", rangemode="tozero")
     layout = {"xaxis": axis("direction, slowest to fade first", dtick=1), "yaxis": y}
     return Figure("", traces, layout | {"shapes": [shape], "annotations": [label], "showlegend": len(traces) > 1})

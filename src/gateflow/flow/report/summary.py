@@ -6,15 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gateflow.flow.layer_reach import LayerReach
-
-if TYPE_CHECKING:
-    from gateflow.flow.diagnose import Report
+from gateflow.flow.reach import LayerReach
+from gateflow.flow.report.data import ReportData
 
 __all__ = ["Fact", "facts", "share", "subtitle", "table", "verdict"]
 
+# Kinds of layers in the subtitle; a model with more is one that nobody wants listed in a sentence.
 _NAMED = 4
 
 
@@ -27,7 +26,7 @@ class Fact:
     means: str
 
 
-def subtitle(report: Report) -> str:
+def subtitle(report: ReportData) -> str:
     """What was measured."""
     c = report.context
     layers = [
@@ -48,8 +47,9 @@ def _layers(cell: str, size: int, titles: list[str]) -> str:
     return f"{named}: {cell} of {size} units{'' if len(titles) == 1 else ' each'}"
 
 
-def verdict(report: Report) -> str:
+def verdict(report: ReportData) -> str:
     """How far it reaches, and how far it should."""
+    # "At least" where the sequences end before the gradient does.
     horizon, needed = report.reach.horizon, report.context["needed_lag"]
     whole = any(layer.open for layer in report.reach.layers.values() if layer.horizon == horizon)
     said = f"The gradient reaches {'at least ' if whole else ''}{_steps(horizon)} back"
@@ -58,7 +58,7 @@ def verdict(report: Report) -> str:
     return f"{said}, as far as these sequences go." if whole else f"{said}."
 
 
-def facts(report: Report) -> list[Fact]:
+def facts(report: ReportData) -> list[Fact]:
     """The figures that everything else explains."""
     c = report.context
     found = [Fact(_steps(report.reach.horizon), "horizon", "the lag at which 1 % of the gradient is left")]
@@ -85,12 +85,15 @@ def share(value: float) -> str:
     """
     if math.isnan(value):
         return "–"
+    # 0.0995 and 0.0095 are where two and one digits would
+    # round up to the next form: 10 % is not written 10.0 %.
     return f"{value:.0%}" if value >= 0.0995 else f"{value:.1%}" if value >= 0.0095 else f"{value:.0e}"
 
 
-def table(report: Report) -> list[list[str]]:
+def table(report: ReportData) -> list[list[str]]:
     """A heading, and a line per layer and direction."""
     needed = report.context["needed_lag"]
+    # A set, for the needed lag may be 1 or 10 itself.
     lags = sorted({1, 10, needed or 100})
     rows = [["layer", "horizon", "half-life", *(f"left at {lag}" for lag in lags)]]
     for layer in report.reach.layers.values():
@@ -100,7 +103,7 @@ def table(report: Report) -> list[list[str]]:
     return rows
 
 
-def _best(report: Report, lag: int) -> str:
+def _best(report: ReportData, lag: int) -> str:
     left = {layer.name: layer.left_at(lag) for layer in report.reach.layers.values()}
     known = {name: x for name, x in left.items() if not math.isnan(x)}
     if not known:

@@ -24,7 +24,7 @@ long sequences.""",
 more of the memory is kept there; the pointer shows the number.""",
     "half-lives": """A unit forgets half of what it holds within its half-life, if nothing new is written. To bridge
 a distance, some units must have half-lives of that size.""",
-    "course": """What a monitor saw while the model was trained: how far back the gradient reached, within one window,
+    "training": """What a monitor saw while the model was trained: how far back the gradient reached, within one window,
 and the loss. The horizon often opens before the loss begins to fall, and its collapse is an early warning.""",
     "clipping": """The norm of the gradient over training, and in how many updates it was above the threshold and
 therefore scaled down. Clipping now and then is a safety net; in nearly every update it has become the step size.""",
@@ -39,7 +39,7 @@ hidden state; an LSTM also has c, its memory cell.""",
     "reach": "‖∂Eₜ/∂sₖ‖: how strongly the error at step t asks for a change of the state at step k.",
     "horizon": "The largest lag at which 1 % of the gradient is left.",
     "needed lag": "How far back the task has to look, as whoever asked for this report said.",
-    "vanishing, exploding": """On its way back the gradient is multiplied by one matrix per step. Mostly it shrinks,
+    "vanishing, exploding": """Going backward the gradient is multiplied by one matrix per step. Mostly it shrinks,
 and then nothing is learnt from far back; it can also grow without bound, and then training becomes unstable.""",
     "gate": """A number from 0 to 1 per unit and step that says how much passes. A forget gate of 1 keeps all, of 0
 nothing.""",

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from gateflow.files import write as write_file
+from gateflow.flow.report.data import ReportData
 from gateflow.flow.report.page import content
 from gateflow.flow.report.summary import share
-
-if TYPE_CHECKING:
-    from gateflow.flow.diagnose import Report
 
 __all__ = ["page", "write"]
 
 _HERE = Path(__file__).parent
 
 
-def write(report: Report, path: str | Path) -> Path:
+def write(report: ReportData, path: str | Path) -> Path:
     """Writes the page of `page` to `path`, whole or not at all, over what was there.
 
     Raises:
@@ -36,12 +34,14 @@ def write(report: Report, path: str | Path) -> Path:
         ...     write(report, f"{folder}/flow.html").stat().st_size > 4e6  # plotly is most of it
         True
     """
+    # Tokens may be halves of surrogate pairs, which UTF-8 has no bytes for.
     write_file(Path(path), page(report).encode("utf-8", errors="replace"))
     return Path(path)
 
 
-def page(report: Report) -> str:
+def page(report: ReportData) -> str:
     """The report as HTML: findings, reach, decay, exponents, gates, clipping, what if, and a glossary."""
+    # Escaped by default: names of layers, tokens and words of a finding come from a user's model or text.
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["share"] = share

@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gateflow.flow.finding import Finding
-from gateflow.flow.rules.case import Case
+from gateflow.flow.measurements import Measurements
+from gateflow.flow.rules.finding import Finding
 
 __all__ = ["clips_most_steps", "heavy_tail", "skipped_steps"]
 
 _PASCANU = "Pascanu, Mikolov, Bengio (2013), algorithm 1 and section 3.2. arXiv:1211.5063"
 
 
-def clips_most_steps(case: Case) -> Iterator[Finding]:
+def clips_most_steps(measured: Measurements) -> Iterator[Finding]:
     """A warning where more than half of the steps were clipped.
 
     Not a fault by itself: runs measured here that learned were clipped on 40 to 90 % of their steps. But the threshold
     then sets the length of the step, and the learning rate means something else than it says.
     """
-    share, middle = case.clipping.get("clipped_share", math.nan), case.clipping.get("norm_p50", math.nan)
+    share, middle = measured.clipping.get("clipped_share", math.nan), measured.clipping.get("norm_p50", math.nan)
     if not share > 0.5:
         return
-    limit = case.clipping.get("threshold", math.nan)
+    limit = measured.clipping.get("threshold", math.nan)
     says = f"{share:.0%} of the steps were clipped: the threshold, not the gradient, sets their length."
     says += f" Half of the norms are above {middle:.3g}." if math.isfinite(middle) else ""
     evidence = {"clipped share": share, "median norm": middle, "threshold": limit}
@@ -30,10 +30,10 @@ def clips_most_steps(case: Case) -> Iterator[Finding]:
     yield Finding("clipping", "warning", "", says, evidence, _PASCANU, remedy, _clip_at(4 * middle))
 
 
-def heavy_tail(case: Case) -> Iterator[Finding]:
+def heavy_tail(measured: Measurements) -> Iterator[Finding]:
     """A warning where one gradient in a hundred is more than ten times as large as the median, and none is clipped."""
-    middle, high = (case.clipping.get(f"norm_p{p}", math.nan) for p in (50, 99))
-    if not high > 10 * middle > 0 or case.clipping.get("clipped_share", 0.0) > 0.005:
+    middle, high = (measured.clipping.get(f"norm_p{p}", math.nan) for p in (50, 99))
+    if not high > 10 * middle > 0 or measured.clipping.get("clipped_share", 0.0) > 0.005:
         return
     says = (
         f"One gradient in a hundred is {high / middle:.0f} times as large as the median, {middle:.3g}, and unclipped."
@@ -43,9 +43,9 @@ def heavy_tail(case: Case) -> Iterator[Finding]:
     yield Finding("heavy-tail", "warning", "", says, evidence, _PASCANU, remedy, _clip_at(4 * middle))
 
 
-def skipped_steps(case: Case) -> Iterator[Finding]:
+def skipped_steps(measured: Measurements) -> Iterator[Finding]:
     """A warning where any step was skipped because its gradient was not finite, a problem from one in ten on."""
-    skipped, steps = case.clipping.get("skipped", 0.0), case.clipping.get("steps", 0.0)
+    skipped, steps = measured.clipping.get("skipped", 0.0), measured.clipping.get("steps", 0.0)
     if not skipped > 0:
         return
     says = f"{skipped:.0f} of {steps:.0f} steps had NaN or infinite gradients and were skipped."
@@ -56,6 +56,8 @@ def skipped_steps(case: Case) -> Iterator[Finding]:
 
 
 def _clip_at(norm: float) -> str:
+    # Pascanu et al. set the threshold to between half and ten
+    # times the usual norm; callers give four times the median.
     flag = f"{norm:.2g}" if math.isfinite(norm) else "auto"
     threshold = flag if math.isfinite(norm) else "'auto'"
     return f"gateflow.remedies.NormClipper(model, threshold={threshold})  # gateflow train lm --clip {flag}"

@@ -8,32 +8,34 @@ from collections.abc import Iterator
 
 import torch
 
-from gateflow.flow.finding import Finding
-from gateflow.flow.layer_reach import LayerReach
-from gateflow.flow.rules.case import Case
+from gateflow.flow.measurements import Measurements
+from gateflow.flow.reach import LayerReach
+from gateflow.flow.rules.finding import Finding
 from gateflow.layers import module_names
 from gateflow.layers.stack import Stack
 
 __all__ = ["deep_stack", "no_gradient", "outshone_memory"]
 
 
-def no_gradient(case: Case) -> Iterator[Finding]:
+def no_gradient(measured: Measurements) -> Iterator[Finding]:
     """A problem where the loss does not depend on a trainable weight at all, or its gradient is exactly zero.
 
     A bias alone is a warning.
     """
-    cut = {name: norm for name, norm in case.gradients.items() if not norm}
+    cut = {name: norm for name, norm in measured.gradients.items() if not norm}
     if not cut:
         return
     weights = [name for name in cut if "bias" not in name]
+    # Two reasons that look the same in training: not connected
+    # to the loss (None), and connected by a factor of zero.
     apart = [name for name, norm in cut.items() if norm is None]
     named = ", ".join(list(cut)[:4]) + (", …" if len(cut) > 4 else "")
     why = "the loss does not depend on it" if len(apart) == len(cut) else "its gradient is exactly zero"
-    says = f"{len(cut)} of {len(case.gradients)} weights get no gradient ({why}): {named}."
+    says = f"{len(cut)} of {len(measured.gradients)} weights get no gradient ({why}): {named}."
     evidence = {
         "weights without": float(len(cut)),
         "not connected": float(len(apart)),
-        "of": float(len(case.gradients)),
+        "of": float(len(measured.gradients)),
     }
     remedy = "Look for detach(), no_grad() or an unused branch between them and the loss, or freeze them."
     source = "torch.autograd.grad on this batch"
@@ -42,15 +44,15 @@ def no_gradient(case: Case) -> Iterator[Finding]:
     yield Finding("no-gradient", severity, (weights or list(cut))[0], says, evidence, source, remedy, code)
 
 
-def deep_stack(case: Case) -> Iterator[Finding]:
+def deep_stack(measured: Measurements) -> Iterator[Finding]:
     """A warning for three layers or more without skips, where the lowest gets less than 1 % of what the top one gets.
 
     Compared is `‖∂E_t/∂s_t‖` at the target's own step. The threshold is ours: with torch's initial weights and 32 units
     each layer leaves 0.14 to the one below (LSTM), 0.28 (GRU) or 0.53 (Elman), so that it is met by four LSTM layers.
     """
-    for stack, layers in _stacks(case).items():
+    for stack, layers in _stacks(measured).items():
         own = [_own(layer) for layer in layers]
-        if len(layers) < 3 or not own[-1] > 0 or _skips(case, stack):
+        if len(layers) < 3 or not own[-1] > 0 or _skips(measured, stack):
             continue
         ratio = own[0] / own[-1]
         if ratio >= 0.01:
@@ -63,10 +65,12 @@ def deep_stack(case: Case) -> Iterator[Finding]:
         yield Finding("deep-stack", "warning", layers[0].name, says, evidence, source, remedy, code)
 
 
-def _stacks(case: Case) -> dict[str, list[LayerReach]]:
+def _stacks(measured: Measurements) -> dict[str, list[LayerReach]]:
     """Layers of one stack and direction, lowest first."""
     found: dict[str, list[LayerReach]] = {}
-    for name, layer in case.reach.layers.items():
+    for name, layer in measured.reach.layers.items():
+        # `encoder.l0_reverse`: a stack's layers of one direction
+        # belong together. Cells in a user's loop have no such name.
         match = re.fullmatch(r"(.*?)\.?l\d+(_reverse)?", name)
         if match:
             found.setdefault(match[1] + (match[2] or ""), []).append(layer)
@@ -76,31 +80,32 @@ def _stacks(case: Case) -> dict[str, list[LayerReach]]:
 def _own(layer: LayerReach) -> float:
     there = layer.at >= 0
     norms = layer.norms.gather(1, layer.at.clamp(min=0)[:, None])[:, 0][there]
+    # A mean of logarithms, as for the decay: the norms of single rows span orders of magnitude.
     norms = norms[norms > 0]
     return float(norms.double().log().mean().exp()) if norms.numel() else 0.0
 
 
-def _skips(case: Case, stack: str) -> bool:
+def _skips(measured: Measurements, stack: str) -> bool:
     prefix = stack.removesuffix("_reverse")
     return any(
         isinstance(module, Stack) and name == prefix and module.options.skip is not None
-        for module, name in module_names(case.model).items()
+        for module, name in module_names(measured.model).items()
     )
 
 
-def outshone_memory(case: Case) -> Iterator[Finding]:
+def outshone_memory(measured: Measurements) -> Iterator[Finding]:
     """A warning where, ten steps back or more, the gradient by `c` is less than half of that by `h`.
 
     The memory cell's straight path is then drowned by the path through the recurrent matrix. Measured here, 16 units:
     chrono 32, forget bias 1 with orthogonal matrices 1.5; the same matrices times 8, with forget bias 3, 0.34.
     """
-    for name, layer in case.reach.layers.items():
+    for name, layer in measured.reach.layers.items():
         if set(layer.parts) != {"h", "c"} or layer.horizon < 10:
             continue
         ratio = _memory_share(layer)
         if not ratio < 0.5:
             continue
-        cell = case.cell(name)
+        cell = measured.cell(name)
         norm = float(torch.linalg.matrix_norm(cell.weight_hh.detach().float(), 2))
         says = f"Ten and more steps back the gradient by c is {ratio:.2g} of that by h: the recurrent matrix (largest "
         says += f"singular value {norm:.1f}) drowns the memory's straight path."

@@ -7,29 +7,30 @@ from collections.abc import Iterator
 
 import torch
 
-from gateflow.flow.finding import Finding
-from gateflow.flow.rules.case import Case
+from gateflow.flow.measurements import Measurements
+from gateflow.flow.rules.finding import Finding
 
 __all__ = ["coarse_gates", "subnormals"]
 
 
-def coarse_gates(case: Case) -> Iterator[Finding]:
+def coarse_gates(measured: Measurements) -> Iterator[Finding]:
     """A warning where 16-bit gates would have to keep longer than the type can say, in any unit.
 
     The largest bfloat16 below 1 is 0.99609: a half-life of 177 steps. What is longer is either that or forever. For
     float16 it is 0.99951 and 1419 steps.
     """
-    if case.quantised is None:
+    if measured.quantised is None:
         return
-    below_one = 1 - torch.finfo(case.quantised).eps / 2
+    # Below 1 floating-point numbers lie half as far apart as above it.
+    below_one = 1 - torch.finfo(measured.quantised).eps / 2
     limit = math.log(0.5) / math.log(below_one)
-    for name, layer in case.gates.layers.items():
+    for name, layer in measured.gates.layers.items():
         if layer.half_lives is None or layer.keeper is None:
             continue
         beyond = float((layer.half_lives > limit).double().mean())
         if beyond == 0:
             continue
-        kind = str(case.quantised).removeprefix("torch.")
+        kind = str(measured.quantised).removeprefix("torch.")
         says = f"{beyond:.0%} of the units keep longer than {limit:.0f} steps; {kind} knows no gate between that and 1."
         evidence = {"units beyond": beyond, "longest half-life of the type": limit, "largest gate below 1": below_one}
         source = "IEEE 754 and the definition of bfloat16: 8 significant bits; own measurement"
@@ -38,15 +39,16 @@ def coarse_gates(case: Case) -> Iterator[Finding]:
         yield Finding("coarse-gates", "warning", where, says, evidence, source, remedy, code)
 
 
-def subnormals(case: Case) -> Iterator[Finding]:
+def subnormals(measured: Measurements) -> Iterator[Finding]:
     """A warning where the gradient has fallen below the smallest normal number on more than 5 % of the steps (CPU).
 
     Arithmetic on such numbers is slow. Own measurement: an LSTM with torch's initial weights, 200 steps, loss at the
     last, trains 8.9 times as fast with subnormals taken as zero.
     """
-    for name, norms in case.arriving.items():
-        passes = case.run.sequences[name]
-        first = passes[0]
+    for name, norms in measured.arriving.items():
+        replays = measured.trace.sequences[name]
+        first = replays[0]
+        # From the norm over the batch to the size of one number, if all were alike.
         numbers = first.rows * sum(part.shape[-1] for part in first.states)
         typical = [norm / math.sqrt(numbers) for norm in norms]
         tiny = torch.finfo(first.y.dtype).tiny

@@ -5,50 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateflow.flow.activations import Activation
-from gateflow.flow.finding import Finding, chrono
-from gateflow.flow.rules.case import Case
+from gateflow.flow.measurements import Measurements
+from gateflow.flow.rules.finding import Finding, chrono
 
 __all__ = ["dead_units", "saturated_gates", "saturated_units"]
 
 _KARPATHY = "Karpathy, Johnson, Fei-Fei (2015). Visualizing and understanding recurrent networks. arXiv:1506.02078"
 
 
-def saturated_units(case: Case) -> Iterator[Finding]:
+def saturated_units(measured: Measurements) -> Iterator[Finding]:
     """A warning where more than 30 % of a tanh lies beyond ±0.95, a problem from 60 % on.
 
     Own measurement (temporal order, 100 steps, three seeds each): an LSTM with forget bias 4 has 69 % and reaches all
     99 steps, yet never learns; with forget bias 2 or chrono, where the memory is not saturated, it learns each time.
     """
-    for name, layer in case.gates.layers.items():
+    for name, layer in measured.gates.layers.items():
         for gate, activation in layer.activations.items():
             share = activation.high if activation.kind == "tanh" else 0.0
             if share <= 0.3:
                 continue
             what = "tanh(c)" if gate == "state" else gate
             says = f"{share:.0%} of {what} lies beyond ±0.95, where its derivative is below 0.1: little can be learned."
-            remedy, code = _looser(case, name)
+            remedy, code = _looser(measured, name)
             severity = "problem" if share > 0.6 else "warning"
             evidence = {"share beyond 0.95": share, "mean": activation.mean}
             where, source = f"{name} {gate}", f"{_KARPATHY}; forget bias: Tallec, Ollivier (2018). arXiv:1804.11188"
             yield Finding("saturated-units", severity, where, says, evidence, source, remedy, code)
 
 
-def _looser(case: Case, name: str) -> tuple[str, str]:
-    if len(case.cell(name).keeps) > 1:
+def _looser(measured: Measurements, name: str) -> tuple[str, str]:
+    # Two gates that keep: with the forget gates open and the input gates not closed the
+    # memory grows from step to step. Chrono sets the one against the other, `b_i = -b_f`.
+    if len(measured.cell(name).keeps) > 1:
         remedy = "Close the input gates as far as the forget gates are open (chrono), or lower the forget bias."
-        return remedy, chrono(case.lag)
+        return remedy, chrono(measured.lag)
     remedy = "Begin with smaller weights, and hold the activations down by a penalty."
     return remedy, "loss = loss + gateflow.remedies.penalties.activation(y)"
 
 
-def saturated_gates(case: Case) -> Iterator[Finding]:
+def saturated_gates(measured: Measurements) -> Iterator[Finding]:
     """A warning where more than 90 % of a gate's values lie below 0.1 or above 0.9.
 
     Gates that keep the memory are meant to stay open (chrono sets them so, up to 91 % above 0.9): they count
     below 0.001 and above 0.999 only. The other gates of the healthy starts measured here have 0 %.
     """
-    for name, layer in case.gates.layers.items():
-        keeps = case.cell(name).keeps
+    for name, layer in measured.gates.layers.items():
+        keeps = measured.cell(name).keeps
         for gate, activation in layer.activations.items():
             if activation.kind != "sigmoid":
                 continue
@@ -61,7 +63,7 @@ def saturated_gates(case: Case) -> Iterator[Finding]:
                 f"{shut + open_:.0%} of the {gate} gate's values are below {edge} or above {1 - edge}: it stands {way}."
             )
             evidence = {"share shut": shut, "share open": open_, "mean": activation.mean}
-            remedy = f"Draw the gate's weights and biases anew, with smaller inputs; it is {way} whatever it reads."
+            remedy = f"Draw the gate's weights and biases again, with smaller inputs; it is {way} whatever it reads."
             code = "layer.reset_parameters()"
             yield Finding("saturated-gates", "warning", f"{name} {gate}", says, evidence, _KARPATHY, remedy, code)
 
@@ -71,12 +73,12 @@ def _shares(activation: Activation, edge: float) -> tuple[float, float]:
     return float((there < edge).double().mean()), float((there > 1 - edge).double().mean())
 
 
-def dead_units(case: Case) -> Iterator[Finding]:
+def dead_units(measured: Measurements) -> Iterator[Finding]:
     """A warning where more than 20 % of ReLU units are never above 0 on the batch, a problem from 60 % on.
 
     The thresholds are ours: an Elman layer with ReLU, 32 units and torch's initial weights has none on random input.
     """
-    for name, layer in case.gates.layers.items():
+    for name, layer in measured.gates.layers.items():
         for gate, activation in layer.activations.items():
             if activation.kind != "relu" or activation.dead <= 0.2:
                 continue

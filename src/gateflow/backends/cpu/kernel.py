@@ -1,0 +1,134 @@
+"""Kernel: a cell's loops as functions over tensors, built when they are first needed."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gateflow.backends.cpu.allocator import empty
+from gateflow.backends.cpu.arguments import Form, Lines, Prepared, Span
+from gateflow.backends.cpu.build import build, load
+from gateflow.backends.cpu.emit import emit
+from gateflow.compiler import CompiledCell, Costs
+from gateflow.compiler.plan import Plan
+from gateflow.compiler.programs import Programs
+from gateflow.errors import BuildError
+
+__all__ = ["COSTS", "GROUP", "REALS", "CompiledLoop", "Kernel", "kernel_of"]
+
+COSTS = Costs(load=3)
+"""Storing a row in the first-level cache and loading it again takes about as long as three additions of its units."""
+REALS = {torch.float32: "float", torch.float64: "double"}
+AHEAD = 256
+"""Lines (samples × steps) whose products of the input are computed at once: weights read rarely, results still near."""
+GROUP = 4
+"""Samples whose gradients of a vector are summed together, whatever the threads: as in `recurrence.h`."""
+_CACHE = 1 << 20
+"""Bytes that stay in the cache between the forward and the backward loop."""
+# A training step needs both: one run of the compiler instead of two, of a second or two each.
+_BUILT_TOGETHER = {"infer": ("infer",), "train": ("train", "backward"), "backward": ("train", "backward")}
+
+
+_kernels: dict[str, Kernel] = {}
+
+
+@functools.cache
+def kernel_of(cell: CompiledCell) -> Kernel:
+    """The kernel of a compiled cell, one for all sizes."""
+    # By the text, so that cells of all sizes share one library.
+    return _kernels.setdefault(cell.text, Kernel(cell.programs(COSTS)))
+
+
+class Kernel:
+    """The compiled loops of one graph, for any sizes, in fp32 and fp64."""
+
+    def __init__(self, programs: Programs):
+        self.programs = programs
+
+    def loop(self, name: str, dtype: torch.dtype, products: torch.dtype | None = None) -> CompiledLoop:
+        """One loop, built at first use.
+
+        Args:
+            name: "infer", "train", "backward", "recompute" or "stream".
+            dtype: of states, sums and equations.
+            products: `torch.bfloat16` to round the factors of products to it; none for `dtype`.
+
+        Raises:
+            BuildError: there is no compiler, or it fails.
+        """
+        return self._loops(name, dtype, products)
+
+    @functools.cache  # noqa: B019  (kernels live as long as the process)
+    def obstacle(self, name: str, dtype: torch.dtype, products: torch.dtype | None = None) -> str | None:
+        """Why this loop cannot be built, in words; none if it is there now. It is tried once in a process."""
+        try:
+            self._loops(name, dtype, products)
+        except BuildError as problem:
+            return str(problem)
+        # `_demand` of `planning.py` goes as deep as a chain of operations is long.
+        except RecursionError:
+            return "its step is too long for the compiler"
+        return None
+
+    @functools.cache  # noqa: B019  (kernels live as long as the process)
+    def _loops(self, name: str, dtype: torch.dtype, products: torch.dtype | None) -> CompiledLoop:
+        names = _BUILT_TOGETHER.get(name, (name,))
+        # By flags, so that one text serves both dtypes and both kinds of products.
+        flags = (f"-DGATEFLOW_REAL={REALS[dtype]}", *(["-DGATEFLOW_BF16_PRODUCTS"] if products else []))
+        library = load(build(emit(self.programs, names), extra_flags=flags))
+        return CompiledLoop(getattr(self.programs, name), library, name, dtype)
+
+
+class CompiledLoop:
+    """One loop over time as a function of tensors."""
+
+    def __init__(self, plan: Plan, library: ctypes.CDLL, name: str, dtype: torch.dtype):
+        self.plan, self.dtype = plan, dtype
+        self._run = getattr(library, name)
+        self._panels = library.size_of_panels
+        self._panels.argtypes, self._panels.restype = [ctypes.c_int64] * 3, ctypes.c_int64
+        self.parameters = plan.parameters
+
+    def prepare(
+        self, span: Span, tensors: Mapping[str, Lines], sizes: Mapping[str, int], panels: Tensor | None = None
+    ) -> Prepared:
+        """A run over the steps of `span`; `panels` is what another run has made of the same weights."""
+        form, reduced = self.form(sizes), self._reduced(span, sizes["H"])
+        lines = {"scratch": span.samples, "number": span.samples, "hoisted": span.samples * _steps_ahead(span)}
+        own = {n: Lines(empty(k, form.columns[n], self.dtype)) for n, k in lines.items() if n in form.columns}
+        own["panels"] = Lines(empty(1, form.panels, self.dtype) if panels is None else panels)
+        tensors = {**tensors, **own}
+        saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
+        # What is kept goes past the caches only where it is larger than they are: else the backward loop finds it
+        # there.
+        numbers = form.filled(span, tensors, reduced, _steps_ahead(span), saved > _CACHE)
+        return Prepared(self._run, numbers, reduced, (span, tensors))
+
+    def columns(self, tensor: str, sizes: Mapping[str, int]) -> int:
+        """How many numbers a line of a tensor has."""
+        return self.form(sizes).columns.get(tensor, 0)
+
+    def form(self, sizes: Mapping[str, int]) -> Form:
+        """The arguments of all runs with these sizes."""
+        return self._form(tuple(sizes.items()))
+
+    @functools.cache  # noqa: B019  (loops live as long as the process)
+    def _form(self, widths: tuple[tuple[str, int], ...]) -> Form:
+        return Form(self.plan, dict(widths), self._panels, self.dtype.itemsize)
+
+    def _reduced(self, span: Span, columns: int) -> Tensor | None:
+        if not self.parameters:
+            return None
+        # A sum for each group of samples, added up in one order afterwards: no bit depends on how threads divide them
+        # (`test_the_number_of_threads_changes_no_bit`).
+        return torch.zeros(-(-span.samples // GROUP), len(self.parameters), columns, dtype=self.dtype)
+
+
+def _steps_ahead(span: Span) -> int:
+    """How many steps a block has, for which passes run ahead."""
+    # At least one step: a batch may be larger than the block.
+    return max(1, min(span.length, AHEAD // max(span.samples, 1)))

@@ -1,0 +1,165 @@
+"""What a step may call, and the node that each call becomes.
+
+Most operations are called by their name, as functions of torch, functions of `operator` and methods of tensors: these
+follow from `operations.py`. Here stands what has arguments of its own, or is made of other operations.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gateflow.compiler.node import SCALARS, Node, constant, in_order, pointwise, row_mean
+from gateflow.compiler.operations import COMPARISONS, OPERATIONS
+
+__all__ = ["FUNCTIONS", "METHODS", "SUPPORTED"]
+
+Lowering = Callable[..., Node | None]
+"""From the arguments of a call to its node; none where these arguments are not known."""
+
+
+def _op(name: str) -> Lowering:
+    return lambda *args: pointwise(name, *args)
+
+
+def _scaled(name: str) -> Callable[..., Node]:
+    """`add` and `sub` of torch, which take `alpha=`."""
+    # `alpha=1` leaves nothing in the graph, so `torch.add(a, b)` and `a + b` share one kernel.
+    return lambda a, b, *, alpha=1.0: pointwise(name, a, b if _is_one(alpha) else pointwise("mul", b, alpha))
+
+
+def _sum(a: Any, b: Any, *, alpha: Any = 1.0) -> Node | None:
+    """Two truths have no sum: torch takes it for `or`."""
+    # In a kernel truths are 1 and 0, so their sum would be 2 (`test_what_is_not_known_is_refused_with_its_line`).
+    return None if _is_truth(a) and _is_truth(b) else _scaled("add")(a, b, alpha=alpha)
+
+
+def _is_truth(node: Any) -> bool:
+    """Whether a node is a truth value: a comparison, or made of nothing else."""
+    # Each node once: a row squared 40 times has 40 nodes and 2⁴⁰ paths (`test_a_row_may_be_squared_again_and_again`).
+    truths: dict[Node, bool] = {}
+    for each in in_order([node]) if isinstance(node, Node) else []:
+        made = each.op in ("mul", "minimum", "maximum", "where") and all(truths[a] for a in each.args)
+        truths[each] = each.op in COMPARISONS or made
+    return truths.get(node, False)
+
+
+def _is_one(number: Any) -> bool:
+    return number == 1.0 or (isinstance(number, Node) and number.values == (1.0,))
+
+
+def _square(a: Node) -> Node:
+    return pointwise("mul", a, a)
+
+
+def _power(a: Node, exponent: Any) -> Node | None:
+    """Squares and square roots; other powers are not known."""
+    # An exponent chooses the operation, so it is a part of the graph, never an argument of the kernel.
+    match exponent.values[0] if isinstance(exponent, Node) and exponent.op == "constant" else None:
+        case 2.0:
+            return _square(a)
+        case 0.5:
+            return pointwise("sqrt", a)
+        case -1.0:
+            return pointwise("div", 1.0, a)
+        case _:
+            return None
+
+
+def _clamp(a: Node, min: Any = None, max: Any = None) -> Node | None:
+    low, high = _bound(min, -math.inf), _bound(max, math.inf)
+    # torch raises here, so the step is left to the loop, which raises too.
+    if min is None and max is None:
+        return None
+    return None if low is None or high is None else pointwise("clamp", a, low, high)
+
+
+def _bound(bound: Any, absent: float) -> Node | None:
+    if bound is None:
+        return constant(absent)
+    # torch gives a bound that is a row a gradient; the derivative of `clamp` in `operations.py` has none for bounds.
+    return bound if isinstance(bound, Node) and bound.op in SCALARS else None
+
+
+def _dropout(a: Node, p: Any = None, training: Any = True, inplace: Any = False) -> Node | None:
+    """Nothing where nothing is dropped; a mask that each step draws is for the loop."""
+    none = isinstance(p, Node) and p.values == (0.0,)
+    return a if (training is False or none) and inplace is False else None
+
+
+def _softplus(a: Node, beta: Any = None, threshold: Any = None) -> Node | None:
+    usual = (None, 1.0), (None, 20.0)  # as `nn.Softplus` passes them
+    given = (b.values[0] if isinstance(b, Node) and b.op == "constant" else b for b in (beta, threshold))
+    return pointwise("softplus", a) if all(g in u for g, u in zip(given, usual, strict=True)) else None
+
+
+def _relu(a: Node, inplace: bool = False) -> Node | None:
+    # A graph has values and no order: other uses of `a` would have to see the change.
+    return None if inplace else pointwise("relu", a)
+
+
+def _mean(a: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
+    # Without `keepdim` torch gives `[B]`, which it lines up with the units of a row, not with the samples.
+    return row_mean(a) if isinstance(dim, Node) and dim.values == (-1.0,) and keepdim is True else None
+
+
+_SPECIAL: dict[str, Lowering] = {
+    "add": _sum,
+    "sub": _scaled("sub"),
+    "subtract": _scaled("sub"),
+    "relu": _relu,
+    "clamp": _clamp,
+    "clip": _clamp,
+    "softplus": _softplus,
+    "mean": _mean,
+    "square": _square,
+    "pow": _power,
+    "reciprocal": lambda a: pointwise("div", 1.0, a),
+    "where": lambda condition, a, b: pointwise("where", condition, a, b),
+    "rsub": lambda a, b: pointwise("sub", b, a),
+    "dropout": _dropout,
+}
+"""By the name of the function in torch; the others are called with rows and numbers alone."""
+
+
+def _named() -> Iterator[tuple[str, Lowering]]:
+    """Every name by which torch or Python calls something that is known."""
+    for op, operation in OPERATIONS.items():
+        for name in (op, *operation.aliases):
+            yield name, _op(op)
+    yield from _SPECIAL.items()
+
+
+_BY_NAME = dict(_named())
+_MODULES: tuple[Any, ...] = (torch, F, operator)
+
+FUNCTIONS: Mapping[Any, Lowering] = {
+    getattr(module, name): lower for module in _MODULES for name, lower in _BY_NAME.items() if hasattr(module, name)
+} | {
+    # of Python's operators these take two rows, whatever else torch's functions of the same name take
+    operator.sub: _op("sub"),
+    operator.pos: lambda a: a,
+}
+
+METHODS: Mapping[Any, Lowering] = {name: lower for name, lower in _BY_NAME.items() if hasattr(Tensor, name)} | {
+    "where": lambda a, condition, b: pointwise("where", condition, a, b),  # `a.where(condition, b)`
+}
+
+
+def _supported() -> str:
+    arithmetic = " ".join(o.infix for name, o in OPERATIONS.items() if o.infix and name not in COMPARISONS)
+    functions = ", ".join(name for name, o in OPERATIONS.items() if not o.infix and name != "neg")
+    return (
+        f"{arithmetic}, {functions}, comparisons, mean over a row, numbers, gates, matrices, diagonals, norms, and the "
+        "input used directly"
+    )
+
+
+SUPPORTED = _supported()
+"""In the words of messages."""

@@ -1,0 +1,141 @@
+"""What a step is given instead of its tensors: whatever is done with a stand-in is told to the recording it belongs to.
+
+h * 2      →      recording.call(operator.mul, (h, 2))      a stand-in for the product
+if h > 0   →      recording.refuse("control flow …")
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from gateflow.errors import UnsupportedStepError
+
+__all__ = ["GateStandIn", "MapStandIn", "NormStandIn", "Recorder", "StandIn", "name_of"]
+
+
+class Recorder(Protocol):
+    """What stand-ins need of a `Recording`."""
+
+    def call(self, target: Any, args: Sequence[Any], options: Mapping[str, Any] = ...) -> StandIn:
+        """Writes down a call; the stand-in for its result."""
+        ...
+
+    def refuse(self, found: str) -> UnsupportedStepError:
+        """Why the step cannot be compiled."""
+        ...
+
+
+class StandIn:
+    """Stands for a row in a step: what torch or Python does with it is written down."""
+
+    # `__weakref__`: `refuse_what_stays` of `verification.py` asks whether a row lives on.
+    __slots__ = ("__weakref__", "index", "recording")
+    __array_ufunc__ = None  # numpy's numbers leave operators to us
+    __hash__ = object.__hash__
+
+    def __init__(self, recording: Recorder, index: int):
+        self.recording, self.index = recording, index
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> StandIn:
+        """A function of torch, called with a stand-in among its arguments."""
+        values = (*args, *kwargs.values()) if kwargs else args
+        recording = next((v.recording for v in values if type(v) is cls), None)
+        if recording is None:
+            raise TypeError(f"`{name_of(function)}` of a list of rows")
+        return recording.call(function, args, kwargs or {})
+
+    def __getattr__(self, name: str) -> Callable[..., StandIn]:
+        """A method of tensors."""
+        if name.startswith("_"):  # asked for by Python and torch, not by steps
+            raise AttributeError(name)
+        if callable(getattr(torch.Tensor, name, None)):
+            return lambda *args, **options: self.recording.call(name, (self, *args), options)
+        # No AttributeError, or `hasattr(h, "shape")` would be false here and true for a tensor.
+        raise self.recording.refuse(f"`.{name}` of a row, which is known only when the step runs,")
+
+    # A branch that is taken for a stand-in would be taken for every value.
+    def _refused(self, *_: Any) -> Any:
+        raise self.recording.refuse("control flow or a Python number that depends on a value (write torch.where)")
+
+    __bool__ = __iter__ = __len__ = __float__ = __int__ = __index__ = __contains__ = _refused
+
+    # A graph has values and no places: whoever holds the row elsewhere would have to see the change.
+    def _in_place(self, _: Any) -> Any:
+        raise self.recording.refuse("a change in place")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = _in_place
+
+    def __setitem__(self, *_: Any) -> None:
+        raise self.recording.refuse("a change in place")
+
+
+def _operator(function: Callable[..., Any], *, swapped: bool = False) -> Any:
+    if swapped:
+        return lambda self, other: self.recording.call(function, (other, self))
+    return lambda self, *others: self.recording.call(function, (self, *others))
+
+
+# Also operators that the compiler does not know: it refuses them by name, with the user's line.
+for _name in "add sub mul truediv pow matmul mod floordiv".split():
+    setattr(StandIn, f"__{_name}__", _operator(getattr(operator, _name)))
+    setattr(StandIn, f"__r{_name}__", _operator(getattr(operator, _name), swapped=True))
+for _name in "neg pos abs invert lt le gt ge eq ne getitem and_ or_ xor".split():
+    setattr(StandIn, f"__{_name.rstrip('_')}__", _operator(getattr(operator, _name)))
+
+
+class GateStandIn:
+    """Stands for a `cells.Gate`."""
+
+    __slots__ = ("_of_input", "_of_state", "_recording")
+
+    def __init__(self, recording: Recorder, of_input: Any, of_state: Any):
+        self._recording, self._of_input, self._of_state = recording, of_input, of_state
+
+    def __call__(self, state: Any, x: Any) -> StandIn:
+        """The sum of the two halves."""
+        call = self._recording.call
+        return call(operator.add, (call(self._of_input, (x,)), call(self._of_state, (state,))))
+
+    def input(self, x: Any) -> StandIn:
+        """The half of the input."""
+        return self._recording.call(self._of_input, (x,))
+
+    def recurrent(self, state: Any) -> StandIn:
+        """The half of the state."""
+        return self._recording.call(self._of_state, (state,))
+
+
+class MapStandIn:
+    """Stands for a product with one matrix."""
+
+    __slots__ = ("_recording", "_weight")
+
+    def __init__(self, recording: Recorder, weight: Any):
+        self._recording, self._weight = recording, weight
+
+    def __call__(self, row: Any) -> StandIn:
+        """The matrix times a row."""
+        return self._recording.call(self._weight, (row,))
+
+
+class NormStandIn:
+    """Stands for a layer norm."""
+
+    __slots__ = ("_name", "_recording")
+
+    def __init__(self, recording: Recorder, name: str):
+        self._recording, self._name = recording, name
+
+    def __call__(self, row: Any) -> StandIn:
+        """A row, normalised."""
+        return self._recording.call(("norm", self._name), (row,))
+
+
+def name_of(target: Any) -> str:
+    """What a function or method is called."""
+    return target if isinstance(target, str) else getattr(target, "__name__", str(target))

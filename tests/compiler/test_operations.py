@@ -1,0 +1,44 @@
+"""The table of operations is whole: what each row says is so, and nothing that is known stands anywhere else."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from tests.compiler.random_cell import cell_class
+from tests.oracle import needs_compiler
+from tests.recurrence.case import Case, assert_same
+
+from gateflow.backends import cpu
+from gateflow.compiler.calls import FUNCTIONS, METHODS, SUPPORTED
+from gateflow.compiler.operations import COMPARISONS, OPERATIONS, ROW_MEAN
+
+HEADERS = Path(cpu.__file__).parent / "native"
+EXAMPLES = [(op, form) for op, row in {**OPERATIONS, "row_mean": ROW_MEAN}.items() for form in row.examples]
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_a_row_is_whole(op):
+    row = OPERATIONS[op]
+    assert row.examples or op in COMPARISONS, "random cells do not draw it"
+    rows = [torch.rand(2, 3) for _ in range(row.arity)]
+    assert row.torch(*rows).shape == (2, 3)
+    assert {op, *row.aliases} & {*METHODS, *(getattr(f, "__name__", "") for f in FUNCTIONS)}, "no step can call it"
+    assert row.infix or op == "neg" or op in SUPPORTED, "messages do not name it"
+
+
+@pytest.mark.parametrize("op", [op for op, row in OPERATIONS.items() if not row.cpp and not row.infix])
+def test_cpp_has_a_function_of_its_name(op):
+    text = "".join(path.read_text(encoding="utf-8") for path in HEADERS.glob("vector*.h"))
+    assert re.search(rf"GATEFLOW_INLINE V {op}\(V \w+(, V \w+)?\)", text)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("op", "form"), EXAMPLES)
+def test_every_example_compiles_and_is_the_reference(op, form):
+    text = "class One(Cell):\n    states, gates, inputs = ('h',), ('g',), ('u',)\n    def step(self, x, h):\n"
+    text += "        a, b = self.g(h, x), self.u(x)\n"
+    text += f"        return 0.3 * h + 0.1 * b + 0.7 * torch.tanh({form.format('a', 'b')})\n"
+    torch.manual_seed(0)
+    case = Case((cell_class(text, "One")(3, 5, dtype=torch.float64),), 4, 2)
+    assert_same(case.run("native"), case.run("reference"), 1e-12, f"{op}: {form}")
