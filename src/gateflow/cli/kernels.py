@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateflow.backends.cpu.build import build, cache_directory, cpu_flags, load, toolchain
-from gateflow.cli.machine import Fact
+from gateflow.cli.machine import MachineFact
 from gateflow.errors import BuildError, CacheWarning
 
 TRIAL = """#include "vector_math.h"
@@ -16,7 +16,7 @@ extern "C" int vector_bytes() { return GATEFLOW_VECTOR_BYTES; }
 """
 
 
-def kernel_facts() -> list[Fact]:
+def kernel_facts() -> list[MachineFact]:
     """The compiler, a kernel built with it just now, and what the cache holds."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", CacheWarning)
@@ -25,24 +25,26 @@ def kernel_facts() -> list[Fact]:
     return [*found, bf16_units(), _kept("; ".join(refused))]
 
 
-def bf16_units() -> Fact:
+def bf16_units() -> MachineFact:
     """Whether the processor multiplies matrices in bfloat16."""
     has = {name: name in cpu_flags() for name in ("avx512_bf16", "amx_bf16")}
     slow = "" if any(has.values()) else "--precision bf16 is no faster here than fp32."
-    return Fact("bf16 units", ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in has.items()), slow)
+    return MachineFact(
+        "bf16 units", ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in has.items()), slow
+    )
 
 
-def _compiler() -> Iterator[Fact]:
+def _compiler() -> Iterator[MachineFact]:
     try:
         tools = toolchain()
-        yield Fact("compiler", f"{tools.command}: {tools.version}")
-        yield Fact("flags", " ".join(tools.flags))
+        yield MachineFact("compiler", f"{tools.command}: {tools.version}")
+        yield MachineFact("flags", " ".join(tools.flags))
         yield from _trial()
     except BuildError as problem:
-        yield Fact("compiler", "kernels cannot be built, so cells run on slower paths", str(problem))
+        yield MachineFact("compiler", "kernels cannot be built, so cells run on slower paths", str(problem))
 
 
-def _trial() -> Iterator[Fact]:
+def _trial() -> Iterator[MachineFact]:
     """Build a kernel that is in no cache, and take it out again."""
     start = time.perf_counter()
     library = build(f"{TRIAL}// {time.time_ns()}\n")
@@ -51,17 +53,17 @@ def _trial() -> Iterator[Fact]:
     finally:
         for path in library.parent.glob(f"{library.stem}.*"):
             path.unlink(missing_ok=True)
-    yield Fact("trial kernel", f"built and loaded in {time.perf_counter() - start:.1f} s")
-    yield Fact("vectors", f"{width} bytes, {width // 4} numbers of fp32")
+    yield MachineFact("trial kernel", f"built and loaded in {time.perf_counter() - start:.1f} s")
+    yield MachineFact("vectors", f"{width} bytes, {width // 4} numbers of fp32")
 
 
-def _kept(remedy: str) -> Fact:
+def _kept(remedy: str) -> MachineFact:
     try:
         folder = cache_directory()
     except OSError as problem:
-        return Fact("kernels", f"not kept: {problem}", remedy)
+        return MachineFact("kernels", f"not kept: {problem}", remedy)
     sizes = [path.stat().st_size for path in _libraries(folder)]
-    return Fact("kernels", f"{len(sizes)} kept, {sum(sizes) / 2**20:.1f} MiB, in {folder}", remedy)
+    return MachineFact("kernels", f"{len(sizes)} kept, {sum(sizes) / 2**20:.1f} MiB, in {folder}", remedy)
 
 
 def _libraries(folder: Path) -> list[Path]:

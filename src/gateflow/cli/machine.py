@@ -20,7 +20,7 @@ from gateflow.backends.cpu.build import cpu_flags
 from gateflow.recurrence import explain
 
 
-class Fact(NamedTuple):
+class MachineFact(NamedTuple):
     """One fact, and the remedy if it is amiss; `broken` if nothing works before it is mended."""
 
     what: str
@@ -29,10 +29,10 @@ class Fact(NamedTuple):
     broken: bool = False
 
 
-def facts() -> list[Fact]:
+def facts() -> list[MachineFact]:
     """All facts, the most basic first."""
     return [
-        Fact("python", f"{platform.python_version()} ({sys.executable})"),
+        MachineFact("python", f"{platform.python_version()} ({sys.executable})"),
         *dependencies(),
         processor(),
         threads(),
@@ -42,7 +42,7 @@ def facts() -> list[Fact]:
     ]
 
 
-def dependencies() -> Iterator[Fact]:
+def dependencies() -> Iterator[MachineFact]:
     """Versions of what gateflow is built on."""
     versions, absent = [f"gateflow {importlib.metadata.version('gateflow')}"], []
     for requirement in importlib.metadata.requires("gateflow") or ():
@@ -53,19 +53,19 @@ def dependencies() -> Iterator[Fact]:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             absent.append(name)
-    yield Fact("packages", ", ".join(versions))
+    yield MachineFact("packages", ", ".join(versions))
     if absent:
-        yield Fact("missing", ", ".join(absent), f"pip install {' '.join(absent)}", broken=True)
+        yield MachineFact("missing", ", ".join(absent), f"pip install {' '.join(absent)}", broken=True)
 
 
-def processor() -> Fact:
+def processor() -> MachineFact:
     """The processor and the instructions that matter for matrix products."""
     wanted = [name for name in ("avx2", "fma", "avx512f", "neon", "asimd") if name in cpu_flags()]
     found = f"{platform.machine()}, torch uses {torch.backends.cpu.get_cpu_capability()}"
-    return Fact("processor", found + (f" ({', '.join(wanted)})" if wanted else ""))
+    return MachineFact("processor", found + (f" ({', '.join(wanted)})" if wanted else ""))
 
 
-def threads() -> Fact:
+def threads() -> MachineFact:
     """Threads of torch against the cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     used = torch.get_num_threads()
@@ -74,39 +74,39 @@ def threads() -> Fact:
         remedy = f"more threads than cores slow every step down: export OMP_NUM_THREADS={cores}."
     elif used < cores:
         remedy = f"cores lie idle; export OMP_NUM_THREADS={cores} uses them."
-    return Fact("threads", f"{used} on {cores} cores", remedy)
+    return MachineFact("threads", f"{used} on {cores} cores", remedy)
 
 
-def devices() -> Iterator[Fact]:
+def devices() -> Iterator[MachineFact]:
     """Accelerators that torch sees."""
     for i in range(torch.cuda.device_count()):
         gib = torch.cuda.get_device_properties(i).total_memory / 2**30
-        yield Fact("device", f"cuda:{i} {torch.cuda.get_device_name(i)}, {gib:.0f} GiB")
+        yield MachineFact("device", f"cuda:{i} {torch.cuda.get_device_name(i)}, {gib:.0f} GiB")
     if torch.backends.mps.is_available():
-        yield Fact("device", "mps (Apple)")
+        yield MachineFact("device", "mps (Apple)")
     if not torch.accelerator.is_available():
         hidden = shutil.which("nvidia-smi") is not None
         remedy = "there is an NVIDIA driver, but this torch cannot use it: install a CUDA build of torch."
-        yield Fact("device", "cpu only", remedy if hidden else "")
+        yield MachineFact("device", "cpu only", remedy if hidden else "")
 
 
-def paths() -> Iterator[Fact]:
+def paths() -> Iterator[MachineFact]:
     """Which cells run on a vendor kernel, and which on the reference loop."""
     by_path: dict[str, list[str]] = {}
     for name in cells.names():
         (path,) = explain(Recurrent(name, 4, 4)).paths
         by_path.setdefault(path, []).append(name)
     for path, names in by_path.items():
-        yield Fact(f"{path} path", ", ".join(names))
+        yield MachineFact(f"{path} path", ", ".join(names))
 
 
-def writable() -> Iterator[Fact]:
+def writable() -> Iterator[MachineFact]:
     """Folders that are written to."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     for what, folder in (("temporary", Path(tempfile.gettempdir())), ("cache", cache), ("here", Path.cwd())):
         parent = next((place for place in (folder, *folder.parents) if place.exists()), folder)
         free = f"{folder}, {shutil.disk_usage(parent).free / 2**30:.1f} GiB free"
         if os.access(parent, os.W_OK):
-            yield Fact(what, free)
+            yield MachineFact(what, free)
         else:
-            yield Fact(what, free, "cannot be written; set TMPDIR or XDG_CACHE_HOME, or work elsewhere.")
+            yield MachineFact(what, free, "cannot be written; set TMPDIR or XDG_CACHE_HOME, or work elsewhere.")
