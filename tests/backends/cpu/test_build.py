@@ -315,7 +315,7 @@ WRONG = {
     "hangs": (None, "#!/bin/sh\nsleep 60 & sleep 60\n"),
     "hangs later": (None, '#!/bin/sh\n[ "$1" = --version ] || sleep 60\n'),
     "kills itself": (None, "#!/bin/sh\nkill -9 $$\n"),
-    "a library that is none": (None, '#!/bin/sh\nfor f; do :; done\necho no > "$f"\n'),
+    "a library that is none": (None, '#!/bin/sh\nfor f; do :; done\ncase "$f" in -*) ;; *) echo no > "$f";; esac\n'),
 }
 
 
