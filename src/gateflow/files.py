@@ -195,7 +195,7 @@ def _refuse_special(file: BinaryIO) -> None:
 def _draft_beside(path: Path) -> tuple[Path, int]:
     """A new file that nobody else knows, private and locked, and its descriptor."""
     while True:
-        # Beside the target: a rename is one step within a file system only.
+        # Next to the target: a rename is one step within a file system only.
         draft = path.with_name(f".gateflow-{secrets.token_hex(8)}.draft")
         descriptor = os.open(draft, _NEW, 0o600)
         with suppress(OSError):  # a file system without locks: its drafts are never swept

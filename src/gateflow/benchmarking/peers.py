@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gateflow import cells
 from gateflow.benchmarking.timing import Call
+from gateflow.cells import ElmanReLU, ProjectedLSTM
+from gateflow.cells.torch_equivalents import TORCH_EQUIVALENTS
 from gateflow.layers import Recurrent
 from gateflow.recurrence import force_path
 
 Sequences = Tensor | PackedSequence
-
-# The cells that torch has, with the same names of weights in the same order.
-TORCH: dict[type[cells.Cell], Callable[[int, int], nn.RNNBase]] = {
-    cells.Elman: nn.RNN,
-    cells.GRU: nn.GRU,
-    cells.LSTM: nn.LSTM,
-}
 
 
 def training(layer: nn.Module, x: Sequences, cotangent: Tensor) -> Call:
@@ -75,16 +68,17 @@ def on_reference(call: Call) -> Call:
     return forced
 
 
-def torch_twin(layer: Recurrent, input_size: int, hidden_size: int) -> nn.RNNBase | None:
+def torch_layer(layer: Recurrent, input_size: int, hidden_size: int) -> nn.RNNBase | None:
     """`torch.nn`'s layer with the weights of `layer`, if torch has the cell."""
-    # The class itself: a subclass may have other equations.
-    kind = TORCH.get(type(layer.cells[0]))
-    if kind is None:
-        return None
-    twin = kind(input_size, hidden_size)
-    # The same weights, so that no saturation or subnormal number makes the difference.
-    twin.load_state_dict(layer.state_dict())
-    return twin
+    # The class itself: a subclass may have other equations. A projection has a size that is not asked for here.
+    equivalents = (e for e in TORCH_EQUIVALENTS if e.cell is type(layer.cells[0]) and e.cell is not ProjectedLSTM)
+    for equivalent in equivalents:
+        options: dict[str, Any] = {"nonlinearity": "relu"} if equivalent.cell is ElmanReLU else {}
+        made = equivalent.layer(input_size, hidden_size, **options)
+        # The same weights, so that no saturation or subnormal number makes the difference.
+        made.load_state_dict(layer.state_dict())
+        return made
+    return None
 
 
 def values(x: Sequences) -> Tensor:

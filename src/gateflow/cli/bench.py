@@ -68,10 +68,10 @@ def _measured(layer: Recurrent, x: Any, rounds: int) -> dict[str, dict[str, Timi
     from gateflow.benchmarking.timing import interleaved
 
     width, hidden = x.shape[-1], layer.output_size
-    twin = peers.torch_twin(layer, width, hidden)
-    name = f"torch.nn.{type(twin).__name__}" if twin else "torch.nn.LSTM (another cell)"
+    same = peers.torch_layer(layer, width, hidden)
+    name = f"torch.nn.{type(same).__name__}" if same else "torch.nn.LSTM (another cell)"
     # A yardstick that everybody knows.
-    other = twin or nn.LSTM(width, hidden)
+    other = same or nn.LSTM(width, hidden)
     cotangent = torch.randn(*x.shape[:2], hidden)
     modes: dict[str, Callable[[Any], Call]] = {
         "training": lambda layer: peers.training(layer, x, cotangent),

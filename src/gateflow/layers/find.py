@@ -129,7 +129,7 @@ def _cells_of(module: nn.Module) -> Iterator[tuple[str, Cell]]:
 
 
 def _torch_cells(module: nn.RNNBase) -> Iterator[tuple[str, Cell]]:
-    # Its `weight_hr` has no place in the cells of `_TORCH`; measured without it the reach would be wrong.
+    # Its `weight_hr` has no place in a plain LSTM cell; measured without it the reach would be wrong.
     if module.proj_size:
         raise ConfigError("torch.nn.LSTM with proj_size is not looked into; use gateflow.LSTM")
     for k in range(module.num_layers):

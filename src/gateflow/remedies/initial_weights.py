@@ -37,7 +37,7 @@ class InitialWeights:
     least: float = -math.inf
 
     def arguments(self, value: float) -> dict[str, float]:
-        """What the function is called with beside the model."""
+        """What the function is called with besides the model."""
         return {self.argument: int(value) if self.whole else value} if self.argument else {}
 
     def code(self, value: float = 0.0) -> str:

@@ -21,7 +21,7 @@ function share(logarithm, lowest) {
   return value >= 0.01 ? `${Number((100 * value).toPrecision(2))} %` : value.toExponential(0);
 }
 
-/* What is said under the pointer: of a line, the token beside its value; of a cell, all in words. */
+/* What is said under the pointer: of a line, the token and its value; of a cell, all in words. */
 function withWords(trace, labels, first) {
   if (trace.type === "heatmap") return withShares(trace, labels);
   const named = first && labels.length && !trace.fill;
