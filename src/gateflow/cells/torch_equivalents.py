@@ -29,7 +29,8 @@ class TorchEquivalent(NamedTuple):
 
     cell: type[Cell]
     mode: str
-    layer: type[nn.RNNBase]
+    # With the sizes first: the base class, which nobody makes, takes its mode before them.
+    layer: Any
     single_step: type[nn.RNNCellBase] | None
     kernel: Callable[..., Any]
 
