@@ -103,3 +103,17 @@ def test_a_weight_that_is_not_there():
 def test_a_gradient_of_exactly_zero():
     with pytest.raises(FlowError, match="exactly zero"):
         flow.reach(nn.LSTM(3, 4), X, lambda m, x: m(x)[0].clamp(min=2).sum())
+
+
+@pytest.mark.parametrize("instrument", [flow.reach, flow.terms, flow.lyapunov, flow.gates, flow.diagnose])
+def test_a_batch_without_rows_is_refused(instrument):
+    with pytest.raises(FlowError, match="no row on this batch"):
+        instrument(nn.LSTM(3, 3), torch.zeros(5, 0, 3))
+
+
+@pytest.mark.parametrize("instrument", [flow.reach, flow.terms, flow.lyapunov, flow.gates, flow.diagnose])
+def test_buffers_are_afterwards_what_they_were(instrument):
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3)), gateflow.GRU(3, 4))
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    instrument(model, torch.randn(5, 2, 3), lambda model, x: model(x)[0].square().sum())
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())

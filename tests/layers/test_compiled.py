@@ -121,3 +121,22 @@ def test_a_state_of_another_batch_is_refused_when_the_graph_runs():
     packed = pack_padded_sequence(torch.randn(T, B, I), [6, 5, 3, 1])
     with pytest.raises(ShapeError, match="must have as many rows as the start state, 3, found 4"):
         torch.compile(layer, backend="aot_eager", fullgraph=True)(packed, torch.randn(1, 3, H))
+
+
+def test_a_number_that_is_nan_is_equal_to_itself():
+    class Marked(gateflow.Cell):
+        states, gates = ("h",), ("g",)
+        unused = float("nan")
+
+        def step(self, x, h):
+            return torch.tanh(self.g(h, x))
+
+    layer, x = gateflow.Recurrent(Marked, 3, 4), torch.randn(5, 2, 3)
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x)[0], layer(x)[0])
+
+
+def test_ragged_rows_in_bfloat16_are_the_eager_ones():
+    layer, x = gateflow.Recurrent("gru", 3, 4).bfloat16().eval(), torch.randn(5, 3, 3, dtype=torch.bfloat16)
+    compiled, lengths = torch.compile(layer, backend="aot_eager", fullgraph=True), torch.tensor([5, 2, 0])
+    torch.testing.assert_close(compiled(x, lengths=lengths)[0], layer(x, lengths=lengths)[0])

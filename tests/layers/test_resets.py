@@ -160,3 +160,10 @@ def test_what_does_not_fit_is_refused():
     packed = torch.nn.utils.rnn.pack_sequence([x[:, 0], x[:3, 1]])
     with pytest.raises(ShapeError, match="takes no resets"):
         layer(packed, resets=torch.zeros(5, 2, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_no_episode_begins_in_an_empty_batch(bidirectional):
+    layer = Recurrent("gru", 3, 4, bidirectional=bidirectional)
+    y, _ = layer(torch.zeros(7, 0, 3), resets=torch.zeros(7, 0, dtype=torch.bool))
+    assert y.shape == layer(torch.zeros(7, 0, 3))[0].shape

@@ -10,6 +10,7 @@ from tests.recurrence.case import Case, assert_same, distance
 
 from gateflow import Recurrent, cells
 from gateflow.errors import ShapeError
+from gateflow.recurrence import force_path
 
 pytestmark = needs_compiler
 
@@ -99,3 +100,31 @@ def test_a_step_of_mixed_precision_reads_no_number_as_another(part):
         state = [(h.double(),) for (h,) in state] if part == "state" else state
         with pytest.raises(ShapeError, match="dtype"):
             layer.step(x, state)
+
+
+@pytest.mark.parametrize("name", ["gru", "layernorm_lstm"])
+def test_masks_of_a_layer_in_bfloat16_are_read_as_what_they_are(name):
+    """They are bfloat16 as the state is, and the loops compute in float32: read as they lie they are garbage."""
+    torch.manual_seed(0)
+    layer = Recurrent(name, 3, 8, zoneout=0.3).bfloat16().train()
+    x, found = torch.randn(6, 4, 3, dtype=torch.bfloat16), {}
+    for path in ("native", "reference"):
+        torch.manual_seed(1)
+        layer.zero_grad()
+        with force_path(path):
+            y = layer(x, lengths=[6, 3, 0, 5])[0]
+        y.float().square().sum().backward()
+        found[path] = [y.float(), *(w.grad.float() for w in layer.parameters())]
+    for a, b in zip(found["native"], found["reference"], strict=True):
+        torch.testing.assert_close(a, b, rtol=0.1, atol=0.1)
+
+
+def test_holds_of_another_dtype_are_refused():
+    from gateflow.backends import Sequences
+    from gateflow.cells import LSTM
+    from gateflow.compiler import look_at
+
+    cell = LSTM(3, 4)
+    states, weights = [torch.zeros(2, 4)] * 2, dict(cell.named_parameters())
+    with pytest.raises(ShapeError, match="one dtype, found torch.bfloat16 and torch.float32"):
+        Sequences(look_at(cell), torch.zeros(6, 3), weights, states, [torch.zeros(6, 4).bfloat16()] * 2)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gateflow.compiler import Step
+from gateflow.errors import ShapeError
 
 __all__ = ["Backend", "Forward", "Gradients", "Sequences", "SingleStep"]
 
@@ -43,7 +44,7 @@ class Sequences:
         histories: each part of the state after each step, `[lines, size]`, once the run is over.
 
     Raises:
-        ShapeError: a weight does not have its shape; the loops would read beyond it.
+        ShapeError: a weight does not have its shape, or a tensor another dtype; the loops would read beyond it.
     """
 
     step: Step
@@ -66,6 +67,10 @@ class Sequences:
             self.sizes[node.width] = state.shape[1]
         # Before any kernel: it takes addresses and believes what the cell says of them.
         self.step.cell.check(self.weights, self.states, self.sizes)
+        dtype = self.x.dtype
+        if any(t.dtype != dtype for t in (*self.weights.values(), *self.states, *self.holds)):
+            found = sorted({str(t.dtype) for t in (self.x, *self.weights.values(), *self.states, *self.holds)})
+            raise ShapeError(f"input, weights, states and holds must be of one dtype, found {' and '.join(found)}")
 
     # What follows stays on the device: asking how long a sequence is would make the host wait for it.
 

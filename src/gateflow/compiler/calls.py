@@ -87,10 +87,11 @@ def _bound(bound: Any, absent: float) -> Node | None:
     return bound if isinstance(bound, Node) and bound.op in SCALARS else None
 
 
-def _dropout(a: Node, p: Any = None, training: Any = True, inplace: Any = False) -> Node | None:
+def _dropout(a: Node, p: Any = None, training: Any = True, inplace: Any = False, *, train: Any = True) -> Node | None:
     """Nothing where nothing is dropped; a mask that each step draws is for the loop."""
     none = isinstance(p, Node) and p.values == (0.0,)
-    return a if (training is False or none) and inplace is False else None
+    # `torch.dropout` calls it `train`.
+    return a if (training is False or train is False or none) and inplace is False else None
 
 
 def _softplus(a: Node, beta: Any = None, threshold: Any = None) -> Node | None:

@@ -7,10 +7,8 @@ one, and a cell whose step now computes something else has another. `look.py` fi
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -19,17 +17,16 @@ from torch import Tensor
 from gateflow.compiler.graph import Graph
 from gateflow.compiler.naming import Shape, graph_and_weights, text_of
 from gateflow.compiler.node import SCALARS, Node
+from gateflow.compiler.once import lock, once
 from gateflow.compiler.operations import COMPARISONS
 from gateflow.compiler.plan import Costs
 from gateflow.compiler.programs import Programs
 from gateflow.compiler.storage import Storage
 from gateflow.errors import ArtifactError, ShapeError
 
-__all__ = ["CompiledCell", "Step", "compiled", "is_name", "lock", "step_named"]
+__all__ = ["CompiledCell", "Step", "compiled", "is_name", "step_named"]
 
 # Re-entrant: `look.py` holds it while it captures, and `compiled` takes it again.
-lock = threading.RLock()
-"""Held while a step is captured or entered here: layers may be built and called in several threads."""
 _cells: dict[str, CompiledCell] = {}
 # By the text alone, without the size: all sizes share one derivative and one set of plans.
 _storages: dict[str, Storage] = {}
@@ -63,7 +60,7 @@ class CompiledCell:
         """How many numbers a run is given."""
         return self.storage.numbers
 
-    @cached_property
+    @once
     def has_narrow_rows(self) -> bool:
         """Whether a row is made of truth values and numbers alone, and is neither."""
         # torch gives such rows its default dtype, also in a float64 layer; the loop is then right
@@ -100,7 +97,7 @@ class CompiledCell:
             needed = ", ".join(f"{name} {list(shape)}" for name, shape in zip(self.weights, wanted, strict=True))
             raise ShapeError(f"weights of {self.graph.cell} must have the shapes {needed}; found {found}")
 
-    @cached_property
+    @once
     def _widths(self) -> tuple[str, list[str]]:
         """The width of the input, and of each part of the state."""
         x = next((n.width for n in self.graph.nodes if n.op == "input" and n.name == "x"), "I")

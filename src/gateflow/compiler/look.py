@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 from gateflow import cells
 from gateflow.cells import Cell
 from gateflow.compiler.capture import Declarations, lower
-from gateflow.compiler.compiled_cell import CompiledCell, Step, compiled, lock
+from gateflow.compiler.compiled_cell import CompiledCell, Step, compiled
+from gateflow.compiler.once import lock
 from gateflow.compiler.recording import Recording
 from gateflow.compiler.verification import (
     EffectError,

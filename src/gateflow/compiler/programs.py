@@ -8,10 +8,10 @@ stream     one step
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from gateflow.compiler.graph import with_sums_joined
 from gateflow.compiler.node import Node
+from gateflow.compiler.once import once
 from gateflow.compiler.plan import Costs, Kind, Plan, Row
 from gateflow.compiler.planning import plan
 from gateflow.compiler.storage import Storage
@@ -33,22 +33,22 @@ class Programs:
     storage: Storage
     costs: Costs
 
-    @cached_property
+    @once
     def infer(self) -> Plan:
         """Forward; keeps the states alone."""
         return self._with_input_ahead(self._new_states())
 
-    @cached_property
+    @once
     def train(self) -> Plan:
         """Forward; keeps what the backward loop needs."""
         return self._with_input_ahead([*self._new_states(), *self.storage.saved.items()])
 
-    @cached_property
+    @once
     def recompute(self) -> Plan:
         """Forward over known states; computes again what `train` keeps."""
         return self._with_input_ahead(list(self.storage.saved.items()))
 
-    @cached_property
+    @once
     def stream(self) -> Plan:
         """One step; the products of the input are computed in it, in one sum with those of the state."""
         rows, leaves = [row for _, row in self._new_states()], self.storage.leaves
@@ -56,7 +56,7 @@ class Programs:
         nodes = with_sums_joined([node for node, _ in self._new_states()], leaves)
         return plan(list(zip(nodes, rows, strict=True)), leaves, self.costs)
 
-    @cached_property
+    @once
     def backward(self) -> Plan:
         """From the last step to the first."""
         stored, back = self.storage, self.storage.backward_graph

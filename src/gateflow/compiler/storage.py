@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 from gateflow.compiler.differentiate import Backward, Delta, differentiate
 from gateflow.compiler.graph import Graph
 from gateflow.compiler.node import LEAVES, Node, in_order
+from gateflow.compiler.once import once
 from gateflow.compiler.plan import Kind, Row
 
 __all__ = ["Storage"]
@@ -33,18 +33,18 @@ class Storage:
 
     graph: Graph
 
-    @cached_property
+    @once
     def backward_graph(self) -> Backward:
         """The step backward."""
         return differentiate(self.graph)
 
-    @cached_property
+    @once
     def numbers(self) -> int:
         """How many numbers each run is given."""
         # The highest place counts, not how many there are: a number that no output needs keeps its place.
         return max((1 + _place_of(n) for n in self.graph.nodes if n.op == "number"), default=0)
 
-    @cached_property
+    @once
     def hoisted(self) -> dict[Node, Row]:
         """Products of the input itself, which wait for no step: computed for many steps at once."""
         products = (n for n in self.backward_graph.forward.nodes if n.op == "product" and n.args[0].op == "input")
@@ -52,7 +52,7 @@ class Storage:
         own = (n for n in products if n.weights[0].name == "weight_ih")
         return _side_by_side("hoisted", sorted(own, key=lambda n: n.weights[0].block), kind=Kind.AHEAD)
 
-    @cached_property
+    @once
     def saved(self) -> dict[Node, Row]:
         """Values of the step that training keeps for the backward loop."""
         forward = set(self.backward_graph.forward.nodes)
@@ -66,19 +66,19 @@ class Storage:
                 saved[node] = None
         return _side_by_side("saved", saved)
 
-    @cached_property
+    @once
     def deltas(self) -> dict[Node, Row]:
         """The gradients of products, side by side in the order of their weights."""
         # As wide as the weight has rows, even where the gradient is one number for a row.
         deltas = self.backward_graph.deltas
         return _side_by_side("delta", (d.row for d in deltas), [d.weight.rows for d in deltas])
 
-    @cached_property
+    @once
     def operands(self) -> dict[Node, Row]:
         """What products were applied to, where it is neither the input nor an old state."""
         return _side_by_side("operand", [d.operand for d in self.backward_graph.deltas if d.operand.op not in LEAVES])
 
-    @cached_property
+    @once
     def leaves(self) -> dict[Node, Row]:
         """What lies in memory before the step: the input, the old states, vectors of weights and numbers."""
         forward = self.backward_graph.forward
@@ -89,7 +89,7 @@ class Storage:
         vectors |= {n: Row("numbers", Kind.FIXED, "1", ("1",) * _place_of(n)) for n in nodes if n.op == "number"}
         return inputs | vectors | self.states(Kind.PREVIOUS, forward.states)
 
-    @cached_property
+    @once
     def gradients(self) -> dict[Node, Row]:
         """What the backward loop is given: gradients of the output and, carried from step to step, of the states."""
         gradients = {n for n in in_order(self.backward_graph.outputs) if n.op == "gradient"}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.flow.activations import Activation, activations_of
-from gateflow.flow.capture import Loss, Replay, Trace, trace_model
+from gateflow.flow.capture import Loss, Replay, Trace, trace_model, unchanged_buffers
 from gateflow.flow.table import Printable, columns, plain, sparkline
 
 __all__ = ["Activation", "Gates", "LayerGates", "gates", "gates_of"]
@@ -85,7 +85,8 @@ def gates(model: nn.Module, batch: Any, loss: Loss | None = None, *, seed: int =
         >>> list(found.activations), found.half_lives[0].item()
         (['input', 'forget', 'content', 'output', 'state'], 1.0)
     """
-    return gates_of(trace_model(model, batch, loss, seed))
+    with unchanged_buffers(model):
+        return gates_of(trace_model(model, batch, loss, seed))
 
 
 def gates_of(trace: Trace) -> Gates:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gateflow.errors import FlowError
 from gateflow.flow.adjoint import adjoint_of
-from gateflow.flow.capture import Loss, Replay, Trace, trace_model
+from gateflow.flow.capture import Loss, Replay, Trace, trace_model, unchanged_buffers
 from gateflow.flow.table import Printable, columns, plain, sparkline
 
 __all__ = ["LayerLyapunov", "Lyapunov", "lyapunov", "lyapunov_of"]
@@ -115,8 +115,9 @@ def lyapunov(
         >>> lyapunov(nn.LSTM(3, 8), torch.randn(60, 2, 3)).layers["l0"].regime
         'vanishing'
     """
-    trace = trace_model(model, batch, loss, seed)
-    return lyapunov_of(trace, count=count, warm_up=warm_up, freeze=freeze, seed=seed)
+    with unchanged_buffers(model):
+        trace = trace_model(model, batch, loss, seed)
+        return lyapunov_of(trace, count=count, warm_up=warm_up, freeze=freeze, seed=seed)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.flow.adjoint import backward
-from gateflow.flow.capture import Loss, Replay, Trace, trace_model
+from gateflow.flow.capture import Loss, Replay, Trace, trace_model, unchanged_buffers
 from gateflow.flow.decay import Decay, decay_of, lags
 from gateflow.flow.sampling import Sampling, chosen, listed, portions
 from gateflow.flow.table import Printable, columns, plain, sparkline
@@ -197,8 +197,9 @@ def reach(
         >>> result.layers["l0"].matrix.shape, 2 < result.horizon < 20
         (torch.Size([40, 40]), True)
     """
-    trace = trace_model(model, batch, loss, seed)
-    return reach_of(trace, targets=targets, floor=floor, memory_limit=memory_limit, seed=seed)
+    with unchanged_buffers(model):
+        trace = trace_model(model, batch, loss, seed)
+        return reach_of(trace, targets=targets, floor=floor, memory_limit=memory_limit, seed=seed)
 
 
 def reach_of(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gateflow.errors import FlowError
 from gateflow.flow.adjoint import ReferenceGradients, backward, reference_gradients
-from gateflow.flow.capture import Loss, Replay, Trace, trace_model
+from gateflow.flow.capture import Loss, Replay, Trace, trace_model, unchanged_buffers
 from gateflow.flow.sampling import Sampling, chosen, portions
 from gateflow.flow.table import Printable, columns, plain, sparkline
 
@@ -145,9 +145,10 @@ def terms(
         >>> result.error < 1e-5, result.layers["l0"].norms.shape
         (True, torch.Size([20, 20]))
     """
-    trace = trace_model(model, batch, loss, seed)
-    reference = reference_gradients(model, batch, loss, seed)
-    return terms_of(trace, reference, weight, targets=targets, memory_limit=memory_limit, seed=seed)
+    with unchanged_buffers(model):
+        trace = trace_model(model, batch, loss, seed)
+        reference = reference_gradients(model, batch, loss, seed)
+        return terms_of(trace, reference, weight, targets=targets, memory_limit=memory_limit, seed=seed)
 
 
 def terms_of(

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from gateflow.layers.stack import Stack
+
 __all__ = ["evaluating"]
 
 
@@ -25,12 +27,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         >>> [module.training for module in model]
         [True, False]
     """
-    modes = {module: module.training for module in model.modules()}
+    # A layer hands its mode on to its cells, which are no submodules of it; and a cell may hold modules of its own.
+    cells = [cell for module in model.modules() if isinstance(module, Stack) for cell in module._equations]
+    modes = {part: part.training for whole in (model, *cells) for part in whole.modules()}
     try:
         model.eval()
         yield
     finally:
-        # `train()` of each, not its attribute alone: a layer hands its mode on to cells that are no submodules of it.
-        # What lies below is set too, but parents come first here, so that a frozen part is set back after them.
-        for module, training in modes.items():
-            module.train(training)
+        # The attribute, and not `train()`: that would set all that lies below, frozen parts and shared ones too.
+        for part, training in modes.items():
+            part.training = training

@@ -128,7 +128,7 @@ class Stack(Attributes):
             after the last step of each row, in the order of `state`.
         """
         D = self.num_directions
-        if resets is not None:
+        if resets is not None and resets.numel():  # none begins in an empty batch
             # Episodes as rows: then no path and no option needs to know of resets.
             episodes = Episodes.of_resets(resets, lengths)
             rows = episodes.split(x)

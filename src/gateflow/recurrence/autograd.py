@@ -173,8 +173,8 @@ def _gradients(
     saved = next(rest) if kept else None
     call = _Call(step, x, weights, states, holds, offsets, reverse, rounded)
     if output_has_changed(ctx):
-        run = call.sequences()
-        histories, _, saved = _backend_for(run).forward(run, keep=kept)
+        again = _run(call._replace(memory=_FAST if kept else _READ_ONLY))
+        histories, saved = again[:n_states], again[-1] if kept else None
     d_output, d_finals = gradients[0], list(gradients[n_states : 2 * n_states])
     # Gradients are on here under `create_graph=True`; those of a batch have a dimension that no kernel knows.
     if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _batched(gradients)):

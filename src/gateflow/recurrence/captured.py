@@ -67,7 +67,8 @@ def _let_dynamo_compare(cell: Cell) -> None:
     for names in (vars(vars(cell).get("_origin", cell)), *kinds):
         for name, value in names.items():
             # An attribute of the cell hides one of its class, and one of a class those of its bases.
-            if type(value) is float and name not in seen and value != look.number_now(name):
+            # NaN is not equal to itself, and torch's own guard knows it.
+            if type(value) is float and name not in seen and value == value and value != look.number_now(name):
                 raise RuntimeError(f"{name} has changed while torch compiled {type(cell).__name__}")
             seen.add(name)
 

@@ -112,7 +112,8 @@ def histories(cell: Cell, x: Tensor, state: State) -> State | None:
 def _hold(layout: Layout, hold: Tensor | float, part: Tensor, lines: Tensor, *, reverse: bool) -> Tensor:
     """How much of a part of the state zoneout keeps at each line; its masks follow the cell's order of time."""
     if isinstance(hold, Tensor):
-        return layout.lines(layout.time_reversed(hold) if reverse else hold)
+        # A mask has the dtype of the state as the layer has it, bfloat16 where the loops compute in float32.
+        return layout.lines(layout.time_reversed(hold) if reverse else hold).to(lines.dtype)
     # One line that stands for all: a number is the same at every step.
     return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
 

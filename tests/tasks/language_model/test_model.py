@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +234,18 @@ def test_a_cell_on_the_reference_path_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", str(tmp_path / "no compiler"))
     with pytest.warns(ReferencePathWarning):
         LanguageModel(9, cell="peephole_lstm", embedding_size=4, hidden_size=4)(*tokens(3, 2, 9))
+
+
+def test_initial_weights_follow_from_the_seed_in_every_process():
+    """Input and output embedding, where they are two, drew their numbers in the order of their addresses."""
+    code = """
+        import torch
+        from gateflow.tasks.language_model.model import LanguageModel
+        padding = [object() for _ in range(int(sys.argv[1]))]
+        torch.manual_seed(0)
+        model = LanguageModel(11, embedding_size=4, hidden_size=4, tied=False)
+        print(model.embedding.weight.sum().item(), model.output.weight.sum().item())
+    """
+    command = [sys.executable, "-c", "import sys" + textwrap.dedent(code)]
+    said = {subprocess.run([*command, str(k)], capture_output=True, text=True, check=True).stdout for k in range(4)}
+    assert len(said) == 1

@@ -193,6 +193,10 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> li
 
 @torch.no_grad()
 def _compare(name: str, own: Tensor, replayed: Tensor) -> None:
+    if not own.numel():
+        raise FlowError(
+            f"{name} was given no row on this batch, so there is nothing to look at; give it a batch of 1 or more"
+        )
     scale, tolerance = max(1.0, float(own.abs().max())), _TOLERANCE.get(own.dtype, 5e-2)
     if not bool(own.isfinite().all()):
         raise NonFiniteError(f"{name} computes NaN or infinity on this batch: look for them in the batch itself")

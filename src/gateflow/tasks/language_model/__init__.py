@@ -34,7 +34,7 @@ GENERATE = Verb(
     (
         Option("prompt", str, "Text to go on from; else stdin, if piped."),
         Option("length", int, "Tokens to write.", default=100, least=1),
-        Option("temperature", float, "Below 1 bolder, above 1 wilder, 0 the likeliest.", default=1.0, least=0.0),
+        Option("temperature", float, "Below 1 more cautious, above 1 wilder, 0 the likeliest.", default=1.0, least=0.0),
         Option("top_k", int, "Choose among the k likeliest.", least=1),
         Option("top_p", float, "Choose among the likeliest p.", least=0.0, most=1.0),
         Option("seed", int, "Same seed, same text.", default=0),

@@ -80,7 +80,8 @@ class LanguageModel(nn.Module):
         self.projection = nn.Identity() if fits else nn.Linear(width, embedding_size)
         self.output = self.embedding if tied else nn.Embedding(vocab_size, width)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
-        for words in {self.embedding, self.output}:  # one matrix if tied; a set draws it once
+        # One matrix if tied, drawn once. No set: its order, and so who draws first, differs from process to process.
+        for words in dict.fromkeys((self.embedding, self.output)):
             # Torch draws embeddings with a deviation of 1: tied to the output they would begin with
             # scores of tens.
             nn.init.normal_(words.weight, std=0.05)
