@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gateflow.compiler.operations import OPERATIONS
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 REPOSITORY = "https://github.com/gateflow/gateflow"
@@ -61,3 +63,10 @@ def test_every_verb_is_on_its_page(capsys):
     shown = {verb.split()[0] for verb in re.findall(r"^\| `([a-z ]+)` \|", reference(), re.MULTILINE)}
     assert len(verbs) > 10
     assert verbs <= shown
+
+
+def test_the_page_of_the_compiler_names_every_operation():
+    page = (ROOT / "docs" / "concepts" / "compiler.md").read_text(encoding="utf-8")
+    may_use = page[page.index("## What a step may use") :].split("```")[0]
+    named = {op for op, row in OPERATIONS.items() if not row.infix and op != "neg"}
+    assert named <= set(re.findall(r"\w+", may_use))

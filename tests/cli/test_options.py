@@ -179,6 +179,15 @@ def test_an_option_of_an_older_version_works_and_is_not_shown(gateflow, corpus, 
     assert LanguageModelRun(tmp_path / "run").config().model.softmax_samples == 5
 
 
-def test_no_name_of_an_option_is_cut_on_a_narrow_terminal(gateflow, monkeypatch):
+@pytest.mark.parametrize("task", TASKS)
+def test_no_name_of_an_option_is_cut_on_a_narrow_terminal(task, gateflow, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    assert "…" not in gateflow("train", "lm", "--help").out
+    text = gateflow("train", task, "--help").out
+    assert "…" not in text
+    for name in description(task).option_help.keys() | {
+        "non-finite-limit",
+        "checkpoint-every",
+        "schedule",
+        "batch-size",
+    }:
+        assert f"--{name.replace('_', '-')} " in text, f"--{name} is broken into two lines"

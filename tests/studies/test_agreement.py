@@ -4,7 +4,7 @@ import pytest
 
 from gateflow.data.agreement import split
 from gateflow.errors import ConfigError, UnknownCellError
-from gateflow.studies.agreement import train_all
+from gateflow.studies.agreement import flow_report, train_all
 from gateflow.studies.agreement_training import AgreementBudget, Entry, train, train_one
 from gateflow.tasks.agreement.model import AgreementModel, accuracy, bucket
 
@@ -39,3 +39,9 @@ def test_unknown_configurations_are_refused():
         Entry("lstn", "all", 0)
     with pytest.raises(ConfigError, match=r"'lstm:crono'.*'crono'.*chrono"):
         Entry("lstm:crono", "all", 0)
+
+
+def test_the_report_names_commands_of_its_own_task():
+    codes = [finding.code for finding in flow_report("lstm").findings]
+    assert any("gateflow train agreement" in code for code in codes)
+    assert not any("gateflow train lm" in code for code in codes)

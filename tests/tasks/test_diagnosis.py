@@ -5,7 +5,7 @@ import pytest
 from gateflow.flow import Finding
 from gateflow.tasks.agreement.config import AgreementConfig
 from gateflow.tasks.agreement.run import AgreementRun
-from gateflow.tasks.diagnosis import _for_task
+from gateflow.tasks.diagnosis import for_task
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.run import LanguageModelRun
 
@@ -32,5 +32,5 @@ def test_a_remedy_is_a_command_of_the_task_of_the_run(tmp_path, code, for_agreem
         run.path.mkdir()
         run.config_file.write_text(config.to_toml())
     finding = Finding("name", "problem", "", "", {}, "", "", code)
-    assert _for_task(text, finding).code == code
-    assert _for_task(grammar, finding).code == for_agreement
+    assert for_task(finding, text.task(), text.kind).code == code
+    assert for_task(finding, grammar.task(), grammar.kind).code == for_agreement

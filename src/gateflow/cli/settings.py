@@ -17,6 +17,9 @@ from gateflow.errors import ConfigError
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 
+# Characters of `<float>`, `all|far` and the like.
+WIDEST_VALUE = 9
+
 # Section → option → value, only what was typed.
 Settings = dict[str, dict[str, Any]]
 
@@ -98,6 +101,9 @@ def _parameter(
     # Both words for a truth: an option of a file must be possible to undo.
     names = f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name)
     words = told or field.description or ""
+    if metavar is not None and len(metavar) > WIDEST_VALUE:
+        # The column of values is as wide as the widest of a panel, and takes the room of all names and words.
+        words, metavar = f"{words} One of {metavar.replace('|', ', ')}.", "<word>"
     if told is None and not field.is_required() and field.default is not None:
         words += f" Default: {_spoken(field.default)}."
     panel = section.capitalize()

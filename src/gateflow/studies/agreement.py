@@ -18,11 +18,12 @@ from gateflow.errors import ConfigError
 from gateflow.flow import Report, diagnose
 from gateflow.runs.new_run import refuse_what_is_there
 from gateflow.studies.agreement_training import PROBE_SENTENCES, AgreementBudget, AgreementResult, Entry, train_one
-from gateflow.tasks.agreement.config import DISTANCES
+from gateflow.tasks.agreement.config import DISTANCES, AgreementConfig
 from gateflow.tasks.agreement.inference import farthest
 from gateflow.tasks.agreement.model import encode, loss
 from gateflow.tasks.agreement.run import AgreementRun
 from gateflow.tasks.agreement.task import build_model, unseen_sentences
+from gateflow.tasks.diagnosis import for_task
 
 # Trainings that become runs: on far sentences alone, where the initial weights decide who learns, so that other
 # verbs show the difference.
@@ -86,7 +87,8 @@ def flow_report(config: str, seed: int = 0) -> Report:
     tokens, batch, share = chosen[0].tokens, encode(chosen), whole.model.word_share
     found = diagnose(model, batch, lambda _, batch: loss(model, batch, share), needed_lag=LONGEST, tokens=tokens[:-1])
     title = {"title": f"Gradient flow of {config} before training, verb and subject far apart"}
-    return replace(found, context={**found.context, **title})
+    findings = tuple(for_task(finding, "agreement", AgreementConfig) for finding in found.findings)
+    return replace(found, findings=findings, context={**found.context, **title})
 
 
 def train_all(entries: Sequence[Entry], workers: int, on_progress: Callable[[int], None]) -> list[AgreementResult]:

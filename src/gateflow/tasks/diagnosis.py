@@ -10,11 +10,12 @@ from typing import Any
 from torch import nn
 
 from gateflow.flow import Finding, Report, diagnose
+from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 from gateflow.runs.run import Run
 from gateflow.training.metrics import MetricsLog, Record
 
-__all__ = ["SAMPLED", "diagnose_with_history"]
+__all__ = ["SAMPLED", "diagnose_with_history", "for_task"]
 
 # Steps whose loss is followed back where a horizon is all that is asked for: the work grows with their number.
 SAMPLED = 32
@@ -53,7 +54,7 @@ def diagnose_with_history(
         history=history,
         tokens=tokens,
     )
-    findings = tuple(_for_task(run, finding) for finding in report.findings)
+    findings = tuple(for_task(finding, run.task(), run.kind) for finding in report.findings)
     more = {"title": f"Gradient flow of {run.path.resolve().name}", "clip_history": records}
     return replace(report, findings=findings, context={**report.context, **more})
 
@@ -62,14 +63,14 @@ def diagnose_with_history(
 _TRAIN = re.compile(r"(?:  # )?gateflow train lm (?P<words>.*)")
 
 
-def _for_task(run: Run[Any], finding: Finding) -> Finding:
-    """The remedy as a command of the run's own task, if that has the option; else its Python alone."""
+def for_task(finding: Finding, task: str, config: type[RunConfig]) -> Finding:
+    """A finding's remedy as a command of a task, if that has the option; else its Python alone."""
     match = _TRAIN.search(finding.code)
     if match is None:
         return finding
-    fields = {name for section in run.kind.sections().values() for name in section.model_fields} - run.kind.unused
+    fields = {name for section in config.sections().values() for name in section.model_fields} - config.unused
     has_it = set(re.findall(r"--[a-z-]+", match["words"])) <= {flag(name) for name in fields}
-    command = match[0].replace("gateflow train lm", f"gateflow train {run.task()}") if has_it else ""
+    command = match[0].replace("gateflow train lm", f"gateflow train {task}") if has_it else ""
     return replace(finding, code=finding.code[: match.start()] + command)
 
 
