@@ -73,6 +73,10 @@ class ArtifactError(GateflowError, RuntimeError):
 
 
 # Warnings are UserWarnings: Python shows those by default, once per place, and a filter can name each class.
+class RunWarning(UserWarning):
+    """What is amiss in a run's folder and was mended: a replacement that was killed, weights that cannot be read."""
+
+
 class CacheWarning(UserWarning):
     """Built kernels are not kept, because the cache directory cannot be used; the message says why."""
 
