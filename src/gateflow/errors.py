@@ -60,6 +60,10 @@ class TrustError(RunError):
     """A run names code of somebody's own, which opening it would run, and nobody has said that this may be."""
 
 
+class TaskError(GateflowError, TypeError):
+    """An entry of `gateflow.tasks.TASKS`, or the description that it names, does not hold together."""
+
+
 class NonFiniteError(GateflowError, ArithmeticError):
     """Gradients or weights hold NaN or infinity, and the policy says stop."""
 
