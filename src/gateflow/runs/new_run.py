@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -65,9 +66,11 @@ def refuse_what_is_there(kind: type[Run[Any]], path: Path, force: bool) -> None:
 
     Raises:
         RunError: it is taken.
+        WriteError: no folder can be made there.
     """
     put_back(path)
     if is_free(path):
+        _refuse_what_cannot_be_written(path)
         return
     if not path.is_dir():
         raise RunError(f"--out {path} is a file; choose another name.")
@@ -86,6 +89,15 @@ def refuse_what_is_there(kind: type[Run[Any]], path: Path, force: bool) -> None:
         refuse_strangers(kind, left)
     with kind(path).lock():  # refused while another process trains it
         pass
+
+
+def _refuse_what_cannot_be_written(path: Path) -> None:
+    # Told before a training, and not by the file system after it.
+    parent = next(folder for folder in path.resolve().parents if folder.exists())
+    if not parent.is_dir():
+        raise refused(path, NotADirectoryError(errno.ENOTDIR, f"{parent} is no folder"))
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise refused(path, PermissionError(errno.EACCES, f"nothing may be written into {parent}"))
 
 
 def _refuse_what_is_not_ours(draft: Path, path: Path) -> None:
