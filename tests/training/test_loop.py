@@ -1,5 +1,6 @@
 """The loop: exact resume, validation, accumulation, clipping, Ctrl-C, disk full."""
 
+import dataclasses
 import errno
 import os
 import signal
@@ -12,8 +13,8 @@ from tests.training import killed_again_and_again
 from tests.training.tiny import Echo, EchoTask, echo_run
 
 from gateflow import flow
-from gateflow.errors import ConfigError, FlowWarning, NonFiniteError, RunError
-from gateflow.runs.weights import read_tensors
+from gateflow.errors import ConfigError, FlowWarning, NonFiniteError, RunError, RunWarning
+from gateflow.runs.weights import load_weights, read_tensors, write_tensors
 from gateflow.training.checkpoint import Checkpoint
 from gateflow.training.distributed import join_processes
 from gateflow.training.loop import TrainingLoop
@@ -234,3 +235,39 @@ def test_another_number_of_processes_is_refused(tmp_path):
     Checkpoint(tensors, checkpoint.progress, checkpoint.optimizer, processes=2).write(run.checkpoint_file)
     with pytest.raises(RunError, match=r"trained by 2 processes; .* torchrun --nproc-per-node 2 -m gateflow resume"):
         loop(run, config).train()
+
+
+def nan_in(file):
+    tensors, _ = read_tensors(file)
+    write_tensors(file, {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()})
+
+
+DAMAGES = {
+    "cut short": lambda file: os.truncate(file, 100),
+    "of another network": lambda file: write_tensors(file, {"weight": torch.zeros(2)}),
+    "not a number": nan_in,
+    "gone": lambda file: file.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("updates", [8, 18])
+def test_weights_that_cannot_be_read_are_told_and_written_again(tmp_path, damage, updates):
+    run, config = echo_run(tmp_path / "run")
+    short = config.training.model_copy(update={"max_updates": updates})
+    loop(run, config.model_copy(update={"training": short})).train()
+    whole = Checkpoint.read(run.checkpoint_file)
+    DAMAGES[damage](run.model_file)
+    # As if the best had been one that is never reached again.
+    dataclasses.replace(whole, progress=dataclasses.replace(whole.progress, best=0.0)).write(run.checkpoint_file)
+    with pytest.warns(RunWarning, match=r"model\.safetensors.*The weights of the checkpoint take its place"):
+        outcome = loop(run, config).train()
+    assert Checkpoint.read(run.checkpoint_file).progress.step == 18
+    task = EchoTask()
+    load_weights(task.model, read_tensors(run.model_file)[0], run.model_file)
+    if updates == 18:
+        assert all(torch.equal(a, whole.named("model")[n]) for n, a in task.model.state_dict().items())
+        assert outcome.best is None
+    else:
+        assert 0 < outcome.best == Checkpoint.read(run.checkpoint_file).progress.best
+    loop(run, config).train()  # without a warning

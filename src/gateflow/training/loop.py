@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from gateflow.errors import ConfigError, RunError
+from gateflow.errors import ConfigError, RunError, RunWarning
 from gateflow.flow import Monitor
 from gateflow.layers.evaluating import evaluating
 from gateflow.remedies.clip import NormClipper
@@ -74,6 +75,7 @@ class TrainingLoop:
         with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
             self.progress, self.carried = self.checkpointer.restore(self.settings.seed, self.task.start())
             self._refuse_other_position()
+            self.mend_weights()
             # A checkpoint says nothing of modes, and a model that was read for its figures is in eval
             # mode.
             self.task.model.train()
@@ -89,6 +91,25 @@ class TrainingLoop:
                 if interrupted:
                     return self.outcome(interrupted=True)
         return self.outcome(interrupted=False)
+
+    def mend_weights(self) -> None:
+        """A model that nobody can read gives way to the checkpoint's weights, and these to the next validation's."""
+        main = self.accelerator.is_main_process
+        damage = self.checkpointer.damage_of_weights(self.progress.best) if main else None
+        if not summed(self.accelerator, damage is not None)[0]:
+            return
+        if main:
+            warnings.warn(
+                f"{damage}. The weights of the checkpoint take its place, until those of the next validation do.",
+                RunWarning,
+                stacklevel=2,
+            )
+        # The best that there was is lost, so that whatever comes next is the best there is.
+        self.progress.best = None
+        self.checkpointer.keep_weights()
+        # Else a kill before the next checkpoint would bring the lost best back. At step 0 there was none yet.
+        if self.progress.step > 0:
+            self.checkpointer.save(self.progress, self.carried)
 
     def warm_up(self) -> None:
         """Two batches forward and backward that leave kernels and nothing else; their build is no update's time."""
