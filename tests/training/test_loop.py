@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -271,3 +272,29 @@ def test_weights_that_cannot_be_read_are_told_and_written_again(tmp_path, damage
     else:
         assert 0 < outcome.best == Checkpoint.read(run.checkpoint_file).progress.best
     loop(run, config).train()  # without a warning
+
+
+@pytest.mark.parametrize("option", ["window", "batch_size"])
+def test_other_batches_are_refused_in_the_middle_of_an_epoch_and_taken_at_its_end(tmp_path, option):
+    run, config = echo_run(tmp_path / "run")
+    was = getattr(config.training, option)
+    # The toy has six batches whatever is asked: what is compared is what was asked.
+    changed = config.model_copy(update={"training": config.training.model_copy(update={option: was + 1})})
+    loop(run, config, callbacks=[StopAfter(2)]).train()
+    with pytest.raises(RunError, match=rf"stands at batch 3 of an epoch that was cut with {option} {was}, and .* Give"):
+        loop(run, changed).train()
+    loop(run, config, callbacks=[StopAfter(5)]).train()
+    loop(run, changed, callbacks=[StopAfter(8)]).train()
+    with pytest.raises(RunError, match=rf"stands at batch 3 of an epoch that was cut with {option} {was + 1}"):
+        loop(run, config).train()
+    loop(run, changed).train()
+
+
+def test_a_checkpoint_of_an_older_version_does_not_say_how_its_data_were_cut(tmp_path):
+    run, config = echo_run(tmp_path / "run")
+    loop(run, config, callbacks=[StopAfter(2)]).train()
+    tensors, metadata = read_tensors(run.checkpoint_file)
+    plain = json.loads(metadata["gateflow"])
+    assert plain["progress"].pop("cut") == {"batches": 6, "batch_size": 32, "window": 35}
+    write_tensors(run.checkpoint_file, tensors, {"gateflow": json.dumps(plain)})
+    assert loop(run, config).train().step == 18
