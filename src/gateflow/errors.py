@@ -60,6 +60,10 @@ class TrustError(RunError):
     """A run names code of somebody's own, which opening it would run, and nobody has said that this may be."""
 
 
+class TaskError(GateflowError, TypeError):
+    """An entry of `gateflow.tasks.TASKS`, or the description that it names, does not hold together."""
+
+
 class NonFiniteError(GateflowError, ArithmeticError):
     """Gradients or weights hold NaN or infinity, and the policy says stop."""
 
@@ -73,6 +77,10 @@ class ArtifactError(GateflowError, RuntimeError):
 
 
 # Warnings are UserWarnings: Python shows those by default, once per place, and a filter can name each class.
+class RunWarning(UserWarning):
+    """What is amiss in a run's folder and was mended: a replacement that was killed, weights that cannot be read."""
+
+
 class CacheWarning(UserWarning):
     """Built kernels are not kept, because the cache directory cannot be used; the message says why."""
 

@@ -70,6 +70,8 @@ def test_a_corpus_of_one_token(gateflow, tmp_path, corpus):
     ("option", "parts"),
     [
         ("--cell=lstmm", ("no cell is called 'lstmm'", "did you mean lstm")),
+        ("--cell=:", (": is no place of a cell; write it as package.module:Class",)),
+        ("--cell=.:Mine", (".:Mine is no place of a cell",)),
         ("--hidden-size=0", ("--hidden-size 0: input should be greater than or equal to 1",)),
         ("--bidirectional", ("--bidirectional True: a language model predicts the next token",)),
         ("--init=chrono", ("--init chrono: chrono takes a number",)),
@@ -300,3 +302,8 @@ def test_what_is_unexpected_is_short_too_and_debug_shows_where(gateflow, monkeyp
     assert_refused(gateflow("cells"), 1, "unexpected ZeroDivisionError: a bug of ours", "--debug")
     with pytest.raises(ZeroDivisionError):
         gateflow("cells", "--debug")
+
+
+@pytest.mark.parametrize("seed", [2**64, -(2**63) - 1, 10**30])
+def test_a_seed_that_no_generator_takes(gateflow, trained, seed):
+    assert_refused(gateflow("generate", trained, "--prompt", "the", "--seed", seed), 2, "seed must be", f"not {seed}")

@@ -43,3 +43,10 @@ def test_an_unknown_cell_is_wrong_use(gateflow):
     result = gateflow("bench", "--cell", "gruu", *SMALL)
     assert (result.code, result.out) == (2, "")
     assert "did you mean gru" in result.err
+
+
+@pytest.mark.parametrize("size", ["batch", "steps", "input", "hidden"])
+def test_a_size_beyond_any_machine_is_refused_by_its_name(gateflow, size):
+    result = gateflow("bench", f"--{size}", 10**11)
+    assert result.code == 2
+    assert f"--{size}" in result.err

@@ -40,6 +40,11 @@ def test_exit_codes(error, code):
             "gateflow: unexpected KeyError: no further words" + AGAIN,
         ),
         (
+            RuntimeError("can't allocate memory: 9 bytes\nmore"),
+            "gateflow: there is not enough memory for this (can't allocate memory: 9 bytes); choose smaller sizes.",
+        ),
+        (MemoryError(), "gateflow: there is not enough memory for this (no further words); choose smaller sizes."),
+        (
             KeyboardInterrupt(),
             "gateflow: stopped at once; a run goes on from its last checkpoint with `gateflow resume RUN`.",
         ),

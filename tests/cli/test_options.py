@@ -171,6 +171,15 @@ def test_a_comparison_begins_with_the_seed_that_was_typed(task, gateflow, corpus
     assert both["qualities"][0] != both["qualities"][1]
 
 
+@pytest.mark.parametrize(
+    "words", [("--candidates=5", "--softmax-samples=6"), ("--softmax-samples=6", "--candidates=5")]
+)
+def test_an_option_typed_under_both_its_names_is_refused(gateflow, corpus, tmp_path, words):
+    result = gateflow("train", "lm", "--data", corpus, "--out", tmp_path / "run", *words)
+    assert result.code == 2
+    assert "--candidates is the old name of --softmax-samples, and both are typed; leave one out." in result.err
+
+
 def test_an_option_of_an_older_version_works_and_is_not_shown(gateflow, corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert "--candidates" not in gateflow("train", "lm", "--help").out

@@ -93,6 +93,15 @@ def test_what_is_no_text_is_refused_from_a_pipe_as_from_a_file(content, gateflow
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_prompt_that_is_no_utf_8_is_refused_in_every_locale(gateflow, trained, monkeypatch):
+    # As Python reads standard input and the command line in the locale C.
+    text = b"caf\xe9".decode("utf-8", "surrogateescape")
+    strange = io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8", errors="surrogateescape")
+    monkeypatch.setattr(sys, "stdin", strange)
+    assert_refused(gateflow("generate", trained), 2, "the text that is piped in is not UTF-8")
+    assert_refused(gateflow("generate", trained, "--prompt", text), 2, "--prompt is not UTF-8")
+
+
 def test_one_text_cannot_be_two(gateflow, piped, tmp_path):
     piped(TEXT.encode())
     words = ("--data", "-", "--valid", "-", "--out", tmp_path / "run", *SMALL)

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from gateflow.cli.quickstart import quickstart
-from gateflow.errors import ConfigError, RunError
+from gateflow.errors import ConfigError, RunError, WriteError
 
 app = typer.Typer()
 app.command()(quickstart)
@@ -73,3 +73,17 @@ def test_force_replaces_no_folder_that_is_no_run(tmp_path):
     (tmp_path / "quickstart-runs" / "lstm" / "mine").touch()
     with pytest.raises(RunError, match="--force replaces runs only"):
         invoke("--force", "--cells", "lstm")
+
+
+@pytest.mark.parametrize("place", ["below a file", "not writable"])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_training(tmp_path, monkeypatch, place):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("gateflow.studies.agreement.train_all", None)
+    if place == "not writable":
+        # Root may write everywhere.
+        monkeypatch.setattr("os.access", lambda folder, mode: False)
+        with pytest.raises(WriteError, match=rf"could not write new/lstm: nothing may be written into {tmp_path}"):
+            invoke("--runs", "new", "--cells", "lstm")
+    else:
+        with pytest.raises(WriteError, match=r"could not write file/new/lstm: .*file is no folder"):
+            invoke("--runs", "file/new", "--cells", "lstm")

@@ -11,6 +11,7 @@ import pytest
 from tests.cli.conftest import SMALL
 
 from gateflow.cli.progress import TrainingDisplay
+from gateflow.runs.weights import read_tensors, write_tensors
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.run import LanguageModelRun as Run
 from gateflow.training.metrics import MetricsLog
@@ -137,3 +138,11 @@ def test_the_configuration_of_a_run_says_everything(trained, corpus):
     text = Run(trained).config_file.read_text()
     assert 'cell = "lstm"' in text
     assert LanguageModelConfig.read(Run(trained).config_file).data.train == corpus
+
+
+def test_the_perplexity_of_a_model_that_has_diverged_is_short(gateflow, trained, corpus):
+    tensors, metadata = read_tensors(Run(trained).model_file)
+    tensors["bias"][0] = 1e6
+    write_tensors(Run(trained).model_file, tensors, metadata)
+    first = gateflow("evaluate", trained, "--data", corpus).out.splitlines()[0]
+    assert re.fullmatch(r"perplexity per token  1.0e\+304   \(279 tokens\)", first), first

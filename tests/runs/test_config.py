@@ -1,5 +1,6 @@
 """Options from a file and from the command line, and what is said about those that cannot work."""
 
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -166,3 +167,28 @@ def test_a_run_names_its_task(tmp_path):
     file.write_text("format = 2\ntask = 'tones'\n[data]\ntrain = 'x'\n")
     with pytest.raises(ConfigError, match=r"task in .*config.toml, tones: input should be 'lm'"):
         LanguageModelConfig.read(file)
+
+
+def test_an_option_under_both_its_names_is_refused(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text("format = 1\n[data]\ntrain = 'x'\n[model]\ncandidates = 5\nsoftmax_samples = 6\n")
+    with pytest.raises(ConfigError, match=r"\[model\] candidates in .* is the old name of softmax_samples, which is"):
+        LanguageModelConfig.read(file)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("", "has no `format`, so"),
+        ("format = '2'", 'has `format = "2"`, which is no version'),
+        ("format = 0", "has `format = 0`, which"),
+        ("format = true", "has `format = true`, which"),
+        ("format = '\u2028'", 'has `format = "\\u2028"`, which'),
+        ("[format]\na = 1", "has `format = ...`, which"),
+        ("format = 0x" + "f" * 60_000, "has `format = a number of thousands of digits`, which"),
+    ],
+)
+def test_a_format_that_is_none_is_told_as_it_was_found(tmp_path, line, found):
+    (tmp_path / "config.toml").write_text(f"{line}\n")
+    with pytest.raises(RunError, match="config.toml " + re.escape(found)):
+        task_of(tmp_path / "config.toml")

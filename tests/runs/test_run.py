@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateflow.errors import RunError
+from gateflow.errors import RunError, RunWarning
 from gateflow.runs.new_run import new_run
+from gateflow.tasks.agreement.config import AgreementConfig
+from gateflow.tasks.agreement.run import AgreementRun
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.run import LanguageModelRun
 
@@ -99,17 +101,86 @@ def test_a_folder_of_the_name_of_a_set_up_is_not_cleared(tmp_path):
     assert (tmp_path / ".one.new" / "mine").read_text() == "mine"
 
 
-def test_killed_between_the_two_renamings_it_can_be_set_up_again(tmp_path):
-    make(tmp_path / "one", "old").path.rename(tmp_path / ".one.old")
-    assert make(tmp_path / "one", "new").tokenizer_file.read_text() == "new"
+def killed_between_the_two_renamings(path: Path) -> None:
+    make(path, "old").path.rename(path.with_name(f".{path.name}.old"))
+    (path.with_name(f".{path.name}.new")).mkdir()
+    (path.with_name(f".{path.name}.new") / "lock").touch()
+
+
+def test_killed_between_the_two_renamings_the_old_run_is_put_back_when_it_is_opened(tmp_path):
+    killed_between_the_two_renamings(tmp_path / "one")
+    with pytest.warns(RunWarning, match=r"one is back: the command that was replacing it"):
+        assert LanguageModelRun.open(tmp_path / "one").tokenizer_file.read_text() == "old"
+    assert names(tmp_path) == {"one", ".one.new"}
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_killed_between_the_two_renamings_it_is_replaced_by_force_alone(tmp_path, empty):
+    killed_between_the_two_renamings(tmp_path / "one")
+    if empty:
+        (tmp_path / "one").mkdir()
+    with pytest.warns(RunWarning), pytest.raises(RunError, match=r"--out .*one exists; go on with"):
+        make(tmp_path / "one", "new")
+    assert LanguageModelRun.open(tmp_path / "one").tokenizer_file.read_text() == "old"
+    assert make(tmp_path / "one", "new", force=True).tokenizer_file.read_text() == "new"
     assert names(tmp_path) == {"one"}
 
 
-def test_force_deletes_no_run_with_a_file_of_the_user(tmp_path):
-    (make(tmp_path / "one").path / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match=r"--force would delete .*notes.txt, which is no part of a run"):
+def test_a_run_that_is_being_replaced_by_a_living_process_is_left_to_it(tmp_path):
+    killed_between_the_two_renamings(tmp_path / "one")
+    with LanguageModelRun(tmp_path / ".one.new").lock(), pytest.raises(RunError, match="there is no run"):
+        LanguageModelRun.open(tmp_path / "one")
+    assert names(tmp_path) == {".one.old", ".one.new"}
+
+
+def test_killed_while_it_removed_what_it_had_replaced_it_goes_on_removing(tmp_path):
+    killed_between_the_two_renamings(tmp_path / "one")
+    (tmp_path / ".one.old" / "config.toml").unlink()
+    assert make(tmp_path / "one", "new").tokenizer_file.read_text() == "new"
+    (tmp_path / ".one.old" / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"--force would delete .*\.one\.old/notes\.txt, which is no part of a run"):
+        make(tmp_path / "one", "newer", force=True)
+    (tmp_path / ".one.old" / "notes.txt").unlink()
+    assert make(tmp_path / "one", "newer", force=True).tokenizer_file.read_text() == "newer"
+    assert names(tmp_path) == {"one"}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "checkpoint/notes.txt", "tokens/a/b.txt", "flow.html", "my-flow.html"])
+def test_force_deletes_no_run_with_a_file_of_the_user(tmp_path, name):
+    file = make(tmp_path / "one").path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("mine")
+    with pytest.raises(RunError, match=rf"--force would delete .*{name}, which is no part of a run"):
         make(tmp_path / "one", force=True)
-    assert (tmp_path / "one" / "notes.txt").read_text() == "mine"
+    assert file.read_text() == "mine"
+
+
+def test_force_deletes_what_a_run_may_hold(tmp_path):
+    run = make(tmp_path / "one")
+    for name in ("checkpoint/last.safetensors", "tensorboard/events.out.tfevents.1.host", "tokens/train.npy"):
+        (run.path / name).parent.mkdir()
+        (run.path / name).touch()
+    for name in ("checkpoint/.gateflow-0123456789abcdef.draft", "checkpoint/.last.safetensors.draft"):
+        (run.path / name).touch()
+    make(run.path, force=True)
+    assert names(run.path) == {"config.toml", "tokenizer.json", "lock"}
+
+
+def test_force_replaces_runs_of_the_same_task_only(tmp_path):
+    one, other = make(tmp_path / "one").path, tmp_path / "other"
+    with new_run(AgreementRun, other, AgreementConfig()):
+        pass
+    with pytest.raises(RunError, match=r"one is a run of the task 'lm', and this would be one of the task 'agreement'"):
+        set_up_agreement(one)
+    with pytest.raises(RunError, match=r"other is a run of the task 'agreement', and this would be .* 'lm'"):
+        make(other, force=True)
+    assert LanguageModelRun.open(one).task() == "lm"
+    assert AgreementRun.open(other).task() == "agreement"
+
+
+def set_up_agreement(path: Path) -> None:
+    with new_run(AgreementRun, path, AgreementConfig(), force=True):
+        pass
 
 
 def test_a_file_in_the_place_of_a_run_stays(tmp_path):

@@ -1,6 +1,8 @@
 """The loop: exact resume, validation, accumulation, clipping, Ctrl-C, disk full."""
 
+import dataclasses
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -12,8 +14,8 @@ from tests.training import killed_again_and_again
 from tests.training.tiny import Echo, EchoTask, echo_run
 
 from gateflow import flow
-from gateflow.errors import ConfigError, FlowWarning, NonFiniteError, RunError
-from gateflow.runs.weights import read_tensors
+from gateflow.errors import ConfigError, FlowWarning, NonFiniteError, RunError, RunWarning
+from gateflow.runs.weights import load_weights, read_tensors, write_tensors
 from gateflow.training.checkpoint import Checkpoint
 from gateflow.training.distributed import join_processes
 from gateflow.training.loop import TrainingLoop
@@ -234,3 +236,65 @@ def test_another_number_of_processes_is_refused(tmp_path):
     Checkpoint(tensors, checkpoint.progress, checkpoint.optimizer, processes=2).write(run.checkpoint_file)
     with pytest.raises(RunError, match=r"trained by 2 processes; .* torchrun --nproc-per-node 2 -m gateflow resume"):
         loop(run, config).train()
+
+
+def nan_in(file):
+    tensors, _ = read_tensors(file)
+    write_tensors(file, {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()})
+
+
+DAMAGES = {
+    "cut short": lambda file: os.truncate(file, 100),
+    "of another network": lambda file: write_tensors(file, {"weight": torch.zeros(2)}),
+    "not a number": nan_in,
+    "gone": lambda file: file.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("updates", [8, 18])
+def test_weights_that_cannot_be_read_are_told_and_written_again(tmp_path, damage, updates):
+    run, config = echo_run(tmp_path / "run")
+    short = config.training.model_copy(update={"max_updates": updates})
+    loop(run, config.model_copy(update={"training": short})).train()
+    whole = Checkpoint.read(run.checkpoint_file)
+    DAMAGES[damage](run.model_file)
+    # As if the best had been one that is never reached again.
+    dataclasses.replace(whole, progress=dataclasses.replace(whole.progress, best=0.0)).write(run.checkpoint_file)
+    with pytest.warns(RunWarning, match=r"model\.safetensors.*The weights of the checkpoint take its place"):
+        outcome = loop(run, config).train()
+    assert Checkpoint.read(run.checkpoint_file).progress.step == 18
+    task = EchoTask()
+    load_weights(task.model, read_tensors(run.model_file)[0], run.model_file)
+    if updates == 18:
+        assert all(torch.equal(a, whole.named("model")[n]) for n, a in task.model.state_dict().items())
+        assert outcome.best is None
+    else:
+        assert 0 < outcome.best == Checkpoint.read(run.checkpoint_file).progress.best
+    loop(run, config).train()  # without a warning
+
+
+@pytest.mark.parametrize("option", ["window", "batch_size"])
+def test_other_batches_are_refused_in_the_middle_of_an_epoch_and_taken_at_its_end(tmp_path, option):
+    run, config = echo_run(tmp_path / "run")
+    was = getattr(config.training, option)
+    # The toy has six batches whatever is asked: what is compared is what was asked.
+    changed = config.model_copy(update={"training": config.training.model_copy(update={option: was + 1})})
+    loop(run, config, callbacks=[StopAfter(2)]).train()
+    with pytest.raises(RunError, match=rf"stands at batch 3 of an epoch that was cut with {option} {was}, and .* Give"):
+        loop(run, changed).train()
+    loop(run, config, callbacks=[StopAfter(5)]).train()
+    loop(run, changed, callbacks=[StopAfter(8)]).train()
+    with pytest.raises(RunError, match=rf"stands at batch 3 of an epoch that was cut with {option} {was + 1}"):
+        loop(run, config).train()
+    loop(run, changed).train()
+
+
+def test_a_checkpoint_of_an_older_version_does_not_say_how_its_data_were_cut(tmp_path):
+    run, config = echo_run(tmp_path / "run")
+    loop(run, config, callbacks=[StopAfter(2)]).train()
+    tensors, metadata = read_tensors(run.checkpoint_file)
+    plain = json.loads(metadata["gateflow"])
+    assert plain["progress"].pop("cut") == {"batches": 6, "batch_size": 32, "window": 35}
+    write_tensors(run.checkpoint_file, tensors, {"gateflow": json.dumps(plain)})
+    assert loop(run, config).train().step == 18

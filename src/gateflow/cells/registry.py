@@ -87,6 +87,9 @@ def name_of(cls: type[Cell]) -> str:
 
 
 def _imported(module: str, attribute: str) -> type[Cell]:
+    # Python refuses an empty name with errors of other kinds, and one that begins with a dot is relative to nothing.
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UnknownCellError(f"{module}:{attribute} is no place of a cell; write it as package.module:Class")
     # The command `gateflow` does not have the current folder on its path, as a script has its own. Last
     # on the path, so that a file of the user's does not take the place of an installed module.
     here = str(Path.cwd())

@@ -16,14 +16,16 @@ from gateflow.cli.compare import compare
 from gateflow.cli.diagnose import diagnose
 from gateflow.cli.doctor import doctor
 from gateflow.cli.explain import explain
-from gateflow.cli.output import write
+from gateflow.cli.output import say, write
 from gateflow.cli.quickstart import quickstart
 from gateflow.cli.remedies import remedies
 from gateflow.cli.resume import resume
 from gateflow.cli.train import train_command
 from gateflow.cli.verbs import commands
 from gateflow.cli.visible import visible
+from gateflow.errors import TaskError
 from gateflow.tasks import TASKS, description
+from gateflow.tasks.description import TaskDescription
 
 
 class Verbs(TyperGroup):
@@ -84,12 +86,21 @@ def gateflow(
     """Recurrent networks: train them on your text, and see what they remember."""
 
 
+def _described() -> Iterator[TaskDescription]:
+    """The tasks whose descriptions hold together; the commands that need no other one work all the same."""
+    for name in TASKS:
+        try:
+            yield description(name)
+        except TaskError as error:
+            say(f"note: the task {name} is left out. {error}", style="dim")
+
+
 def build() -> typer.Typer:
     """All commands, those of the tasks that are listed now among them."""
     # Exceptions are told by `TwoLines`, in two lines and without locals.
     app = typer.Typer(cls=Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
     train = typer.Typer(no_args_is_help=True, help="Train a model on your data.")
-    tasks = [description(name) for name in TASKS]
+    tasks = list(_described())
     app.callback()(gateflow)
     app.command()(quickstart)
     for task in tasks:

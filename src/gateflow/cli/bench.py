@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from gateflow.benchmarking.timing import Call, Timing
     from gateflow.layers import Recurrent
 
+# Of each size; small enough for their products to be counted in 64 bits, so that too much memory is told as such.
+MOST = 1 << 20
+
 
 def bench(
     cell: Annotated[str, typer.Option(help="A name, or package.module:Class for one of your own.")] = "lstm",
-    batch: Annotated[int, typer.Option(min=1, help="Rows B.")] = 32,
-    steps: Annotated[int, typer.Option(min=1, help="Time steps T.")] = 100,
-    input_size: Annotated[int, typer.Option("--input", min=1, help="Input size I.")] = 128,
-    hidden_size: Annotated[int, typer.Option("--hidden", min=1, help="Hidden size H.")] = 128,
+    batch: Annotated[int, typer.Option(min=1, max=MOST, help="Rows B.")] = 32,
+    steps: Annotated[int, typer.Option(min=1, max=MOST, help="Time steps T.")] = 100,
+    input_size: Annotated[int, typer.Option("--input", min=1, max=MOST, help="Input size I.")] = 128,
+    hidden_size: Annotated[int, typer.Option("--hidden", min=1, max=MOST, help="Hidden size H.")] = 128,
     rounds: Annotated[int, typer.Option(min=1, help="Samples of each peer; the medians are compared.")] = 7,
     json: AsJson = False,
 ) -> None:

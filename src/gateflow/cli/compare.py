@@ -11,14 +11,13 @@ from gateflow.cli.settings import Settings, refuse_idle, with_settings
 from gateflow.runs.config import RunConfig
 from gateflow.studies.compared import LENGTH, MEMORY, NOT_HERE, TEXT, WORDS, refuse_others
 from gateflow.tasks import description
-from gateflow.tasks.description import imported
 
 if TYPE_CHECKING:
     from gateflow.studies.budget import Budget, CellResult
     from gateflow.studies.memory_comparison import MemoryComparison
 
 # Of what is compared on a text; its options are those of the training, described once.
-KIND: type[RunConfig] = imported(description(TEXT).config)
+KIND: type[RunConfig] = description(TEXT).part("config")
 
 
 @with_settings(KIND, without=NOT_HERE, words={**description(TEXT).option_help, **WORDS})

@@ -78,10 +78,9 @@ def show(report: Report) -> None:
 def _of_run(run: Path, data: Path | None, needed_lag: int | None, trust_code: bool) -> Report:
     from gateflow.runs.trust import Trust
     from gateflow.tasks import open_run
-    from gateflow.tasks.description import imported
 
     opened, task = open_run(run, Trust(trust_code))
-    return imported(task.diagnose)(opened, data, needed_lag)
+    return task.part("diagnose")(opened, data, needed_lag)
 
 
 def _of_model(name: str, data: Path | None, needed_lag: int | None) -> Report:

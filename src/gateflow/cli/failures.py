@@ -12,6 +12,9 @@ from gateflow.errors import CellError, ConfigError, GateflowError, UnknownCellEr
 # 1 and 2 as click has them; 130 is 128 + SIGINT, which shells and cluster managers know.
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
+# What torch's allocators say, on a CPU and on a GPU; they have no class of their own for it on all devices.
+_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
 
 class TwoLines:
     """A context that turns what escapes it into a short message and an exit code; with `debug` into a traceback.
@@ -57,6 +60,8 @@ def message(error: BaseException) -> str:
         return f"gateflow: {error.strerror}: {error.filename or 'while reading or writing'}."
     # Some errors of torch are pages long, and the first line is what they are about.
     first_line = (str(error).strip() or "no further words").splitlines()[0]
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in first_line for w in _MEMORY)):
+        return f"gateflow: there is not enough memory for this ({first_line}); choose smaller sizes."
     return (
         f"gateflow: unexpected {type(error).__name__}: {first_line}\nRun the command again with --debug to see where."
     )

@@ -100,8 +100,8 @@ def figure(value: float | None) -> str:
     """A figure of a task: shares to three digits, what is larger to one.
 
     Example:
-        >>> figure(90.02), figure(0.9336), figure(None)
-        ('90.0', '0.934', 'not finite')
+        >>> figure(90.02), figure(0.9336), figure(None), figure(1e300)
+        ('90.0', '0.934', 'not finite', '1.0e+300')
     """
     return _number(value, 3 if value is not None and abs(value) < 1 else 1)
 
@@ -118,4 +118,5 @@ def minutes(seconds: float) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "not finite" if value is None else f"{value:,.{digits}f}"
+    # A model that has diverged has a perplexity of hundreds of digits.
+    return "not finite" if value is None else f"{value:.1e}" if abs(value) > 1e12 else f"{value:,.{digits}f}"

@@ -74,8 +74,12 @@ def _extended(
         settings: Settings = {section: {} for section in kind.sections()}
         for section, name, new in [*old, *((section, name, name) for section, name in shown)]:
             # What was not typed is left out, so that a file of --config may say it.
-            if (value := words.pop(_word(name))) is not None:
-                settings[section][new] = value
+            if (value := words.pop(_word(name))) is None:
+                continue
+            if new in settings[section]:
+                before = next(old for old, of in kind.renamed.items() if of == new)[1]
+                raise ConfigError(f"{flag(before)} is the old name of {flag(new)}, and both are typed; leave one out.")
+            settings[section][new] = value
         verb(settings=settings, **words)
 
     parameters = [*own, *(_parameter(section, name, field, told.get(name)) for section, name, field in fields)]

@@ -11,12 +11,12 @@ import typer
 from gateflow.cli.output import AsJson
 from gateflow.cli.settings import Settings, refuse_idle, typed_words, with_settings
 from gateflow.runs.config import RunConfig
-from gateflow.tasks.description import TaskDescription, imported
+from gateflow.tasks.description import TaskDescription
 
 
 def train_command(task: TaskDescription) -> Callable[..., None]:
     """The command that trains a task."""
-    kind: type[RunConfig] = imported(task.config)
+    kind: type[RunConfig] = task.part("config")
 
     def train(
         out: Annotated[Path, typer.Option(help="Folder of the run; must not exist yet.")],

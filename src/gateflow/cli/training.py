@@ -17,7 +17,7 @@ from gateflow.flow import Monitor
 from gateflow.runs.config import RunConfig
 from gateflow.runs.run import Run
 from gateflow.runs.trust import NOBODY, Trust
-from gateflow.tasks.description import TaskDescription, imported
+from gateflow.tasks.description import TaskDescription
 from gateflow.training.callbacks import Callback
 from gateflow.training.distributed import join_processes, leave_processes
 from gateflow.training.loop import TrainingLoop
@@ -35,10 +35,10 @@ def set_up_and_train(
     prepare_process()
     accelerator = join_processes(config.training)
     if accelerator.is_main_process:
-        imported(task.set_up)(out, config, force=force)
+        task.part("set_up")(out, config, force=force)
     # The others open what the first one has made.
     accelerator.wait_for_everyone()
-    train_run(task, imported(task.run).open(out, trust), accelerator, json=json)
+    train_run(task, task.part("run").open(out, trust), accelerator, json=json)
 
 
 def train_run(described: TaskDescription, run: Run[Any], accelerator: Accelerator | None = None, *, json: bool) -> None:
@@ -46,7 +46,7 @@ def train_run(described: TaskDescription, run: Run[Any], accelerator: Accelerato
     prepare_process()
     config = run.config()
     accelerator = accelerator or join_processes(config.training)
-    task: Task = imported(described.build)(run, config, accelerator.process_index, accelerator.num_processes)
+    task: Task = described.part("build")(run, config, accelerator.process_index, accelerator.num_processes)
     with TrainingDisplay(enabled=accelerator.is_main_process) as display:
         callbacks: list[Callback] = [display]
         monitor, writer = None, None

@@ -39,7 +39,9 @@ def _command(name: str, by_task: Mapping[str, Verb]) -> Callable[..., None]:
         if verb is None:
             known = ", ".join(["resume", "diagnose", *(verb.name for verb in task.verbs)])
             raise ConfigError(f"{run} is a run of the task {task.name}, which has no verb {name}; it has {known}.")
-        answer = imported(verb.function)(Given(opened, _track), **_words(verb, typed, run, task))
+        answer = imported(verb.function, f"the function of the verb {name} of the task {task.name}")(
+            Given(opened, _track), **_words(verb, typed, run, task)
+        )
         show(answer, json=json)
 
     verbs = list(by_task.values())

@@ -115,7 +115,7 @@ class RunConfig(ConfigSection):
         Raises:
             ConfigError: a value that cannot work, named as the user wrote it.
         """
-        merged = cls._with_new_names(read_toml(file)) if file else {}
+        merged = cls._with_new_names(read_toml(file), file) if file else {}
         for section, values in options.items():
             found = merged.get(section, {})
             merged[section] = {**found, **values} if isinstance(found, dict) else found  # which is then refused
@@ -163,11 +163,16 @@ class RunConfig(ConfigSection):
         return tomli_w.dumps({name: found[name] for name in ("format", "task", *self.sections())})
 
     @classmethod
-    def _with_new_names(cls, found: dict[str, Any]) -> dict[str, Any]:
+    def _with_new_names(cls, found: dict[str, Any], file: Path) -> dict[str, Any]:
         for (section, old), new in cls.renamed.items():
             table = found.get(section)
-            if isinstance(table, dict) and old in table and new not in table:
-                table[new] = table.pop(old)
+            if not isinstance(table, dict) or old not in table:
+                continue
+            if new in table:
+                raise ConfigError(
+                    f"[{section}] {old} in {file} is the old name of {new}, which is there too: take one."
+                )
+            table[new] = table.pop(old)
         return found
 
 
@@ -182,7 +187,8 @@ def task_of(file: Path) -> str:
     version, task = found.get("format"), found.get("task", FIRST_TASK)
     # True is an int in Python, and TOML has both.
     if type(version) is not int or not 0 < version < 2**31:
-        raise RunError(f"{file} has no `format`, so it is not the configuration of a run.")
+        has = "no `format`" if version is None else f"`format = {_in_toml(version)}`, which is no version"
+        raise RunError(f"{file} has {has}, so it is not the configuration of a run.")
     if version > FORMAT:
         raise RunError(
             f"{file.parent} was written in run format {version}, and this gateflow reads up to {FORMAT}. "
@@ -191,6 +197,18 @@ def task_of(file: Path) -> str:
     if not isinstance(task, str):
         raise RunError(f"{file} names {task!r:.80} as its task, which is no name; restore it from a copy.")
     return task
+
+
+def _in_toml(value: object) -> str:
+    """A value as it stands in a file, if it is one of a few words."""
+    if isinstance(value, dict | list):
+        return "..."
+    try:
+        text = tomli_w.dumps({"": value}).partition(" = ")[2].strip()[:80]
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of thousands of digits"
+    # A file may hold what steers a terminal.
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def read_toml(file: Path) -> dict[str, Any]:

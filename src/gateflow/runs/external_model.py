@@ -25,7 +25,7 @@ def load_model(name: str) -> tuple[nn.Module, Any]:
         ConfigError: there is no such thing, or it makes something else.
     """
     module, _, attribute = name.partition(":")
-    if not module or not attribute:
+    if not all(part.isidentifier() for part in module.split(".")) or not attribute:
         raise ConfigError(f"--model {name}: write it as package.module:factory, such as my_model:build.")
     if (here := str(Path.cwd())) not in sys.path:
         # At the end: a file here must not stand in for a module that is installed.

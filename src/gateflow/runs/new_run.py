@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gateflow.errors import GateflowError, RunError
-from gateflow.files import is_draft, refused, write
+from gateflow.files import refused, write
 from gateflow.runs.config import RunConfig, read_toml
-from gateflow.runs.run import Run
+from gateflow.runs.run import Run, being_replaced, being_set_up, is_free, put_back
 
 AnyRun = TypeVar("AnyRun", bound=Run[Any])
 
@@ -37,7 +38,7 @@ def new_run(kind: type[AnyRun], path: Path, config: RunConfig, *, force: bool = 
     path = path.resolve()
     refuse_what_is_there(kind, path, force)
     # Next to the place, since a renaming across file systems is a copy, which can be killed halfway.
-    draft = kind(path.with_name(f".{path.name}.new"))
+    draft = kind(being_set_up(path))
     _refuse_what_is_not_ours(draft.path, path)
     try:
         draft.path.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,7 @@ def new_run(kind: type[AnyRun], path: Path, config: RunConfig, *, force: bool = 
             yield draft
             # Once more: the set-up has taken its time, and meanwhile somebody may have put something there.
             refuse_what_is_there(kind, path, force)
-            _take_place(draft.path, path)
+            _take_place(draft, path)
         except OSError as error:
             raise refused(path, error) from error
         finally:
@@ -61,10 +62,15 @@ def new_run(kind: type[AnyRun], path: Path, config: RunConfig, *, force: bool = 
 def refuse_what_is_there(kind: type[Run[Any]], path: Path, force: bool) -> None:
     """Refuse a place that is taken; with `force` one that is a run of this task and of nothing else is free.
 
+    A run that was being replaced when a process was killed is put back first: it takes the place.
+
     Raises:
         RunError: it is taken.
+        WriteError: no folder can be made there.
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    put_back(path)
+    if is_free(path):
+        _refuse_what_cannot_be_written(path)
         return
     if not path.is_dir():
         raise RunError(f"--out {path} is a file; choose another name.")
@@ -72,12 +78,26 @@ def refuse_what_is_there(kind: type[Run[Any]], path: Path, force: bool) -> None:
         raise RunError(f"--out {path} exists; go on with `gateflow resume {path}`, or replace it with --force.")
     if not _is_run(path):
         raise RunError(f"--force replaces runs only, and {path} is none; choose another --out, or delete it yourself.")
-    # Somebody may keep notes next to the weights.
-    strangers = [entry.name for entry in path.iterdir() if not _is_ours(entry.name, kind.content())]
-    if strangers:
-        raise RunError(f"--force would delete {path / strangers[0]}, which is no part of a run; move it away first.")
+    found, wanted = Run(path).task(), kind.kind.model_fields["task"].default
+    if found != wanted:
+        raise RunError(
+            f"--force replaces runs of the same task: {path} is a run of the task {found!r:.80}, and this would be one "
+            f"of the task {wanted!r}; choose another --out, or delete it yourself."
+        )
+    refuse_strangers(kind, path)
+    if (left := being_replaced(path.resolve())).exists():
+        refuse_strangers(kind, left)
     with kind(path).lock():  # refused while another process trains it
         pass
+
+
+def _refuse_what_cannot_be_written(path: Path) -> None:
+    # Told before a training, and not by the file system after it.
+    parent = next(folder for folder in path.resolve().parents if folder.exists())
+    if not parent.is_dir():
+        raise refused(path, NotADirectoryError(errno.ENOTDIR, f"{parent} is no folder"))
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise refused(path, PermissionError(errno.EACCES, f"nothing may be written into {parent}"))
 
 
 def _refuse_what_is_not_ours(draft: Path, path: Path) -> None:
@@ -99,9 +119,21 @@ def _is_run(path: Path) -> bool:
         return False
 
 
-def _is_ours(name: str, content: Container[str]) -> bool:
-    """Whether a run may hold what is so called, drafts of killed processes and of older versions included."""
-    return is_draft(name) or name.removeprefix(".").removesuffix(".draft") in content
+def refuse_strangers(kind: type[Run[Any]], path: Path) -> None:
+    """Refuse to delete a run in which something lies that is no part of it, at whatever depth.
+
+    Raises:
+        RunError: there is something; the message names the first.
+    """
+    for folder, folders, files in os.walk(path):
+        here = Path(folder)
+        # Somebody may keep notes next to the weights; a folder that is a link is somebody's, wherever it leads.
+        links = [name for name in folders if (here / name).is_symlink()]
+        own = here == path or here.relative_to(path).as_posix() in kind.folders()
+        empty = not own and not folders and not files
+        for entry in [*([here] if empty else []), *(here / name for name in sorted(files + links))]:
+            if not kind.may_hold(entry.relative_to(path).as_posix()):
+                raise RunError(f"--force would delete {entry}, which is no part of a run; move it away first.")
 
 
 def _clear(draft: Run[Any]) -> None:
@@ -113,15 +145,23 @@ def _clear(draft: Run[Any]) -> None:
             entry.unlink()
 
 
-def _take_place(draft: Path, path: Path) -> None:
-    replaced = path.with_name(f".{path.name}.old")
-    if _is_run(replaced):  # a process was killed between the two renamings below
-        shutil.rmtree(replaced)
-    if not path.exists():
-        draft.rename(path)
+def _take_place(draft: Run[Any], path: Path) -> None:
+    if is_free(path):
+        draft.path.rename(path)
         return
+    replaced = being_replaced(path)
+    if replaced.exists():  # a process was killed while it removed what it had replaced
+        refuse_strangers(type(draft), replaced)
+        _remove(replaced)
     # Two renamings, for a folder that is not empty cannot be replaced by one; killed in between, `.old` is the
-    # whole run.
+    # whole run, and `put_back` gives it its name back.
     path.rename(replaced)
-    draft.rename(path)
-    shutil.rmtree(replaced, ignore_errors=True)
+    draft.path.rename(path)
+    with suppress(OSError):
+        _remove(replaced)
+
+
+def _remove(run: Path) -> None:
+    # First of all: what a killed process has half removed must not be taken for a run, and put back.
+    (run / "config.toml").unlink(missing_ok=True)
+    shutil.rmtree(run)

@@ -18,30 +18,33 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
-from gateflow.errors import RunError
-from gateflow.files import read_bounded, sweep, write
+from gateflow.errors import RunError, RunWarning
+from gateflow.files import is_draft, read_bounded, sweep, write
 from gateflow.runs.config import RunConfig, task_of
 from gateflow.runs.trust import NOBODY, Trust
 
-# What a run of any task may hold; anything else in its folder is the task's, or the user's.
+# What a run of any task may hold, with TensorBoard's files, whose names begin so; anything else in its folder is the
+# task's, or the user's: a report that was written into it, too.
+TENSORBOARD = "tensorboard/events.out.tfevents."
 CONTENT = frozenset(
     {
         "config.toml",
         "SHA256SUMS",
         "model.safetensors",
         "metrics.jsonl",
-        "flow.html",
-        "checkpoint",
-        "tensorboard",
-        "non_finite_step",
+        "checkpoint/last.safetensors",
+        "non_finite_step/weights.safetensors",
+        "non_finite_step/step.safetensors",
+        "non_finite_step/about.json",
         "lock",
     }
 )
@@ -79,6 +82,7 @@ class Run(Generic[Config]):
             RunError: there is no such folder, or it is not a run.
         """
         run = cls(path, trust)
+        put_back(path)
         if not path.is_dir():
             raise RunError(f"there is no run at {path}; `gateflow train TASK --out {path}` makes one.")
         if not run.config_file.is_file():
@@ -94,9 +98,19 @@ class Run(Generic[Config]):
         return (*FOLDERS, *dict.fromkeys(name.partition("/")[0] for name in cls.own_files if "/" in name))
 
     @classmethod
-    def content(cls) -> frozenset[str]:
-        """All that a run of this task may hold."""
-        return CONTENT | {name.partition("/")[0] for name in cls.own_files}
+    def may_hold(cls, name: str) -> bool:
+        """Whether a file so called, as seen from the run's folder, is a part of a run of this task.
+
+        Drafts that killed processes have left are, those of older versions too.
+
+        Example:
+            >>> Run.may_hold("checkpoint/last.safetensors"), Run.may_hold("checkpoint/notes.txt")
+            (True, False)
+        """
+        folder, _, last = name.rpartition("/")
+        plain = f"{folder}/".lstrip("/") + last.removeprefix(".").removesuffix(".draft")
+        in_ours = folder in ("", *cls.folders())
+        return (in_ours and is_draft(last)) or plain.startswith(TENSORBOARD) or plain in CONTENT | {*cls.own_files}
 
     @property
     def config_file(self) -> Path:
@@ -201,6 +215,49 @@ class Run(Generic[Config]):
                     f"{self.path / name} is a link, and training would write through it to "
                     f"{(self.path / name).readlink()}; put the real thing in its place."
                 )
+
+
+def being_set_up(path: Path) -> Path:
+    """The hidden folder next to `path` in which a run for this place is set up."""
+    return path.with_name(f".{path.name}.new")
+
+
+def being_replaced(path: Path) -> Path:
+    """The hidden folder next to `path` that holds the run which is being replaced by another."""
+    return path.with_name(f".{path.name}.old")
+
+
+def is_free(path: Path) -> bool:
+    """Whether nothing is at this place, or an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def put_back(path: Path) -> None:
+    """Give a run its name back, if a process was killed when it had moved it away and not yet put another in its place.
+
+    Raises:
+        RunError: it may not be renamed; the message says where it is.
+    """
+    # A name like "." has no neighbours.
+    path = path.resolve()
+    if not path.name or not is_free(path):
+        return
+    old, lock = being_replaced(path), being_set_up(path) / "lock"
+    if old.is_symlink() or not (old / "config.toml").is_file():
+        return
+    # A process that is alive puts the new one there by itself, in a moment.
+    with suppress(Timeout), FileLock(lock, blocking=False) if lock.exists() else nullcontext():
+        try:
+            old.rename(path)
+        except FileNotFoundError:  # another process was faster
+            return
+        except OSError as error:
+            raise RunError(f"the run of {path} is at {old}, and could not be put back: {error.strerror}.") from None
+        warnings.warn(
+            f"{path} is back: the command that was replacing it with --force was killed, and nothing is lost.",
+            RunWarning,
+            stacklevel=2,
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -134,11 +134,20 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) ->
         NonFiniteError: a weight is NaN or infinite.
     """
     refuse_other_specs(specs_of(tensors), specs_of(unique_tensors(model)), path)
+    refuse_non_finite(tensors, path)
+    # Not strict, since a tied tensor is in the file once; that nothing is missing was seen above.
+    model.load_state_dict(dict(tensors), strict=False)
+
+
+def refuse_non_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that no model can be used with; `path` is named in the message.
+
+    Raises:
+        NonFiniteError: one is NaN or infinite.
+    """
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise NonFiniteError(f"{name} in {path} holds NaN or infinity, so the model cannot be used.")
-    # Not strict, since a tied tensor is in the file once; that nothing is missing was seen above.
-    model.load_state_dict(dict(tensors), strict=False)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import Any
 from gateflow.errors import RunError
 from gateflow.runs.run import Run
 from gateflow.runs.trust import NOBODY, Trust
-from gateflow.tasks.description import TaskDescription, imported
+from gateflow.tasks.description import TaskDescription
+from gateflow.tasks.verify import verified
 
 __all__ = ["TASKS", "description", "open_run"]
 
@@ -25,11 +26,14 @@ TASKS: dict[str, str] = {
 def description(name: str) -> TaskDescription:
     """The description of a task.
 
+    Raises:
+        TaskError: its entry names no description, or one that does not hold together.
+
     Example:
         >>> description("lm").name
         'lm'
     """
-    return imported(TASKS[name])
+    return verified(name, TASKS[name])
 
 
 def open_run(path: Path, trust: Trust = NOBODY) -> tuple[Run[Any], TaskDescription]:
@@ -37,6 +41,7 @@ def open_run(path: Path, trust: Trust = NOBODY) -> tuple[Run[Any], TaskDescripti
 
     Raises:
         RunError: there is no such folder, it is no run, or one of a task that this gateflow does not have.
+        TaskError: the task's description does not hold together.
     """
     # Opened twice: as a run of whatever task to read its name, then as one of that task.
     name = Run.open(path, trust).task()
@@ -47,4 +52,4 @@ def open_run(path: Path, trust: Trust = NOBODY) -> tuple[Run[Any], TaskDescripti
             "version of gateflow, that has it."
         )
     task = description(name)
-    return imported(task.run).open(path, trust), task
+    return task.part("run").open(path, trust), task

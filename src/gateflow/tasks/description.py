@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
+from gateflow.errors import TaskError
+
 __all__ = ["Figures", "Given", "Option", "Table", "TaskDescription", "Track", "Verb", "Written", "imported"]
 
 T = TypeVar("T")
@@ -153,18 +155,51 @@ class TaskDescription:
     next_steps: tuple[str, ...] = ()
     option_help: Mapping[str, str] = field(default_factory=dict)
 
+    def part(self, name: str) -> Any:
+        """What the place in the field `name` names.
+
+        Raises:
+            TaskError: there is nothing.
+        """
+        return imported(getattr(self, name), f"`{name}` of the task {self.name}")
+
     def verb(self, name: str) -> Verb | None:
         """The verb of that name, if the task has it."""
         return next((verb for verb in self.verbs if verb.name == name), None)
 
 
-def imported(place: str) -> Any:
+def imported(place: str, what: str = "a part of a task") -> Any:
     """What ``package.module:name`` names.
+
+    Args:
+        place: out of the list of tasks or out of a description, never one out of a file.
+        what: whose place it is, for the message.
+
+    Raises:
+        TaskError: there is nothing of that name.
 
     Example:
         >>> imported("math:pi") > 3
         True
+        >>> imported("math:pie", "`run` of the task tones")
+        Traceback (most recent call last):
+            ...
+        gateflow.errors.TaskError: `run` of the task tones is 'math:pie', and that cannot be imported: ...
     """
-    # Only places out of the list and its descriptions come here, never one out of a file.
+    refuse_no_place(place, what)
     module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise TaskError(f"{what} is {place!r:.80}, and that cannot be imported: {error}. Correct the place.") from error
+
+
+def refuse_no_place(place: object, what: str) -> None:
+    """Refuse what is not written as a place is; nothing is imported.
+
+    Raises:
+        TaskError: it is no text, or no ``package.module:name``.
+    """
+    module, _, name = place.partition(":") if isinstance(place, str) else ("", "", "")
+    if not all(part.isidentifier() for part in [*module.split("."), name]):
+        raise TaskError(f"{what} is {place!r:.80}: write it as package.module:name, such as my_task:set_up.")

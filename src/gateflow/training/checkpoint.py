@@ -67,7 +67,7 @@ class Progress:
     """How far a run has come: the counters that a checkpoint keeps.
 
     `batch` counts within the epoch, `loss_sum` over `loss_count` targets since the last record. `best` is the best
-    value of the task's metric.
+    value of the task's metric. `cut` is how the data were cut into the batches that `batch` counts.
     """
 
     __pydantic_config__ = _STRICT
@@ -81,17 +81,21 @@ class Progress:
     seconds: Amount = 0.0
     interval_seconds: Amount = 0.0
     clipper: Annotated[dict[str, Any], AfterValidator(_of_a_clipper)] = field(default_factory=dict)
+    cut: dict[str, Count] = field(default_factory=dict)
 
 
-# Counters of older versions, and what they are called now.
+# Counters of older versions, and what they are called now; and what they did not write down.
 _FORMERLY = {"window": "batch"}
+_NEWER = {"cut"}
 
 
 def _with_every_field(found: Any) -> Any:
     if isinstance(found, dict):
         found = {_FORMERLY.get(name, name): value for name, value in found.items()}
     # Each has a default for a new run, and of a checkpoint that lacks one no part can be trusted.
-    missing = [entry.name for entry in fields(Progress) if isinstance(found, dict) and entry.name not in found]
+    missing = [
+        entry.name for entry in fields(Progress) if isinstance(found, dict) and entry.name not in {*found, *_NEWER}
+    ]
     if missing:
         raise ValueError(f"{missing[0]} is missing")
     return found

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
 
-from gateflow.errors import RunError
+from gateflow.errors import GateflowError, RunError
 from gateflow.remedies.clip import NormClipper
 from gateflow.runs.fit import (
     refuse_other_carried,
@@ -17,7 +17,7 @@ from gateflow.runs.fit import (
     specs_of,
 )
 from gateflow.runs.run import Run
-from gateflow.runs.weights import Header, unique_tensors, write_tensors
+from gateflow.runs.weights import Header, read_tensors, refuse_non_finite, unique_tensors, write_tensors
 from gateflow.training.checkpoint import (
     Checkpoint,
     Progress,
@@ -85,6 +85,19 @@ class Checkpointer:
         """Make these weights the run's model."""
         if self.accelerator.is_main_process:
             write_tensors(self.run.model_file, unique_tensors(self.model))
+
+    def damage_of_weights(self, best: float | None) -> str | None:
+        """Why the run's model cannot be read as that of this network, if so; there is one once there was a best."""
+        file = self.run.model_file
+        if not file.exists():
+            return None if best is None else f"{file} is missing"
+        wanted = specs_of(unique_tensors(self.model))
+        try:
+            tensors, _ = read_tensors(file, lambda header: refuse_other_specs(header.tensors, wanted, file))
+            refuse_non_finite(tensors, file)
+        except GateflowError as error:
+            return str(error).removesuffix(".")
+        return None
 
     def keep_record(self, record: Record) -> None:
         """Add a line to metrics.jsonl."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from gateflow.errors import ConfigError, RunError
+from gateflow.errors import ConfigError, RunError, RunWarning
 from gateflow.flow import Monitor
 from gateflow.layers.evaluating import evaluating
 from gateflow.remedies.clip import NormClipper
@@ -74,6 +75,8 @@ class TrainingLoop:
         with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
             self.progress, self.carried = self.checkpointer.restore(self.settings.seed, self.task.start())
             self._refuse_other_position()
+            self.progress.cut = self.cut()
+            self.mend_weights()
             # A checkpoint says nothing of modes, and a model that was read for its figures is in eval
             # mode.
             self.task.model.train()
@@ -89,6 +92,25 @@ class TrainingLoop:
                 if interrupted:
                     return self.outcome(interrupted=True)
         return self.outcome(interrupted=False)
+
+    def mend_weights(self) -> None:
+        """A model that nobody can read gives way to the checkpoint's weights, and these to the next validation's."""
+        main = self.accelerator.is_main_process
+        damage = self.checkpointer.damage_of_weights(self.progress.best) if main else None
+        if not summed(self.accelerator, damage is not None)[0]:
+            return
+        if main:
+            warnings.warn(
+                f"{damage}. The weights of the checkpoint take its place, until those of the next validation do.",
+                RunWarning,
+                stacklevel=2,
+            )
+        # The best that there was is lost, so that whatever comes next is the best there is.
+        self.progress.best = None
+        self.checkpointer.keep_weights()
+        # Else a kill before the next checkpoint would bring the lost best back. At step 0 there was none yet.
+        if self.progress.step > 0:
+            self.checkpointer.save(self.progress, self.carried)
 
     def warm_up(self) -> None:
         """Two batches forward and backward that leave kernels and nothing else; their build is no update's time."""
@@ -121,13 +143,23 @@ class TrainingLoop:
 
     def _refuse_other_position(self) -> None:
         """A position within an epoch means nothing in an epoch of other batches."""
-        batch, accumulate = self.progress.batch, self.settings.accumulate
-        if batch % accumulate or batch >= self.updates_per_epoch * accumulate:
+        batch, accumulate, now = self.progress.batch, self.settings.accumulate, self.cut()
+        # The same number of batches is not enough: a window one step longer may leave it as it was.
+        others = {name: was for name, was in self.progress.cut.items() if now.get(name, was) != was}
+        # The number of batches follows from the options, and is told where it is the data that have changed.
+        told = [f"{name} {was}" for name, was in others.items() if name != "batches" or len(others) == 1]
+        if batch % accumulate or batch >= self.updates_per_epoch * accumulate or (batch and others):
+            written = f" that was cut with {' and '.join(told)}" if told else ""
             raise RunError(
-                f"{self.run.checkpoint_file} stands at batch {batch} of an epoch, and with these data and config.toml "
-                f"an epoch has {self.updates_per_epoch} updates of {accumulate}. Give config.toml the batch_size, "
-                "window and accumulate back that it had, and the run its data."
+                f"{self.run.checkpoint_file} stands at batch {batch} of an epoch{written}, and with these data and "
+                f"config.toml an epoch has {self.updates_per_epoch} updates of {accumulate}. Give config.toml the "
+                "batch_size, window and accumulate back that it had, and the run its data."
             )
+
+    def cut(self) -> dict[str, int]:
+        """How the data are cut into batches, by the options of the task that say so."""
+        options = sorted({"batch_size", "window"} - self.run.kind.unused)
+        return {"batches": self.task.batches_per_epoch(), **{name: getattr(self.settings, name) for name in options}}
 
     def update(self, batches: list[Any], interrupt: Interrupt) -> bool:
         """One step of the optimizer; says whether any process was asked to stop."""

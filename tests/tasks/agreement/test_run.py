@@ -46,6 +46,11 @@ def test_what_is_validated_is_what_evaluate_says(gateflow, tmp_path):  # noqa: F
     assert rows[-1] == {"distance": "all together", "right": pytest.approx(valid["accuracy"]), "sentences": 60}
 
 
+def test_a_run_with_few_sentences_is_evaluated_on_all_of_them(gateflow, tmp_path):  # noqa: F811
+    assert gateflow("train", "agreement", "--out", tmp_path / "run", *SMALL, "--max-updates=1").code == 0
+    assert json.loads(gateflow("evaluate", tmp_path / "run", "--json").out)[-1]["sentences"] == 60
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [

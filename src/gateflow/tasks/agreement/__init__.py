@@ -15,7 +15,7 @@ EVALUATE = Verb(
     The sentences are new to the run; guessing is right in half of them.
     """,
     "gateflow.tasks.agreement.inference:evaluate_run",
-    (Option("sentences", int, "Sentences of the grammar, new to the run.", default=1000, least=1),),
+    (Option("sentences", int, "Sentences of the grammar, new to the run; if left out, 1000 or all it has.", least=1),),
 )
 
 AGREEMENT = TaskDescription(

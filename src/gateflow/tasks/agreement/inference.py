@@ -30,6 +30,8 @@ __all__ = ["REPORTED", "diagnose_run", "evaluate_run", "farthest", "load_model",
 REPORTED = 8
 # Sentences among which the farthest are looked for.
 PROBED = 150
+# Sentences of an evaluation, if the run has as many: the share of right verbs is then known to a point or two.
+EVALUATED = 1000
 
 
 def set_up(path: Path, config: AgreementConfig, *, force: bool = False) -> AgreementRun:
@@ -60,9 +62,11 @@ def load_model(run: AgreementRun) -> AgreementModel:
     return model.eval()
 
 
-def evaluate_run(given: Given, sentences: int) -> Table:
+def evaluate_run(given: Given, sentences: int | None) -> Table:
     """The verb ``evaluate``: the share of right verbs by distance, and in all."""
-    model, test = load_model(given.run), unseen_sentences(given.run.config(), sentences)
+    config = given.run.config()
+    count = min(EVALUATED, config.data.tested) if sentences is None else sentences
+    model, test = load_model(given.run), unseen_sentences(config, count)
     with evaluating(model):
         by_distance = accuracy(model, test, bucket)
         (whole,) = accuracy(model, test, lambda sentence: 0).values()

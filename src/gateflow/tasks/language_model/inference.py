@@ -66,15 +66,20 @@ def evaluate_run(given: Given, data: Path, batch_size: int) -> Figures:
     return Figures(
         found._asdict(),
         (
-            f"perplexity per token  {found.perplexity:,.2f}   ({found.tokens:,} tokens)",
-            f"perplexity per word   {found.word_perplexity:,.2f}   ({found.words:,} words)",
+            f"perplexity per token  {_shown(found.perplexity)}   ({found.tokens:,} tokens)",
+            f"perplexity per word   {_shown(found.word_perplexity)}   ({found.words:,} words)",
         ),
     )
 
 
+def _shown(perplexity: float) -> str:
+    # That of a model that has diverged has hundreds of digits.
+    return f"{perplexity:,.2f}" if perplexity <= 1e12 else f"{perplexity:.1e}"
+
+
 def generate_from_run(given: Given, prompt: str | None, length: int, **options: Any) -> Written:
     """The verb ``generate``: a text that goes on from `prompt`, or from what is piped in; see `continue_text`."""
-    text = _piped() if prompt is None else prompt
+    text = _utf8(_piped(), "the text that is piped in") if prompt is None else _utf8(prompt, "--prompt")
     pieces = continue_text(given.run, text, length, **options)
     return Written(text, pieces, lambda new: {"prompt": text, "text": new, "length": length, **options})
 
@@ -99,6 +104,15 @@ def _frozen(model: LanguageModel, tokens: Iterator[int]) -> Iterator[int]:
     """The tokens, drawn from a model whose weights nobody changes meanwhile."""
     with model.recurrent.streaming():
         yield from tokens
+
+
+def _utf8(text: str, what: str) -> str:
+    # In the locale C Python reads other bytes as halves of surrogate pairs, as it always does on the command line.
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{what} is not UTF-8 ({error}); convert it with iconv.") from None
+    return text
 
 
 def _piped() -> str:

@@ -44,6 +44,8 @@ def generate(
         (5, True)
     """
     _check(len(prompt_ids), length, temperature, top_k, top_p)
+    if seed is not None and not -(2**63) <= seed < 2**64:  # what torch's generators take
+        raise ConfigError(f"seed must be at least -2^63 and below 2^64, not {seed}.")
     return _generate(model, prompt_ids, length, temperature, top_k, top_p, seed)
 
 
