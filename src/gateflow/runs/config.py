@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gateflow.errors import ConfigError, RunError
 from gateflow.files import read_bounded
+from gateflow.remedies.initial_weights import Initialiser
 from gateflow.runs.config_errors import first_config_error
 
 # 1: windows and candidates; 2: batches and softmax samples, and every config.toml names its task.
@@ -26,6 +27,15 @@ FIRST_TASK = "lm"
 Share = Annotated[float, Field(ge=0, lt=1)]
 # TOML's integers have 64 bits and a sign; a larger one would be an error of another layer, without the option's name.
 Count = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+def _named(text: str) -> str:
+    Initialiser.parse(text)
+    return text
+
+
+# Initial weights as they are typed, ``chrono:60``: a name that there is, with the number that it takes.
+InitialWeightsText = Annotated[str, AfterValidator(_named)]
 
 # Of a configuration, and of a line of it: for each dot TOML keeps a table and a path to it, dots² in memory.
 MOST_BYTES, MOST_DOTS = 64 << 10, 500

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from gateflow.data.agreement import BUCKETS
-from gateflow.remedies.initial_weights import Initialiser
-from gateflow.runs.config import ConfigSection, RunConfig, TrainingConfig
+from gateflow.runs.config import ConfigSection, InitialWeightsText, RunConfig, TrainingConfig
 
 # Which distances the training sentences have: all from 1 to 60, or only 21 to 60.
 DISTANCES = {"all": BUCKETS, "far": BUCKETS[3:]}
@@ -31,17 +30,12 @@ class ReaderConfig(ConfigSection):
     cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
     embedding_size: int = Field(default=64, ge=1, le=MOST_UNITS, description="Components of a word vector.")
     hidden_size: int = Field(default=64, ge=1, le=MOST_UNITS, description="Units.")
-    init: str | None = Field(default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60.")
+    init: InitialWeightsText | None = Field(
+        default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60."
+    )
     # Without the other words even a tanh RNN learns every distance, by holding one bit; with all of them at full weight
     # the verb's signal drowns. Why 0.3: see `gateflow.tasks.agreement.model`.
     word_share: float = Field(default=0.3, ge=0, le=1, description="Weight of the loss of all words.")
-
-    @field_validator("init")
-    @classmethod
-    def _names_an_initialiser(cls, value: str | None) -> str | None:
-        if value is not None:
-            Initialiser.parse(value)
-        return value
 
 
 class AgreementTraining(TrainingConfig):

@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from gateflow.remedies.initial_weights import Initialiser
-from gateflow.runs.config import ConfigSection, RunConfig, Share
+from gateflow.runs.config import ConfigSection, InitialWeightsText, RunConfig, Share
 
 # Larger than any network of this kind, and small enough for their products to be counted.
 MOST_UNITS, MOST_LAYERS, MOST_WORDS = 1 << 20, 1000, 10**7
@@ -43,7 +42,9 @@ class ModelConfig(ConfigSection):
         default=1024, ge=0, lt=2**63, description="Words drawn to normalise over in training; 0: all."
     )
     skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
-    init: str | None = Field(default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60.")
+    init: InitialWeightsText | None = Field(
+        default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60."
+    )
     bidirectional: bool = Field(default=False, description="Refused: a language model must not read the future.")
 
     @field_validator("bidirectional")
@@ -51,13 +52,6 @@ class ModelConfig(ConfigSection):
     def _reads_forward_only(cls, value: bool) -> bool:
         if value:
             raise ValueError("a language model predicts the next token, which a backward layer has already read")
-        return value
-
-    @field_validator("init")
-    @classmethod
-    def _names_an_initialiser(cls, value: str | None) -> str | None:
-        if value is not None:
-            Initialiser.parse(value)
         return value
 
 
