@@ -6,7 +6,7 @@ from tests.recurrence.case import Case, assert_same
 
 from gateflow import Recurrent, cells
 from gateflow.backends import BACKENDS, Backend, Forward, Gradients, Sequences, SingleStep
-from gateflow.compiler import look_at
+from gateflow.compiler import Costs, look_at
 from gateflow.recurrence import explain
 from gateflow.recurrence.graph_loop import unroll_graph
 
@@ -29,7 +29,7 @@ class OneStep(SingleStep):
 class Loop(Backend):
     """Runs the captured graph in a loop, and counts its runs."""
 
-    name, dtypes = "cpu", (torch.float32, torch.float64)
+    name, dtypes, costs = "cpu", (torch.float32, torch.float64), Costs(load=0)
 
     def __init__(self):
         self.runs = []

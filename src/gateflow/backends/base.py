@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gateflow.compiler import Step
+from gateflow.compiler import Costs, Step
 from gateflow.errors import ShapeError
 
 __all__ = ["Backend", "Forward", "Gradients", "Sequences", "SingleStep"]
@@ -76,9 +76,8 @@ class Sequences:
 
     @cached_property
     def counts(self) -> Tensor:
-        """How many samples each step has, `[T]`."""
-        if self.offsets is None:
-            return torch.full((self.steps,), self.samples, device=self.x.device)
+        """How many samples each step has, where sequences differ in length, `[T]`."""
+        assert self.offsets is not None
         return self.offsets.diff()
 
     def finals(self) -> list[Tensor]:
@@ -156,10 +155,12 @@ class Backend(ABC):
     Attributes:
         name: the type of the device, as torch has it.
         dtypes: of states, sums and equations.
+        costs: by which its plans are made.
     """
 
     name: str
     dtypes: tuple[torch.dtype, ...]
+    costs: Costs
 
     @abstractmethod
     def obstacle(self) -> str | None:

@@ -68,15 +68,15 @@ def _compiled(equations: Cell) -> CompiledCell:
 
 
 def _text(stage: Stage, compiled: CompiledCell) -> str:
-    from gateflow.backends.cpu import COSTS
-    from gateflow.backends.cpu.emit import emit
+    from gateflow.backends import BACKENDS
+    from gateflow.compiler import Step
 
-    programs = compiled.programs(COSTS)
+    programs = compiled.programs(BACKENDS["cpu"].costs)
     texts: dict[Stage, Callable[[], str]] = {
         Stage.graph: lambda: str(compiled.graph),
         Stage.backward: lambda: str(compiled.storage.backward_graph),
         Stage.plan: lambda: "\n\n".join(f"# {n}: {what}\n{getattr(programs, n)}" for n, what in PLANS.items()),
-        Stage.cpp: lambda: emit(programs).rstrip(),
+        Stage.cpp: lambda: BACKENDS["cpu"].source(Step(compiled)).rstrip(),
     }
     return texts[stage]()
 
@@ -95,12 +95,12 @@ def _print_text(text: str, language: str) -> None:
 def _facts(equations: Cell, compiled: CompiledCell) -> dict[str, Any]:
     import inspect
 
-    from gateflow.backends.cpu import COSTS
+    from gateflow.backends import BACKENDS
     from gateflow.compiler.graph import names_of
     from gateflow.compiler.node import in_order
     from gateflow.recurrence import choose
 
-    storage, programs = compiled.storage, compiled.programs(COSTS)
+    storage, programs = compiled.storage, compiled.programs(BACKENDS["cpu"].costs)
     choice, names = choose(equations), names_of(in_order(storage.backward_graph.forward.new_states))
     return {
         "equation": inspect.cleandoc(equations.equation) or inspect.cleandoc("\n" + inspect.getsource(equations.step)),

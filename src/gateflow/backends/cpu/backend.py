@@ -30,6 +30,7 @@ class CPU(Backend):
 
     name = "cpu"
     dtypes = tuple(REALS)
+    costs = COSTS
 
     def obstacle(self) -> str | None:
         """Why this machine builds no kernels."""
@@ -46,7 +47,7 @@ class CPU(Backend):
 
     def source(self, step: Step) -> str:
         """The C++ of all loops."""
-        return emit(step.cell.programs(COSTS))
+        return emit(step.cell.programs(self.costs))
 
     def forward(self, run: Sequences, *, keep: bool) -> Forward:
         """One call of a kernel."""
