@@ -8,13 +8,14 @@ import random
 import torch
 
 from gateflow.cells import Cell
-from gateflow.compiler.operations import OPERATIONS, ROW_MEAN
+from gateflow.compiler.operations import OPERATIONS
+from gateflow.compiler.rows import EXAMPLES as ROW_EXAMPLES
 
 EXAMPLES = [form for operation in OPERATIONS.values() for form in operation.examples]
 """Every operation that the compiler knows, as its row in the table says that a step writes it."""
 UNARY = [form for form in EXAMPLES if "{1}" not in form]
 BINARY = [form for form in EXAMPLES if "{1}" in form]
-MEANS = list(ROW_MEAN.examples)
+ROWS = list(ROW_EXAMPLES)
 
 
 class _Text:
@@ -83,7 +84,7 @@ def _leaf(chance: random.Random, kind: str, name: str) -> list[str]:
 
 
 def _operation(text: _Text, chance: random.Random) -> None:
-    text.line(chance.choice(chance.choices([MEANS, UNARY, BINARY], [1, 4, 5])[0]))
+    text.line(chance.choice(chance.choices([ROWS, UNARY, BINARY], [2, 4, 5])[0]))
 
 
 def _new_state(chance: random.Random, state: str, rest: str) -> str:

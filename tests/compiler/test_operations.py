@@ -11,10 +11,12 @@ from tests.recurrence.case import Case, assert_same
 
 from gateflow.backends import cpu
 from gateflow.compiler.calls import FUNCTIONS, METHODS, SUPPORTED
-from gateflow.compiler.operations import COMPARISONS, OPERATIONS, ROW_MEAN
+from gateflow.compiler.operations import COMPARISONS, OPERATIONS
+from gateflow.compiler.rows import EXAMPLES as ROW_EXAMPLES
 
 HEADERS = Path(cpu.__file__).parent / "native"
-EXAMPLES = [(op, form) for op, row in {**OPERATIONS, "row_mean": ROW_MEAN}.items() for form in row.examples]
+EXAMPLES = [(op, form) for op, row in OPERATIONS.items() for form in row.examples]
+EXAMPLES += [("row", form) for form in ROW_EXAMPLES]
 
 
 @pytest.mark.parametrize("op", OPERATIONS)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gateflow.compiler import Costs, Step
+from gateflow.compiler.node import Sizes
 from gateflow.errors import ShapeError
 
 __all__ = ["Backend", "Forward", "Gradients", "Sequences", "SingleStep"]
@@ -61,10 +62,12 @@ class Sequences:
         self.samples, lines = self.states[0].shape[0], self.x.shape[0]
         self.steps = lines // max(self.samples, 1) if self.offsets is None else len(self.offsets) - 1
         # 0 where no part of the state is projected; else the states below say how much.
-        self.sizes = {"P": 0, "H": self.step.cell.hidden_size, "I": self.x.shape[1], "1": 1}
+        self.sizes = Sizes(P=0, H=self.step.cell.hidden_size, I=self.x.shape[1])
         """What the widths of rows are here."""
         for node, state in zip(self.step.cell.graph.states, self.states, strict=True):
-            self.sizes[node.width] = state.shape[1]
+            # A width in digits is its own size, which `check` compares.
+            if not node.width.isdecimal():
+                self.sizes[node.width] = state.shape[1]
         # Before any kernel: it takes addresses and believes what the cell says of them.
         self.step.cell.check(self.weights, self.states, self.sizes)
         dtype = self.x.dtype

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gateflow.compiler.node import SCALARS, Node, constant, in_order, pointwise, row_mean
+from gateflow.compiler.node import SCALARS, Node, constant, in_order, pointwise
 from gateflow.compiler.operations import COMPARISONS, OPERATIONS
+from gateflow.compiler.rows import NAMES as ROW_NAMES
 
 __all__ = ["FUNCTIONS", "METHODS", "SUPPORTED"]
 
@@ -105,11 +106,6 @@ def _relu(a: Node, inplace: bool = False) -> Node | None:
     return None if inplace else pointwise("relu", a)
 
 
-def _mean(a: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
-    # Without `keepdim` torch gives `[B]`, which it lines up with the units of a row, not with the samples.
-    return row_mean(a) if isinstance(dim, Node) and dim.values == (-1.0,) and keepdim is True else None
-
-
 _SPECIAL: dict[str, Lowering] = {
     "add": _sum,
     "sub": _scaled("sub"),
@@ -118,7 +114,6 @@ _SPECIAL: dict[str, Lowering] = {
     "clamp": _clamp,
     "clip": _clamp,
     "softplus": _softplus,
-    "mean": _mean,
     "square": _square,
     "pow": _power,
     "reciprocal": lambda a: pointwise("div", 1.0, a),
@@ -157,8 +152,8 @@ def _supported() -> str:
     arithmetic = " ".join(o.infix for name, o in OPERATIONS.items() if o.infix and name not in COMPARISONS)
     functions = ", ".join(name for name, o in OPERATIONS.items() if not o.infix and name != "neg")
     return (
-        f"{arithmetic}, {functions}, comparisons, mean over a row, numbers, gates, matrices, diagonals, norms, and the "
-        "input used directly"
+        f"{arithmetic}, {functions}, comparisons, numbers, gates, matrices, diagonals, norms, the input used directly, "
+        f"and of rows (dim=-1, keepdim=True) {', '.join(ROW_NAMES)}"
     )
 
 

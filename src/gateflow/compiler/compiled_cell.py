@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gateflow.compiler.graph import Graph
 from gateflow.compiler.naming import Shape, graph_and_weights, text_of
-from gateflow.compiler.node import SCALARS, Node
+from gateflow.compiler.node import SCALARS, Node, Sizes
 from gateflow.compiler.once import lock, once
 from gateflow.compiler.operations import COMPARISONS
 from gateflow.compiler.plan import Costs
@@ -91,6 +91,9 @@ class CompiledCell:
             raise ShapeError(f"the states of {self.graph.cell}, of {self.hidden_size} units, have sizes {found}")
         if sizes[of_input] != sizes["I"]:
             raise ShapeError(f"{self.graph.cell} needs an input of size {sizes[of_input]}, found {sizes['I']}")
+        for width, size in self._fixed:
+            if sizes[width] != size:
+                raise ShapeError(f"{self.graph.cell} cuts rows of {size} numbers, found {sizes[width]}")
         wanted = self._shapes(sizes["H"], sizes["P"], sizes["I"])
         if [w.shape for w in weights.values()] != wanted:
             found = ", ".join(f"{name} {list(w.shape)}" for name, w in weights.items())
@@ -103,9 +106,23 @@ class CompiledCell:
         x = next((n.width for n in self.graph.nodes if n.op == "input" and n.name == "x"), "I")
         return x, [state.width for state in self.graph.states]
 
+    @once
+    def _fixed(self) -> tuple[tuple[str, int], ...]:
+        """Sizes that slices and what is put together of rows rely on; most cells have none."""
+        fixed = set[tuple[str, int]]()
+        for node in self.graph.nodes:
+            if node.op == "slice":
+                _, length, total = map(int, node.values)
+                fixed |= {(node.args[0].width, total), (node.width, length)}
+            elif node.op == "cat":
+                pairs = zip(node.args, node.values, strict=True)
+                fixed |= {(part.width, int(length)) for part, length in pairs if part.width != "1" or length != 1}
+                fixed.add((node.width, int(sum(node.values))))
+        return tuple(sorted(fixed))
+
     @functools.lru_cache(maxsize=64)  # noqa: B019  (compiled cells live as long as the process)
     def _shapes(self, *widths: int) -> list[torch.Size]:
-        sizes = dict(zip("HPI", widths, strict=True))
+        sizes = Sizes(zip("HPI", widths, strict=True))
         return [torch.Size(blocks * sizes[width] for blocks, width in shape) for shape in self.weights.values()]
 
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gateflow.compiler.node import Node, pointwise
+from gateflow.compiler.node import Node, pointwise, row_sum
 
-__all__ = ["COMPARISONS", "OPERATIONS", "ROW_MEAN", "Accuracy", "Operation"]
+__all__ = ["COMPARISONS", "OPERATIONS", "TOTALS", "Accuracy", "Operation"]
 
 DEAR = math.inf
 """The work of what is never computed twice: an exponential takes some twenty instructions, a division as long."""
@@ -245,6 +245,7 @@ OPERATIONS: dict[str, Operation] = {
         ("torch.where({0} > {1}, {0} * 0.5, {1})", "torch.where({0} <= 0.13, {1}, {0} * 0.4)"),
         cpp="select({0} != splat<T>(0), {1}, {2})",
     ),
+    "detach": Operation(torch.detach, lambda g, y, a: (None,), ("{0}.detach() * {1} + 0.3 * {0}",), cpp="{0}"),
     "lt": _comparison("<", operator.lt, "({0} < {1}) * {0} + {1}"),
     "le": _comparison("<=", operator.le),
     "gt": _comparison(">", operator.gt),
@@ -253,16 +254,19 @@ OPERATIONS: dict[str, Operation] = {
     "ne": _comparison("!=", operator.ne),
 }
 
-ROW_MEAN = Operation(
-    lambda row: row.mean(-1, keepdim=True),
-    lambda g, y, a: (g,),  # kept divided by the number of units, see `differentiate`
-    (
-        "{0} - {1}.mean(-1, keepdim=True)",
-        "{0} / (1 + abs({0}).mean(-1, keepdim=True))",
-        "torch.mean({0} * {1}, -1, keepdim=True) * {1}",
-    ),
-)
-"""The mean over a row, which needs all of it: not unit by unit, so a step is cut into passes there."""
+
+def _to_the_extreme(g: Node, y: Node, a: Node) -> tuple[Node]:
+    """In equal parts to all units that have it, as torch's `amax` and `amin` do."""
+    hit = pointwise("eq", a, y)
+    return (_where(hit, g / row_sum(hit), 0.0),)
+
+
+TOTALS: dict[str, Operation] = {
+    "row_sum": Operation(lambda row: row.sum(-1, keepdim=True), lambda g, y, a: (g,)),
+    "row_max": Operation(lambda row: row.amax(-1, keepdim=True), _to_the_extreme),
+    "row_min": Operation(lambda row: row.amin(-1, keepdim=True), _to_the_extreme),
+}
+"""What makes one number of a row, and needs all of it: not unit by unit, so a step is cut into passes there."""
 
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 """What gives truth values."""

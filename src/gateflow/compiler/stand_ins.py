@@ -24,6 +24,10 @@ class Recorder(Protocol):
         """Writes down a call; the stand-in for its result."""
         ...
 
+    def pieces(self, name: str, args: Sequence[Any], options: Mapping[str, Any], count: int) -> tuple[StandIn, ...]:
+        """Writes down a call that gives several rows."""
+        ...
+
     def refuse(self, found: str) -> UnsupportedStepError:
         """Why the step cannot be compiled."""
         ...
@@ -45,16 +49,17 @@ class StandIn:
         """A function of torch, called with a stand-in among its arguments."""
         values = (*args, *kwargs.values()) if kwargs else args
         recording = next((v.recording for v in values if type(v) is cls), None)
-        if recording is None:
-            raise TypeError(f"`{name_of(function)}` of a list of rows")
-        return recording.call(function, args, kwargs or {})
+        if recording is None:  # rows in a list, as `torch.cat` has them
+            lists = [each for each in values if type(each) in (tuple, list)]
+            recording = next(v.recording for each in lists for v in each if type(v) is cls)
+        return _called(recording, function, args, kwargs or {})
 
     def __getattr__(self, name: str) -> Callable[..., StandIn]:
         """A method of tensors."""
         if name.startswith("_"):  # asked for by Python and torch, not by steps
             raise AttributeError(name)
         if callable(getattr(torch.Tensor, name, None)):
-            return lambda *args, **options: self.recording.call(name, (self, *args), options)
+            return lambda *args, **options: _called(self.recording, name, (self, *args), options)
         # No AttributeError, or `hasattr(h, "shape")` would be false here and true for a tensor.
         raise self.recording.refuse(f"`.{name}` of a row, which is known only when the step runs,")
 
@@ -72,6 +77,30 @@ class StandIn:
 
     def __setitem__(self, *_: Any) -> None:
         raise self.recording.refuse("a change in place")
+
+
+WEIGHT, PLACES = -1, -2
+"""In place of the number of a row: a weight by itself, and where in a row `max` has found its largest number."""
+
+_SEVERAL = {"chunk": ("chunks", 1), "split": ("split_size_or_sections", 1), "max": ("dim", 1), "min": ("dim", 1)}
+"""What gives several rows, and the argument that says so: its name and place."""
+
+
+def _called(recording: Recorder, function: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Writes down a call, which gives one row or several."""
+    name = name_of(function)
+    argument, place = _SEVERAL.get(name, ("", 0))
+    given = options.get(argument, args[place] if argument and len(args) > place else None)
+    if not argument or given is None or isinstance(given, StandIn):
+        return recording.call(function, args, options)
+    if argument == "dim":
+        (values,) = recording.pieces(name, args, options, 1)
+        return getattr(torch.return_types, name)((values, StandIn(recording, PLACES)))
+    if name == "split" and isinstance(given, int):
+        raise recording.refuse(
+            "`split` into pieces of one size, whose number is known only when the step runs (use chunk),"
+        )
+    return recording.pieces(name, args, options, given if name == "chunk" else len(given))
 
 
 def _operator(function: Callable[..., Any], *, swapped: bool = False) -> Any:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from gateflow.compiler.differentiate import Backward, Delta, differentiate
 from gateflow.compiler.graph import Graph
-from gateflow.compiler.node import LEAVES, Node, in_order
+from gateflow.compiler.node import LEAVES, REDUCTIONS, Node, in_order
 from gateflow.compiler.once import once
 from gateflow.compiler.plan import Kind, Row
 
@@ -43,6 +43,12 @@ class Storage:
         """How many numbers each run is given."""
         # The highest place counts, not how many there are: a number that no output needs keeps its place.
         return max((1 + _place_of(n) for n in self.graph.nodes if n.op == "number"), default=0)
+
+    @once
+    def measured(self) -> tuple[str, ...]:
+        """The widths of rows whose size is a number in the equations, such as that of a mean."""
+        nodes = in_order([*self.graph.new_states, *self.backward_graph.outputs])
+        return tuple(sorted({n.name for n in nodes if n.op == "size"}))
 
     @once
     def hoisted(self) -> dict[Node, Row]:
@@ -86,6 +92,9 @@ class Storage:
         inputs = {n: Row(n.name, Kind.STEP, n.width) for n in nodes if n.op == "input"}
         # The prefix: a vector may be called `saved` or `delta`, as tensors of ours are (`test_any_name_will_do`).
         vectors = {n: Row(f"weights.{n.name}", Kind.FIXED, n.width) for n in nodes if n.op == "parameter"}
+        vectors |= {
+            n: Row("sizes", Kind.FIXED, "1", ("1",) * self.measured.index(n.name)) for n in nodes if n.op == "size"
+        }
         vectors |= {n: Row("numbers", Kind.FIXED, "1", ("1",) * _place_of(n)) for n in nodes if n.op == "number"}
         return inputs | vectors | self.states(Kind.PREVIOUS, forward.states)
 
@@ -118,7 +127,10 @@ def _recomputable(node: Node, known: set[Node]) -> bool:
     """Whether a node can be computed unit by unit from what is known."""
     able: dict[Node, bool] = {}
     for each in in_order([node]):  # each once, however often it is used
-        made = each.op not in ("product", "row_mean") and all(able[a] for a in each.args)
+        if each.op == "slice":  # of a row that lies in memory, else that row would have to be computed as a whole
+            made = each.args[0] in known or each.args[0].op in LEAVES
+        else:
+            made = each.op not in ("product", "cat", *REDUCTIONS) and all(able[a] for a in each.args)
         able[each] = each in known or each.op in LEAVES or made
     return able[node]
 

@@ -22,6 +22,7 @@ from gateflow.cells import Cell
 from gateflow.compiler.capture import HOLD, Declarations
 from gateflow.compiler.compiled_cell import Step
 from gateflow.compiler.interpret import interpret
+from gateflow.compiler.node import Sizes
 from gateflow.compiler.recording import Recording, refusal
 from gateflow.errors import UnsupportedStepError
 
@@ -92,7 +93,7 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
     A step may do something else on stand-ins than on tensors: `isinstance(h, Tensor)`, an `autograd.Function`, a hook.
     """
     H, P, I = declarations.hidden_size, cell.output_size, cell.input_size  # noqa: E741
-    sizes = {"H": H, "P": P, "I": I, "1": 1}
+    sizes = Sizes(H=H, P=P, I=I)
 
     def drawn(*shape: int) -> Tensor:
         return torch.randn(*shape, dtype=torch.float64, device="cpu").mul_(0.7).requires_grad_()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from gateflow.backends import BACKENDS, Backend, Sequences, backend_of
 from gateflow.compiler import Step, step_named
+from gateflow.compiler.node import Sizes
 from gateflow.errors import BuildError, ReferencePathWarning, ShapeError
 from gateflow.recurrence.graph_loop import gradients_by_graph, unroll_graph
 from gateflow.recurrence.saved_tensors import output_has_changed, resolved, restored, save, traced
@@ -287,5 +288,5 @@ def _without_kernel(
 def _saved_columns(step: str, states: Sequence[Tensor], x: Tensor) -> int:
     # Of the text alone: fake tensors must not build a kernel.
     cell = step_named(step).cell
-    sizes = {"H": cell.hidden_size, "P": states[0].shape[1], "1": 1, "I": x.shape[1]}
+    sizes = Sizes(H=cell.hidden_size, P=states[0].shape[1], I=x.shape[1])
     return sum(sizes[node.width] for node in cell.storage.saved)

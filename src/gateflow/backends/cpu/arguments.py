@@ -18,14 +18,14 @@ from torch import Tensor
 
 from gateflow.backends.cpu.gemm import Gemms
 from gateflow.compiler.node import Weight
-from gateflow.compiler.plan import WIDTHS, Kind, Plan, Row, Term
+from gateflow.compiler.plan import Kind, Plan, Row, Term
 
 __all__ = ["BACKWARDS", "TO_PACK", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
 
 # `recurrence.h` asserts the same sizes: what is added to a structure on one side alone does not compile.
-_CALL, _PLACE, _MATRICES, _CHUNK = 27, 4, 8, 5
+_CALL, _PLACE, _MATRICES, _CHUNK = 25, 4, 8, 5
 """How many numbers the structures of `recurrence.h` and `product.h` have."""
-_CHUNKS, _THREADS, _WIDTHS, _PLACES, _REDUCED, BACKWARDS, TO_PACK, _BLAS = 2, 5, 8, 12, 14, 17, 19, 20
+_CHUNKS, _THREADS, _WIDTHS, _PLACES, _REDUCED, BACKWARDS, TO_PACK, _BLAS = 2, 5, 8, 9, 11, 15, 17, 18
 """Which number of a `Call` is what."""
 
 
@@ -96,7 +96,8 @@ class Form:
         self.chunk = self._pointed_at_by(_CHUNKS, _CHUNK)
         # The chunk is a part of the block: a run without products (`Prepared.__call__`) needs no list of chunks.
         self.numbers[_CHUNKS + 1] = 1
-        self.numbers[_WIDTHS : _WIDTHS + 4] = array("q", [sizes[width] for width in WIDTHS])
+        widths = self._pointed_at_by(_WIDTHS, len(plan.widths))
+        self.numbers[widths : widths + len(plan.widths)] = array("q", [sizes[width] for width in plan.widths])
         order = {name: 3 * k for k, name in enumerate(self.tensors)}
         self.outer = [(at, order[name] + which, offset) for at, name, which, offset in self.rooms]
 
@@ -119,9 +120,8 @@ class Form:
         bounds, offsets = [0 if t is None else t.data_ptr() for t in (span.bounds, span.offsets)]
         numbers[:2] = array("q", [span.steps, span.samples])
         numbers[_THREADS - 1 : _WIDTHS] = array("q", [span.reverse, span.threads, bounds, offsets])
-        numbers[_REDUCED : _REDUCED + 3] = array(
-            "q", [0 if reduced is None else reduced.data_ptr(), ahead, past_caches]
-        )
+        sums, longest = (0, 0) if reduced is None else (reduced.data_ptr(), reduced.shape[2])
+        numbers[_REDUCED : _REDUCED + 4] = array("q", [sums, longest, ahead, past_caches])
         numbers[self.chunk : self.chunk + 2] = array("q", [span.first, span.last])
         return numbers
 
@@ -140,8 +140,9 @@ class Form:
         """A `Place` for each row; returns which numbers tell whether its tensor is of a chunk."""
         self._pointed_at_by(_PLACES, _PLACE * len(rows))
         for k, row in enumerate(rows):
-            self._add(place(k), row.tensor, 0, row.begin(self.sizes) * self.item)
-            self._add(place(k) + 1, row.tensor, 1)
+            offset = row.begin(self.sizes) * self.item
+            self._add(place(k), row.tensor, 0, offset)
+            self._add(place(k) + 1, row.tensor, 1, offset)
             # 0 between the lines of a vector: all samples and steps find the same one.
             if row.kind is not Kind.FIXED:
                 self._add(place(k) + 2, row.tensor, 2)

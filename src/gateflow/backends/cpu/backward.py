@@ -169,7 +169,8 @@ class BackwardRun:
         """The gradients of vectors and biases, from their sums over all lines."""
         for name, gradient in zip(self.loop.parameters, () if reduced is None else reduced.sum(0), strict=True):
             if name in self.wanted:
-                self.d_weights[name] += gradient
+                # As long as the longest of them.
+                self.d_weights[name] += gradient[: self.d_weights[name].shape[0]]
         if self.d_x is not None and self.direct is not None and self.direct is not self.d_x:
             self.d_x += self.direct
         for product in self.biases:

@@ -14,6 +14,7 @@ from gateflow.backends.cpu.arguments import Form, Lines, Prepared, Span
 from gateflow.backends.cpu.build import build, load
 from gateflow.backends.cpu.emit import emit
 from gateflow.compiler import CompiledCell, Costs
+from gateflow.compiler.node import Sizes
 from gateflow.compiler.plan import Plan
 from gateflow.compiler.programs import Programs
 from gateflow.errors import BuildError
@@ -97,7 +98,7 @@ class CompiledLoop:
         self, span: Span, tensors: Mapping[str, Lines], sizes: Mapping[str, int], panels: Tensor | None = None
     ) -> Prepared:
         """A run over the steps of `span`; `panels` is what another run has made of the same weights."""
-        form, reduced = self.form(sizes), self._reduced(span, sizes["H"])
+        form, reduced = self.form(sizes), self._reduced(span, sizes)
         lines = {"scratch": span.samples, "number": span.samples, "hoisted": span.samples * _steps_ahead(span)}
         own = {n: Lines(empty(k, form.columns[n], self.dtype)) for n, k in lines.items() if n in form.columns}
         own["panels"] = Lines(empty(1, form.panels, self.dtype) if panels is None else panels)
@@ -118,11 +119,12 @@ class CompiledLoop:
 
     @functools.cache  # noqa: B019  (loops live as long as the process)
     def _form(self, widths: tuple[tuple[str, int], ...]) -> Form:
-        return Form(self.plan, dict(widths), self._panels, self.dtype.itemsize)
+        return Form(self.plan, Sizes(widths), self._panels, self.dtype.itemsize)
 
-    def _reduced(self, span: Span, columns: int) -> Tensor | None:
+    def _reduced(self, span: Span, sizes: Mapping[str, int]) -> Tensor | None:
         if not self.parameters:
             return None
+        columns = max(sizes[each.width] for each in self.plan.passes if each.reductions)
         # A sum for each group of samples, added up in one order afterwards: no bit depends on how threads divide them
         # (`test_the_number_of_threads_changes_no_bit`).
         return torch.zeros(-(-span.samples // GROUP), len(self.parameters), columns, dtype=self.dtype)

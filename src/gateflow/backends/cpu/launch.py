@@ -44,6 +44,9 @@ class Launch:
         # Without zoneout there are no holds.
         for node, hold in zip(states, run.holds, strict=False):
             tensors[f"hold_{node.name}"] = Lines(hold)
+        measured = run.step.cell.storage.measured
+        if measured:
+            tensors["sizes"] = Lines(torch.tensor([[float(run.sizes[w]) for w in measured]], dtype=run.x.dtype))
         if run.step.numbers:
             tensors["numbers"] = Lines(torch.tensor([run.step.numbers], dtype=run.x.dtype))
         return tensors

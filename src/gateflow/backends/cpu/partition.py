@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gateflow.backends.cpu.kernel import GROUP
+from gateflow.compiler.node import Sizes
 from gateflow.compiler.plan import Plan
 
 __all__ = ["partition"]
@@ -44,7 +45,7 @@ def partition(begins: Sequence[int], samples: int, sizes: Mapping[str, int], pla
 def _threads(plan: Plan, samples: int, widths: tuple[tuple[str, int], ...], threads: int) -> tuple[int, bool, int]:
     """How many threads, whether they divide the units, and how many samples stay together otherwise."""
     # A group of samples whose gradients are summed together must not be divided, or bits would depend on threads.
-    sizes, together = dict(widths), GROUP if plan.parameters else 1
+    sizes, together = Sizes(widths), GROUP if plan.parameters else 1
     weights = sum(_weights(p.terms, p.width, sizes) for p in plan.passes if not p.ahead)
     if threads > 1 and samples < threads * (FULL_TILE if weights <= CACHE else FEW):
         if samples * weights < WORTH_A_BARRIER:
@@ -56,8 +57,8 @@ def _threads(plan: Plan, samples: int, widths: tuple[tuple[str, int], ...], thre
 
 
 def _units_can_be_divided(plan: Plan) -> bool:
-    """Means need whole rows, and a row of another width has other owners of its units."""
-    return not plan.has_means and {p.width for p in plan.passes} == {"H"}
+    """What needs other units of a row would have to wait for them, and a row of another width has other owners."""
+    return not plan.crosses_units and {p.width for p in plan.passes} == {"H"}
 
 
 def _weights(terms: Sequence, width: str, sizes: Mapping[str, int]) -> int:

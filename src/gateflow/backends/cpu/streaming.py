@@ -63,13 +63,18 @@ class _Batch:
         self.free = [self._prepared()]
         self.places = self._places()
 
-    def _places(self) -> list[int]:
-        """Where the addresses of the input, of the old and of the new parts of the state are written."""
-        rows = {(row.tensor, row.kind): place(k) for k, row in enumerate(self.loop.plan.rows)}
+    def _places(self) -> list[tuple[int, int, int]]:
+        """Where addresses are written, of which tensor among input, old and new parts of the state, and how far in."""
         names = [f"state.{node.name}" for node in self.launch.run.step.cell.graph.states]
-        new = [rows[name, Kind.STEP] for name in names]
-        old = [rows.get((name, Kind.PREVIOUS), row) + 1 for name, row in zip(names, new, strict=True)]
-        return [rows.get(("x", Kind.STEP), old[0]), *old, *new]  # what is read by nobody goes where nobody looks
+        tensors = [("x", Kind.STEP), *((n, Kind.PREVIOUS) for n in names), *((n, Kind.STEP) for n in names)]
+        places = list[tuple[int, int, int]]()
+        for k, row in enumerate(self.loop.plan.rows):
+            if (row.tensor, row.kind) in tensors:
+                # An old part is found as the line before the first step, the second number of a place.
+                offset = row.begin(self.launch.run.sizes) * self.dtype.itemsize
+                which = tensors.index((row.tensor, row.kind))
+                places.append((place(k) + (row.kind is Kind.PREVIOUS), which, offset))
+        return places
 
     def _prepared(self) -> tuple[Prepared, ctypes.c_void_p]:
         """A run that has packed the weights, and the address of its arguments."""
@@ -95,8 +100,9 @@ class _Batch:
             free = self._prepared()
         prepared, call = free
         x, numbers = x.contiguous(), prepared.numbers
-        for at, address in zip(self.places, map(_address, (x, *state, *new))):  # noqa: B905
-            numbers[at] = address
+        addresses = [*map(_address, (x, *state, *new))]
+        for at, which, offset in self.places:
+            numbers[at] = addresses[which] + offset
         numbers[TO_PACK] = self.to_pack if reread else 0
         numbers[BACKWARDS] ^= 1  # of weights too large for the cache, what the last step ended with is still there
         prepared.function(call)

@@ -25,7 +25,7 @@ std::mt19937 generator;
 // Row 0 has columns P and I, row 1 has columns H. C gates sum over both; one more sum is over the columns P alone.
 template <class T, int C, bool early>
 struct Pass {
-    static constexpr int width = 0, sums = C + 1, means = 0, number_of_terms = 3;
+    static constexpr int width = 0, sums = C + 1, totals = 0, number_of_terms = 3;
     static constexpr bool has_numbers = false, overwrites = false, ahead = early;
     static constexpr Term terms[] = {{0, 0, C, 0, {0, 1, 1}}, {1, 0, C, 1, {1, 0, 0}}, {0, C, 1, 2, {0, 1, 0}}};
     using R = Rows<T, C + 3>;
@@ -140,7 +140,8 @@ struct Case {
         Call<T> call{};
         call.steps = steps, call.samples = samples, call.chunks = &chunk, call.number_of_chunks = 1;
         call.threads = call.team = threads;
-        call.widths[0] = H, call.widths[1] = P, call.widths[2] = I, call.widths[3] = 1;
+        const int64_t widths[] = {H, P, I, 1};
+        call.widths = widths;
         call.places = rows.data(), call.weights = packed, call.bounds = share_units ? nullptr : bounds;
         call.ahead = 2, call.matrices = matrices, call.to_pack = 3;
         gateflow::run<Program<C>, T, Pass<T, C, early>>(call);

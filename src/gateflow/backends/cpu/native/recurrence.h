@@ -14,8 +14,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 #include "gemm.h"
@@ -53,10 +55,11 @@ struct Call {
     int64_t threads;
     const int64_t* bounds;       // threads + 1 samples where the threads' parts begin; none: they divide the units
     const int64_t* offsets;      // steps + 1 lines where the steps begin; none: every step has all samples
-    int64_t widths[4];           // H, P, I, 1
+    const int64_t* widths;       // H, P, I, 1, and what else passes go over
     const Place<T>* places;
     const T* const* weights;     // packed, one for each term
-    T* reduced;                  // [groups of samples][vectors][H], sums of gradients of vectors
+    T* reduced;                  // [groups of samples][vectors][longest], sums of gradients of vectors
+    int64_t longest;             // of these vectors
     int64_t ahead;               // steps in a block of time
     int64_t past_caches;         // whether what is kept for the backward loop is too much for the caches
     int64_t backwards;           // 1: at even steps the units go from the last to the first, else at odd ones
@@ -79,7 +82,7 @@ struct Call {
 
 template <class Structure>
 constexpr size_t numbers_of = sizeof(Structure) / sizeof(int64_t);
-static_assert(numbers_of<Call<float>> == 27 && numbers_of<Place<float>> == 4 && numbers_of<Matrices<float>> == 8 &&
+static_assert(numbers_of<Call<float>> == 25 && numbers_of<Place<float>> == 4 && numbers_of<Matrices<float>> == 8 &&
                   numbers_of<Chunk<float>> == 5 && numbers_of<Gemm<float>> == 13,
               "arguments.py and gemm.py write them");
 
@@ -116,26 +119,58 @@ struct Rows {
     void store_number(int slot, int64_t m, Vec<T> v) const { *place(slot, m, 0) = v[0]; }
 };
 
-// What a thread keeps while a pass goes on: sums over the units of a row, or over samples, and its rounded operands.
+// What a total gathers over the units of a row: where it starts, and how it takes in one more.
+struct Sum {
+    template <class T>
+    static constexpr T start = 0;
+    template <class V>
+    static V join(V a, V b) { return a + b; }
+};
+struct Largest {
+    template <class T>
+    static constexpr T start = -std::numeric_limits<T>::infinity();
+    template <class V>
+    static V join(V a, V b) { return maximum(a, b); }
+};
+struct Smallest {
+    template <class T>
+    static constexpr T start = std::numeric_limits<T>::infinity();
+    template <class V>
+    static V join(V a, V b) { return minimum(a, b); }
+};
+
+// What a thread keeps while a pass goes on: totals over the units of a row, sums over samples, and its rounded operands.
 template <class T>
 struct Sums {
-    T* mean;       // [row][mean][lane]
+    T* total;      // [row][total][lane]
     T* factors;    // [term][row][place]
-    T* reduced;   // [group][vector][H]
-    int64_t means, vectors, width, sample;
+    T* reduced;    // [group][vector][longest]
+    int64_t longest, totals, vectors, width, sample;
 
-    void add_mean(int k, int64_t m, All, Vec<T> v) const {
-        T* to = mean + (m * means + k) * lanes<T>;
-        gateflow::store<T>(to, gateflow::load<T>(to) + v);
+    T* lanes_of(int k, int64_t m) const { return total + (m * totals + k) * lanes<T>; }
+    template <class Total>
+    void gather(int k, int64_t m, int64_t j, All, Vec<T> v) const {
+        const Vec<T> before = j == 0 ? splat(Total::template start<T>) : gateflow::load<T>(lanes_of(k, m));
+        gateflow::store<T>(lanes_of(k, m), Total::join(before, v));
     }
-    void add_mean(int k, int64_t m, Some some, Vec<T> v) const {
-        T* to = mean + (m * means + k) * lanes<T>;
-        gateflow::store<T>(to, gateflow::load<T>(to, some.count) + v, some.count);
+    template <class Total>
+    void gather(int k, int64_t m, int64_t j, Some some, Vec<T> v) const {
+        // The lanes beyond keep what they have, which is the start if these are the first units.
+        if (j == 0) gateflow::store<T>(lanes_of(k, m), splat(Total::template start<T>));
+        const Vec<T> before = gateflow::load<T>(lanes_of(k, m), some.count);
+        gateflow::store<T>(lanes_of(k, m), Total::join(before, v), some.count);
     }
-    Vec<T> mean_of(int k, int64_t m) const {
-        return splat(sum(gateflow::load<T>(mean + (m * means + k) * lanes<T>)) / static_cast<T>(width));
+    // Half of the lanes with the other half, so that the order is that of `sum`.
+    template <class Total>
+    Vec<T> total_of(int k, int64_t m) const {
+        if constexpr (std::is_same_v<Total, Sum>) return splat(sum(gateflow::load<T>(lanes_of(k, m))));
+        Vec<T> all = splat(lanes_of(k, m)[0]);
+        for (int lane = 1; lane < lanes<T>; ++lane) all = Total::join(all, splat(lanes_of(k, m)[lane]));
+        return all;
     }
-    T* vector(int k, int64_t m, int64_t j) const { return reduced + ((sample + m) / group * vectors + k) * width + j; }
+    T* vector(int k, int64_t m, int64_t j) const {
+        return reduced + ((sample + m) / group * vectors + k) * longest + j;
+    }
     void reduce(int k, int64_t m, int64_t j, All, Vec<T> v) const {
         gateflow::store<T>(vector(k, m, j), gateflow::load<T>(vector(k, m, j)) + v);
     }
@@ -147,10 +182,10 @@ struct Sums {
 // A matrix product of a pass: the row it reads, the sums it adds to, its place in the call's weights, and its columns.
 struct Term {
     int slot, first, count, weights;
-    int64_t columns[3];  // how many blocks of width H, P, I
+    int64_t columns[4];  // how many blocks of width H, P, I, and the columns of all others
 
     int64_t depth(const int64_t* widths) const {
-        return columns[0] * widths[0] + columns[1] * widths[1] + columns[2] * widths[2];
+        return columns[0] * widths[0] + columns[1] * widths[1] + columns[2] * widths[2] + columns[3];
     }
 };
 
@@ -225,7 +260,7 @@ void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& s
     const auto terms = std::make_integer_sequence<int, Pass::number_of_terms>();
     const auto read = operands<Pass>(call, rows, sums, count, terms);
     alignas(GATEFLOW_VECTOR_BYTES) T sum[most_sums<T>(A) * L];
-    const bool backwards = rows.backwards && Pass::means == 0;  // sums over units keep their order
+    const bool backwards = rows.backwards && Pass::totals == 0;  // sums over units keep their order
     for (int64_t done = own.begin, blocks; done < own.end; done += blocks) {
         // There are kernels for 1, 2 and 4 blocks (`table` in product.h).
         blocks = std::min(at_once, own.end - done) == 3 ? 2 : std::min(at_once, own.end - done);
@@ -247,8 +282,7 @@ template <class Pass, class T, int slots>
 void run_pass(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& shared, int64_t count, Blocks own) {
     if (count <= 0) return;
     Sums<T> sums = shared;
-    sums.means = Pass::means, sums.width = call.widths[Pass::width], sums.sample = rows.sample;
-    std::fill_n(sums.mean, count * Pass::means * lanes<T>, T(0));
+    sums.totals = Pass::totals, sums.width = call.widths[Pass::width], sums.sample = rows.sample;
     if constexpr (Pass::sums > 0)
         run_tiles<Pass>(call, rows, sums, count, own);
     else
@@ -353,12 +387,12 @@ void run_part(const Call<T>& call, const Part& part, Barrier& barrier) {
     struct alignas(64) Line {
         T places[line_of_cache<T>];
     };
-    const size_t numbers = static_cast<size_t>((part.high - part.low) * std::max({0, Pass::means...}) * lanes<T>);
+    const size_t numbers = static_cast<size_t>((part.high - part.low) * std::max({0, Pass::totals...}) * lanes<T>);
     const int64_t places = std::max({int64_t{0}, rounded_places<Pass>(call, part)...});
     const auto lines = static_cast<size_t>(places / line_of_cache<T>);
-    const std::unique_ptr<T[]> means(numbers ? new T[numbers] : nullptr);
+    const std::unique_ptr<T[]> totals(numbers ? new T[numbers] : nullptr);
     const std::unique_ptr<Line[]> factors(lines ? new Line[lines] : nullptr);
-    const Sums<T> sums{means.get(), lines ? factors[0].places : nullptr, call.reduced, 0, Program::vectors, 0, 0};
+    const Sums<T> sums{totals.get(), lines ? factors[0].places : nullptr, call.reduced, call.longest, 0, Program::vectors, 0, 0};
     const int64_t direction = call.now.first <= call.now.last ? 1 : -1, past = call.now.last + direction;
     for (int64_t from = call.now.first; from != past;) {
         const int64_t left = (past - from) * direction, to = from + direction * std::min(left, call.ahead);
