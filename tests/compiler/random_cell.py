@@ -8,10 +8,11 @@ import random
 import torch
 
 from gateflow.cells import Cell
+from gateflow.compiler.compositions import COMPOSITIONS
 from gateflow.compiler.operations import OPERATIONS, ROW_MEAN
 
-EXAMPLES = [form for operation in OPERATIONS.values() for form in operation.examples]
-"""Every operation that the compiler knows, as its row in the table says that a step writes it."""
+EXAMPLES = [form for table in (OPERATIONS, COMPOSITIONS) for row in table.values() for form in row.examples]
+"""Every operation that the compiler knows, as its row in a table says that a step writes it."""
 UNARY = [form for form in EXAMPLES if "{1}" not in form]
 BINARY = [form for form in EXAMPLES if "{1}" in form]
 MEANS = list(ROW_MEAN.examples)

@@ -25,6 +25,14 @@ struct Function {
 // One line for each operation that says how accurate it is, written from the table of operations by check.py.
 const Function functions[] = {
 #include "functions.inc"
+    {"x^2.7", 0.6, inf, [](Vec<float> x) { return gateflow::pow(x, gateflow::splat(2.7f)); },
+     [](double x) -> double { return std::pow(x, static_cast<double>(2.7f)); }},
+    {"x^-1.5", 0.6, inf, [](Vec<float> x) { return gateflow::pow(x, gateflow::splat(-1.5f)); },
+     [](double x) -> double { return std::pow(x, -1.5); }},
+    {"x^5", 0.6, inf, [](Vec<float> x) { return gateflow::pow(x, gateflow::splat(5.0f)); },
+     [](double x) -> double { return std::pow(x, 5); }},
+    {"1.3^x", 0.6, inf, [](Vec<float> x) { return gateflow::pow(gateflow::splat(1.3f), x); },
+     [](double x) -> double { return std::pow(static_cast<double>(1.3f), x); }},
     {"reciprocal", 0.55, inf, gateflow::reciprocal, [](double x) -> double { return 1 / x; }},
 };
 
