@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import random
+from collections import Counter
 
 import torch
 
@@ -11,7 +12,9 @@ from gateflow.cells import Cell
 from gateflow.compiler.compositions import COMPOSITIONS
 from gateflow.compiler.operations import OPERATIONS, ROW_MEAN
 
-EXAMPLES = [form for table in (OPERATIONS, COMPOSITIONS) for row in table.values() for form in row.examples]
+TABLES = {**OPERATIONS, **COMPOSITIONS, "row_mean": ROW_MEAN}
+OPERATION_OF = {form: name for name, row in TABLES.items() for form in row.examples}
+EXAMPLES = [form for form, name in OPERATION_OF.items() if name != "row_mean"]
 """Every operation that the compiler knows, as its row in a table says that a step writes it."""
 UNARY = [form for form in EXAMPLES if "{1}" not in form]
 BINARY = [form for form in EXAMPLES if "{1}" in form]
@@ -23,6 +26,7 @@ class _Text:
 
     def __init__(self, chance: random.Random, states: tuple[str, ...], values: list[str]):
         self.chance, self.values, self.unused, self.lines = chance, [*states, *values], list[str](), list[str]()
+        self.drawn = list[str]()
 
     def pick(self) -> str:
         """A value, rather one that has no use yet."""
@@ -32,6 +36,7 @@ class _Text:
 
     def line(self, form: str) -> None:
         """One more value: a form with values picked for its places."""
+        self.drawn.append(form)
         places = [self.pick() for k in range(2) if f"{{{k}}}" in form]
         name = f"v{len(self.lines)}"
         self.lines.append(f"{name} = {form.format(*places)}")
@@ -44,8 +49,11 @@ class _Text:
         return " + ".join(taken or [self.pick()])
 
 
-def text_of(seed: int, *, direct: bool) -> str:
-    """The class statement of a random cell; `direct` lets it use the input as a row, which needs `I = H`."""
+def text_of(seed: int, *, direct: bool, drawn: Counter[str] | None = None) -> str:
+    """The class statement of a random cell; `direct` lets it use the input as a row, which needs `I = H`.
+
+    `drawn` counts the operations that it uses.
+    """
     chance = random.Random(seed)
     states = ("h", "c", "m")[: chance.choice([1, 1, 2, 2, 3])]
     names = {
@@ -61,6 +69,8 @@ def text_of(seed: int, *, direct: bool) -> str:
             text.line(form)
         for _ in range(chance.randint(0, 2)):
             _operation(text, chance)
+    if drawn is not None:
+        drawn.update(OPERATION_OF[form] for form in text.drawn if form in OPERATION_OF)
     share = len(text.unused) // len(states) + 1
     new = [_new_state(chance, state, text.rest(share)) for state in states]
     declared = [f"    {kind} = {value!r}" for kind, value in {"states": states, **names}.items() if value]

@@ -130,26 +130,50 @@ def _addcdiv(a: Node, tensor1: Node, tensor2: Node, *, value: Any = 1.0) -> Node
 # Of selu: Klambauer et al. 2017, Self-normalizing neural networks, to the digits that torch has.
 _ALPHA, _SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
+
+def _tail(ulp: float, exact: str) -> Accuracy:
+    """Of a product whose small factor is flushed to 0 where it is no normal number."""
+    return Accuracy(ulp, exact, least=1e-35)
+
+
 COMPOSITIONS: dict[str, Composition] = {
-    "silu": Composition(_in_place(_silu), ("F.silu({0})",)),
-    "gelu": Composition(_gelu, ("F.gelu({0})", "F.gelu({0}, approximate='tanh')")),
-    "mish": Composition(_in_place(_mish), ("F.mish({0})",)),
-    "elu": Composition(_in_place(_elu), ("F.elu({0})", "F.elu({0}, alpha=0.7)")),
+    "silu": Composition(_in_place(_silu), ("F.silu({0})",), _tail(3, "x / (1 + std::exp(-x))")),
+    "gelu": Composition(
+        _gelu, ("F.gelu({0})", "F.gelu({0}, approximate='tanh')"), _tail(6, "x * std::erfc(x * -M_SQRT1_2) / 2")
+    ),
+    "mish": Composition(
+        _in_place(_mish),
+        ("F.mish({0})",),
+        _tail(5, "x * std::tanh(x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)))"),
+    ),
+    "elu": Composition(
+        _in_place(_elu), ("F.elu({0})", "F.elu({0}, alpha=0.7)"), Accuracy(1.7, "x > 0 ? x : std::expm1(x)")
+    ),
     "selu": Composition(_in_place(lambda a: _elu(a, _ALPHA, scale=_SCALE)), ("F.selu({0})",)),
     "celu": Composition(_in_place(_celu), ("F.celu({0}, alpha=0.75)",)),
     "leaky_relu": Composition(_in_place(_leaky_relu), ("F.leaky_relu({0})", "F.leaky_relu({0}, 0.2)")),
     "relu6": Composition(_in_place(lambda a: _hardtanh(a, 0.0, 6.0)), ("F.relu6({0})",)),
     "hardtanh": Composition(_in_place(_hardtanh), ("F.hardtanh({0})", "F.hardtanh({0}, -0.4, 0.7)")),
-    "hardswish": Composition(_in_place(_hardswish), ("F.hardswish({0})",)),
-    "logsigmoid": Composition(_logsigmoid, ("F.logsigmoid({0})",)),
-    "softsign": Composition(_softsign, ("F.softsign({0})",)),
+    "hardswish": Composition(
+        _in_place(_hardswish), ("F.hardswish({0})",), Accuracy(2.5, "x * std::min(std::max(x + 3, 0.0), 6.0) / 6")
+    ),
+    "logsigmoid": Composition(
+        _logsigmoid, ("F.logsigmoid({0})",), Accuracy(3, "(x < 0 ? x : 0) - std::log1p(std::exp(-std::fabs(x)))")
+    ),
+    "softsign": Composition(_softsign, ("F.softsign({0})",), Accuracy(2, "x / (1 + std::fabs(x))")),
     "tanhshrink": Composition(lambda a: a - pointwise("tanh", a), ("F.tanhshrink({0})",)),
     "softshrink": Composition(_softshrink, ("F.softshrink({0}, 0.2)",)),
     "hardshrink": Composition(_hardshrink, ("F.hardshrink({0}, 0.2)",)),
     "threshold": Composition(_in_place(_threshold), ("F.threshold({0}, 0.1, -0.2)",)),
     "addcmul": Composition(_addcmul, ("torch.addcmul({0}, {0}, {1}, value=0.4)",)),
     "addcdiv": Composition(_addcdiv, ("torch.addcdiv({0}, {1}, 1.5 + abs({0}), value=0.4)",)),
-    "exp2": Composition(lambda a: pointwise("pow", 2.0, a), ("torch.exp2({0}.clamp(-2.0, 1.5))",)),
-    "log2": Composition(lambda a: pointwise("log", a) * (1 / math.log(2)), ("torch.log2(0.3 + abs({0}))",)),
+    "exp2": Composition(
+        lambda a: pointwise("pow", 2.0, a), ("torch.exp2({0}.clamp(-2.0, 1.5))",), Accuracy(0.6, "std::exp2(x)")
+    ),
+    "log2": Composition(
+        lambda a: pointwise("log", a) * (1 / math.log(2)),
+        ("torch.log2(0.3 + abs({0}))",),
+        Accuracy(2.5, "std::log2(x)"),
+    ),
 }
 """By torch's name."""

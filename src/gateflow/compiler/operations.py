@@ -36,11 +36,13 @@ class Accuracy:
         ulp: the largest error, in units in the last place of the exact result.
         exact: the function in double, as C++ of `x`.
         ceiling: what no result may exceed; a sigmoid above 1 would make `1 - u` negative.
+        least: results below may be anything as small; by default those that are no normal numbers.
     """
 
     ulp: float
     exact: str
     ceiling: float = math.inf
+    least: float = 2.0**-126
 
 
 @dataclass(frozen=True, eq=False)
