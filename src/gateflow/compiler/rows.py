@@ -36,33 +36,38 @@ __all__ = ["EXAMPLES", "NAMES", "ROWS", "WHOLE", "Groups", "Widths"]
 MOST_GROUPS = 64
 """Groups of a row are computed one after the other, each by lines of its own in a kernel."""
 
-EXAMPLES = (
-    "{0} - {1}.mean(-1, keepdim=True)",
-    "{0} / (1 + abs({0}).mean(-1, keepdim=True))",
-    "torch.mean({0} * {1}, -1, keepdim=True) * {1}",
-    "{0}.sum(-1, keepdim=True) * 0.1 * {1}",
-    "{0} - 0.3 * {1} * {1}.amax(-1, keepdim=True)",
-    "{0} * {0}.amin(dim=-1, keepdim=True) + {1}",
-    "{0} * {0}.max(-1, keepdim=True).values - {1}",
-    "torch.min({0}, -1, keepdim=True)[0] * {1} + {0}",
-    "torch.softmax({0}, -1) * {1}",
-    "{0}.log_softmax(-1) * 0.1",
-    "{0} - torch.logsumexp({1}, -1, keepdim=True)",
-    "{0} / (0.3 + {0}.norm(dim=-1, keepdim=True))",
-    "torch.linalg.vector_norm({0}, ord=1, dim=-1, keepdim=True) * 0.1 * {1}",
-    "F.normalize({0} + 0.1, dim=-1)",
-    "{0}.var(-1, keepdim=True, correction=0) * {1}",
-    "{0} / (0.5 + {1}.std(-1, keepdim=True, correction=0))",
-    "F.rms_norm({0}, (self.hidden_size,), eps=1e-3)",
-    "F.layer_norm({0}, (self.hidden_size,), eps=0.1)",
-    "torch.cat(({0}[..., 1:], {1}[..., :1]), -1) + 0.2 * {1} - 0.1 * {0}",
-    "torch.cat({0}.chunk(2, -1)[::-1], -1)",
-    "({0} + {0}[..., :1]) * {1}",
-    "{0} - ({1} + {1}[:, -1:]) * 0.5",
-    "torch.cat([{0}.narrow(-1, 0, 1), {1}.split([1, self.hidden_size - 1], -1)[1].tanh()], dim=1) + 0.3 * {0} * {1}",
-    "torch.cat([{0}[..., :1].exp() * 0.1, ({0} * {1})[..., 1:]], dim=-1) - 0.2 * {0}",
-    "({0}.unflatten(-1, (1, -1)).softmax(-1) * 0.5).flatten(1) * {1}",
-)
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "mean": (
+        "{0} - {1}.mean(-1, keepdim=True)",
+        "{0} / (1 + abs({0}).mean(-1, keepdim=True))",
+        "torch.mean({0} * {1}, -1, keepdim=True) * {1}",
+    ),
+    "sum": ("{0}.sum(-1, keepdim=True) * 0.1 * {1}",),
+    "amax": ("{0} - 0.3 * {1} * {1}.amax(-1, keepdim=True)",),
+    "amin": ("{0} * {0}.amin(dim=-1, keepdim=True) + {1}",),
+    "max": ("{0} * {0}.max(-1, keepdim=True).values - {1}",),
+    "min": ("torch.min({0}, -1, keepdim=True)[0] * {1} + {0}",),
+    "softmax": ("torch.softmax({0}, -1) * {1}",),
+    "log_softmax": ("{0}.log_softmax(-1) * 0.1",),
+    "logsumexp": ("{0} - torch.logsumexp({1}, -1, keepdim=True)",),
+    "norm": ("{0} / (0.3 + {0}.norm(dim=-1, keepdim=True))",),
+    "vector_norm": ("torch.linalg.vector_norm({0}, ord=1, dim=-1, keepdim=True) * 0.1 * {1}",),
+    "normalize": ("F.normalize({0} + 0.1, dim=-1)",),
+    "var": ("{0}.var(-1, keepdim=True, correction=0) * {1}",),
+    "std": ("{0} / (0.5 + {1}.std(-1, keepdim=True, correction=0))",),
+    "rms_norm": ("F.rms_norm({0}, (self.hidden_size,), eps=1e-3)",),
+    "layer_norm": ("F.layer_norm({0}, (self.hidden_size,), eps=0.1)",),
+    "getitem": ("({0} + {0}[..., :1]) * {1}", "{0} - ({1} + {1}[:, -1:]) * 0.5"),
+    "cat": (
+        "torch.cat(({0}[..., 1:], {1}[..., :1]), -1) + 0.2 * {1} - 0.1 * {0}",
+        "torch.cat([{0}[..., :1].exp() * 0.1, ({0} * {1})[..., 1:]], dim=-1) - 0.2 * {0}",
+    ),
+    "chunk": ("torch.cat({0}.chunk(2, -1)[::-1], -1)",),
+    "split": (
+        "torch.cat([{0}.narrow(-1, 0, 1), {1}.split([1, self.hidden_size - 1], -1)[1].tanh()], 1) + 0.3 * {0} * {1}",
+    ),
+    "unflatten": ("({0}.unflatten(-1, (1, -1)).softmax(-1) * 0.5).flatten(1) * {1}",),
+}
 """How a step writes them, for random cells."""
 
 
