@@ -68,7 +68,11 @@ def _refuse_names(cls: type[Cell], base: type[Cell], where: str) -> None:
         for name in getattr(cls, kind):
             if not name.isidentifier() or keyword.iskeyword(name):
                 raise CellError(f"{where}: {name!r} in `{kind}` is not a usable Python name")
-            if hasattr(base, name) or hasattr(nn.Module, name) or name in ("x", "bias", "input_size", "hidden_size"):
+            if (
+                hasattr(base, name)
+                or hasattr(nn.Module, name)
+                or name in ("x", "dt", "bias", "input_size", "hidden_size")
+            ):
                 raise CellError(f"{where}: {name!r} in `{kind}` is a name that every cell has already; choose another")
             # A state that is named twice has a message of its own, below.
             if name in taken and kind != "states":
@@ -81,10 +85,13 @@ def _refuse_names(cls: type[Cell], base: type[Cell], where: str) -> None:
 def _refuse_signature(cls: type[Cell], where: str) -> None:
     step = getattr(cls, "step", None)
     wanted = f"def step(self, x, {', '.join(cls.states)})"
+    cls.takes_dt = False
     if step is None:
         raise CellError(f"{where}: no step; write `{wanted}`")
     found = list(inspect.signature(step).parameters)
-    if found != ["self", "x", *cls.states]:
+    cls.takes_dt = found == ["self", "x", "dt", *cls.states]
+    cls._dt_columns = int(cls.takes_dt)
+    if found != ["self", "x", *cls.states] and not cls.takes_dt:
         raise CellError(f"{_place(step)}: step takes ({', '.join(found)}); with states {cls.states} write `{wanted}`")
 
 
@@ -92,9 +99,9 @@ def _try_step(trial: Cell) -> Any:
     reference = next(iter(trial._parameters.values()))
     assert reference is not None
     # Two rows: with one, a state of shape [H] or [1, H] would pass for [B, H].
-    x = torch.zeros(2, trial.input_size, device=reference.device, dtype=reference.dtype)
+    x = torch.zeros(2, trial.row_size, device=reference.device, dtype=reference.dtype)
     try:
-        return trial.step(x, *trial.initial_state(x))
+        return trial.advance(x, trial.initial_state(x))
     except CellError:
         raise
     # Whatever the user's code raises is told with the user's line.

@@ -94,9 +94,9 @@ class Declarations:
             if getattr(type(cell), name) is not getattr(Cell, name):
                 raise refusal(cell, f"a {name} of its own, which decides what a step sees,", None)
         self.hidden_size, sizes, shapes = cell.hidden_size, cell.state_sizes, cell.parameter_shapes()
-        self.widths = Widths(cell.hidden_size, cell.output_size, cell.input_size)
+        self.widths = Widths(cell.hidden_size, cell.output_size, cell.row_size)
         # Where the sizes are equal, the input may meet rows of the state; rows of different widths are refused.
-        self.input = self._width(cell.input_size)
+        self.input = self._width(cell.row_size)
         self.states = {name: self._width(size) for name, size in sizes.items()}
         self.weights = {name: self._shape(cell, name, shape) for name, shape in shapes.items()}
         self.declared = self._declared(cell)
@@ -119,7 +119,7 @@ class Declarations:
             blocks, columns = fused[name]
             # A fused weight of another shape would be read at wrong places: block k is taken to begin at row k · H.
             if tuple(shape) == ((blocks * H,) if columns is None else (blocks * H, columns)):
-                across = () if columns is None else ((1, self.input if name == "weight_ih" else self._width(P)),)
+                across = () if columns is None else ((1, self._width(columns)),)
                 return ((blocks, "H"), *across)
         elif len(shape) == 1 + (name.removeprefix("weight_") in cell.matrices):
             return tuple((1, self._width(size)) for size in shape)
@@ -129,7 +129,7 @@ class Declarations:
     def _declared(self, cell: Cell) -> Declared:
         weights = self.weights
         bias_ih, bias_hh = (name if name in weights else None for name in ("bias_ih", "bias_hh"))
-        inner, outer = self._width(cell.output_size), self.input
+        inner, outer = self._width(cell.output_size), self._width(cell.input_size)
         gates, maps = dict[str, tuple[Weight, Weight]](), dict[str, Weight]()
         for k, name in enumerate(cell.gates):
             halves = Weight("weight_ih", k, "H", outer, bias_ih), Weight("weight_hh", k, "H", inner, bias_hh)

@@ -16,7 +16,18 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gateflow.compiler.graph import Graph, listing, simplified
-from gateflow.compiler.node import SCALARS, Node, Weight, concatenation, in_order, product, row_sum, size, slice_of
+from gateflow.compiler.node import (
+    SCALARS,
+    Node,
+    Weight,
+    concatenation,
+    in_order,
+    is_of_input,
+    product,
+    row_sum,
+    size,
+    slice_of,
+)
 from gateflow.compiler.operations import OPERATIONS, TOTALS
 
 __all__ = ["Backward", "Delta", "differentiate"]
@@ -131,8 +142,9 @@ def _through(node: Node, g: Node) -> Sequence[Node | None]:
     if node.op == "product":
         # The gradient of the input waits for no step: large products after the loop give it
         # (`WeightProducts.of_input`).
-        is_input = node.args[0].op == "input"
-        return (None if is_input else product(g, replace(node.weights[0], transposed=True, bias=None)),)
+        return (
+            None if is_of_input(node.args[0]) else product(g, replace(node.weights[0], transposed=True, bias=None)),
+        )
     if node.op == "cat":
         lengths = [int(n) for n in node.values]
         begins = [sum(lengths[:k]) for k in range(len(lengths))]

@@ -26,6 +26,7 @@ __all__ = [
     "epsilon",
     "in_order",
     "index",
+    "is_of_input",
     "number",
     "pointwise",
     "product",
@@ -177,6 +178,11 @@ def slice_of(row: Node, begin: int, length: int, total: int, width: str) -> Node
 def concatenation(parts: Sequence[Node], lengths: Sequence[int], width: str) -> Node:
     """Rows of these lengths side by side as one row."""
     return parts[0] if len(parts) == 1 else Node("cat", tuple(parts), width, values=tuple(lengths))
+
+
+def is_of_input(row: Node) -> bool:
+    """Whether a row is the input or a slice of it, which wait for no step."""
+    return row.op == "input" or (row.op == "slice" and row.args[0].op == "input")
 
 
 def in_order(outputs: Iterable[Node]) -> list[Node]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from gateflow.compiler.differentiate import Backward, Delta, differentiate
 from gateflow.compiler.graph import Graph
-from gateflow.compiler.node import LEAVES, REDUCTIONS, Node, in_order
+from gateflow.compiler.node import LEAVES, REDUCTIONS, Node, in_order, is_of_input
 from gateflow.compiler.once import once
 from gateflow.compiler.plan import Kind, Row
 
@@ -53,7 +53,7 @@ class Storage:
     @once
     def hoisted(self) -> dict[Node, Row]:
         """Products of the input itself, which wait for no step: computed for many steps at once."""
-        products = (n for n in self.backward_graph.forward.nodes if n.op == "product" and n.args[0].op == "input")
+        products = (n for n in self.backward_graph.forward.nodes if n.op == "product" and is_of_input(n.args[0]))
         # Weights of the state may be applied to the input, too; random cells found them run with those of the input.
         own = (n for n in products if n.weights[0].name == "weight_ih")
         return _side_by_side("hoisted", sorted(own, key=lambda n: n.weights[0].block), kind=Kind.AHEAD)
@@ -82,7 +82,8 @@ class Storage:
     @once
     def operands(self) -> dict[Node, Row]:
         """What products were applied to, where it is neither the input nor an old state."""
-        return _side_by_side("operand", [d.operand for d in self.backward_graph.deltas if d.operand.op not in LEAVES])
+        operands = [d.operand for d in self.backward_graph.deltas]
+        return _side_by_side("operand", [o for o in operands if o.op not in LEAVES and not is_of_input(o)])
 
     @once
     def leaves(self) -> dict[Node, Row]:
@@ -116,7 +117,10 @@ class Storage:
 
     def operand_row(self, delta: Delta) -> Row:
         """Where the operand of a product lies while the backward loop runs."""
-        return self.operands.get(delta.operand) or self.leaves[delta.operand]
+        operand = delta.operand
+        if operand.op == "slice" and operand not in self.operands:
+            return self.leaves[operand.args[0]].part(operand.width, int(operand.values[0]))
+        return self.operands.get(operand) or self.leaves[operand]
 
     def delta_row(self, delta: Delta) -> Row:
         """Where the gradient of a product lies."""

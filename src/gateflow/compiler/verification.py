@@ -92,7 +92,7 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
 
     A step may do something else on stand-ins than on tensors: `isinstance(h, Tensor)`, an `autograd.Function`, a hook.
     """
-    H, P, I = declarations.hidden_size, cell.output_size, cell.input_size  # noqa: E741
+    H, P, I = declarations.hidden_size, cell.output_size, cell.row_size  # noqa: E741
     sizes = Sizes(H=H, P=P, I=I)
 
     def drawn(*shape: int) -> Tensor:

@@ -147,13 +147,20 @@ class BackwardRun:
             gemms.add(to, delta[lines], factor, phase=phase + k, transposed=True, fresh=fresh and k == 0)
 
     def _input(self, gemms: Gemms, d_x: Tensor, delta: Tensor) -> None:
-        begun = self.direct is self.d_x
-        if not begun and not self.products.of_input:
+        begun, products = self.direct is self.d_x, self.products.of_input
+        # The first product writes all of the gradient, unless it is one of a slice of the input.
+        whole = bool(products) and not any(product.operand.within for product in products)
+        if not begun and not whole:
             d_x.zero_()
         # A phase each, since all of them add to the same lines of `d_x`.
-        for k, product in enumerate(self.products.of_input):
-            weight = self._factor(self.forward.weights[product.weight.name][product.rows])
-            gemms.add(d_x, delta[:, product.columns], weight, phase=k, fresh=k == 0 and not begun)
+        for k, product in enumerate(products):
+            weight, columns = self.forward.weights[product.weight.name][product.rows], self._columns(product.operand)
+            fresh = k == 0 and whole and not begun
+            gemms.add(d_x[:, columns], delta[:, product.columns], self._factor(weight), phase=k, fresh=fresh)
+
+    def _columns(self, row: Row) -> slice:
+        start = row.begin(self.sizes)
+        return slice(start, start + self.sizes[row.width])
 
     def _operand(self, row: Row, begin: int, end: int) -> list[tuple[slice, Tensor]]:
         """What a product was applied to: lines of the chunk, and the values there."""
@@ -161,9 +168,8 @@ class BackwardRun:
             names = [f"state.{s.name}" for s in self.forward.step.cell.graph.states]
             return self.previous.lines(names.index(row.tensor), begin, end)
         if row.tensor == "x":
-            return [(slice(None), self.forward.x[begin:end])]
-        start = row.begin(self.sizes)
-        return [(slice(None), self.made[row.tensor].tensor[: end - begin, start : start + self.sizes[row.width]])]
+            return [(slice(None), self.forward.x[begin:end, self._columns(row)])]
+        return [(slice(None), self.made[row.tensor].tensor[: end - begin, self._columns(row)])]
 
     def _add_sums(self, reduced: Tensor | None) -> None:
         """The gradients of vectors and biases, from their sums over all lines."""
