@@ -37,7 +37,7 @@ def by_hand(layer, x, dt, lengths=None):
             order, state, made = range(n) if d == 0 else range(n - 1, -1, -1), None, [None] * n
             for t in order:
                 elapsed = dt[t, b] if d == 0 else (dt[t + 1, b] if t + 1 < n else torch.zeros(()))
-                columns = torch.stack([dt[t, b], elapsed if d else elapsed]) if len(layer.cells) == 2 else elapsed[None]
+                columns = torch.stack([dt[t, b], elapsed]) if len(layer.cells) == 2 else elapsed[None]
                 row = torch.cat([x[t, b], columns.to(x.dtype)])[None]
                 state = cell.bind().advance(row, cell.initial_state(row) if state is None else state)
                 made[t] = state[0][0]

@@ -3,6 +3,7 @@
 from gateflow.cells.cell import Cell, Gate
 from gateflow.cells.elman import Elman, ElmanReLU, IndRNN
 from gateflow.cells.gru import GRU, FullGRU, LayerNormGRU, MinimalGatedUnit, SimplifiedGRU
+from gateflow.cells.irregular import GRUD, CfC
 from gateflow.cells.lstm import LSTM, CoupledLSTM, LayerNormLSTM, PeepholeLSTM, ProjectedLSTM
 from gateflow.cells.registry import get, name_of, names, register
 from gateflow.cells.variants import CIFG, FGR, NFG, NIAF, NIG, NOAF, NOG, NP
@@ -11,6 +12,7 @@ __all__ = [
     "CIFG",
     "FGR",
     "GRU",
+    "GRUD",
     "LSTM",
     "NFG",
     "NIAF",
@@ -19,6 +21,7 @@ __all__ = [
     "NOG",
     "NP",
     "Cell",
+    "CfC",
     "CoupledLSTM",
     "Elman",
     "ElmanReLU",

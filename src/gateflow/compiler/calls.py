@@ -135,6 +135,9 @@ _SPECIAL: dict[str, Lowering] = {
     "reciprocal": lambda a: pointwise("div", 1.0, a),
     "where": lambda condition, a, b: pointwise("where", condition, a, b),
     "lerp": lambda a, end, weight: pointwise("lerp", a, end, weight),
+    "isnan": lambda a: pointwise("ne", a, a),
+    "zeros_like": lambda a: Node("constant", width=a.width, values=(0.0,)),
+    "ones_like": lambda a: Node("constant", width=a.width, values=(1.0,)),
     "rsub": lambda a, b: pointwise("sub", b, a),
     "dropout": _dropout,
 }

@@ -67,10 +67,10 @@ class CompiledCell:
         # (`test_truth_values_with_numbers_are_rounded_as_torch_does`).
         truths, narrow = set[Node](), set[Node]()
         for node in self.graph.nodes:
-            rows = [a for a in node.args if a.op not in SCALARS]
+            rows = [a for a in node.args if not _is_number(a)]
             if node.op in COMPARISONS:
                 truths.add(node)
-            elif node.op == "where" and all(a.op in SCALARS for a in node.args[1:]):
+            elif node.op == "where" and all(map(_is_number, node.args[1:])):
                 narrow.add(node)
             elif rows and all(a in truths or a in narrow for a in rows):
                 # torch keeps truths under these operations; all others make numbers of the default dtype from them.
@@ -124,6 +124,11 @@ class CompiledCell:
     def _shapes(self, *widths: int) -> list[torch.Size]:
         sizes = Sizes(zip("HPI", widths, strict=True))
         return [torch.Size(blocks * sizes[width] for blocks, width in shape) for shape in self.weights.values()]
+
+
+def _is_number(node: Node) -> bool:
+    """Whether torch sees a number there; `ones_like(row)` is a row and has its dtype."""
+    return node.op in SCALARS and node.width == "1"
 
 
 class Step(NamedTuple):

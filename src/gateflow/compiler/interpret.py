@@ -42,7 +42,8 @@ def interpret(
     def compute(node: Node) -> Tensor:
         match node.op:
             case "constant":
-                return like.new_tensor(node.values[0])
+                shape = () if node.width == "1" else (sizes[node.width],)
+                return like.new_full(shape, node.values[0])
             case "number":
                 return like.new_tensor(numbers[int(node.name.removeprefix("number_"))])
             case "parameter":
