@@ -9,14 +9,19 @@ refused with the line of the user's code.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from gateflow.cells import Cell
 from gateflow.compiler.calls import FUNCTIONS, METHODS
+from gateflow.compiler.derived import LINEAR, MATMULS, NAME, Expression, transposed, value_of
 from gateflow.compiler.graph import Graph, simplified
 from gateflow.compiler.naming import Shape
 from gateflow.compiler.node import (
@@ -34,7 +39,7 @@ from gateflow.compiler.node import (
 )
 from gateflow.compiler.recording import Call, Declared, Piece, Place, Recording, is_number, refusal
 from gateflow.compiler.rows import ROWS, WHOLE, Groups, Widths
-from gateflow.compiler.stand_ins import StandIn, name_of
+from gateflow.compiler.stand_ins import StandIn, WeightStandIn, name_of
 from gateflow.errors import UnsupportedStepError
 
 __all__ = ["HOLD", "Captured", "Declarations", "capture", "lower"]
@@ -74,10 +79,18 @@ def capture(cell: Cell, *, zoneout: bool = False) -> Graph:
 
 @dataclass(frozen=True)
 class Captured:
-    """A graph, and which of the recording's numbers are arguments of its kernel."""
+    """A graph, which of the recording's numbers are arguments of its kernel, and the weights that the step makes."""
 
     graph: Graph
     lifted: tuple[int, ...]
+    derived: Mapping[str, Derived]
+
+
+class Derived(NamedTuple):
+    """A weight that a step makes of its weights."""
+
+    expression: Expression
+    shape: Shape
 
 
 class Declarations:
@@ -98,6 +111,7 @@ class Declarations:
         # Where the sizes are equal, the input may meet rows of the state; rows of different widths are refused.
         self.input = self._width(cell.row_size)
         self.states = {name: self._width(size) for name, size in sizes.items()}
+        self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
         self.weights = {name: self._shape(cell, name, shape) for name, shape in shapes.items()}
         self.declared = self._declared(cell)
         self.vectors = {name: self.weights[name][0][1] for name in self.declared.vectors}
@@ -164,7 +178,7 @@ def lower(recording: Recording, declarations: Declarations, *, zoneout: bool, li
     if zoneout:
         outputs = [_held(old, new) for old, new in zip(lowering.states, outputs, strict=True)]
     name = re.sub(r"\W", "_", type(recording.cell).__name__)  # it is written into C++
-    return Captured(Graph(name, lowering.states, tuple(simplified(outputs))), chosen)
+    return Captured(Graph(name, lowering.states, tuple(simplified(outputs))), chosen, lowering.derived)
 
 
 class _Lowering:
@@ -172,7 +186,8 @@ class _Lowering:
 
     def __init__(self, recording: Recording, declarations: Declarations, lifted: Sequence[int] = ()):
         self.cell, self.lifted, self.numbers, self.widths = recording.cell, lifted, list[Node](), declarations.widths
-        self._values = iter(recording.numbers)
+        self._values, self.shapes = iter(recording.numbers), declarations.shapes
+        self.derived = dict[str, Derived]()
         self.states = tuple(Node("state", width=width, name=name) for name, width in declarations.states.items())
         vectors = {n: Node("parameter", width=width, name=n) for n, width in declarations.vectors.items()}
         self.rows: list[Any] = [Node("input", width=declarations.input, name="x"), *self.states, *vectors.values()]
@@ -201,6 +216,8 @@ class _Lowering:
             return product(operand, call.target)
         if isinstance(call.target, tuple) and not isinstance(call.target, Piece):
             return self._normalised(args[0], call)
+        if any(isinstance(a, WeightStandIn) for a in (*args, *options.values())):
+            return self._product(call, args, options)
         try:
             node = self._called(call.target, args, options)
         # The lowering of this function does not know an argument (`out=`, `dim=`), or misses one.
@@ -213,6 +230,35 @@ class _Lowering:
         if isinstance(node, Node) and not all(isinstance(a, Node) for a in node.args):
             raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place)
         return node
+
+    def _product(self, call: Call, args: Sequence[Any], options: Mapping[str, Any]) -> Node:
+        """A row times a matrix that is a weight, or made of weights."""
+        refused = self._refusal("a weight that is used otherwise than by its gate, `@` or F.linear", call.place)
+        linear = call.target is LINEAR and 2 <= len(args) + len(options) <= 3
+        if not linear and not (call.target in MATMULS and len(args) == 2 and not options):
+            raise refused
+        row, matrix, *rest = args
+        bias = next(iter(rest or options.values()), None)
+        if not isinstance(row, Node) or not isinstance(matrix, WeightStandIn) or isinstance(bias, WeightStandIn):
+            raise refused
+        expression = matrix.expression if linear else transposed(matrix.expression)
+        weight, operand = self._derived(expression, call.place), _whole(row)
+        self._check_width(operand, weight.columns, call.place)
+        return product(operand, weight) if bias is None else product(operand, weight) + bias
+
+    def _derived(self, expression: Expression, place: Place | None) -> Weight:
+        name = next((n for n, made in self.derived.items() if made.expression == expression), None)
+        if name is None:
+            own = {n: torch.empty(shape, device="meta") for n, shape in self.shapes.items()}
+            found = value_of(expression, own)
+            if not isinstance(found, Tensor) or found.dim() != 2 or not found.is_floating_point():
+                raise self._refusal("a product with what is no matrix", place)
+            taken = {*self.shapes, *self.derived}
+            name = next(n for k in itertools.count() if (n := NAME.format(k)) not in taken)
+            shape = tuple((1, self.widths.declared(size)) for size in found.shape)
+            self.derived[name] = Derived(expression, shape)
+        (_, rows), (_, columns) = self.derived[name].shape
+        return Weight(name, 0, rows, columns)
 
     def _called(self, target: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Node | Groups | None:
         """What a function or method gives, by the tables of what is known; none where they have nothing."""

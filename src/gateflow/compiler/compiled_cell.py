@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gateflow.compiler.derived import Expression, value_of
 from gateflow.compiler.graph import Graph
 from gateflow.compiler.naming import Shape, graph_and_weights, text_of
 from gateflow.compiler.node import SCALARS, Node, Sizes
@@ -136,6 +137,11 @@ class Step(NamedTuple):
 
     cell: CompiledCell
     numbers: tuple[float, ...] = ()
+    derived: tuple[Expression, ...] = ()
+
+    def made_of(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
+        """The weights that the step makes of a cell's, computed by torch; a run is given them behind the others."""
+        return [value_of(expression, weights) for expression in self.derived]
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ import torch
 
 from gateflow.cells import Cell
 from gateflow.compiler.calls import SUPPORTED
-from gateflow.compiler.stand_ins import PLACES, WEIGHT, GateStandIn, MapStandIn, NormStandIn, StandIn, name_of
+from gateflow.compiler.stand_ins import PLACES, GateStandIn, MapStandIn, NormStandIn, StandIn, WeightStandIn, name_of
 from gateflow.errors import UnsupportedStepError
 
 __all__ = ["Call", "Declared", "Piece", "Place", "Recording", "is_number", "refusal"]
@@ -28,11 +28,6 @@ _NUMBER = object()
 """Stands for a number in a pattern; its value is among the numbers."""
 # No numbers: those are noted apart, since they may change from call to call.
 _CONSTANTS = (bool, str, type(None), type(...), torch.dtype)
-_NO_ROWS = {
-    WEIGHT: "a weight that is used otherwise than by its gate",
-    PLACES: "the places of the largest or smallest numbers of a row",
-}
-"""What stand-ins with these numbers stand for."""
 
 
 class Place(NamedTuple):
@@ -159,8 +154,8 @@ class Recording:
         if kind is StandIn:
             if value.recording is not self:
                 raise self.refuse("a value of an earlier step, kept outside of the state,")
-            if value.index < 0:
-                raise self.refuse(_NO_ROWS[value.index])
+            if value.index == PLACES:
+                raise self.refuse("the places of the largest or smallest numbers of a row")
             self._pattern.append(value.index)
         elif kind is float:
             self._pattern.append(_NUMBER)
@@ -171,6 +166,8 @@ class Recording:
         elif is_number(value):
             self._pattern.append(_NUMBER)
             self._numbers.append(float(value))
+        elif kind is WeightStandIn:
+            self._pattern.append(value.expression)
         elif kind in (tuple, list, slice, torch.Size):
             # With how many there are: the pattern is flat.
             parts = (value.start, value.stop, value.step) if kind is slice else value
@@ -203,7 +200,7 @@ class Recording:
         held = {k: v for k, v in vars(self.cell).items() if k not in own and k not in ("_origin", "_owner")}
         # There for `getattr(cell, "bias_ih", None)`, and refused where a step computes with them
         # (`test_a_step_that_asks_for_its_weights_finds_them`).
-        weights = {name: StandIn(self, WEIGHT) for name in declared.weights}
+        weights = {name: WeightStandIn(self, name) for name in declared.weights}
         vars(view).update(held, _parameters=weights, **vectors, **leaves)
         # Such hooks see gradients, which stand-ins have none of.
         if view._modules and any(m._backward_hooks or m._backward_pre_hooks for m in view.modules()):

@@ -60,7 +60,9 @@ def run(
         own = step if d == 0 else _step_of_reverse(cell, zoneout=zoneout is not None)
         # A transposed weight was once read as plain rows: wrong numbers without a word
         # (`test_weights_may_lie_in_memory_as_they_like`).
-        weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
+        named = {name: w for name, w in cell._parameters.items() if w is not None}
+        derived = own.made_of(named) if isinstance(own, Step) and own.derived else ()
+        weights = [(w.float() if rounded else w).contiguous() for w in (*named.values(), *derived)]
         start = [layout.sorted(part).contiguous() for part in state]
         _refuse_mixed(x, weights, start)
         # Where nobody asks for a gradient, nothing is kept and autograd is left out.
@@ -105,6 +107,8 @@ def histories(cell: Cell, x: Tensor, state: State) -> State | None:
         return None
     backend = backend_of(x.device)
     assert backend is not None  # else there would be no step
+    derived = [w.contiguous() for w in step.made_of(weights)]
+    weights = dict(zip(step.cell.weights, [*weights.values(), *derived], strict=True))
     run = Sequences(step, layout_of(x, None).lines(x.detach()), weights, [part.detach().contiguous() for part in state])
     return tuple(lines.view(*x.shape[:2], -1) for lines in backend.forward(run, keep=False).histories)
 
