@@ -15,7 +15,7 @@ from gateflow.backends.cpu.forward import forward
 from gateflow.backends.cpu.kernel import COSTS, REALS, kernel_of
 from gateflow.backends.cpu.launch import Launch
 from gateflow.backends.cpu.streaming import PackedStep
-from gateflow.compiler import Step
+from gateflow.compiler import Step, constant_result
 from gateflow.errors import BuildError
 
 __all__ = ["CPU"]
@@ -71,7 +71,7 @@ class CPU(Backend):
 
 
 # Dynamo cannot look for a compiler; the answer is a constant of its graph.
-@torch.compiler.assume_constant_result
+@constant_result
 def _no_compiler() -> str | None:
     try:
         toolchain()
