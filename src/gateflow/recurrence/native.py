@@ -51,8 +51,7 @@ def run(
     rounded, given = _in_bf16(x), x.dtype
     if rounded:  # the factors of products are rounded inside; states and sums are fp32
         x, states = x.float(), tuple(tuple(part.float() for part in state) for state in states)
-    x, states = resolved(x), tuple(tuple(map(resolved, state)) for state in states)
-    layout = layout_of(x, lengths)
+    x, layout = resolved(x), layout_of(x, lengths)
     lines, outputs, finals = layout.lines(x), [], []
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
         held = zip(zoneout[d], state, strict=True) if zoneout else ()
@@ -61,7 +60,7 @@ def run(
         # A transposed weight was once read as plain rows: wrong numbers without a word
         # (`test_weights_may_lie_in_memory_as_they_like`).
         weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
-        start = [layout.sorted(part).contiguous() for part in state]
+        start = [layout.sorted(resolved(part)).contiguous() for part in state]
         _refuse_mixed(x, weights, start)
         # Where nobody asks for a gradient, nothing is kept and autograd is left out.
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
@@ -138,6 +137,9 @@ def _refuse_unbuilt(step: Step | str, kept: str, x: Tensor, rounded: bool) -> No
 
 
 def _refuse_mixed(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None:
+    dtype, device = x.dtype, x.device
+    if all(t.dtype is dtype and t.device == device for t in (*weights, *start)):
+        return
     devices = {t.device.type for t in (x, *weights, *start)}
     if len(devices) > 1:
         found = " and ".join(sorted(devices))
