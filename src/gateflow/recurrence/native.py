@@ -68,9 +68,9 @@ def run(
         # The loops of the backward pass too: there is no other path left once the forward pass has run.
         _refuse_unbuilt(own, kept, lines, rounded)
         made = recurrence(own, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
-        made = [part.to(given) for part in made[: 2 * len(start)]] if rounded else made
-        outputs.append(layout.padded(made[0]))
-        finals.append(tuple(layout.unsorted(part) for part in made[len(start) : 2 * len(start)]))
+        y, *final = [part.to(given) for part in made] if rounded else made
+        outputs.append(layout.padded(y))
+        finals.append(tuple([layout.unsorted(part) for part in final]))
     return outputs, finals
 
 
