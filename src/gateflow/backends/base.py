@@ -76,6 +76,15 @@ class Sequences:
         """The dtype to which the factors of products are rounded."""
         return torch.bfloat16 if self.rounded else None
 
+    @property
+    def numbers(self) -> Tensor | None:
+        """The numbers that the step reads now, as one line; none if it reads none."""
+        return self._line_of_numbers if self.step.numbers else None
+
+    @cached_property
+    def _line_of_numbers(self) -> Tensor:
+        return torch.tensor([self.step.numbers], dtype=self.x.dtype)
+
     # What follows stays on the device: asking how long a sequence is would make the host wait for it.
 
     @cached_property
