@@ -13,7 +13,6 @@ from gateflow.cells import Cell
 from gateflow.compiler import compile_cell, step_named
 from gateflow.compiler.compiled_cell import compiled
 from gateflow.compiler.look import look_at
-from gateflow.compiler.node import Sizes
 from gateflow.errors import ShapeError
 
 
@@ -144,9 +143,8 @@ def test_a_name_means_the_same_step(cell):
 def test_a_kernel_for_other_sizes_is_refused():
     step = look_at(ShiftRegister(4, 6))
     other = compiled(step.cell.graph, 7, step.cell.weights)
-    sizes = Sizes(H=7, P=0, I=4)
     with pytest.raises(ShapeError, match="cuts rows of 6 numbers, found 7"):
-        other.check({}, [torch.zeros(2, 7)] * 2, sizes)
+        other.fitting((torch.Size((5, 4)),), {}, [torch.zeros(2, 7)] * 2)
 
 
 @needs_compiler

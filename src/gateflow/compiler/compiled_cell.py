@@ -27,6 +27,9 @@ from gateflow.errors import ArtifactError, ShapeError
 
 __all__ = ["CompiledCell", "Step", "compiled", "is_name", "step_named"]
 
+KEPT = 256
+"""Shapes of runs that are remembered at most, of each cell."""
+
 # Re-entrant: `look.py` holds it while it captures, and `compiled` takes it again.
 _cells: dict[str, CompiledCell] = {}
 # By the text alone, without the size: all sizes share one derivative and one set of plans.
@@ -79,12 +82,34 @@ class CompiledCell:
                 (truths if kept else narrow).add(node)
         return bool(narrow)
 
-    def check(self, weights: Mapping[str, Tensor], states: Sequence[Tensor], sizes: Mapping[str, int]) -> None:
-        """Refuses weights and states whose shapes do not fit rows of these sizes.
+    def fitting(
+        self, shapes: tuple[torch.Size, ...], weights: Mapping[str, Tensor], states: Sequence[Tensor]
+    ) -> dict[str, int]:
+        """What the widths of rows are in a run whose input, weights and states have these shapes.
 
         Raises:
-            ShapeError: with what was found.
+            ShapeError: they do not fit each other.
         """
+        # Runs come again with the same shapes, and most of a short one is Python's.
+        known = self._sizes
+        if shapes not in known:
+            # 0 where no part of the state is projected; else the states below say how much.
+            sizes = Sizes(P=0, H=self.hidden_size, I=shapes[0][1])
+            for node, state in zip(self.graph.states, states, strict=True):
+                # A width in digits is its own size, which is compared below.
+                if not node.width.isdecimal():
+                    sizes[node.width] = state.shape[1]
+            self._refuse_others(weights, states, sizes)
+            if len(known) >= KEPT:
+                known.clear()
+            known[shapes] = sizes
+        return known[shapes]
+
+    @once
+    def _sizes(self) -> dict[tuple[torch.Size, ...], dict[str, int]]:
+        return {}
+
+    def _refuse_others(self, weights: Mapping[str, Tensor], states: Sequence[Tensor], sizes: Mapping[str, int]) -> None:
         # Kernels are given bare addresses: what has another shape was once read beyond its end.
         of_input, of_states = self._widths
         found = [state.shape[1] for state in states]

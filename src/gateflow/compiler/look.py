@@ -18,6 +18,7 @@ from gateflow import cells
 from gateflow.cells import Cell
 from gateflow.compiler.capture import Declarations, lower
 from gateflow.compiler.compiled_cell import CompiledCell, Step, compiled
+from gateflow.compiler.dynamo import constant_result
 from gateflow.compiler.once import lock
 from gateflow.compiler.recording import Recording
 from gateflow.compiler.verification import (
@@ -94,7 +95,7 @@ class Look:
         self._never: tuple[object, str] | None = None
         self._declarations, self._declared_by = _declarations_of(cell), _declared_by(cell)
 
-    @torch.compiler.assume_constant_result
+    @constant_result
     def name_now(self, zoneout: bool, own: str) -> str:
         """For `torch.compile`, which guards by itself what a step reads: the step's name, or why there is none.
 
@@ -106,7 +107,7 @@ class Look:
         step = self.now(cell, zoneout=zoneout)
         return step if isinstance(step, str) else step.name
 
-    @torch.compiler.assume_constant_result
+    @constant_result
     def derives_now(self, zoneout: bool) -> bool:
         """For `torch.compile`: whether the step makes weights of others, which its name does not tell."""
         cell = self._cell()
@@ -114,12 +115,12 @@ class Look:
         step = self.now(cell, zoneout=zoneout)
         return isinstance(step, Step) and bool(step.derived)
 
-    @torch.compiler.assume_constant_result
+    @constant_result
     def number_now(self, name: str) -> float:
         """For `torch.compile`: a number that the cell has."""
         return getattr(self._cell(), name)
 
-    @torch.compiler.assume_constant_result
+    @constant_result
     def has_narrow_rows_now(self, zoneout: bool) -> bool:
         """For `torch.compile`: see `CompiledCell.has_narrow_rows`."""
         cell = self._cell()

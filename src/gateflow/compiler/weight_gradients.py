@@ -90,4 +90,6 @@ def _weight_products(cell: CompiledCell, widths: tuple[tuple[str, int], ...]) ->
 
 
 def _height(products: list[WeightProduct], name: str) -> int:
-    return sum(p.rows.stop - p.rows.start for p in products if p.weight.name == name and p.phase == 0)
+    """How many rows of a weight, or of a bias, the products of the first phase write."""
+    of_name = (p for p in products if name in (p.weight.name, p.weight.bias) and p.phase == 0)
+    return sum(p.rows.stop - p.rows.start for p in of_name)

@@ -92,10 +92,12 @@ class Stack(Attributes):
 
     def layer_cells(self, k: int) -> tuple[Cell, ...]:
         """The cells of layer `k`, one per direction, over their weights as they are now."""
-        return tuple(
-            cell.over({name: getattr(self, name + suffix) for name in cell._parameters})
-            for cell, suffix in zip(self._layer_equations(k), self.suffixes(k), strict=True)
-        )
+        D, own, views = self.num_directions, self._parameters, []
+        for cell, names in zip(self._layer_equations(k), self._names[k * D : (k + 1) * D], strict=True):
+            # Past `getattr`, which takes a microsecond for each, where a weight is not computed.
+            weights: list[Any] = [own[name] if name in own else getattr(self, name) for name in names]
+            views.append(cell.over(dict(zip(cell._parameters, weights, strict=True))))
+        return tuple(views)
 
     def choices(self, x: Tensor | None = None) -> list[tuple[str, Choice]]:
         """The cell and the path of each layer for input such as `x`; `recurrence.explain` prints them."""
@@ -137,6 +139,12 @@ class Stack(Attributes):
             after the last step of each row, in the order of `state`.
         """
         D = self.num_directions
+        if x.shape[0] == 1 and lengths is None and resets is None:
+            taken = self._one_step(x[0], state, None if dt is None else dt[0])
+            if taken is not None:
+                y, finals = taken
+                # The output is memory of its own, which the user may change.
+                return [y.clone()[None]], finals
         if resets is not None and resets.numel():  # none begins in an empty batch
             # Episodes as rows: then no path and no option needs to know of resets.
             episodes = Episodes.of_resets(resets, lengths)
@@ -206,16 +214,23 @@ class Stack(Attributes):
 
     def run_step(self, x: Tensor, state: Sequence[State], dt: Tensor | None = None) -> tuple[Tensor, list[State]]:
         """One time step of all layers, `x [B, I]`; where no gradient is wanted, with little but the kernels."""
-        # Kernels read rows that lie whole; a learned initial state is expanded, `x[:, t]` of a
-        # batch-first batch has gaps.
-        state = [tuple(part.contiguous() for part in parts) for parts in state]
-        taken = self.streamed(x, state, dt)
-        if taken is None and self._streams_now() and self._prepare_streams(x, state):
-            taken = self.streamed(x, state, dt)
+        taken = self._one_step(x, state, dt)
         if taken is not None:
             return taken
         outputs, finals = self.run(x[None], state, None, dt=None if dt is None else dt[None])
         return outputs[0][0], finals
+
+    def _one_step(
+        self, x: Tensor, state: Sequence[State], dt: Tensor | None = None
+    ) -> tuple[Tensor, list[State]] | None:
+        """One time step by kernels alone, prepared if need be; none where there is more to a step than that."""
+        taken = self.streamed(x, state, dt)
+        if taken is not None or not self._streams_now():
+            return taken
+        # Kernels read rows that lie whole; a learned initial state is expanded, `x[:, t]` of a
+        # batch-first batch has gaps.
+        state = [tuple(part.contiguous() for part in parts) for parts in state]
+        return self.streamed(x, state, dt) if self._prepare_streams(x, state) else None
 
     def streamed(
         self, x: Tensor, state: Sequence[State], dt: Tensor | None = None

@@ -17,15 +17,27 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from gateflow.backends.cpu.gemm import Gemms
+from gateflow.backends.cpu.partition import Partition
 from gateflow.compiler.node import Weight
 from gateflow.compiler.plan import Kind, Plan, Row, Term
 
-__all__ = ["BACKWARDS", "TO_PACK", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
+__all__ = ["BACKWARDS", "ON_USE", "TO_PACK", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
 
 # `recurrence.h` asserts the same sizes: what is added to a structure on one side alone does not compile.
-_CALL, _PLACE, _MATRICES, _CHUNK = 25, 4, 8, 5
+_CALL, _PLACE, _MATRICES, _CHUNK = 27, 4, 8, 5
 """How many numbers the structures of `recurrence.h` and `product.h` have."""
-_CHUNKS, _THREADS, _WIDTHS, _PLACES, _REDUCED, BACKWARDS, TO_PACK, _BLAS = 2, 5, 8, 9, 11, 15, 17, 18
+_CHUNKS, _GROUPS, _WIDTHS, _PLACES, _REDUCED, BACKWARDS, TO_PACK, _BLAS, _PARTS, ON_USE = (
+    2,
+    5,
+    8,
+    9,
+    11,
+    15,
+    17,
+    18,
+    20,
+    21,
+)
 """Which number of a `Call` is what."""
 
 
@@ -61,13 +73,22 @@ class Span:
     last: int
     reverse: bool
     offsets: Tensor | None
-    threads: int
-    bounds: Tensor | None
+    shared: Partition
 
     @property
     def length(self) -> int:
         """How many steps."""
         return abs(self.last - self.first) + 1
+
+    @property
+    def packs_on_use(self) -> bool:
+        """Whether weights are put in order when they are used."""
+        return self.length <= FEW_STEPS
+
+
+# For an LSTM of 256 units and one row, microseconds: to pack 113, and a step 28; with weights ordered on use a step 53.
+FEW_STEPS = 4
+"""Steps up to which packing the weights takes longer than putting them in order at each."""
 
 
 def place(row: int) -> int:
@@ -102,7 +123,13 @@ class Form:
         self.outer = [(at, order[name] + which, offset) for at, name, which, offset in self.rooms]
 
     def filled(
-        self, span: Span, tensors: Mapping[str, Lines], reduced: Tensor | None, ahead: int, past_caches: bool
+        self,
+        span: Span,
+        tensors: Mapping[str, Lines],
+        reduced: Tensor | None,
+        ahead: int,
+        past_caches: bool,
+        on_use: bool,
     ) -> array:
         """The arguments of a run over the steps of `span`. The tensors must outlive it."""
         # A copy of the form: what depends on sizes alone is worked out once, not in each of many short calls.
@@ -117,9 +144,13 @@ class Form:
             numbers[at] = begin + 8 * to
         for at, name in self.places:
             numbers[at] = tensors[name].of_a_chunk
-        bounds, offsets = [0 if t is None else t.data_ptr() for t in (span.bounds, span.offsets)]
+        groups, parts, _ = span.shared
+        bounds, offsets = [0 if t is None else t.data_ptr() for t in (span.shared.bounds, span.offsets)]
         numbers[:2] = array("q", [span.steps, span.samples])
-        numbers[_THREADS - 1 : _WIDTHS] = array("q", [span.reverse, span.threads, bounds, offsets])
+        numbers[_GROUPS - 1 : _WIDTHS] = array("q", [span.reverse, groups, bounds, offsets])
+        numbers[_PARTS : _PARTS + 2] = array("q", [parts, on_use])
+        if on_use:
+            numbers[TO_PACK] = 0
         sums, longest = (0, 0) if reduced is None else (reduced.data_ptr(), reduced.shape[2])
         numbers[_REDUCED : _REDUCED + 4] = array("q", [sums, longest, ahead, past_caches])
         numbers[self.chunk : self.chunk + 2] = array("q", [span.first, span.last])
@@ -184,13 +215,15 @@ class Form:
 class Prepared:
     """The arguments of a run, as the loop reads them. Calling it runs the loop; the first time, weights are packed.
 
-    `reduced` are the gradients of vectors, which every run adds to: `[groups of samples, vectors, H]`. What the
-    addresses point to is `held`.
+    `reduced` are the gradients of vectors, which every run adds to: `[groups of samples, vectors, H]`. `own` is the
+    memory that it has to itself, `bounds` where groups of samples begin. What else the addresses point to is `held`.
     """
 
     function: Any
     numbers: array
     reduced: Tensor | None
+    own: Tensor
+    bounds: Tensor | None
     held: object
 
     @property
@@ -206,7 +239,12 @@ class Prepared:
 
     def over(self, chunks: Sequence[Chunk]) -> None:
         """Runs the loop over other steps, chunk by chunk, each followed by its products."""
-        # `held` keeps the lists alive: the kernel knows their addresses alone.
+        held = self.listed(chunks)
+        self()
+        del held  # alive until now: the kernel knows their addresses alone
+
+    def listed(self, chunks: Sequence[Chunk]) -> list[array]:
+        """Sets other steps and the products that follow them; returns the lists, which must be kept for the run."""
         numbers, held, team, blas = array("q"), [], 0, 0
         for first, last, begin, _, gemms in chunks:
             numbers.extend([first, last, begin, 0, 0])
@@ -216,11 +254,11 @@ class Prepared:
                 team, blas = max(team, gemms.threads), gemms.blas.buffer_info()[0]
         self.numbers[_CHUNKS : _CHUNKS + 2] = array("q", [numbers.buffer_info()[0], len(chunks)])
         self.numbers[_BLAS : _BLAS + 2] = array("q", [blas, team])
-        self()
+        return [numbers, *held]
 
     def only(self, gemms: Gemms) -> None:
         """Runs products alone."""
         # Without threads for steps the team goes to the products at once.
-        threads, self.numbers[_THREADS] = self.numbers[_THREADS], 0
+        groups, self.numbers[_GROUPS] = self.numbers[_GROUPS], 0
         self.over([Chunk(0, 0, 0, 0, gemms)])
-        self.numbers[_THREADS] = threads
+        self.numbers[_GROUPS] = groups

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gateflow.backends.base import Sequences, SingleStep
 from gateflow.backends.cpu.allocator import empty
-from gateflow.backends.cpu.arguments import BACKWARDS, TO_PACK, Prepared, place
+from gateflow.backends.cpu.arguments import BACKWARDS, ON_USE, TO_PACK, Prepared, place
 from gateflow.backends.cpu.kernel import CompiledLoop
 from gateflow.backends.cpu.launch import Launch
 from gateflow.compiler import Step
@@ -59,7 +59,9 @@ class _Batch:
     def __init__(self, launch: Launch, loop: CompiledLoop, panels: Tensor):
         self.launch, self.loop, self.panels = launch, loop, panels
         self.dtype, self.shapes = launch.run.x.dtype, [s.shape for s in launch.run.states]
-        self.to_pack = sum(len(each.terms) for each in loop.plan.passes)
+        # Rounded weights are packed before the step.
+        on_use = loop.packs_on_use(launch.span(loop, 0, 0))
+        self.again = (ON_USE, 1) if on_use else (TO_PACK, sum(len(each.terms) for each in loop.plan.passes))
         self.free = [self._prepared()]
         self.places = self._places()
 
@@ -103,7 +105,8 @@ class _Batch:
         addresses = [*map(_address, (x, *state, *new))]
         for at, which, offset in self.places:
             numbers[at] = addresses[which] + offset
-        numbers[TO_PACK] = self.to_pack if reread else 0
+        at, value = self.again
+        numbers[at] = value if reread else 0
         numbers[BACKWARDS] ^= 1  # of weights too large for the cache, what the last step ended with is still there
         prepared.function(call)
         self.free.append(free)

@@ -7,8 +7,8 @@
 // at once, so that its weights are read once a block.
 //
 // Samples are sorted by length, so the rows of a step are the first `rows(t)` samples, and those that go on from the
-// step before are a prefix of them. The threads divide the samples and need no barrier; when there are too few
-// samples they divide the units, and meet before each product that reads what others have written.
+// step before are a prefix of them. Groups of samples need no barrier between them. The threads that have one group
+// together divide its units, and meet before each product that reads what others have written.
 #pragma once
 
 #include <algorithm>
@@ -52,8 +52,8 @@ struct Call {
     const Chunk<T>* chunks;
     int64_t number_of_chunks;
     int64_t reverse;             // whether the cell goes from the last step to the first
-    int64_t threads;
-    const int64_t* bounds;       // threads + 1 samples where the threads' parts begin; none: they divide the units
+    int64_t groups;              // of samples, each with threads of its own
+    const int64_t* bounds;       // groups + 1 samples where the groups begin; none: one has all
     const int64_t* offsets;      // steps + 1 lines where the steps begin; none: every step has all samples
     const int64_t* widths;       // H, P, I, 1, and what else passes go over
     const Place<T>* places;
@@ -67,6 +67,8 @@ struct Call {
     int64_t to_pack;
     const Blas<T>* blas;
     int64_t team;                // threads for what comes before and after the steps
+    int64_t parts;               // threads that divide the units of a group
+    int64_t on_use;              // whether weights are put in order when they are used, and not before the first step
     Chunk<T> now;                // for each thread the chunk where it is
 
     int64_t rows(int64_t t) const {
@@ -82,7 +84,7 @@ struct Call {
 
 template <class Structure>
 constexpr size_t numbers_of = sizeof(Structure) / sizeof(int64_t);
-static_assert(numbers_of<Call<float>> == 25 && numbers_of<Place<float>> == 4 && numbers_of<Matrices<float>> == 8 &&
+static_assert(numbers_of<Call<float>> == 27 && numbers_of<Place<float>> == 4 && numbers_of<Matrices<float>> == 8 &&
                   numbers_of<Chunk<float>> == 5 && numbers_of<Gemm<float>> == 13,
               "arguments.py and gemm.py write them");
 
@@ -278,15 +280,65 @@ void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& s
     }
 }
 
+constexpr int64_t rows_on_use = 96;  // whose sums with one block of units stay in the first-level cache
+
+// The product of some rows with one block of weights, which are put in order a square at a time.
+template <class T, int count, int most>
+void multiply_on_use(const Matrices<T>& weights, Operand<T> operand, int64_t block, int64_t rows, T* sum, int64_t sums,
+                     bool fresh) {
+    constexpr int L = lanes<T>;
+    alignas(64) T panel[count * L * L];
+    const int64_t tiles = (rows + most - 1) / most;
+    for (int64_t b = 0; b < weights.column_blocks; ++b)
+        for (int64_t k = 0; k < weights.depths[b]; k += L, fresh = false) {
+            const int64_t depth = std::min<int64_t>(L, weights.depths[b] - k);
+            const T* from[count];
+            for (int c = 0; c < count; ++c) from[c] = weights.from[b * count + c] + k * weights.column_stride;
+            pack_panel<T>({from, &depth, 1, count, weights.units, weights.unit_stride, weights.column_stride, panel}, block, panel);
+            for (int64_t tile = 0; tile < tiles; ++tile) {
+                const int64_t m = rows * tile / tiles, height = rows * (tile + 1) / tiles - m;
+                const Operand<T> here{operand.rows + m * operand.stride, operand.stride, depth};
+                in_registers<T, count, most>(height, 1)(here, panel, panel, sum + m * sums * L, sums, fresh);
+            }
+            operand.rows += depth;
+        }
+}
+
+// For runs of few steps. Panels would be written to memory and read back for them, which takes several times as long as
+// putting a square of weights in order just before it is used.
+template <class Pass, class T, int slots, int... k>
+void run_on_use(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Blocks own,
+                std::integer_sequence<int, k...> terms) {
+    alignas(GATEFLOW_VECTOR_BYTES) T sum[rows_on_use * Pass::sums * lanes<T>];
+    const auto read = operands<Pass>(call, rows, sums, count, terms);
+    const auto multiply = [&](auto index, int64_t block, int64_t m, int64_t height) {
+        constexpr Term term = Pass::terms[index.value];
+        bool fresh = true;
+        for (int other = 0; other < index.value; ++other) fresh &= Pass::terms[other].first != term.first;
+        Operand<T> operand = read[index.value];
+        operand.rows += m * operand.stride;
+        multiply_on_use<T, term.count, tile_rows(Pass::sums)>(call.matrices[term.weights], operand, block, height,
+                                                              sum + term.first * lanes<T>, Pass::sums, fresh);
+    };
+    for (int64_t block = own.begin; block < own.end; ++block)
+        for (int64_t m = 0; m < count; m += rows_on_use) {
+            const int64_t height = std::min(rows_on_use, count - m);
+            (multiply(std::integral_constant<int, k>(), block, m, height), ...);
+            points<Pass>(rows, sums, m, height, block * lanes<T>, sums.width, sum, Pass::sums * lanes<T>);
+        }
+}
+
 template <class Pass, class T, int slots>
 void run_pass(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& shared, int64_t count, Blocks own) {
     if (count <= 0) return;
     Sums<T> sums = shared;
     sums.totals = Pass::totals, sums.width = call.widths[Pass::width], sums.sample = rows.sample;
-    if constexpr (Pass::sums > 0)
-        run_tiles<Pass>(call, rows, sums, count, own);
-    else
+    if constexpr (Pass::sums == 0)
         run_rows<Pass>(rows, sums, count, own);
+    else if (rounds<T> || !call.on_use)
+        run_tiles<Pass>(call, rows, sums, count, own);
+    else if constexpr (!rounds<T>)
+        run_on_use<Pass>(call, rows, sums, count, own, std::make_integer_sequence<int, Pass::number_of_terms>());
     if constexpr (Pass::has_numbers)
         for (int64_t m = 0; m < count; ++m) Pass::numbers(rows, sums, m);
 }
@@ -317,17 +369,15 @@ Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, 
     return rows;
 }
 
-// Which of the threads this is, and what is its own: samples [low, high) or its part of the units.
+// What a thread has: of the units of samples [low, high) part number `id` of `parts`.
 struct Part {
-    int64_t id, threads, low, high;
-    bool units;
+    int64_t id, parts, low, high;
 };
 
 template <class Pass, class T>
 Blocks own_blocks(const Call<T>& call, const Part& part) {
     const int64_t blocks = panels_of<T>(call.widths[Pass::width]);
-    if (!part.units) return {0, blocks};
-    return {blocks * part.id / part.threads, blocks * (part.id + 1) / part.threads};
+    return {blocks * part.id / part.parts, blocks * (part.id + 1) / part.parts};
 }
 
 template <class Program, class T, class... Pass>
@@ -341,7 +391,7 @@ void run_step(const Call<T>& call, int64_t t, int64_t time_block, const Part& pa
     const auto one = [&](auto pass) {
         using P = decltype(pass);
         if constexpr (!P::ahead) {
-            if (begun && part.units && (P::sums > 0 || P::overwrites)) barrier.wait(part.threads);
+            if (begun && (P::sums > 0 || P::overwrites)) barrier.wait(part.parts);
             begun = true;
             const Blocks own = own_blocks<P>(call, part);
             run_pass<P>(call, going_on, sums, old - low, own);
@@ -415,30 +465,31 @@ void pack(const Call<T>& call, int64_t id, int64_t threads) {
     }
 }
 
-// What a thread does of the steps of a chunk.
+// What a thread does of the steps of a chunk: with the others of its squad it takes one group after the other.
 template <class Program, class T, class... Pass>
-void run_chunk(const Call<T>& call, int64_t id, int64_t team, Barrier& barrier) {
-    const int64_t threads = std::min(team, call.threads);
-    if (!call.bounds && id < threads)
-        run_part<Program, T, Pass...>(call, {id, threads, 0, call.samples, true}, barrier);
-    for (int64_t k = id; call.bounds && k < call.threads; k += team)
-        run_part<Program, T, Pass...>(call, {k, threads, call.bounds[k], call.bounds[k + 1], false}, barrier);
+void run_chunk(const Call<T>& call, int64_t id, int64_t team, Barrier* steps) {
+    const int64_t parts = std::min(team, call.parts), squads = team / parts, squad = id / parts;
+    for (int64_t k = squad; squad < squads && k < call.groups; k += squads) {
+        const int64_t low = call.bounds ? call.bounds[k] : 0, high = call.bounds ? call.bounds[k + 1] : call.samples;
+        run_part<Program, T, Pass...>(call, {id % parts, parts, low, high}, steps[squad]);
+    }
 }
 
 // All that happens in one call, by one team of threads: a team that is called together again for each stage would wait
 // for its slowest member each time.
 template <class Program, class T, class... Pass>
 void run(const Call<T>& call) {
-    Barrier stages, steps;
+    Barrier stages;
+    const std::unique_ptr<Barrier[]> steps(new Barrier[static_cast<size_t>(call.groups)]);
     std::atomic<int64_t> taken{0};
-    in_parallel(std::max(call.threads, call.team), [&](int64_t id, int64_t team) {
+    in_parallel(std::max(call.groups * call.parts, call.team), [&](int64_t id, int64_t team) {
         const SubnormalsAreZero mode;
         if (call.to_pack) pack(call, id, team), stages.wait(team);
         Tiles<T> tiles{call.blas, stages, team, taken};
         Call<T> mine = call;
         for (int64_t k = 0; k < call.number_of_chunks; ++k) {
             mine.now = call.chunks[k];
-            run_chunk<Program, T, Pass...>(mine, id, team, steps);
+            run_chunk<Program, T, Pass...>(mine, id, team, steps.get());
             if (mine.now.products) stages.wait(team), tiles.multiply(mine.now.gemms, mine.now.products);
             stages.wait(team);  // at the end, the runtime's own barrier, which only spins, so finds everyone there
         }
