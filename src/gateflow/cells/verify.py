@@ -38,8 +38,8 @@ def check_class(cls: type[Cell], base: type[Cell]) -> None:
     _refuse_names(cls, base, where)
     _refuse_signature(cls, where)
     for gate in cls.keeps:
-        if gate not in cls.gates:
-            raise CellError(f"{where}: `keeps` names {gate!r}, which is not among the gates {cls.gates}")
+        if gate not in cls.gates + cls.inputs:
+            raise CellError(f"{where}: `keeps` names {gate!r}, which is not among the gates {cls.gates + cls.inputs}")
 
 
 def check_instance(cell: Cell) -> None:
