@@ -62,8 +62,8 @@ class Cell(nn.Module, metaclass=_Checked):
     * `diagonals`: vectors `[H]` such as peepholes, used as `self.NAME * c`.
     * `norms`: layer norms over a row, `NAME_weight` and `NAME_bias [H]`, called as `self.NAME(row)`. One called
       `norm_GATE` is taken to normalise that gate's sum, so its bias is the gate's bias.
-    * `keeps`: gates that decide how long the memory lasts, the main one first; +1 if an open gate keeps, -1 if an
-      open gate overwrites. `remedies.init` reads it.
+    * `keeps`: gates, those of the input alone too, that decide how long the memory lasts, the main one first; +1 if an
+      open gate keeps, -1 if an open gate overwrites. `remedies.init` reads it.
 
     Where steps do not follow each other at equal times, `step(self, x, dt, …)` is given the time since the step before,
     `dt [B, 1]`: what the layer was called with, `layer(x, dt=…)`.
@@ -265,8 +265,8 @@ class Cell(nn.Module, metaclass=_Checked):
         return view
 
     def gate_rows(self, gate: str) -> slice:
-        """Rows of the fused weights and biases that belong to a gate."""
-        k = self.gates.index(gate)
+        """Rows of the fused weights and biases that belong to a gate; an input map has rows of `weight_ih` alone."""
+        k = (self.gates + self.inputs).index(gate)
         return slice(k * self.hidden_size, (k + 1) * self.hidden_size)
 
     def _leaves(self) -> dict[str, Callable[..., Tensor]]:

@@ -37,8 +37,8 @@ def check_class(cls: type[Cell], base: type[Cell]) -> None:
     _refuse_names(cls, base)
     _refuse_signature(cls)
     for gate in cls.keeps:
-        if gate not in cls.gates:
-            raise _refusal(cls, f"`keeps` names {gate!r}, which is not among the gates {cls.gates}")
+        if gate not in cls.gates + cls.inputs:
+            raise _refusal(cls, f"`keeps` names {gate!r}, which is not among the gates {cls.gates + cls.inputs}")
 
 
 def check_instance(cell: Cell) -> None:

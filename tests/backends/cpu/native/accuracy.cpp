@@ -126,6 +126,8 @@ int main(int count, char** words) {
     bool fine = true;
     for (const Function& f : functions)
         for (const bool flushed : {true, false}) {
+            // A product relies on its small factor being flushed to 0, as in kernels: the other may be 10^38.
+            if (!flushed && f.negligible > least) continue;
             flush_subnormals(flushed);
             fine &= report(f, measure_all(f, full && flushed ? 1 : 997, flushed), flushed);
         }

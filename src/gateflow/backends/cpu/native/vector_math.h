@@ -6,6 +6,7 @@
 //
 //   float                   expm1  log1p  erf  erfc  ndtr  sin  cos  pow  hardsigmoid
 //   largest error, ulp      1.7    1.6    2.5  5.5   6     1.5  1.5  0.6  1.4
+//   AVX-512 instructions    29     59     56   63    72    110  110  160  7
 //
 // Of functions made of these (`compiler/compositions.py`): silu 3, gelu 6, mish 5, elu 1.7, hardswish 2.5, softsign 2.
 //
@@ -509,14 +510,37 @@ GATEFLOW_INLINE V lerp(V a, V b, V weight) {
     return select(abs(weight) < Element<V>(0.5), a + weight * (b - a), b - (b - a) * (1 - weight));
 }
 
-// With the sign of b, as Python and torch have it; fmod is exact.
+namespace detail {
+
+// With the sign of b, as Python and torch have it.
+template <class T>
+GATEFLOW_INLINE T remainder_of(T a, T b) {
+    const T rest = std::fmod(a, b);
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
+// The same in double, where the product of a float and a quotient below 2^29 is exact; NaN beyond.
+GATEFLOW_INLINE Vec<double> remainder_by_floor(Vec<double> a, Vec<double> b) {
+    constexpr double whole = 6755399441055744.0;  // 1.5 · 2^52
+    const auto quotient = a / b, nearest = quotient + whole - whole;
+    const auto rest = a - b * select(nearest > quotient, nearest - 1.0, nearest);
+    // The quotient may have been rounded to the next integer.
+    const auto right = select(((rest < 0.0) != (b < 0.0)) & (rest != 0.0), rest + b, rest);
+    return select((quotient > -536870912.0) & (quotient < 536870912.0), right, splat(__builtin_nan("")));
+}
+
+}  // namespace detail
+
 template <class V>
 GATEFLOW_INLINE V remainder(V a, V b) {
-    for (int i = 0; i < lanes<Element<V>>; ++i) {
-        const auto rest = std::fmod(a[i], b[i]);
-        a[i] = rest != 0 && (rest < 0) != (b[i] < 0) ? rest + b[i] : rest;
+    V y = a;
+    if constexpr (detail::is_float<V>) {
+        y = detail::in_double([](auto p, auto q) { return detail::remainder_by_floor(p, q); }, a, b);
+        if (__builtin_expect(sum(y == y) == -lanes<float>, 1)) return y;
     }
-    return a;
+    for (int i = 0; i < lanes<Element<V>>; ++i)
+        if (!detail::is_float<V> || y[i] != y[i]) y[i] = detail::remainder_of(a[i], b[i]);
+    return y;
 }
 
 template <class V>
