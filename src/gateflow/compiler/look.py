@@ -93,6 +93,11 @@ class Look:
         self._never: tuple[object, str] | None = None
         self._declarations, self._declared_by = _declarations_of(cell), _declared_by(cell)
 
+    @property
+    def has_effects(self) -> bool:
+        """Whether the step was last found to do more than compute (draw, count, keep rows)."""
+        return self._never is not None
+
     @torch.compiler.assume_constant_result
     def name_now(self, zoneout: bool, own: str) -> str:
         """For `torch.compile`, which guards by itself what a step reads: the step's name, or why there is none.

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gateflow.cells import Cell
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, PathError
 from gateflow.layers import saved
 from gateflow.layers.attributes import Attributes
 from gateflow.layers.draft import Draft
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
 from gateflow.layers.episodes import Episodes
 from gateflow.layers.options import MERGES, SKIPS, Options
-from gateflow.recurrence import Choice, Stream, choose, prepare, run_layer, streams_now
+from gateflow.recurrence import Choice, Stream, choose, leaves_python, prepare, run_layer, streams_now
 
 __all__ = ["CellFactory", "Stack", "State", "layers_run_by"]
 
@@ -128,6 +128,11 @@ class Stack(Attributes):
             after the last step of each row, in the order of `state`.
         """
         D = self.num_directions
+        if resets is not None and leaves_python():
+            raise PathError(
+                "`resets` cannot be exported: their number decides the sizes of tensors; export single steps, and give "
+                "the rows that begin an episode a fresh state"
+            )
         if resets is not None and resets.numel():  # none begins in an empty batch
             # Episodes as rows: then no path and no option needs to know of resets.
             episodes = Episodes.of_resets(resets, lengths)
@@ -231,7 +236,9 @@ class Stack(Attributes):
             cells = tuple(drop_recurrent_weights(cell, options.weight_dropout) for cell in cells)
         if self._zones_out(cells[0]):
             zoneout = tuple(zoneout_masks(cell, x, self._zoneout_rates(cell), self.training) for cell in cells)
-        if lengths is not None and torch.compiler.is_compiling() and x.device.type == "cpu":
+        # What leaves Python has loops that know lengths.
+        masked = torch.compiler.is_compiling() and not leaves_python()
+        if lengths is not None and masked and x.device.type == "cpu":
             zoneout, lengths = _standing_still(cells, x, lengths, zoneout), None
         # A compiled graph must not hold an observer that is there for one call.
         observer = None if torch.compiler.is_compiling() else _observer.get()
