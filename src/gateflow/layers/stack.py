@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gateflow.cells import Cell
-from gateflow.errors import ConfigError, PathError
+from gateflow.errors import ConfigError, ExportError
 from gateflow.layers import saved
 from gateflow.layers.attributes import Attributes
 from gateflow.layers.draft import Draft
@@ -129,7 +129,7 @@ class Stack(Attributes):
         """
         D = self.num_directions
         if resets is not None and leaves_python():
-            raise PathError(
+            raise ExportError(
                 "`resets` cannot be exported: their number decides the sizes of tensors; export single steps, and give "
                 "the rows that begin an episode a fresh state"
             )

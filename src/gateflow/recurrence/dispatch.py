@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
-from gateflow.errors import BuildError, PathError, ReferencePathWarning
+from gateflow.errors import BuildError, ExportError, PathError, ReferencePathWarning
 from gateflow.recurrence import native, onnx_operators, reference, scan, vendor
 from gateflow.recurrence.captured import step_for, transformed
 from gateflow.recurrence.leaving import leaves_for_onnx, leaves_python
@@ -178,6 +178,8 @@ def _leaving(
     zoneout: tuple[Zoneout, ...] | None,
 ) -> tuple[list[Tensor], list[State]]:
     """One layer in operators that are there without gateflow."""
+    if torch.compiler.is_dynamo_compiling():
+        raise ExportError("gateflow.export.portable() is for torch.export.export with strict=False, its default")
     if zoneout is None and leaves_for_onnx() and onnx_operators.equivalent_of(cells, x) is not None:
         return onnx_operators.run(cells, x, states, lengths)
     return _step_by_step(scan.unroll, cells, x, states, lengths, zoneout)

@@ -44,7 +44,8 @@ class Joined:
         if any(getattr(type(cell), name) is not getattr(Cell, name) for name in ("bind", "over", "_leaves")):
             return cls((), ((),) * len(cell.states))
         seen: list[tuple[str, Tensor]] = []
-        with _disable_current_modes(), torch.no_grad():
+        # Without `no_grad`, which an export would write down; these weights ask for no gradient.
+        with _disable_current_modes():
             weights = {n: torch.empty(shape, device="meta") for n, shape in cell.parameter_shapes().items()}
             trial, x = cell.over(weights).bind(), torch.empty(2, cell.input_size, device="meta")
             vars(trial).pop("_origin")  # what a step sets is of the trial
@@ -63,7 +64,7 @@ class Joined:
         return list(product.chunk(len(self.inputs), dim=-1))
 
     def weights(self, cell: Cell) -> list[Tensor]:
-        """The weights that multiply the parts of the state, each with its bias; without those that the cell has whole."""
+        """The weights that multiply the parts of the state, and their biases, but for what the cell has whole."""
         found = [_rows(cell, which, names) for names in self.states if names for which in _RECURRENT]
         # What is handed over twice torch takes for aliases, and refuses.
         return [rows for rows in found if rows is not None and not any(rows is w for w in cell._parameters.values())]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
-__all__ = ["leaves_for_onnx", "leaves_python", "portable"]
+from gateflow.errors import ExportError
 
-# Of the context, so that a block in one thread changes no export in another.
-_portable: contextvars.ContextVar[bool] = contextvars.ContextVar("portable", default=False)
+__all__ = ["leaves_for_onnx", "leaves_python", "portable", "refuse_package"]
+
+# Of the process, as torch's own mark of an export is; and a number, which torch's compiler can read.
+_blocks = 0
 
 
 @contextlib.contextmanager
@@ -31,11 +33,12 @@ def portable() -> Iterator[None]:
         >>> any("gateflow" in str(node.target) for node in program.graph.nodes)
         False
     """
-    token = _portable.set(True)
+    global _blocks
+    _blocks += 1
     try:
         yield
     finally:
-        _portable.reset(token)
+        _blocks -= 1
 
 
 def leaves_python() -> bool:
@@ -47,10 +50,28 @@ def leaves_python() -> bool:
         False
     """
     # First what costs nothing: this is asked at each call of a layer.
-    return torch.compiler.is_exporting() and (_portable.get() or leaves_for_onnx())
+    return torch.compiler.is_exporting() and (_blocks > 0 or leaves_for_onnx())
 
 
 def leaves_for_onnx() -> bool:
     """Whether `torch.onnx.export` is at work."""
-    # It is no attribute of `torch` until somebody has imported it, and then this is not that export.
-    return torch.compiler.is_exporting() and "torch.onnx" in sys.modules and torch.onnx.is_in_onnx_export()
+    # `strict=True` is traced by dynamo, which cannot read on; torch's exporter for ONNX does without.
+    if torch.compiler.is_dynamo_compiling() or not torch.compiler.is_exporting():
+        return False
+    # Where nobody has imported it, nobody exports by it, and torch would import it only to say so.
+    return "torch.onnx" in sys.modules and torch.onnx.is_in_onnx_export()
+
+
+def refuse_package(name: str) -> None:
+    """Says that AOTInductor cannot pack our operator, before it makes a package that fails when it is run.
+
+    Raises:
+        ExportError: it is at work.
+    """
+    # Loaded by AOTInductor itself; whoever has not is not packing.
+    inductor: Any = sys.modules.get("torch._inductor.virtualized")
+    if inductor is not None and inductor.V.aot_compilation:
+        raise ExportError(
+            f"AOTInductor cannot pack gateflow's operator, by which {name} runs in this program; export the model "
+            "again within `with gateflow.export.portable():`"
+        )

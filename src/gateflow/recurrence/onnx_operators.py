@@ -1,7 +1,7 @@
 """A layer as one of ONNX's own recurrent operators, while `torch.onnx.export` is at work.
 
-Runtimes have kernels for `RNN`, `GRU` and `LSTM`; all other cells leave as `Scan` (`scan.py`). The operators are written
-by `torch.onnx.ops.symbolic_multi_out`, which is for this and computes nothing.
+Runtimes have kernels for `RNN`, `GRU` and `LSTM`; all other cells leave as `Scan` (`scan.py`). The operators are
+written by `torch.onnx.ops.symbolic_multi_out`, which is for this and computes nothing.
 """
 
 from __future__ import annotations

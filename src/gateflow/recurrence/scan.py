@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gateflow.cells import Cell
 from gateflow.compiler import look_at, look_of
-from gateflow.errors import PathError
+from gateflow.errors import ExportError
 from gateflow.recurrence.joined import Joined
 from gateflow.recurrence.leaving import leaves_for_onnx
 
@@ -35,7 +35,7 @@ def unroll(
     """Runs `cell.step` over time; arguments and results are those of `reference.unroll`.
 
     Raises:
-        PathError: the step does more than compute, so that no graph can hold it.
+        ExportError: the step does more than compute, so that no graph can hold it.
     """
     _refuse_effects(cell)
     # Here, since torch loads what belongs to operators with bodies only when asked.
@@ -77,4 +77,4 @@ def _refuse_effects(cell: Cell) -> None:
     """A graph computes the same at each step, for good."""
     found = look_at(cell)
     if isinstance(found, str) and look_of(cell).has_effects:
-        raise PathError(f"{type(cell).__name__} cannot be exported: {found}")
+        raise ExportError(f"{type(cell).__name__} cannot be exported: {found}")

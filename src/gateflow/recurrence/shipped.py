@@ -1,4 +1,4 @@
-"""Whether a cell still computes what the shipped cell of its class does, so that a kernel of others may stand for it."""
+"""Whether a cell still computes what the shipped one of its class does, so that a kernel of others may stand for it."""
 
 from __future__ import annotations
 
