@@ -11,6 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 # ONNX Runtime's float64 has elementary functions of its own, and rows that it sums in another order.
 TOLERANCE = {torch.float64: (1e-10, 1e-10), torch.float32: (1e-5, 1e-5)}
+# ONNX Runtime's float64 has elementary functions of its own, and rows that it sums in another order.
+TOLERANCE = {torch.float64: (1e-10, 1e-10), torch.float32: (1e-5, 1e-5)}
 # Of torch 2.13's exporter itself: `nn.Linear` gets them too.
 EXPORTER_WARNINGS = (
     "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.export.conftest import EXPORTER_WARNINGS, export
+from tests.export.conftest import export
 
 import gateflow
 from gateflow.errors import ExportError
@@ -76,11 +76,6 @@ def test_what_torchs_exporter_writes_comes_back(external, tmp_path):
     again = from_onnx(tmp_path / "model.onnx")
     for (name, found), wanted in zip(again.named_parameters(), layer.parameters(), strict=True):
         assert torch.equal(found, wanted), name
-
-
-test_what_torchs_exporter_writes_comes_back.pytestmark += [
-    pytest.mark.filterwarnings(each) for each in EXPORTER_WARNINGS
-]
 
 
 def test_layout_and_float64(tmp_path):

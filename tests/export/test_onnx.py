@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 import torch
-from tests.export.conftest import EXPORTER_WARNINGS
 from torch import nn, sigmoid, tanh
 from torch.nn.utils import parametrizations
 
@@ -14,8 +13,6 @@ from gateflow import Cell, Recurrent, cells
 onnx = pytest.importorskip("onnx", reason="needs onnx")
 pytest.importorskip("onnxscript", reason="needs onnxscript, by which torch writes ONNX")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-
-pytestmark = [pytest.mark.filterwarnings(each) for each in EXPORTER_WARNINGS]
 
 I, H = 3, 4
 T, B = torch.export.Dim("T", min=1), torch.export.Dim("B", min=1)

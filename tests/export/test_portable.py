@@ -15,11 +15,6 @@ from gateflow import Recurrent
 from gateflow.errors import ExportError
 from gateflow.export import portable
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated"),  # by inductor itself
-]
-
 # The C++ around the loops without optimization: it compiles in half the time.
 QUICK = {"aot_inductor.compile_wrapper_opt_level": "O0"}
 T, B = torch.export.Dim("T", min=1), torch.export.Dim("B", min=1)

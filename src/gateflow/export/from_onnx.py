@@ -51,14 +51,14 @@ def from_onnx(file: str | Path, node: str | None = None) -> Recurrent:
         >>> type(layer.cells[0]).__name__, layer.weight_ih_l0.shape
         ('Elman', torch.Size([4, 3]))
     """
-    onnx, path = needed("onnx"), Path(file)
+    onnx, damaged, path = needed("onnx"), needed("google.protobuf.message").DecodeError, Path(file)
     try:
         with open_ordinary(path) as opened:
             # Not `onnx.load`, which would follow whatever paths the file names.
             graph = onnx.load_model_from_string(opened.read()).graph
-    except (OSError, ValueError, onnx.onnx_cpp2py_export.checker.ValidationError) as error:
-        raise ExportError(f"{path} cannot be read as an ONNX file: {error}") from error
-    except Exception as error:  # protobuf's own, which has no name that all its versions share
+    except OSError as error:
+        raise ExportError(f"{path} cannot be read: {error}") from error
+    except (damaged, ValueError) as error:
         raise ExportError(f"{path} is no ONNX file, or is damaged: {error}") from error
     found = _node(graph, node, path)
     return _Operator(found, _Weights(graph, path), f"{found.op_type} {found.name!r} of {path}").layer()

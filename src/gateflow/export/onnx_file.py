@@ -72,13 +72,12 @@ def onnx_bytes(
 
 def quantized(content: bytes) -> bytes:
     """The same model with weights of 8 bits, by ONNX Runtime's own tool for dynamic quantization."""
-    tool = needed("onnxruntime.quantization")
+    tool, model = needed("onnxruntime.quantization"), needed("onnx").load_model_from_string(content)
     with TemporaryDirectory() as folder, _quietly():
-        before, after = Path(folder, "before.onnx"), Path(folder, "after.onnx")
-        before.write_bytes(content)
+        file = Path(folder, "model.onnx")
         # Steps of `Scan` are graphs within the graph, which it leaves alone unless asked.
-        tool.quantize_dynamic(before, after, extra_options={"EnableSubgraph": True})
-        return after.read_bytes()
+        tool.quantize_dynamic(model, file, extra_options={"EnableSubgraph": True})
+        return file.read_bytes()
 
 
 def session_of(content: bytes) -> Any:
@@ -101,7 +100,9 @@ def needed(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ExportError(f"{package} is not installed, which ONNX needs: pip install 'gateflow[onnx]'") from error
+        # Not `gateflow[onnx]`: that name on the package index belongs to another project.
+        remedy = "pip install onnx onnxscript onnxruntime"
+        raise ExportError(f"{package} is not installed, which ONNX needs: {remedy}") from error
 
 
 @contextmanager

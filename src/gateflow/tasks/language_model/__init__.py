@@ -69,7 +69,8 @@ EXPORT = Verb(
     Example: `gateflow export runs/mine --onnx model.onnx`, then `python model.py --prompt "The cat"`
 
     The program needs numpy, onnxruntime and tokenizers. Before the file is written, ONNX Runtime computes with it what
-    the run computes. The export itself needs `pip install 'gateflow[onnx]'`.
+    the run computes. The export itself needs
+    `pip install onnx onnxscript onnxruntime`.
     """,
     "gateflow.tasks.language_model.export:export_run",
     (

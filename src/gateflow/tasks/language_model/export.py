@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import gateflow
 from gateflow.data.stream import IGNORED, TokenStream
 from gateflow.data.tokens import encode_file
 from gateflow.errors import ConfigError, ExportError
@@ -121,7 +121,7 @@ def _content(model: Streaming, tokenizer: str) -> bytes:
         input_names=["tokens", *names],
         output_names=["scores", *(f"next_{name}" for name in names)],
         dynamic_shapes=({0: steps, 1: rows}, tuple({0: rows} for _ in names)),
-        metadata={"tokenizer": tokenizer, "gateflow": gateflow.__version__},
+        metadata={"tokenizer": tokenizer, "gateflow": version("gateflow")},
     )
 
 
