@@ -141,3 +141,16 @@ def test_weights_that_are_cut_short(tmp_path):
     (tmp_path / "model.onnx").write_bytes(made.SerializeToString())
     with pytest.raises(ExportError, match="the weight 'W' .* is damaged"):
         from_onnx(tmp_path / "model.onnx")
+
+
+def test_joins_of_joins_are_not_followed_for_ever(tmp_path):
+    made = model("LSTM", weights("LSTM", ""))
+    node = onnx.helper.make_node
+    made.graph.node.extend(node("Concat", [f"w{k}"] * 99, [f"w{k + 1}"], axis=1) for k in range(6))
+    made.graph.node.append(node("Concat", ["R", "R"], ["bad"], axis=7))
+    made.graph.initializer[0].name = "w0"
+    for name, words in (("w6", "is joined from more than"), ("bad", "is damaged: axis 7"), ("y", "LSTM computes it")):
+        made.graph.node[0].input[1] = name
+        onnx.save(made, tmp_path / "model.onnx")
+        with pytest.raises(ExportError, match=words):
+            from_onnx(tmp_path / "model.onnx")

@@ -4,11 +4,14 @@ from collections import Counter
 
 import pytest
 import torch
+from tests.compiler.random_cell import EXAMPLES, MEANS, cell_class
 from torch import nn, sigmoid, tanh
 from torch.nn.utils import parametrizations
 
 import gateflow
 from gateflow import Cell, Recurrent, cells
+from gateflow.errors import ExportError
+from gateflow.export.onnx_file import onnx_bytes
 
 onnx = pytest.importorskip("onnx", reason="needs onnx")
 pytest.importorskip("onnxscript", reason="needs onnxscript, by which torch writes ONNX")
@@ -67,6 +70,19 @@ def test_float64_for_which_onnx_runtime_has_scan_alone(exported):
     model = Ragged(Recurrent(["lstm", "layernorm_gru"], I, H, bidirectional=True).double()).eval()
     args, others = (model.arguments(*sizes, torch.float64) for sizes in ((5, [5, 3]), (4, [1, 4, 2])))
     assert "LSTM" not in operators(exported(model, args, others, model.dynamic()))
+
+
+def test_every_operation_that_a_step_may_use(exported):
+    """All rows of the table in one step, each as its examples write it; the sum of all is what is compared."""
+    lines = [f"v{k} = {form.format('a', 'b')}" for k, form in enumerate((*EXAMPLES, *MEANS))]
+    head = ["class Every(Cell):", "    states, gates = ('h', 'c'), ('p', 'q')", "    def step(self, x, h, c):"]
+    total = " + ".join(f"v{k}" for k in range(len(lines)))
+    body = ["a, b = self.p(h, x), self.q(c, x)", *lines, f"total = {total}"]
+    body += [f"return torch.tanh(total / {len(lines)}), torch.sigmoid(a - b)"]
+    text = "\n".join([*head, *(f"        {line}" for line in body), ""])
+    model = Recurrent(cell_class(text, "Every"), I, H).eval()
+    file = exported(model, (torch.randn(4, 2, I),), (torch.randn(6, 3, I),), (SEQUENCE,))
+    assert operators(file)["Scan"] == 1
 
 
 class Leaky(Cell):
@@ -131,6 +147,13 @@ class Counting(Cell):
     def step(self, x, h):
         self.steps += 1
         return sigmoid(self.content(h, x)) / self.steps
+
+
+def test_a_helper_for_whole_files_says_what_is_behind_torchs_page_of_advice():
+    model = Recurrent(Counting, I, H).eval()
+    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_shapes": None, "metadata": {}}
+    with pytest.raises(ExportError, match=r"cannot write this model as ONNX: ExportError: Counting cannot be exported"):
+        onnx_bytes(model, (torch.zeros(5, 2, I),), **names)
 
 
 def refused(model, *args):

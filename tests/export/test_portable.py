@@ -77,6 +77,8 @@ def test_what_cannot_be_packed_is_refused_when_it_is_packed(tmp_path):
     program = torch.export.export(Recurrent("indrnn", 3, 4).eval(), (x,))
     with pytest.raises(Exception, match=r"AOTInductor cannot pack .* IndRNN .*portable"):
         torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "package.pt2"))
+    with pytest.raises(Exception, match=r"ONNX does not know .* IndRNN .*portable"):
+        torch.onnx.export(program, verbose=False)
     with portable(), pytest.raises(Exception, match="strict=False") as error:
         torch.export.export(Recurrent("indrnn", 3, 4), (x,), strict=True)
     assert not isinstance(error.value, ExportError)  # dynamo's own, with our words

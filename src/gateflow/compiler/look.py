@@ -94,9 +94,9 @@ class Look:
         self._declarations, self._declared_by = _declarations_of(cell), _declared_by(cell)
 
     @property
-    def has_effects(self) -> bool:
-        """Whether the step was last found to do more than compute (draw, count, keep rows)."""
-        return self._never is not None
+    def effect(self) -> str | None:
+        """What the step was found to do besides computing (draw, count, keep rows), in the words of `now`."""
+        return None if self._never is None else self._never[1]
 
     @torch.compiler.assume_constant_result
     def name_now(self, zoneout: bool, own: str) -> str:

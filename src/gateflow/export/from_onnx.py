@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from gateflow.cells.onnx_equivalents import ONNX_EQUIVALENTS, OnnxEquivalent
@@ -19,6 +20,8 @@ from gateflow.layers import Recurrent
 __all__ = ["from_onnx"]
 
 OPERATORS = ("RNN", "GRU", "LSTM")
+LARGEST, DEEPEST = 1 << 28, 8
+"""Numbers of a weight that is joined from others, and joins of joins; torch's exporter makes three."""
 # Of the operators that one cell computes the first is taken: an LSTM with no peepholes is `lstm`, and not `np`.
 _DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 
@@ -85,6 +88,7 @@ class _Weights:
         self.tensors = {tensor.name: tensor for tensor in graph.initializer}
         constants = [each for each in graph.node if each.op_type == "Constant"]
         self.tensors |= {each.output[0]: a.t for each in constants for a in each.attribute if a.name == "value"}
+        self.arrays: dict[str, Any] = {}
         self.makers = {output: each for each in graph.node for output in each.output}
 
     def __getitem__(self, name: str) -> Any:
@@ -92,17 +96,25 @@ class _Weights:
 
     def _array(self, name: str, depth: int) -> Any:
         """A weight, computed where torch's exporter has left cuts and joins of weights in the graph."""
-        if name in self.tensors:
-            return self._read(self.tensors[name])
+        if name not in self.arrays:
+            known = self.tensors.get(name)
+            self.arrays[name] = self._moved(name, depth) if known is None else self._read(known)
+        return self.arrays[name]
+
+    def _moved(self, name: str, depth: int) -> Any:
         maker = self.makers.get(name)
-        # Operators that move numbers about, and nothing else: what they make of weights is known here as well.
-        if maker is None or maker.op_type not in _MOVES or depth > 8:
+        if maker is None or maker.op_type not in _MOVES or depth > DEEPEST:
             how = f"the operator {maker.op_type} computes it" if maker else "it is an input of the model"
             raise ExportError(f"the weight {name!r} of {self.path} is no constant: {how}; fold constants first")
         inputs = [self._array(each, depth + 1) for each in maker.input if each]
-        values = [self.onnx.helper.get_attribute_value(each) for each in maker.attribute]
-        attributes = {each.name: value for each, value in zip(maker.attribute, values, strict=True)}
-        return _MOVES[maker.op_type](*inputs, **attributes)
+        # A few joins of joins would be more than there is memory.
+        if sum(each.size for each in inputs) > LARGEST:
+            raise ExportError(f"the weight {name!r} of {self.path} is joined from more than {LARGEST:,} numbers")
+        read = self.onnx.helper.get_attribute_value
+        try:
+            return _MOVES[maker.op_type](*inputs, **{each.name: read(each) for each in maker.attribute})
+        except (TypeError, ValueError, IndexError) as error:  # whatever numpy says of axes and sizes that cannot be
+            raise ExportError(f"the weight {name!r} of {self.path} is damaged: {error}") from error
 
     def _read(self, tensor: Any) -> Any:
         if tensor.data_location == self.onnx.TensorProto.EXTERNAL:
@@ -131,29 +143,19 @@ class _Weights:
         return self.onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, raw_data=content)
 
 
-def _slice(data: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
+def _slice(data: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Any:
+    axes = range(len(starts)) if axes is None else axes
     cuts = [slice(None)] * data.ndim
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+    for axis, start, end, step in zip(axes, starts, ends, [1] * len(starts) if steps is None else steps, strict=True):
         cuts[axis] = slice(start, end, step)
     return data[tuple(cuts)]
 
 
-def _joined(*parts: Any, axis: int) -> Any:
-    import numpy as np
-
-    return np.concatenate(parts, axis=axis)
-
-
-def _unsqueezed(data: Any, axes: Any) -> Any:
-    import numpy as np
-
-    return np.expand_dims(data, tuple(axes))
-
-
+# What moves numbers about, and nothing else.
 _MOVES: Mapping[str, Any] = {
     "Slice": _slice,
-    "Concat": _joined,
-    "Unsqueeze": _unsqueezed,
+    "Concat": lambda *parts, axis: np.concatenate(parts, axis=axis),
+    "Unsqueeze": lambda data, axes: np.expand_dims(data, tuple(axes)),
     "Neg": lambda data: -data,
     "Identity": lambda data: data,
 }

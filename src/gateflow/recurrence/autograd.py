@@ -22,7 +22,7 @@ from gateflow.backends import BACKENDS, Backend, Sequences, backend_of
 from gateflow.compiler import Step, step_named
 from gateflow.errors import BuildError, ReferencePathWarning, ShapeError
 from gateflow.recurrence.graph_loop import gradients_by_graph, unroll_graph
-from gateflow.recurrence.leaving import refuse_package
+from gateflow.recurrence.leaving import refuse_to_leave
 from gateflow.recurrence.saved_tensors import output_has_changed, resolved, restored, save, traced
 
 __all__ = ["recurrence"]
@@ -100,7 +100,7 @@ def _run(call: _Call) -> list[Tensor]:
 
 @recurrence_operator.register_fake
 def _(step, x, weights, states, holds, offsets, reverse, rounded, memory):
-    refuse_package(step_named(step).cell.graph.cell)
+    refuse_to_leave(step_named(step).cell.graph.cell)
     histories = [x.new_empty(x.shape[0], s.shape[1]) for s in states]
     saved = [x.new_empty(x.shape[0], _saved_columns(step, states, x))] if memory == _FAST else []
     return [*histories, *(torch.empty_like(s) for s in states), *saved]

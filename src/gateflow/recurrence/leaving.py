@@ -11,7 +11,7 @@ import torch
 
 from gateflow.errors import ExportError
 
-__all__ = ["leaves_for_onnx", "leaves_python", "portable", "refuse_package"]
+__all__ = ["leaves_for_onnx", "leaves_python", "portable", "refuse_to_leave"]
 
 # Of the process, as torch's own mark of an export is; and a number, which torch's compiler can read.
 _blocks = 0
@@ -62,16 +62,19 @@ def leaves_for_onnx() -> bool:
     return "torch.onnx" in sys.modules and torch.onnx.is_in_onnx_export()
 
 
-def refuse_package(name: str) -> None:
-    """Says that AOTInductor cannot pack our operator, before it makes a package that fails when it is run.
+def refuse_to_leave(name: str) -> None:
+    """Says what cannot take our operator along, before it makes a package that fails when it is run.
 
     Raises:
-        ExportError: it is at work.
+        ExportError: AOTInductor, or torch's exporter for ONNX, is at work on a program that holds it.
     """
     # Loaded by AOTInductor itself; whoever has not is not packing.
     inductor: Any = sys.modules.get("torch._inductor.virtualized")
-    if inductor is not None and inductor.V.aot_compilation:
+    packs = inductor is not None and inductor.V.aot_compilation
+    # A model leaves without our operator: what comes here was an exported program already.
+    if packs or ("torch.onnx" in sys.modules and torch.onnx.is_in_onnx_export()):
+        who = "AOTInductor cannot pack" if packs else "ONNX does not know"
         raise ExportError(
-            f"AOTInductor cannot pack gateflow's operator, by which {name} runs in this program; export the model "
-            "again within `with gateflow.export.portable():`"
+            f"{who} gateflow's operator, by which {name} runs in this exported program; export the model again within "
+            "`with gateflow.export.portable():`"
         )
