@@ -50,8 +50,8 @@ napoleon_custom_sections = [("Shape", "notes_style")]
 def _public_names() -> dict[str, str]:
     """The name by which the reference documents a thing, for each way in which a docstring may call it."""
     found: dict[str, dict[int, str]] = {}
-    for package in ("gateflow", "gateflow.layers", "gateflow.flow", "gateflow.recurrence", "gateflow.cells"):
-        module = importlib.import_module(package)
+    for part in ("", ".layers", ".flow", ".recurrence", ".cells", ".export"):
+        module = importlib.import_module(package := f"gateflow{part}")
         for name in module.__all__:
             thing = getattr(module, name)
             for called in (name, f"{package.rpartition('.')[2]}.{name}", f"{package}.{name}"):

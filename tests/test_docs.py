@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 REPOSITORY = "https://github.com/gateflow/gateflow"
 PUBLIC = ["gateflow", "gateflow.cells", "gateflow.layers", "gateflow.remedies", "gateflow.flow", "gateflow.errors"]
-PUBLIC += ["gateflow.remedies.init", "gateflow.remedies.clip", "gateflow.remedies.penalties"]
+PUBLIC += ["gateflow.export", "gateflow.remedies.init", "gateflow.remedies.clip", "gateflow.remedies.penalties"]
 
 
 def reference():

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gateflow import cells, errors, flow, layers, recurrence, remedies
+    from gateflow import cells, errors, export, flow, layers, recurrence, remedies
     from gateflow.cells import Cell
     from gateflow.layers import GRU, LSTM, RNN, Recurrent, safe_globals
 
 __version__ = "0.1.0"
-__all__ = ["GRU", "LSTM", "RNN", "Cell", "Recurrent", "cells", "errors", "flow", "layers", "recurrence", "remedies"]
-__all__ += ["safe_globals"]
+__all__ = ["GRU", "LSTM", "RNN", "Cell", "Recurrent", "cells", "errors", "export", "flow", "layers", "recurrence"]
+__all__ += ["remedies", "safe_globals"]
 
 _LAYERS = ("GRU", "LSTM", "RNN", "Recurrent", "safe_globals")
 _HOMES = {"Cell": "gateflow.cells", **dict.fromkeys(_LAYERS, "gateflow.layers")}

@@ -76,6 +76,10 @@ class ArtifactError(GateflowError, RuntimeError):
     """A program that was exported or compiled names a cell that cannot be read: damaged, or another version's."""
 
 
+class ExportError(GateflowError, RuntimeError):
+    """A model cannot leave Python as asked, what that needs is not installed, or weights of others do not fit."""
+
+
 # Warnings are UserWarnings: Python shows those by default, once per place, and a filter can name each class.
 class RunWarning(UserWarning):
     """What is amiss in a run's folder and was mended: a replacement that was killed, weights that cannot be read."""

@@ -78,7 +78,7 @@ def _only_for(name: str, by_task: Mapping[str, Verb]) -> str:
 
 def _parameter(option: Option, everywhere: bool, only_for: str) -> inspect.Parameter:
     """As typer reads it. Defaults are the verb's: what arrives here is what was typed, or none."""
-    words = option.help + only_for + (f" [default: {option.default}]" if option.default is not None else "")
+    words = option.help + only_for + (f" [default: {option.default}]" if option.default not in (None, False) else "")
     bounds: dict[str, Any] = {"min": option.least, "max": option.most} if option.type in (int, float) else {}
     details = typer.Option(option.flag, help=words, show_default=False, **bounds)
     kind = option.type if everywhere else option.type | None

@@ -95,6 +95,11 @@ class Look:
         self._never: tuple[object, str] | None = None
         self._declarations, self._declared_by = _declarations_of(cell), _declared_by(cell)
 
+    @property
+    def effect(self) -> str | None:
+        """What the step was found to do besides computing (draw, count, keep rows), in the words of `now`."""
+        return None if self._never is None else self._never[1]
+
     @constant_result
     def name_now(self, zoneout: bool, own: str) -> str:
         """For `torch.compile`, which guards by itself what a step reads: the step's name, or why there is none.

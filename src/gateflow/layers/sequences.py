@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.errors import ShapeError
 from gateflow.layers.episodes import checked_resets
+from gateflow.recurrence import leaves_python
 
 __all__ = ["Padded", "from_packed", "from_padded", "one_step_of"]
 
@@ -134,6 +135,11 @@ def _checked_lengths(lengths: Tensor | Sequence[int], data: Tensor) -> Tensor | 
     if rows.shape != (B,) or rows.is_floating_point() or rows.dtype == torch.bool:
         raise ShapeError(f"lengths must be {B} integers, one per row, found shape {list(rows.shape)} of {rows.dtype}")
     # On a GPU the values are not looked at: that would wait for it at each call.
+    if leaves_python():
+        # An operator of torch's own, which exporters know: ONNX's leaves it out, for it has no way to refuse.
+        within = (rows >= 0).all() & (rows <= T).all()
+        torch.ops.aten._assert_async.msg(within, "lengths must lie between 0 and T, the number of steps")
+        return rows.long().to(data.device)
     if rows.device.type == "cpu" and torch.compiler.is_compiling():
         return checked(rows.long(), 0, T, _LENGTHS).to(data.device)
     if rows.device.type == "cpu":

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gateflow.cells import Cell
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, ExportError
 from gateflow.layers import saved
 from gateflow.layers.attributes import Attributes
 from gateflow.layers.draft import Draft
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
 from gateflow.layers.episodes import Episodes
 from gateflow.layers.options import MERGES, SKIPS, Options
-from gateflow.recurrence import Choice, Stream, choose, prepare, run_layer, streams_now
+from gateflow.recurrence import Choice, Stream, choose, leaves_python, prepare, run_layer, streams_now
 
 __all__ = ["CellFactory", "Stack", "State", "layers_run_by"]
 
@@ -139,6 +139,11 @@ class Stack(Attributes):
             after the last step of each row, in the order of `state`.
         """
         D = self.num_directions
+        if resets is not None and leaves_python():
+            raise ExportError(
+                "`resets` cannot be exported: their number decides the sizes of tensors; export single steps, and give "
+                "the rows that begin an episode a fresh state"
+            )
         if x.shape[0] == 1 and lengths is None and resets is None:
             taken = self._one_step(x[0], state, None if dt is None else dt[0])
             if taken is not None:
@@ -277,7 +282,9 @@ class Stack(Attributes):
             cells = tuple(drop_recurrent_weights(cell, options.weight_dropout) for cell in cells)
         if self._zones_out(cells[0]):
             zoneout = tuple(zoneout_masks(cell, x, self._zoneout_rates(cell), self.training) for cell in cells)
-        if lengths is not None and torch.compiler.is_compiling() and x.device.type == "cpu":
+        # What leaves Python has loops that know lengths.
+        masked = torch.compiler.is_compiling() and not leaves_python()
+        if lengths is not None and masked and x.device.type == "cpu":
             zoneout, lengths = _standing_still(cells, x, lengths, zoneout), None
         # A compiled graph must not hold an observer that is there for one call.
         observer = None if torch.compiler.is_compiling() else _observer.get()

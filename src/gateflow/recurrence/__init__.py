@@ -2,6 +2,7 @@
 
 from gateflow.recurrence.dispatch import Choice, choose, force_path, path_is_forced, prepare, run_layer
 from gateflow.recurrence.explain import Explanation, explain
+from gateflow.recurrence.leaving import leaves_python, portable
 from gateflow.recurrence.native import histories
 from gateflow.recurrence.reference import reverse, unroll
 from gateflow.recurrence.stream import Stream, streams_now
@@ -14,7 +15,9 @@ __all__ = [
     "explain",
     "force_path",
     "histories",
+    "leaves_python",
     "path_is_forced",
+    "portable",
     "prepare",
     "reverse",
     "run_layer",

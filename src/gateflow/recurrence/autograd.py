@@ -23,6 +23,7 @@ from gateflow.compiler import Step, step_named
 from gateflow.compiler.node import Sizes
 from gateflow.errors import BuildError, ReferencePathWarning, ShapeError
 from gateflow.recurrence.graph_loop import gradients_by_graph, unroll_graph
+from gateflow.recurrence.leaving import refuse_to_leave
 from gateflow.recurrence.saved_tensors import output_has_changed, resolved, restored, save, traced
 
 __all__ = ["recurrence"]
@@ -100,6 +101,7 @@ def _run(call: _Call) -> list[Tensor]:
 
 @recurrence_operator.register_fake
 def _(step, x, weights, states, holds, offsets, reverse, rounded, memory):
+    refuse_to_leave(step_named(step).cell.graph.cell)
     histories = [x.new_empty(x.shape[0], s.shape[1]) for s in states]
     saved = [x.new_empty(x.shape[0], _saved_columns(step, states, x))] if memory == _FAST else []
     return [*histories, *(torch.empty_like(s) for s in states), *saved]

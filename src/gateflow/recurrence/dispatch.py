@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
-from gateflow.errors import BuildError, PathError, ReferencePathWarning
-from gateflow.recurrence import native, reference, vendor
+from gateflow.errors import BuildError, ExportError, PathError, ReferencePathWarning
+from gateflow.recurrence import native, onnx_operators, reference, scan, vendor
 from gateflow.recurrence.captured import step_for, transformed
+from gateflow.recurrence.leaving import leaves_for_onnx, leaves_python
 
 __all__ = ["PATHS", "Choice", "choose", "force_path", "path_is_forced", "prepare", "run_layer"]
 
@@ -152,6 +153,8 @@ def run_layer(
     Raises:
         PathError: the reference loop is all there is and `strict` forbids it.
     """
+    if leaves_python():
+        return _leaving(cells, x, states, lengths, zoneout)
     # By the forward cell; `native.run` looks at the reverse one, which may have other attributes.
     step, choice = _native_step(cells[0], zoneout is not None, x), None
     if step is not None:
@@ -165,7 +168,7 @@ def run_layer(
         return vendor.run(cells, x, states, lengths)
     if _demanded() is None:
         _tell(type(cells[0]).__name__, choice.reason, strict)
-    return _reference(cells, x, states, lengths, zoneout)
+    return _step_by_step(reference.unroll, cells, x, states, lengths, zoneout)
 
 
 def _native_step(cell: Cell, zoneout: bool, x: Tensor) -> Step | str | None:
@@ -175,7 +178,23 @@ def _native_step(cell: Cell, zoneout: bool, x: Tensor) -> Step | str | None:
     return step_for(cell, zoneout=zoneout, device=x.device, dtype=x.dtype)[0]
 
 
-def _reference(
+def _leaving(
+    cells: tuple[Cell, ...],
+    x: Tensor,
+    states: tuple[State, ...],
+    lengths: Tensor | None,
+    zoneout: tuple[Zoneout, ...] | None,
+) -> tuple[list[Tensor], list[State]]:
+    """One layer in operators that are there without gateflow."""
+    if torch.compiler.is_dynamo_compiling():
+        raise ExportError("gateflow.export.portable() is for torch.export.export with strict=False, its default")
+    if zoneout is None and leaves_for_onnx() and onnx_operators.equivalent_of(cells, x) is not None:
+        return onnx_operators.run(cells, x, states, lengths)
+    return _step_by_step(scan.unroll, cells, x, states, lengths, zoneout)
+
+
+def _step_by_step(
+    unroll: Callable[..., tuple[Tensor, State]],
     cells: tuple[Cell, ...],
     x: Tensor,
     states: tuple[State, ...],
@@ -187,7 +206,7 @@ def _reference(
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
         # Each row turned within its own length: the reverse cell begins at its last step, not at padding.
         ordered = reference.reverse(x, lengths) if d else x
-        y, final = reference.unroll(cell, ordered, state, valid=valid, zoneout=zoneout[d] if zoneout else None)
+        y, final = unroll(cell, ordered, state, valid=valid, zoneout=zoneout[d] if zoneout else None)
         outputs.append(reference.reverse(y, lengths) if d else y)
         finals.append(final)
     return outputs, finals

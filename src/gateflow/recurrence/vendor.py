@@ -13,33 +13,22 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gateflow.cells import Cell
 from gateflow.cells.torch_equivalents import TORCH_EQUIVALENTS
+from gateflow.recurrence.shipped import Shipped
 
 __all__ = ["kernel_of", "run"]
 
 State = tuple[Tensor, ...]
 
 _KERNELS: dict[type[Cell], Callable[..., Any]] = {each.cell: each.kernel for each in TORCH_EQUIVALENTS}
+_SHIPPED = Shipped(_KERNELS)
 # In the order in which torch's kernels take them, `_flat_weights` of torch/nn/modules/rnn.py.
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 def kernel_of(cell: Cell) -> Callable[..., Any] | None:
     """The kernel of torch that computes this very cell; a subclass with a step of its own has none."""
-    return next((k for cls, k in _KERNELS.items() if isinstance(cell, cls) and not _differs(type(cell), cls)), None)
-
-
-def _made_of(kind: type[Cell]) -> list[Any]:
-    # All that decides what a step computes; a subclass that only has a new name keeps the kernel.
-    names = ("step", "advance", "bind", "over", "_leaves", "__getattr__", "__getattribute__", "gates")
-    return [getattr(kind, name) for name in names]
-
-
-_KNOWN = {kind: _made_of(kind) for kind in _KERNELS}
-"""What the cells of torch's kernels were made of; a step may be replaced later, by a user's own."""
-
-
-def _differs(kind: type[Cell], known: type[Cell]) -> bool:
-    return _made_of(kind) != _KNOWN[known]
+    kind = _SHIPPED.kind_of(cell)
+    return None if kind is None else _KERNELS[kind]
 
 
 def run(

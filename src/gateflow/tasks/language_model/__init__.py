@@ -62,6 +62,35 @@ JUDGE_PAIRS = Verb(
     ),
 )
 
+EXPORT = Verb(
+    "export",
+    """The model of a run as an ONNX file, and a program beside it that runs it without gateflow and torch.
+
+    Example: `gateflow export runs/mine --onnx model.onnx`, then `python model.py --prompt "The cat"`
+
+    The program needs numpy, onnxruntime and tokenizers. Before the file is written, ONNX Runtime computes with it what
+    the run computes. The export itself needs
+    `pip install onnx onnxscript onnxruntime`.
+    """,
+    "gateflow.tasks.language_model.export:export_run",
+    (
+        Option(
+            "onnx",
+            Path,
+            "File to write, ending in .onnx; the program gets the same name, ending in .py.",
+            required=True,
+        ),
+        Option(
+            "int8",
+            bool,
+            "Weights as integers of 8 bits, by ONNX Runtime's own tool: a quarter of the size; what is lost is said.",
+            default=False,
+        ),
+        Option("data", Path, "Text on which the loss by --int8 is measured; else the run's validation text."),
+        Option("force", bool, "Replace files that are there.", default=False),
+    ),
+)
+
 LANGUAGE_MODEL = TaskDescription(
     name="lm",
     help="""Train a language model on a text.
@@ -76,7 +105,7 @@ LANGUAGE_MODEL = TaskDescription(
     set_up="gateflow.tasks.language_model.data:set_up",
     build="gateflow.tasks.language_model.task:LanguageModelTask",
     diagnose="gateflow.tasks.language_model.diagnosis:diagnose_run",
-    verbs=(EVALUATE, GENERATE, JUDGE_PAIRS),
+    verbs=(EVALUATE, GENERATE, JUDGE_PAIRS, EXPORT),
     next_steps=("generate {run} --prompt '...'", "evaluate {run} --data FILE"),
     option_help={"train": "Text to learn from, plain or gz, UTF-8; - for what is piped in."},
 )
