@@ -39,7 +39,8 @@ class Sequences:
         x: input, one line per sample and step: `[lines, I]`.
         weights: the cell's weights by name.
         states: what each part of the state starts from, `[B, size]`.
-        holds: for each part of the state how much of the old value zoneout keeps, `[lines, size]` or one line for all.
+        holds: for each part of the state how much of the old value zoneout keeps, and for each dropout within the step
+            what it multiplies by: `[lines, size]` or one line for all, in the order of `CompiledCell.line_inputs`.
         offsets: where each step begins, `[T + 1]`, on the device of `x`; none if all samples are equally long.
         reverse: whether the cell goes from the last step to the first.
         rounded: whether the factors of all products are rounded to bfloat16; sums and states stay as they are.

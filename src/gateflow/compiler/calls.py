@@ -20,7 +20,7 @@ from gateflow.compiler.node import SCALARS, Node, constant, in_order, pointwise
 from gateflow.compiler.operations import COMPARISONS, OPERATIONS
 from gateflow.compiler.rows import NAMES as ROW_NAMES
 
-__all__ = ["FUNCTIONS", "METHODS", "SUPPORTED"]
+__all__ = ["DROPOUTS", "FUNCTIONS", "METHODS", "SUPPORTED"]
 
 Lowering = Callable[..., Node | None]
 """From the arguments of a call to its node; none where these arguments are not known."""
@@ -98,7 +98,7 @@ def _bound(bound: Any, absent: float) -> Node | None:
 
 
 def _dropout(a: Node, p: Any = None, training: Any = True, inplace: Any = False, *, train: Any = True) -> Node | None:
-    """Nothing where nothing is dropped; a mask that each step draws is for the loop."""
+    """Nothing where nothing is dropped; else `_Lowering._dropped` of `capture.py`, which notes the mask."""
     none = isinstance(p, Node) and p.values == (0.0,)
     # `torch.dropout` calls it `train`.
     return a if (training is False or train is False or none) and inplace is False else None
@@ -164,6 +164,9 @@ FUNCTIONS: Mapping[Any, Lowering] = {
     operator.sub: _op("sub"),
     operator.pos: lambda a: a,
 }
+
+DROPOUTS = frozenset({F.dropout, torch.dropout})
+"""Those that draw a mask at each step, where something is dropped."""
 
 METHODS: Mapping[Any, Lowering] = {name: lower for name, lower in _BY_NAME.items() if hasattr(Tensor, name)} | {
     "where": lambda a, condition, b: pointwise("where", condition, a, b),  # `a.where(condition, b)`

@@ -20,11 +20,13 @@ import torch
 from torch import Tensor
 
 from gateflow.cells import Cell
-from gateflow.compiler.calls import FUNCTIONS, METHODS
+from gateflow.compiler.calls import DROPOUTS, FUNCTIONS, METHODS
 from gateflow.compiler.derived import LINEAR, MATMULS, NAME, Expression, transposed, value_of
 from gateflow.compiler.graph import Graph, simplified
 from gateflow.compiler.naming import Shape
 from gateflow.compiler.node import (
+    DROP,
+    HOLD,
     SCALARS,
     Node,
     Weight,
@@ -42,10 +44,8 @@ from gateflow.compiler.rows import ROWS, WHOLE, Groups, Widths
 from gateflow.compiler.stand_ins import StandIn, WeightStandIn, name_of
 from gateflow.errors import UnsupportedStepError
 
-__all__ = ["HOLD", "Captured", "Declarations", "capture", "lower"]
+__all__ = ["Captured", "Declarations", "capture", "lower"]
 
-# A weight of a user may have this name too: the rows of weights are called `weights.NAME` (`test_any_name_will_do`).
-HOLD = "hold_{}"
 BAKED = frozenset({0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, math.inf, -math.inf})
 """Numbers that a kernel has in its text, since they stand in equations that nobody means to change (`1 - u`), and some
 make them shorter. All others are arguments, so that a schedule needs one kernel; one of these becomes an argument as
@@ -79,11 +79,13 @@ def capture(cell: Cell, *, zoneout: bool = False) -> Graph:
 
 @dataclass(frozen=True)
 class Captured:
-    """A graph, which of the recording's numbers are arguments of its kernel, and the weights that the step makes."""
+    """A graph, which of the recording's numbers are arguments of its kernel, the weights that the step makes, and its
+    dropouts: of rows of how many numbers, with which probability."""
 
     graph: Graph
     lifted: tuple[int, ...]
     derived: Mapping[str, Derived]
+    drops: tuple[tuple[int, float], ...]
 
 
 class Derived(NamedTuple):
@@ -178,7 +180,9 @@ def lower(recording: Recording, declarations: Declarations, *, zoneout: bool, li
     if zoneout:
         outputs = [_held(old, new) for old, new in zip(lowering.states, outputs, strict=True)]
     name = re.sub(r"\W", "_", type(recording.cell).__name__)  # it is written into C++
-    return Captured(Graph(name, lowering.states, tuple(simplified(outputs))), chosen, lowering.derived)
+    return Captured(
+        Graph(name, lowering.states, tuple(simplified(outputs))), chosen, lowering.derived, tuple(lowering.drops)
+    )
 
 
 class _Lowering:
@@ -187,7 +191,7 @@ class _Lowering:
     def __init__(self, recording: Recording, declarations: Declarations, lifted: Sequence[int] = ()):
         self.cell, self.lifted, self.numbers, self.widths = recording.cell, lifted, list[Node](), declarations.widths
         self._values, self.shapes = iter(recording.numbers), declarations.shapes
-        self.derived = dict[str, Derived]()
+        self.derived, self.drops = dict[str, Derived](), list[tuple[int, float]]()
         self.states = tuple(Node("state", width=width, name=name) for name, width in declarations.states.items())
         vectors = {n: Node("parameter", width=width, name=n) for n, width in declarations.vectors.items()}
         self.rows: list[Any] = [Node("input", width=declarations.input, name="x"), *self.states, *vectors.values()]
@@ -225,11 +229,20 @@ class _Lowering:
             raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place) from error
         except WidthError as error:
             raise self._refusal(f"`{name_of(call.target)}` of rows of different sizes", call.place) from error
+        node = self._dropped(*args, **options) if node is None and call.target in DROPOUTS else node
         if node is None:
             raise self._refusal(f"`{name_of(call.target)}`", call.place)
         if isinstance(node, Node) and not all(isinstance(a, Node) for a in node.args):
             raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place)
         return node
+
+    def _dropped(self, row: Any, p: Any = None, training: Any = True, inplace: Any = False, **_: Any) -> Node | None:
+        """A row times a mask that is drawn anew at each step: before the loop, by torch, as the loop would."""
+        chance = p.values[0] if isinstance(p, Node) and p.op == "constant" else None
+        if chance is None or not 0 < chance < 1 or inplace or not isinstance(row, Node) or row.width == "1":
+            return None
+        self.drops.append((self.widths.size(row), chance))
+        return row * Node("input", width=row.width, name=DROP.format(len(self.drops) - 1))
 
     def _product(self, call: Call, args: Sequence[Any], options: Mapping[str, Any]) -> Node:
         """A row times a matrix that is a weight, or made of weights."""

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gateflow.compiler.derived import Expression, value_of
 from gateflow.compiler.graph import Graph
 from gateflow.compiler.naming import Shape, graph_and_weights, text_of
-from gateflow.compiler.node import SCALARS, Node, Sizes
+from gateflow.compiler.node import DROP, HOLD, SCALARS, Node, Sizes
 from gateflow.compiler.once import lock, once
 from gateflow.compiler.operations import COMPARISONS
 from gateflow.compiler.plan import Costs
@@ -127,6 +128,14 @@ class CompiledCell:
             raise ShapeError(f"weights of {self.graph.cell} must have the shapes {needed}; found {found}")
 
     @once
+    def line_inputs(self) -> tuple[str, ...]:
+        """Names of what a run is given for each line besides the input: what zoneout keeps, and masks of dropout."""
+        names = [n.name for n in self.graph.nodes if n.op == "input" and n.name != "x"]
+        holds = [name for state in self.graph.states if (name := HOLD.format(state.name)) in names]
+        # A state may be called "drop_0", its hold "hold_drop_0".
+        return (*holds, *sorted(set(names) - set(holds), key=lambda name: int(name.removeprefix(DROP.format("")))))
+
+    @once
     def _widths(self) -> tuple[str, list[str]]:
         """The width of the input, and of each part of the state."""
         x = next((n.width for n in self.graph.nodes if n.op == "input" and n.name == "x"), "I")
@@ -163,6 +172,19 @@ class Step(NamedTuple):
     cell: CompiledCell
     numbers: tuple[float, ...] = ()
     derived: tuple[Expression, ...] = ()
+    drops: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def prepared(self) -> str:
+        """What must be made before a run, in words; nothing for most steps."""
+        dropout = "dropout within a step" if self.drops else ""
+        return "a step that makes weights of others" if self.derived else dropout
+
+    def masks(self, like: Tensor) -> list[Tensor]:
+        """What the step's dropouts multiply by, `[T, B, size]` for input such as `like [T, B, I]`, drawn as the loop
+        draws it: step by step, one after the other."""
+        drawn = [[F.dropout(like.new_ones(like.shape[1], n), p) for n, p in self.drops] for _ in range(len(like))]
+        return [torch.stack(each) for each in zip(*drawn, strict=True)]
 
     def made_of(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
         """The weights that the step makes of a cell's, computed by torch; a run is given them behind the others."""

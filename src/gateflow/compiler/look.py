@@ -72,6 +72,7 @@ class _Found(NamedTuple):
     cell: CompiledCell
     glance: object = None
     derived: tuple[Any, ...] = ()
+    drops: tuple[tuple[int, float], ...] = ()
 
     def fits(self, recording: Recording) -> bool:
         """Whether a recording is the same but for numbers that are arguments."""
@@ -82,7 +83,7 @@ class _Found(NamedTuple):
 
     @property
     def step(self) -> Step:
-        return Step(self.cell, tuple([self.numbers[k] for k in self.lifted]), self.derived)
+        return Step(self.cell, tuple([self.numbers[k] for k in self.lifted]), self.derived, self.drops)
 
 
 class Look:
@@ -113,12 +114,12 @@ class Look:
         return step if isinstance(step, str) else step.name
 
     @constant_result
-    def derives_now(self, zoneout: bool) -> bool:
-        """For `torch.compile`: whether the step makes weights of others, which its name does not tell."""
+    def prepared_now(self, zoneout: bool) -> str:
+        """For `torch.compile`: what the step needs to be made before a run, of which its name does not tell; or ""."""
         cell = self._cell()
         assert cell is not None
         step = self.now(cell, zoneout=zoneout)
-        return isinstance(step, Step) and bool(step.derived)
+        return step.prepared if isinstance(step, Step) else ""
 
     @constant_result
     def number_now(self, name: str) -> float:
@@ -219,7 +220,7 @@ def _capture(cell: Cell, declarations: Declarations, zoneout: bool) -> _Found:
         weights = {**declarations.weights, **{name: made.shape for name, made in captured.derived.items()}}
         own = compiled(captured.graph, declarations.hidden_size, weights)
         derived = tuple(made.expression for made in captured.derived.values())
-        found = _Found(recording.pattern, recording.numbers, captured.lifted, own, derived=derived)
+        found = _Found(recording.pattern, recording.numbers, captured.lifted, own, None, derived, captured.drops)
     # After `lower`, which reads the calls that this lets go.
     refuse_what_stays(cell, (recording, again))
     # Some milliseconds for each; the tests have compared the shipped ones.

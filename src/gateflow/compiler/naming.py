@@ -14,6 +14,7 @@ from typing import Any
 
 from gateflow.compiler.graph import Graph
 from gateflow.compiler.node import (
+    DROP,
     REDUCTIONS,
     SCALARS,
     Node,
@@ -125,9 +126,11 @@ class _Reading:
         _demand(0 < len(states) == len(new) == len({s.name for s in states}), "its states")
         _demand(all(s.op == "state" and s.width != "1" for s in states), "its states")
         holds = [(f"hold_{s.name}", s.width) for s in states]
-        # The loop finds these inputs by name: zoneout gives one for each state, and nothing gives others.
+        # The loop finds these inputs by name: zoneout gives one for each state, dropouts theirs, and nothing others.
         found = {(n.name, n.width) for n in in_order(new) if n.op == "input" and n.name != "x"}
-        _demand(found <= {*holds} and len(found) in (0, len(holds)), "its inputs")
+        drops = {name for name, _ in found - {*holds}}
+        _demand(drops == {DROP.format(k) for k in range(len(drops))}, "its inputs")
+        _demand(len(found) - len(drops) in (0, len(holds)) and len({n for n, _ in found}) == len(found), "its inputs")
         _demand({n.name for n in in_order(new) if n.op == "state"} <= {s.name for s in states}, "its states")
         _demand(all(n.width in (s.width, "1") for s, n in zip(states, new, strict=True)), "its new states")
         return Graph(_name(self.read["cell"]), tuple(states), tuple(new)), self.weights
@@ -163,7 +166,7 @@ class _Reading:
         return pointwise(op, *args)
 
     def _input(self, name: str, width: str) -> Node:
-        _demand(name == "x" or name.startswith("hold_"), f"the input {name!r:.80}")
+        _demand(name == "x" or name.startswith(("hold_", "drop_")), f"the input {name!r:.80}")
         return Node("input", width=_width(width), name=name)
 
     def _parameter(self, name: str, width: str) -> Node:

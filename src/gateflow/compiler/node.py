@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "DROP",
+    "HOLD",
     "LEAVES",
     "REDUCTIONS",
     "SCALARS",
@@ -37,6 +39,9 @@ __all__ = [
     "slice_of",
 ]
 
+# A weight of a user may have such a name too: the rows of weights are called `weights.NAME` (`test_any_name_will_do`).
+HOLD, DROP = "hold_{}", "drop_{}"
+"""Inputs besides `x`: how much zoneout keeps of a state, and what a dropout within a step multiplies by."""
 LEAVES = frozenset({"constant", "number", "parameter", "input", "state", "gradient", "size", "index", "epsilon"})
 SCALARS = frozenset({"constant", "number", "size", "epsilon"})
 """What is the same in every row and unit: written into a kernel, or given to each of its runs."""

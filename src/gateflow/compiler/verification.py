@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from gateflow.cells import Cell
-from gateflow.compiler.capture import HOLD, Declarations
+from gateflow.compiler.capture import Declarations
 from gateflow.compiler.compiled_cell import Step
 from gateflow.compiler.interpret import interpret
-from gateflow.compiler.node import Sizes
+from gateflow.compiler.node import DROP, HOLD, Sizes
 from gateflow.compiler.recording import Recording, refusal
 from gateflow.errors import UnsupportedStepError
 
@@ -109,6 +109,8 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
     trial = cell.over(weights).bind()
     # So that what the step sets stays in the trial: views pass it on to their cell.
     vars(trial).pop("_origin")
+    seed = int(torch.randint(1 << 31, ()))
+    leaves |= {DROP.format(k): mask[0] for k, mask in enumerate(_masks(step, x, seed))}
     try:
         wanted = trial.advance(x, states)
     except Exception as error:
@@ -127,6 +129,14 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
     # which `expand_as` spreads.
     if not all(torch.allclose(a.expand_as(b), b.double(), 1e-5, 1e-7, equal_nan=True) for a, b in pairs):
         raise refusal(cell, "a step that computes something else when it is recorded", None)
+
+
+def _masks(step: Step, x: Tensor, seed: int) -> list[Tensor]:
+    """What the step's dropouts multiply by, after which the step itself will draw the same."""
+    torch.manual_seed(seed)
+    masks = step.masks(x.detach()[None])
+    torch.manual_seed(seed)
+    return masks
 
 
 def _is_same_state(before: Any, after: Any) -> bool:

@@ -53,8 +53,8 @@ def step_of(cell: Cell, *, zoneout: bool) -> Found:
     _let_dynamo_compare(cell)
     own = vars(vars(cell).get("_origin", cell)).get("_own", "")  # a new attribute may hide one of the class
     name = look_of(cell).name_now(zoneout, own)
-    if look_of(cell).derives_now(zoneout):
-        return None, "a step that makes weights of others, under torch.compile"
+    if prepared := look_of(cell).prepared_now(zoneout):
+        return None, f"{prepared}, under torch.compile"
     return (name, None) if is_name(name) else (None, name)
 
 

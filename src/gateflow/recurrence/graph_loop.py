@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from gateflow.backends import Sequences
-from gateflow.compiler.capture import HOLD
 from gateflow.compiler.interpret import interpret
 from gateflow.recurrence import reference
 
@@ -31,8 +30,8 @@ def unroll_graph(run: Sequences) -> tuple[list[Tensor], list[Tensor]]:
         return reference.reverse(sequence, lengths) if run.reverse else sequence
 
     inputs = {"x": in_order_of_steps(run.padded(run.x, grid))}
-    for name, hold in zip(names, run.holds, strict=False):
-        inputs[HOLD.format(name)] = in_order_of_steps(run.padded(hold.expand(run.x.shape[0], -1), grid))
+    for name, hold in zip(run.step.cell.line_inputs, run.holds, strict=True):
+        inputs[name] = in_order_of_steps(run.padded(hold.expand(run.x.shape[0], -1), grid))
     state, steps = list(run.states), []
     for t in range(run.steps):
         leaves = {name: sequence[t] for name, sequence in inputs.items()} | dict(zip(names, state, strict=True))

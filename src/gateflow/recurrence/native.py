@@ -57,6 +57,8 @@ def run(
         held = zip(zoneout[d], state, strict=True) if zoneout else ()
         holds = [_hold(layout, hold, part, lines, reverse=d == 1) for hold, part in held]
         own = step if d == 0 else _step_of_reverse(cell, zoneout=zoneout is not None)
+        if isinstance(own, Step) and own.drops:
+            holds += [_hold(layout, mask, mask, lines, reverse=d == 1) for mask in own.masks(x)]
         # A transposed weight was once read as plain rows: wrong numbers without a word
         # (`test_weights_may_lie_in_memory_as_they_like`).
         named = {name: w for name, w in cell._parameters.items() if w is not None}
@@ -102,7 +104,7 @@ def histories(cell: Cell, x: Tensor, state: State) -> State | None:
     weights = {n: w.detach().contiguous() for n, w in cell._parameters.items() if w is not None}
     one_dtype = {t.dtype for t in (x, *state, *weights.values())} == {x.dtype}
     step, _ = step_for(cell, zoneout=False, device=x.device, dtype=x.dtype)
-    if not one_dtype or not isinstance(step, Step):
+    if not one_dtype or not isinstance(step, Step) or step.drops:
         return None
     backend = backend_of(x.device)
     assert backend is not None  # else there would be no step

@@ -120,10 +120,10 @@ class Stream:
         if not frozen and not all(w.is_contiguous() for w in weights):  # the kernel would read a copy
             return False
         step, _ = step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
-        # A step that makes weights of others makes them at each step, by torch.
+        # What is made before a run is made at each step, by torch.
         if (
             not isinstance(step, Step)
-            or step.derived
+            or step.prepared
             or backend.obstacle_to(step, "stream", x.dtype, rounded=False) is not None
         ):
             return False

@@ -40,9 +40,7 @@ class Launch:
         tensors = {"x": Lines(run.x)} | {f"weights.{n}": Lines(w) for n, w in run.weights.items()}
         for node, history, start in zip(states, run.histories, run.states, strict=True):
             tensors[f"state.{node.name}"] = Lines(history, start)
-        # Without zoneout there are no holds.
-        for node, hold in zip(states, run.holds, strict=False):
-            tensors[f"hold_{node.name}"] = Lines(hold)
+        tensors |= {n: Lines(t) for n, t in zip(run.step.cell.line_inputs, run.holds, strict=True)}
         if run.line_of_sizes is not None:
             tensors["sizes"] = Lines(run.line_of_sizes)
         if run.numbers is not None:
