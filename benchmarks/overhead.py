@@ -1,4 +1,4 @@
-"""What Python and torch take of a call, beside an operator that does nothing; and whole layers called for one step.
+"""What Python and torch take of a call, beside an operator that does nothing; layers called for one step; imports.
 
     python -m benchmarks.overhead [--json FILE]
 
@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -126,6 +128,20 @@ def taking_turns(calls: Mapping[str, Call]) -> dict[str, Cost]:
     return {name: Cost(min(times), statistics.median(times)) for name, times in found.items()}
 
 
+def import_seconds() -> tuple[float, float]:
+    """Of torch, and of gateflow after it; medians of processes of their own."""
+    program = """
+import time
+import torch
+torch_alone = time.process_time()
+from gateflow import Recurrent
+print(torch_alone, time.process_time() - torch_alone)
+"""
+    done = [subprocess.check_output([sys.executable, "-c", program], text=True).split() for _ in range(5)]
+    torch_alone, ours = zip(*(map(float, each) for each in done), strict=True)
+    return statistics.median(torch_alone), statistics.median(ours)
+
+
 def main() -> None:
     """Print a line per shape, with and without gradients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -148,6 +164,10 @@ def main() -> None:
             rows.append({"shape": shape.name, "mode": mode, "microseconds": {n: c._asdict() for n, c in costs.items()}})
             table.add_row(f"{shape.name} {mode}", *(f"{each:.0f}" for cost in costs.values() for each in cost))
     Console(width=140).print(table)
+    torch_alone, ours = import_seconds()
+    Console().print(
+        f"import: torch {torch_alone:.2f} s of a processor, `from gateflow import Recurrent` {ours:.2f} s more"
+    )
     if chosen.json:
         chosen.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 

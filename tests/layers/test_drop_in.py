@@ -265,3 +265,24 @@ def test_on_a_gpu_as_on_the_cpu(kind, path):
         wanted, found = flat(ours(x)), flat(twin(x.to("cuda")))
     for a, b in zip(found, wanted, strict=True):
         assert_close(a.cpu(), b, "on the GPU")
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_one_step_at_a_time_is_the_whole_sequence(kind, layers):
+    """As reinforcement learning calls a layer: for each step of a game, with the state of the one before."""
+    ours = getattr(gateflow, kind)(4, 5, layers)
+    theirs = getattr(nn, kind)(4, 5, layers)
+    theirs.load_state_dict(ours.state_dict())
+    x, states = torch.randn(6, 3, 4), [None, None]
+    with torch.no_grad():
+        for t in range(6):
+            (y, states[0]), (wanted, states[1]) = (
+                m(x[t : t + 1], s) for m, s in zip((ours, theirs), states, strict=True)
+            )
+            assert torch.allclose(y, wanted, atol=1e-6)
+            finals = [s if isinstance(s, tuple) else (s,) for s in states]
+            assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*finals, strict=True))
+            kept = [part.clone() for part in finals[0]]
+            y.zero_()  # an output is memory of its own
+            assert all(map(torch.equal, finals[0], kept))

@@ -30,6 +30,12 @@ def without_gradient():
     torch.set_num_threads(threads)
 
 
+def whole(layer, *given):
+    """A layer called as for a sequence; one of a single step would be streamed as well."""
+    with force_path("native"):
+        return layer(*given)
+
+
 def assert_streams(layer, x):
     """Steps give the outputs and the final state of the whole sequence."""
     state, ys = None, []
@@ -71,13 +77,15 @@ def test_an_input_with_gaps_is_read_right():
     batch_first = torch.randn(B, T, I)
     for t in range(T):
         layer = Recurrent("lstm", I, H)
-        assert_close(layer.step(batch_first[:, t])[0], layer(batch_first[:, t : t + 1].transpose(0, 1))[0][0], "output")
+        assert_close(
+            layer.step(batch_first[:, t])[0], whole(layer, batch_first[:, t : t + 1].transpose(0, 1))[0][0], "output"
+        )
 
 
 def test_so_is_a_state():
     layer, x = Recurrent("gru", I, H), torch.randn(B, I)
     h = torch.randn(B, 2 * H)[:, ::2]
-    assert_close(layer.step(x, [(h,)])[0], layer(x[None], [(h,)])[0][0], "output")
+    assert_close(layer.step(x, [(h,)])[0], whole(layer, x[None], [(h,)])[0][0], "output")
 
 
 def test_batches_of_all_sizes_take_turns(taken):
@@ -140,7 +148,7 @@ def test_weights_of_a_functional_call_are_seen():
     others = {name: torch.randn_like(weight) for name, weight in module.named_parameters()}
     found = torch.func.functional_call(module, others, x)
     module.load_state_dict(others)
-    assert_close(found, module.layer(x[None])[0][0], "output")
+    assert_close(found, whole(module.layer, x[None])[0][0], "output")
 
 
 class Twice(torch.nn.Module):
@@ -152,7 +160,7 @@ def test_weights_that_are_computed_run_as_sequences(taken):
     layer, x = Recurrent("lstm", I, H), torch.randn(T, B, I)
     state = assert_streams(layer, x)
     parametrize.register_parametrization(layer, "weight_hh_l0", Twice())
-    assert_close(layer.step(x[0], state)[0], layer(x[:1], state)[0][0], "parametrized")
+    assert_close(layer.step(x[0], state)[0], whole(layer, x[:1], state)[0][0], "parametrized")
     layer = Recurrent("lstm", I, H)
     prune.random_unstructured(layer, "weight_hh_l0", 0.5)
     assert_streams(layer, x)
@@ -180,7 +188,7 @@ def test_states_that_were_given_out_stay_as_they_are():
 
 def test_another_thread_may_step_while_a_kernel_runs():
     layer, first, second = Recurrent("lstm", I, H), torch.randn(1, I), torch.randn(1, I)
-    state, wanted = layer.step(first)[1], [layer(x[None])[0][0] for x in (first, second)]
+    state, wanted = layer.step(first)[1], [whole(layer, x[None])[0][0] for x in (first, second)]
     (batch,) = layer._streams[0]._ready.kernel.batches.values()
     (prepared, address), between = batch.free[0], []
 

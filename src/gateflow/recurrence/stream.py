@@ -1,7 +1,8 @@
 """A cell's step outside of a loop over time: when it may be nothing but its kernel, and what its weights are then.
 
 Weights may change in ways that torch does not count (fused optimizers, numpy, another process), so they are read again
-at each step, unless the stream is frozen.
+at each step, unless the stream is frozen: by the kernel, which puts them in its order, or where they are very many by
+torch's own operations, which read them as they lie.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from gateflow.recurrence.dispatch import path_is_forced
 
 __all__ = ["Stream", "streams_now"]
 
+MANY = 1 << 22
+"""Numbers of weights, 16 MB of float32, from which on torch's operations read them faster as they lie."""
+
 # Looked up once: of a step's 22 µs the kernel takes 10, and most of the rest is Python.
-_address, _shape, _stride = Tensor.data_ptr, attrgetter("shape"), Tensor.stride
+_address, _count, _shape, _stride = Tensor.data_ptr, Tensor.numel, attrgetter("shape"), Tensor.stride
 _transforms: Any = torch._C._functorch.peek_interpreter_stack  # pyright: ignore[reportAttributeAccessIssue]
 _modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
 _autocasts: Any = torch._C._is_any_autocast_enabled  # pyright: ignore[reportAttributeAccessIssue]
@@ -102,9 +106,22 @@ class Stream:
             state: the parts of the state, `[B, size]`.
         """
         ready, frozen = self._ready, self.frozen > 0
+        if not frozen and sum(map(_count, weights)) > MANY:
+            return self._by_torch(weights, x, state)
         if ready is None or not ready.fits(weights, frozen=frozen):
             return None
         return ready.kernel(x, state, reread=not frozen)
+
+    def _by_torch(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        """The step by torch's own operations, where its kernel could run it."""
+        backend = backend_of(x.device)
+        if backend is None or x.dtype not in backend.dtypes:
+            return None
+        if any(t.dtype != x.dtype or t.device != x.device for t in (*weights, *state)):
+            return None
+        step, _ = step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
+        view = self.cell.over(dict(zip(self._names, weights, strict=True)))
+        return None if step is None else view.bind().advance(x, tuple(state))
 
     def prepare(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> bool:
         """Prepares for such tensors; false where the native path cannot take them by their addresses."""

@@ -3,6 +3,7 @@
 emit         the text of a kernel
 toolchain    which compiler there is      build, cache   a library of a text, once per machine
 kernel       its loops as functions       arguments      what such a function is called with
+repeated     a call that comes again
 launch       a run's tensors and threads  partition      how threads divide the work      allocator   its memory
 forward · backward, with gemm (large products) and previous_states · streaming (single steps)
 native/      C++ headers: the frame of every kernel

@@ -30,7 +30,7 @@ REALS = {torch.float32: "float", torch.float64: "double"}
 AHEAD = 256
 """Lines (samples × steps) whose products of the input are computed at once: weights read rarely, results still near."""
 _CACHE = 1 << 20
-"""Bytes that stay in the cache between the forward and the backward loop."""
+"""Bytes of each thread that stay in the cache of its core between the forward and the backward loop."""
 # A training step needs both: one run of the compiler instead of two, of a second or two each.
 _BUILT_TOGETHER = {"infer": ("infer",), "train": ("train", "backward"), "backward": ("train", "backward")}
 
@@ -108,9 +108,10 @@ class CompiledLoop:
         own, parts = self._memory(shapes)
         tensors = {**tensors, **parts} | ({} if panels is None else {"panels": Lines(panels)})
         saved = tensors["saved"].tensor.nbytes if "saved" in tensors else 0
+        threads = span.shared.groups * span.shared.parts
         # What is kept goes past the caches only where it is larger than they are: else the backward loop finds it
         # there.
-        numbers = form.filled(span, tensors, reduced, _steps_ahead(span), saved > _CACHE, on_use)
+        numbers = form.filled(span, tensors, reduced, _steps_ahead(span), saved > _CACHE * threads, on_use)
         return Prepared(self._run, numbers, reduced, own, span.shared.bounds, (span, tensors))
 
     def _memory(self, shapes: Mapping[str, tuple[int, int]]) -> tuple[Tensor, dict[str, Lines]]:

@@ -130,8 +130,9 @@ int64_t pack_whole(const Matrices<T>& w, int64_t block, int64_t first, T* panel)
     }
 #ifdef GATEFLOW_SHUFFLES
     if (w.column_stride != 1) return 0;
-    for (int64_t k = 0; k + L <= depth; k += L)
-        for (int64_t c = 0; c < w.gates; ++c) {
+    // Gate by gate: no prefetcher follows the rows of all of them at once.
+    for (int64_t c = 0; c < w.gates; ++c)
+        for (int64_t k = 0; k + L <= depth; k += L) {
             const T* from = w.from[block * w.gates + c] + first * w.unit_stride + k;
             Vec<T> rows[L];
             for (int l = 0; l < L; ++l) rows[l] = load(from + l * w.unit_stride);

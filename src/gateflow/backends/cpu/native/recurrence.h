@@ -282,16 +282,33 @@ void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& s
 
 constexpr int64_t rows_on_use = 96;  // whose sums with one block of units stay in the first-level cache
 
-// The product of some rows with one block of weights, which are put in order a square at a time.
+// Fetches columns [k, …) of one block of weights. A row of large ones fills a page, at whose end prefetchers stop.
+template <class T>
+void fetch_weights(const Matrices<T>& weights, int64_t b, int64_t block, int64_t k, int64_t columns) {
+    const int64_t first = block * lanes<T>, past = std::min(first + lanes<T>, weights.units);
+    for (int64_t c = 0; c < weights.gates; ++c)
+        for (int64_t unit = first; unit < past; ++unit) {
+            const T* row = weights.from[b * weights.gates + c] + unit * weights.unit_stride;
+            for (int64_t j = k; j < std::min(k + columns, weights.depths[b]); j += line_of_cache<T>)
+                __builtin_prefetch(row + j * weights.column_stride, 0, 2);
+        }
+}
+
+// The product of some rows with one block of weights, which are put in order some columns at a time.
 template <class T, int count, int most>
 void multiply_on_use(const Matrices<T>& weights, Operand<T> operand, int64_t block, int64_t rows, T* sum, int64_t sums,
                      bool fresh) {
     constexpr int L = lanes<T>;
-    alignas(64) T panel[count * L * L];
+    constexpr int64_t few = 4 * L, many = 8 * L;  // columns: for an LSTM 16 KB, and 32
+    alignas(64) T panel[count * many * L];
     const int64_t tiles = (rows + most - 1) / most;
-    for (int64_t b = 0; b < weights.column_blocks; ++b)
-        for (int64_t k = 0; k < weights.depths[b]; k += L, fresh = false) {
-            const int64_t depth = std::min<int64_t>(L, weights.depths[b] - k);
+    for (int64_t b = 0; b < weights.column_blocks; ++b) {
+        const bool large = weights.units * weights.depths[b] * count * static_cast<int64_t>(sizeof(T)) > 4 << 20;
+        const int64_t columns = large ? many : few;
+        for (int64_t k = 0; k < weights.depths[b]; k += columns, fresh = false) {
+            const bool last = k + columns >= weights.depths[b];
+            if (large) fetch_weights(weights, b, block + last, last ? 0 : k + columns, columns);
+            const int64_t depth = std::min<int64_t>(columns, weights.depths[b] - k);
             const T* from[count];
             for (int c = 0; c < count; ++c) from[c] = weights.from[b * count + c] + k * weights.column_stride;
             pack_panel<T>({from, &depth, 1, count, weights.units, weights.unit_stride, weights.column_stride, panel}, block, panel);
@@ -302,10 +319,11 @@ void multiply_on_use(const Matrices<T>& weights, Operand<T> operand, int64_t blo
             }
             operand.rows += depth;
         }
+    }
 }
 
 // For runs of few steps. Panels would be written to memory and read back for them, which takes several times as long as
-// putting a square of weights in order just before it is used.
+// putting weights in order just before they are used.
 template <class Pass, class T, int slots, int... k>
 void run_on_use(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Blocks own,
                 std::integer_sequence<int, k...> terms) {
