@@ -6,7 +6,7 @@
 //
 //   float                   expm1  log1p  erf  erfc  ndtr  sin  cos  pow  hardsigmoid
 //   largest error, ulp      1.7    1.6    2.5  5.5   6     1.5  1.5  0.6  1.4
-//   AVX-512 instructions    29     59     56   63    72    110  110  160  7
+//   AVX-512 instructions    22     52     49   56    65    65   65   180  3
 //
 // Of functions made of these (`compiler/compositions.py`): silu 3, gelu 6, mish 5, elu 1.7, hardswish 2.5, softsign 2.
 //
