@@ -59,12 +59,12 @@ def _step(layer: nn.Module, shape: Shape, where: str) -> Call:
 
 
 @contextmanager
-def busy_cores(seconds: float = 120) -> Iterator[None]:
-    """One process per core that does nothing but turn; each ends by itself too."""
+def busy_cores(count: int | None = None, seconds: float = 120) -> Iterator[None]:
+    """Processes that do nothing but turn, one per core or `count`; each ends by itself too."""
     turn = f"import time; end = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Processes, for threads of one would share its lock.
-    others = [subprocess.Popen([sys.executable, "-c", turn]) for _ in range(cores)]
+    others = [subprocess.Popen([sys.executable, "-c", turn]) for _ in range(count or cores)]
     try:
         # Until the interpreters have started, which is work of another kind.
         time.sleep(0.5)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateflow.compiler.compositions import COMPOSITIONS
 from gateflow.compiler.operations import OPERATIONS
 
 ROOT = Path(__file__).parents[1]
@@ -69,4 +70,5 @@ def test_the_page_of_the_compiler_names_every_operation():
     page = (ROOT / "docs" / "concepts" / "compiler.md").read_text(encoding="utf-8")
     may_use = page[page.index("## What a step may use") :].split("```")[0]
     named = {op for op, row in OPERATIONS.items() if not row.infix and op != "neg"}
+    named |= COMPOSITIONS.keys()
     assert named <= set(re.findall(r"\w+", may_use))

@@ -22,7 +22,7 @@ class Clipped(Cell):
 
 class Foreign(Clipped):
     def step(self, x, h):
-        return torch.erf(self.content(h, x))
+        return torch.i0(self.content(h, x))
 
 class Branching(Clipped):
     def step(self, x, h):
@@ -128,7 +128,7 @@ def test_a_cell_of_ones_own_stands_with_its_step(gateflow, users):
 @pytest.mark.parametrize(
     ("cell", "parts"),
     [
-        ("users_cells:Foreign", ("found `erf`", "line 14: return torch.erf(self.content(h, x))", "clamp, where")),
+        ("users_cells:Foreign", ("found `i0`", "line 14: return torch.i0(self.content(h, x))", "clamp, where")),
         ("users_cells:Branching", ("control flow", "line 19: if sum.mean() > 0:")),
         ("lstmm", ("did you mean lstm",)),
         ("users_cells:Missing", ("cannot load the cell users_cells:Missing",)),

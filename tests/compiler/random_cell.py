@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import linecache
 import random
+from collections import Counter
 
 import torch
 
 from gateflow.cells import Cell
-from gateflow.compiler.operations import OPERATIONS, ROW_MEAN
+from gateflow.compiler.compositions import COMPOSITIONS
+from gateflow.compiler.operations import OPERATIONS
+from gateflow.compiler.rows import EXAMPLES as OF_ROWS
 
-EXAMPLES = [form for operation in OPERATIONS.values() for form in operation.examples]
-"""Every operation that the compiler knows, as its row in the table says that a step writes it."""
+FORMS = {name: row.examples for name, row in {**OPERATIONS, **COMPOSITIONS}.items()}
+OPERATION_OF = {form: name for name, forms in {**FORMS, **OF_ROWS}.items() for form in forms}
+EXAMPLES = [form for forms in FORMS.values() for form in forms]
+"""Every operation that the compiler knows, as its row in a table says that a step writes it."""
 UNARY = [form for form in EXAMPLES if "{1}" not in form]
 BINARY = [form for form in EXAMPLES if "{1}" in form]
-MEANS = list(ROW_MEAN.examples)
+ROWS = [form for forms in OF_ROWS.values() for form in forms]
 
 
 class _Text:
@@ -22,6 +27,7 @@ class _Text:
 
     def __init__(self, chance: random.Random, states: tuple[str, ...], values: list[str]):
         self.chance, self.values, self.unused, self.lines = chance, [*states, *values], list[str](), list[str]()
+        self.drawn = list[str]()
 
     def pick(self) -> str:
         """A value, rather one that has no use yet."""
@@ -31,6 +37,7 @@ class _Text:
 
     def line(self, form: str) -> None:
         """One more value: a form with values picked for its places."""
+        self.drawn.append(form)
         places = [self.pick() for k in range(2) if f"{{{k}}}" in form]
         name = f"v{len(self.lines)}"
         self.lines.append(f"{name} = {form.format(*places)}")
@@ -43,8 +50,11 @@ class _Text:
         return " + ".join(taken or [self.pick()])
 
 
-def text_of(seed: int, *, direct: bool) -> str:
-    """The class statement of a random cell; `direct` lets it use the input as a row, which needs `I = H`."""
+def text_of(seed: int, *, direct: bool, drawn: Counter[str] | None = None) -> str:
+    """The class statement of a random cell; `direct` lets it use the input as a row, which needs `I = H`.
+
+    `drawn` counts the operations that it uses.
+    """
     chance = random.Random(seed)
     states = ("h", "c", "m")[: chance.choice([1, 1, 2, 2, 3])]
     names = {
@@ -60,6 +70,8 @@ def text_of(seed: int, *, direct: bool) -> str:
             text.line(form)
         for _ in range(chance.randint(0, 2)):
             _operation(text, chance)
+    if drawn is not None:
+        drawn.update(OPERATION_OF[form] for form in text.drawn if form in OPERATION_OF)
     share = len(text.unused) // len(states) + 1
     new = [_new_state(chance, state, text.rest(share)) for state in states]
     declared = [f"    {kind} = {value!r}" for kind, value in {"states": states, **names}.items() if value]
@@ -83,7 +95,7 @@ def _leaf(chance: random.Random, kind: str, name: str) -> list[str]:
 
 
 def _operation(text: _Text, chance: random.Random) -> None:
-    text.line(chance.choice(chance.choices([MEANS, UNARY, BINARY], [1, 4, 5])[0]))
+    text.line(chance.choice(chance.choices([ROWS, UNARY, BINARY], [2, 4, 5])[0]))
 
 
 def _new_state(chance: random.Random, state: str, rest: str) -> str:

@@ -85,7 +85,7 @@ DAMAGE = {
     "deep": lambda size, numbers, read: f"{size}|{numbers}|" + "[" * 100_000,
     "long": lambda size, numbers, read: f"{size}|{numbers}|" + " " * (1 << 23),
     "a list": lambda size, numbers, read: f"{size}|{numbers}|[]",
-    "another version": put("gateflow", value=2),
+    "another version": put("gateflow", value=3),
     "an evil cell": put("cell", value=EVIL),
     "an evil state": put("nodes", 1, 1, value=EVIL),
     "an evil input": put("nodes", 0, 1, value=EVIL),

@@ -11,10 +11,13 @@ from tests.recurrence.case import Case, assert_same
 
 from gateflow.backends import cpu
 from gateflow.compiler.calls import FUNCTIONS, METHODS, SUPPORTED
-from gateflow.compiler.operations import COMPARISONS, OPERATIONS, ROW_MEAN
+from gateflow.compiler.compositions import COMPOSITIONS
+from gateflow.compiler.operations import COMPARISONS, OPERATIONS
+from gateflow.compiler.rows import EXAMPLES as OF_ROWS
 
 HEADERS = Path(cpu.__file__).parent / "native"
-EXAMPLES = [(op, form) for op, row in {**OPERATIONS, "row_mean": ROW_MEAN}.items() for form in row.examples]
+EXAMPLES = [(op, form) for op, row in {**OPERATIONS, **COMPOSITIONS}.items() for form in row.examples]
+EXAMPLES += [(name, form) for name, forms in OF_ROWS.items() for form in forms]
 
 
 @pytest.mark.parametrize("op", OPERATIONS)
@@ -23,14 +26,15 @@ def test_a_row_is_whole(op):
     assert row.examples or op in COMPARISONS, "random cells do not draw it"
     rows = [torch.rand(2, 3) for _ in range(row.arity)]
     assert row.torch(*rows).shape == (2, 3)
-    assert {op, *row.aliases} & {*METHODS, *(getattr(f, "__name__", "") for f in FUNCTIONS)}, "no step can call it"
+    functions = {getattr(f, "__name__", "").removeprefix("special_") for f in FUNCTIONS}
+    assert {op, *row.aliases} & {*METHODS, *functions}, "no step can call it"
     assert row.infix or op == "neg" or op in SUPPORTED, "messages do not name it"
 
 
 @pytest.mark.parametrize("op", [op for op, row in OPERATIONS.items() if not row.cpp and not row.infix])
 def test_cpp_has_a_function_of_its_name(op):
     text = "".join(path.read_text(encoding="utf-8") for path in HEADERS.glob("vector*.h"))
-    assert re.search(rf"GATEFLOW_INLINE V {op}\(V \w+(, V \w+)?\)", text)
+    assert re.search(rf"GATEFLOW_INLINE V {op}\(V \w+(, V \w+)*\)", text)
 
 
 @needs_compiler

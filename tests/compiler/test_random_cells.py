@@ -1,9 +1,11 @@
 """Cells drawn at random, compiled, against the reference; `tests.compiler.fuzz` goes on for as long as asked."""
 
 import dataclasses
+from collections import Counter
 
 import pytest
 from tests.compiler.fuzz import case_of, disagreement
+from tests.compiler.random_cell import TABLES, text_of
 from tests.oracle import needs_compiler
 
 pytestmark = needs_compiler
@@ -15,6 +17,13 @@ SEEDS = [3, 9, 11, 17]
 def test_a_random_cell_is_the_reference(seed):
     case, text = case_of(seed)
     assert not disagreement(case), f"{case}\n{text}"
+
+
+def test_every_operation_is_drawn():
+    drawn = Counter[str]()
+    for seed in range(600):
+        text_of(seed, direct=False, drawn=drawn)
+    assert drawn.keys() == {name for name, row in TABLES.items() if row.examples}
 
 
 def test_the_judge_finds_a_wrong_derivative(monkeypatch):

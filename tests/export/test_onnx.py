@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from tests.compiler.random_cell import EXAMPLES, MEANS, cell_class
+from tests.compiler.random_cell import EXAMPLES, ROWS, cell_class
 from torch import nn, sigmoid, tanh
 from torch.nn.utils import parametrizations
 
@@ -74,7 +74,7 @@ def test_float64_for_which_onnx_runtime_has_scan_alone(exported):
 
 def test_every_operation_that_a_step_may_use(exported):
     """All rows of the table in one step, each as its examples write it; the sum of all is what is compared."""
-    lines = [f"v{k} = {form.format('a', 'b')}" for k, form in enumerate((*EXAMPLES, *MEANS))]
+    lines = [f"v{k} = {form.format('a', 'b')}" for k, form in enumerate((*EXAMPLES, *ROWS))]
     head = ["class Every(Cell):", "    states, gates = ('h', 'c'), ('p', 'q')", "    def step(self, x, h, c):"]
     total = " + ".join(f"v{k}" for k in range(len(lines)))
     body = ["a, b = self.p(h, x), self.q(c, x)", *lines, f"total = {total}"]

@@ -32,7 +32,7 @@ class Case:
 
     def __post_init__(self):
         self.random, self.like = torch.Generator().manual_seed(self.seed), next(self.cells[0].parameters())
-        self.x = self.leaf(self.T, self.B, self.cells[0].input_size)
+        self.x = self.leaf(self.T, self.B, self.cells[0].row_size)
         self.states = tuple(tuple(self.leaf(self.B, n) for n in c.state_sizes.values()) for c in self.cells)
         self.holds = tuple(tuple(map(self.hold, c.state_sizes.values())) for c in self.cells) if self.zoneout else None
 

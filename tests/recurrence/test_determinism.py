@@ -6,48 +6,68 @@ from tests.oracle import needs_compiler
 from tests.recurrence.case import Case, assert_same, distance
 
 from gateflow import LSTM, Recurrent, cells
-from gateflow.backends.cpu import launch
+from gateflow.backends.cpu import launch, partition
+from gateflow.backends.cpu.kernel import COSTS
+from gateflow.compiler import compile_cell
 
 pytestmark = needs_compiler
 
 
 @pytest.fixture
-def threads():
-    """A setter of the number of threads, undone at the end."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
+def divided_into(monkeypatch):
+    """A setter of the groups of samples and the parts of units that threads have, undone at the end."""
+    before, groups_and_parts = torch.get_num_threads(), [1, 1]
+
+    def set_both(groups, parts):
+        groups_and_parts[:] = groups, parts
+        torch.set_num_threads(groups * parts)
+
+    monkeypatch.setattr(launch, "partition", lambda *run: partition.divided(*groups_and_parts, *run))
+    yield set_both
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def shared(monkeypatch):
-    """How each loop was shared out: "units" or "samples", among how many threads."""
-    found, partition = set(), launch.partition
-
-    def noted(*arguments):
-        threads, bounds = partition(*arguments)
-        found.add(("units" if bounds is None else "samples", threads))
-        return threads, bounds
-
-    monkeypatch.setattr(launch, "partition", noted)
-    return found
-
-
 @pytest.mark.parametrize("name", ["peephole_lstm", "full_gru"])
-@pytest.mark.parametrize(("B", "by"), [(8, "units"), (45, "samples")])
+@pytest.mark.parametrize(("T", "B"), [(5, 8), (5, 45), (1, 3)])
 @pytest.mark.parametrize("ragged", [False, True], ids=["plain", "ragged"])
-def test_the_number_of_threads_changes_no_bit(name, B, by, ragged, threads, shared):
+def test_the_number_of_threads_changes_no_bit(name, T, B, ragged, divided_into):
     cell = cells.get(name)(20, 200)
-    case = Case((cell, cells.get(name)(20, 200)), 5, B, [k % 6 for k in range(B)] if ragged else None)
-    runs = {}
-    for n in (1, 2, 3):
-        threads(n)
-        runs[n] = case.run("native")
-    assert (by, 3) in shared, f"nothing was shared out by {by}: {shared}"
-    for n in (2, 3):
-        assert list(runs[n]) == list(runs[1])
-        differing = {what for what, value in runs[1].items() if not torch.equal(value, runs[n][what])}
-        assert not differing, f"with {n} threads: {differing}"
+    case = Case((cell, cells.get(name)(20, 200)), T, B, [k % (T + 1) for k in range(B)] if ragged else None)
+    divided_into(1, 1)
+    alone = case.run("native")
+    for groups, parts in ((2, 1), (3, 1), (1, 2), (1, 3), (2, 2)):
+        divided_into(groups, parts)
+        found = case.run("native")
+        assert list(found) == list(alone)
+        differing = {what for what, value in alone.items() if not torch.equal(value, found[what])}
+        assert not differing, f"with {groups} groups of {parts} parts: {differing}"
+
+
+# Per step: samples, units, threads, what the weights of an LSTM are divided into.
+DIVISIONS = [
+    (1, 128, 16, (1, 1)),  # a meeting takes longer than the step
+    (8, 128, 2, (2, 1)),
+    (8, 128, 8, (8, 1)),  # the weights stay in the cache of each core
+    (1, 256, 8, (1, 8)),
+    (8, 256, 16, (4, 4)),
+    (32, 256, 16, (8, 2)),
+    (128, 1024, 2, (2, 1)),
+    (1, 1024, 16, (1, 16)),
+]
+
+
+@pytest.mark.parametrize(("B", "H", "threads", "wanted"), DIVISIONS)
+def test_threads_divide_what_is_worth_dividing(B, H, threads, wanted):
+    sizes = {"P": 0, "H": H, "I": H, "1": 1}
+    plan = compile_cell(cells.LSTM(H, H, device="meta")).programs(COSTS).train
+    assert partition._cheapest(plan, tuple(sizes.items()), B, threads) == wanted
+
+
+def test_a_small_call_stays_on_the_thread_that_makes_it():
+    sizes = {"P": 0, "H": 256, "I": 256, "1": 1}
+    plan = compile_cell(cells.LSTM(256, 256, device="meta")).programs(COSTS).train
+    for B, T, wanted in ((1, 1, False), (8, 1, False), (1, 50, True)):
+        assert partition._worth_a_team(plan, tuple(sizes.items()), B, T) == wanted
 
 
 @pytest.mark.parametrize("name", ["lstm", "layernorm_gru", "full_gru"])

@@ -13,7 +13,6 @@ from torch import nn
 
 from gateflow import Cell, Recurrent
 from gateflow.errors import ShapeError
-from gateflow.recurrence.stream import FEW
 
 B, I, H = 2, 4, 7
 
@@ -231,11 +230,9 @@ def test_weights_of_inference_mode_stream():
 
 
 @pytest.mark.parametrize("change", ["fused AdamW", "by_numpy", "by_data", "one by one"])
-def test_many_weights_are_read_as_they_lie(change):
-    """By torch's own operations, since the kernel would take longer to put them in its order."""
+def test_many_weights_are_read_again_at_each_step(change):
     layer, x = Recurrent("lstm", 300, 200), torch.randn(B, 300)
     state = [(torch.randn(B, 200), torch.randn(B, 200))]
-    assert sum(w.numel() for w in layer.parameters()) > FEW
 
     def change_it(layer):
         if change == "by_numpy":

@@ -36,7 +36,9 @@ def keeping(layer, name, gate):
     if f"norm_{gate}" in cell.norms:
         return getattr(cell, f"norm_{gate}_bias") * cell.keeps[gate]
     rows = cell.gate_rows(gate)
-    return (cell.bias_ih[rows] + cell.bias_hh[rows]) * cell.keeps[gate]
+    # A gate that sees the input alone has one bias.
+    bias = cell.bias_ih[rows] + (cell.bias_hh[rows] if gate in cell.gates else 0)
+    return bias * cell.keeps[gate]
 
 
 KEEPERS = [n for n in gateflow.cells.names() if gateflow.cells.get(n).keeps]

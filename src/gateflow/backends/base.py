@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from gateflow.errors import ShapeError
 __all__ = ["Backend", "Forward", "Gradients", "Sequences", "SingleStep"]
 
 State = tuple[Tensor, ...]
+_shape, _dtype = attrgetter("shape"), attrgetter("dtype")
 
 
 @dataclass
@@ -60,17 +62,34 @@ class Sequences:
     def __post_init__(self) -> None:
         self.samples, lines = self.states[0].shape[0], self.x.shape[0]
         self.steps = lines // max(self.samples, 1) if self.offsets is None else len(self.offsets) - 1
-        # 0 where no part of the state is projected; else the states below say how much.
-        self.sizes = {"P": 0, "H": self.step.cell.hidden_size, "I": self.x.shape[1], "1": 1}
-        """What the widths of rows are here."""
-        for node, state in zip(self.step.cell.graph.states, self.states, strict=True):
-            self.sizes[node.width] = state.shape[1]
+        tensors = self.x, *self.weights.values(), *self.states
+        self.shapes = (*map(_shape, tensors),)
         # Before any kernel: it takes addresses and believes what the cell says of them.
-        self.step.cell.check(self.weights, self.states, self.sizes)
-        dtype = self.x.dtype
-        if any(t.dtype != dtype for t in (*self.weights.values(), *self.states, *self.holds)):
-            found = sorted({str(t.dtype) for t in (self.x, *self.weights.values(), *self.states, *self.holds)})
+        self.sizes = self.step.cell.fitting(self.shapes, self.weights, self.states)
+        """What the widths of rows are here."""
+        if {*map(_dtype, tensors), *map(_dtype, self.holds)} != {self.x.dtype}:
+            found = sorted({str(t.dtype) for t in (*tensors, *self.holds)})
             raise ShapeError(f"input, weights, states and holds must be of one dtype, found {' and '.join(found)}")
+
+    @property
+    def products(self) -> torch.dtype | None:
+        """The dtype to which the factors of products are rounded."""
+        return torch.bfloat16 if self.rounded else None
+
+    @property
+    def numbers(self) -> Tensor | None:
+        """The numbers that the step reads now, as one line; none if it reads none."""
+        return self._line_of_numbers if self.step.numbers else None
+
+    @cached_property
+    def _line_of_numbers(self) -> Tensor:
+        return torch.tensor([self.step.numbers], dtype=self.x.dtype)
+
+    @cached_property
+    def line_of_sizes(self) -> Tensor | None:
+        """The sizes of rows that stand in the equations, such as in a mean, as one line; none if none do."""
+        measured = self.step.cell.storage.measured
+        return torch.tensor([[float(self.sizes[w]) for w in measured]], dtype=self.x.dtype) if measured else None
 
     # What follows stays on the device: asking how long a sequence is would make the host wait for it.
 
@@ -86,9 +105,9 @@ class Sequences:
             # A copy: an operator of torch must not return what it was given.
             return [start.clone() for start in self.states]
         if self.offsets is None:
-            lines = slice(0, self.samples) if self.reverse else slice(self.x.shape[0] - self.samples, None)
+            first, samples = 0 if self.reverse else self.x.shape[0] - self.samples, self.samples
             # A copy: the first history is the user's output, who may change it in place.
-            return [history[lines].clone() for history in self.histories]
+            return [history.narrow(0, first, samples).clone() for history in self.histories]
         # By masks, without asking for a number (`test_finals_of_ragged_sequences_need_no_number_on_the_host`).
         begun, last = self._last_lines(self.offsets)
         return [torch.where(begun, h[last], s) for h, s in zip(self.histories, self.states, strict=True)]

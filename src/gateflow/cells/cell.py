@@ -62,8 +62,11 @@ class Cell(nn.Module, metaclass=_Checked):
     * `diagonals`: vectors `[H]` such as peepholes, used as `self.NAME * c`.
     * `norms`: layer norms over a row, `NAME_weight` and `NAME_bias [H]`, called as `self.NAME(row)`. One called
       `norm_GATE` is taken to normalise that gate's sum, so its bias is the gate's bias.
-    * `keeps`: gates that decide how long the memory lasts, the main one first; +1 if an open gate keeps, -1 if an
-      open gate overwrites. `remedies.init` reads it.
+    * `keeps`: gates, those of the input alone too, that decide how long the memory lasts, the main one first; +1 if an
+      open gate keeps, -1 if an open gate overwrites. `remedies.init` reads it.
+
+    Where steps do not follow each other at equal times, `step(self, x, dt, …)` is given the time since the step before,
+    `dt [B, 1]`: what the layer was called with, `layer(x, dt=…)`.
 
     A cell may hold modules without weights, such as activations; the `train()` and `eval()` of its layer reach them.
     Setting an attribute on `layer.cells[k]` sets it on the cell.
@@ -101,6 +104,11 @@ class Cell(nn.Module, metaclass=_Checked):
     keeps: ClassVar[Mapping[str, int]] = {}
     equation: ClassVar[str] = ""
     citation: ClassVar[str] = ""
+    takes_dt: ClassVar[bool] = False
+    """Whether `step` asks for the time since the step before; its signature says so."""
+    # Elapsed times stand behind the input in its rows: one, or one for each direction of a layer.
+    _dt_columns: int = 0
+    _dt_column: int = 0
     step: Callable[..., Tensor | tuple[Tensor, ...]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -163,13 +171,37 @@ class Cell(nn.Module, metaclass=_Checked):
         # From the input, so that device, dtype and what `vmap` makes of `x` are the state's too.
         return tuple(x.new_zeros(x.shape[-2], size) for size in self.state_sizes.values())
 
-    def forward(self, x: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
-        """One time step: `x [B, I]` and the state's parts `[B, H]` to the new state's parts, zeros to start with."""
-        return self.bind().advance(x, self.initial_state(x) if state is None else state)
+    @property
+    def row_size(self) -> int:
+        """How many numbers `advance` takes for each sample: the input, and elapsed times behind it."""
+        return self.input_size + self._dt_columns
+
+    def forward(
+        self, x: Tensor, state: tuple[Tensor, ...] | None = None, dt: Tensor | float | None = None
+    ) -> tuple[Tensor, ...]:
+        """One time step: `x [B, I]` and the state's parts `[B, H]` to the new state's parts, zeros to start with.
+
+        Args:
+            x: input.
+            state: the state's parts.
+            dt: for a cell that takes it the time since the step before, `[B]`, `[B, 1]` or one number; 1 by default.
+        """
+        if dt is not None and not self.takes_dt:
+            raise CellError(f"{type(self).__name__} takes no dt; write `def step(self, x, dt, …)` for one that does")
+        state = self.initial_state(x) if state is None else state
+        if self.takes_dt:
+            elapsed = torch.as_tensor(1.0 if dt is None else dt, dtype=x.dtype, device=x.device)
+            elapsed = elapsed.reshape(-1, 1).expand(*x.shape[:-1], 1)
+            x = torch.cat([x, *[elapsed] * self._dt_columns], -1)
+        return self.bind().advance(x, state)
 
     def advance(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """`step`, always as a tuple."""
-        new = self.step(x, *state)
+        """`step`, always as a tuple; `x` are rows of `row_size` numbers."""
+        if self._dt_columns:
+            at = self.input_size + self._dt_column
+            new = self.step(x[..., : self.input_size], x[..., at : at + 1], *state)
+        else:
+            new = self.step(x, *state)
         return new if isinstance(new, tuple) else (new,)
 
     def over(self, weights: Mapping[str, Tensor]) -> Self:
@@ -233,8 +265,8 @@ class Cell(nn.Module, metaclass=_Checked):
         return view
 
     def gate_rows(self, gate: str) -> slice:
-        """Rows of the fused weights and biases that belong to a gate."""
-        k = self.gates.index(gate)
+        """Rows of the fused weights and biases that belong to a gate; an input map has rows of `weight_ih` alone."""
+        k = (self.gates + self.inputs).index(gate)
         return slice(k * self.hidden_size, (k + 1) * self.hidden_size)
 
     def _leaves(self) -> dict[str, Callable[..., Tensor]]:

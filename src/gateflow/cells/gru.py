@@ -1,11 +1,11 @@
 """Gated recurrent units. Where the reset acts, before or after the product, makes two different cells."""
 
-from torch import sigmoid, tanh
+from torch import nn, relu, sigmoid, tanh
 
 from gateflow.cells.cell import Cell
 from gateflow.cells.registry import register
 
-__all__ = ["GRU", "FullGRU", "LayerNormGRU", "MinimalGatedUnit", "SimplifiedGRU"]
+__all__ = ["GRU", "MUT1", "FullGRU", "LayerNormGRU", "LiGRU", "MinimalGatedUnit", "SimplifiedGRU"]
 
 _CHO = (
     "Cho, van Merrienboer, Gulcehre, Bahdanau, Bougares, Schwenk, Bengio (2014). Learning phrase representations "
@@ -144,3 +144,73 @@ h_t = (1 - z) ∘ n + z ∘ h_{t-1}"""
         z = sigmoid(self.norm_update(self.update(h, x)))
         n = tanh(self.content.input(x) + r * self.norm_recurrent(self.content.recurrent(h)))
         return (1 - z) * n + z * h
+
+
+@register("mut1")
+class MUT1(Cell):
+    """The first of three cells that a search over ten thousand found: its update gate sees the input alone.
+
+    The paper adds `tanh(x_t)` itself, which needs `I = H`; `U_h` brings other inputs to that size.
+
+    Example:
+        >>> MUT1(3, 4).inputs
+        ('update',)
+    """
+
+    states = ("h",)
+    gates = ("reset", "content")
+    inputs = ("update",)
+    keeps = {"update": -1}
+    equation = """\
+z   = σ(U_z x_t + b_z)
+r   = σ(W_r h_{t-1} + U_r x_t + b_r)
+h̃   = tanh(W_h (r ∘ h_{t-1}) + tanh(U_h x_t + b_x) + b_h)
+h_t = z ∘ h̃ + (1 - z) ∘ h_{t-1}"""
+    citation = (
+        "Jozefowicz, Zaremba, Sutskever (2015). An empirical exploration of recurrent network architectures. ICML, "
+        "2342-2350."
+    )
+
+    def step(self, x, h):
+        z = sigmoid(self.update(x))
+        r = sigmoid(self.reset(h, x))
+        n = tanh(self.content.recurrent(r * h) + tanh(self.content.input(x)))
+        return z * n + (1 - z) * h
+
+
+@register("li_gru")
+class LiGRU(Cell):
+    """The light GRU: no reset gate, and ReLU with a norm on the input's half.
+
+    The authors have batch norm, with which a row depends on the other rows of its batch; this is layer norm. They begin
+    with orthogonal recurrent matrices (`remedies.init.orthogonal`).
+
+    Example:
+        >>> LiGRU(3, 4).norms
+        ('norm_update', 'norm_content')
+    """
+
+    states = ("h",)
+    gates = ("update", "content")
+    norms = ("norm_update", "norm_content")
+    keeps = {"update": +1}
+    equation = """\
+z   = σ(LN(U_z x_t + b_iz) + W_z h_{t-1} + b_z)
+h̃   = max(0, LN(U_h x_t + b_ih) + W_h h_{t-1} + b_h)
+h_t = z ∘ h_{t-1} + (1 - z) ∘ h̃"""
+    citation = (
+        "Ravanelli, Brakel, Omologo, Bengio (2018). Light gated recurrent units for speech recognition. IEEE TETCI "
+        "2(2), 92-102. arXiv:1803.10225."
+    )
+
+    def step(self, x, h):
+        z = sigmoid(self.norm_update(self.update.input(x)) + self.update.recurrent(h))
+        n = relu(self.norm_content(self.content.input(x)) + self.content.recurrent(h))
+        return z * h + (1 - z) * n
+
+    def reset_parameters(self):
+        """As every cell, but the norms bring the only biases to begin with, as in the paper."""
+        super().reset_parameters()
+        if self.bias:
+            # `remedies.init` sets the bias of the norm: with another one behind it, the gate would begin elsewhere.
+            nn.init.zeros_(self.bias_hh)

@@ -26,20 +26,19 @@ _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 def check_class(cls: type[Cell], base: type[Cell]) -> None:
     """Refuses a class whose names or step signature do not hold together. Runs when the class statement runs."""
-    where = _class_place(cls)
     for kind in DECLARATIONS:
         names = getattr(cls, kind)
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-            raise CellError(f'{where}: `{kind}` must be a tuple of names such as ("h",), found {names!r}')
+            raise _refusal(cls, f'`{kind}` must be a tuple of names such as ("h",), found {names!r}')
         # A list could still change after it was checked, for this class and its subclasses.
         setattr(cls, kind, tuple(names))
     if not cls.states:
-        raise CellError(f'{where}: no states; name at least one, for example `states = ("h",)`')
-    _refuse_names(cls, base, where)
-    _refuse_signature(cls, where)
+        raise _refusal(cls, 'no states; name at least one, for example `states = ("h",)`')
+    _refuse_names(cls, base)
+    _refuse_signature(cls)
     for gate in cls.keeps:
-        if gate not in cls.gates:
-            raise CellError(f"{where}: `keeps` names {gate!r}, which is not among the gates {cls.gates}")
+        if gate not in cls.gates + cls.inputs:
+            raise _refusal(cls, f"`keeps` names {gate!r}, which is not among the gates {cls.gates + cls.inputs}")
 
 
 def check_instance(cell: Cell) -> None:
@@ -62,29 +61,33 @@ def check_instance(cell: Cell) -> None:
         _refuse_unused(trial, weights, new)
 
 
-def _refuse_names(cls: type[Cell], base: type[Cell], where: str) -> None:
+def _refuse_names(cls: type[Cell], base: type[Cell]) -> None:
     taken: dict[str, str] = {}
     for kind in DECLARATIONS:
         for name in getattr(cls, kind):
             if not name.isidentifier() or keyword.iskeyword(name):
-                raise CellError(f"{where}: {name!r} in `{kind}` is not a usable Python name")
-            if hasattr(base, name) or hasattr(nn.Module, name) or name in ("x", "bias", "input_size", "hidden_size"):
-                raise CellError(f"{where}: {name!r} in `{kind}` is a name that every cell has already; choose another")
+                raise _refusal(cls, f"{name!r} in `{kind}` is not a usable Python name")
+            own = ("x", "dt", "bias", "input_size", "hidden_size")
+            if hasattr(base, name) or hasattr(nn.Module, name) or name in own:
+                raise _refusal(cls, f"{name!r} in `{kind}` is a name that every cell has already; choose another")
             # A state that is named twice has a message of its own, below.
             if name in taken and kind != "states":
-                raise CellError(f"{where}: two parts are called {name!r}, in `{taken[name]}` and in `{kind}`")
+                raise _refusal(cls, f"two parts are called {name!r}, in `{taken[name]}` and in `{kind}`")
             taken[name] = kind
     if len(set(cls.states)) < len(cls.states):
-        raise CellError(f"{where}: `states` names one state twice: {cls.states}")
+        raise _refusal(cls, f"`states` names one state twice: {cls.states}")
 
 
-def _refuse_signature(cls: type[Cell], where: str) -> None:
+def _refuse_signature(cls: type[Cell]) -> None:
     step = getattr(cls, "step", None)
     wanted = f"def step(self, x, {', '.join(cls.states)})"
+    cls.takes_dt = False
     if step is None:
-        raise CellError(f"{where}: no step; write `{wanted}`")
+        raise _refusal(cls, f"no step; write `{wanted}`")
     found = list(inspect.signature(step).parameters)
-    if found != ["self", "x", *cls.states]:
+    cls.takes_dt = found == ["self", "x", "dt", *cls.states]
+    cls._dt_columns = int(cls.takes_dt)
+    if found != ["self", "x", *cls.states] and not cls.takes_dt:
         raise CellError(f"{_place(step)}: step takes ({', '.join(found)}); with states {cls.states} write `{wanted}`")
 
 
@@ -92,9 +95,9 @@ def _try_step(trial: Cell) -> Any:
     reference = next(iter(trial._parameters.values()))
     assert reference is not None
     # Two rows: with one, a state of shape [H] or [1, H] would pass for [B, H].
-    x = torch.zeros(2, trial.input_size, device=reference.device, dtype=reference.dtype)
+    x = torch.zeros(2, trial.row_size, device=reference.device, dtype=reference.dtype)
     try:
-        return trial.step(x, *trial.initial_state(x))
+        return trial.advance(x, trial.initial_state(x))
     except CellError:
         raise
     # Whatever the user's code raises is told with the user's line.
@@ -150,6 +153,11 @@ def _refuse_unused(trial: Cell, weights: dict[str, Tensor], new: Any) -> None:
                     f"{_place(type(trial).step)}: {name} of {type(trial).__name__} is declared but no returned state "
                     "depends on all of it; use it in step, or declare it as what is used (`inputs`, `matrices`)"
                 )
+
+
+def _refusal(cls: type, problem: str) -> CellError:
+    # Only now: finding the line of a class parses its file, a tenth of a second for the cells that come along.
+    return CellError(f"{_class_place(cls)}: {problem}")
 
 
 def _class_place(cls: type) -> str:

@@ -124,7 +124,7 @@ def _pass(each: Pass, equations: Cell) -> str:
         f"{', '.join(_part(weight, equations) for block in term.weights for weight in block)} @ {term.operand}"
         for term in each.terms
     ]
-    parts += [_counted(each.body, "operation")] * bool(each.body) + [_counted(each.means, "mean")] * bool(each.means)
+    parts += [_counted(each.body, "operation")] * bool(each.body) + [_counted(each.totals, "total")] * bool(each.totals)
     return "; ".join([*parts, *(f"sums the gradient of {name}" for name, _ in each.reductions)])
 
 

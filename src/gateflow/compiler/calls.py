@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gateflow.compiler.node import SCALARS, Node, constant, in_order, pointwise, row_mean
+from gateflow.compiler.compositions import COMPOSITIONS
+from gateflow.compiler.node import SCALARS, Node, constant, in_order, pointwise
 from gateflow.compiler.operations import COMPARISONS, OPERATIONS
+from gateflow.compiler.rows import NAMES as ROW_NAMES
 
 __all__ = ["FUNCTIONS", "METHODS", "SUPPORTED"]
 
@@ -58,18 +60,26 @@ def _square(a: Node) -> Node:
     return pointwise("mul", a, a)
 
 
-def _power(a: Node, exponent: Any) -> Node | None:
-    """Squares and square roots; other powers are not known."""
-    # An exponent chooses the operation, so it is a part of the graph, never an argument of the kernel.
-    match exponent.values[0] if isinstance(exponent, Node) and exponent.op == "constant" else None:
+def _power(a: Any, exponent: Any) -> Node:
+    """Small powers are products and roots, which take a twentieth of the time."""
+    # Such an exponent chooses the operation, so it is a part of the graph; others are arguments of the kernel.
+    match _value(exponent):
+        case 1.0:
+            return a
         case 2.0:
             return _square(a)
+        case 3.0:
+            return pointwise("mul", _square(a), a)
+        case 4.0:
+            return _square(_square(a))
         case 0.5:
             return pointwise("sqrt", a)
+        case -0.5:
+            return pointwise("rsqrt", a)
         case -1.0:
             return pointwise("div", 1.0, a)
         case _:
-            return None
+            return pointwise("pow", a, exponent)
 
 
 def _clamp(a: Node, min: Any = None, max: Any = None) -> Node | None:
@@ -94,35 +104,40 @@ def _dropout(a: Node, p: Any = None, training: Any = True, inplace: Any = False,
     return a if (training is False or train is False or none) and inplace is False else None
 
 
-def _softplus(a: Node, beta: Any = None, threshold: Any = None) -> Node | None:
-    usual = (None, 1.0), (None, 20.0)  # as `nn.Softplus` passes them
-    given = (b.values[0] if isinstance(b, Node) and b.op == "constant" else b for b in (beta, threshold))
-    return pointwise("softplus", a) if all(g in u for g, u in zip(given, usual, strict=True)) else None
+def _softplus(a: Node, beta: Any = 1.0, threshold: Any = None) -> Node | None:
+    # Where `beta * a` is above torch's threshold of 20, softplus and its argument are 2e-9 apart.
+    if threshold not in (None, 20.0) and _value(threshold) != 20.0:
+        return None
+    return pointwise("softplus", a) if _is_one(beta) else pointwise("softplus", pointwise("mul", a, beta)) / beta
 
 
-def _relu(a: Node, inplace: bool = False) -> Node | None:
+def _value(node: Any) -> float | None:
+    return node.values[0] if isinstance(node, Node) and node.op == "constant" else None
+
+
+def _activation(name: str) -> Lowering:
+    """One that takes `inplace=`."""
     # A graph has values and no order: other uses of `a` would have to see the change.
-    return None if inplace else pointwise("relu", a)
-
-
-def _mean(a: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
-    # Without `keepdim` torch gives `[B]`, which it lines up with the units of a row, not with the samples.
-    return row_mean(a) if isinstance(dim, Node) and dim.values == (-1.0,) and keepdim is True else None
+    return lambda a, inplace=False: None if inplace else pointwise(name, a)
 
 
 _SPECIAL: dict[str, Lowering] = {
     "add": _sum,
     "sub": _scaled("sub"),
     "subtract": _scaled("sub"),
-    "relu": _relu,
+    "relu": _activation("relu"),
+    "hardsigmoid": _activation("hardsigmoid"),
     "clamp": _clamp,
     "clip": _clamp,
     "softplus": _softplus,
-    "mean": _mean,
     "square": _square,
     "pow": _power,
     "reciprocal": lambda a: pointwise("div", 1.0, a),
     "where": lambda condition, a, b: pointwise("where", condition, a, b),
+    "lerp": lambda a, end, weight: pointwise("lerp", a, end, weight),
+    "isnan": lambda a: pointwise("ne", a, a),
+    "zeros_like": lambda a: Node("constant", width=a.width, values=(0.0,)),
+    "ones_like": lambda a: Node("constant", width=a.width, values=(1.0,)),
     "rsub": lambda a, b: pointwise("sub", b, a),
     "dropout": _dropout,
 }
@@ -134,11 +149,13 @@ def _named() -> Iterator[tuple[str, Lowering]]:
     for op, operation in OPERATIONS.items():
         for name in (op, *operation.aliases):
             yield name, _op(op)
+    for name, composition in COMPOSITIONS.items():
+        yield name, composition.lower
     yield from _SPECIAL.items()
 
 
 _BY_NAME = dict(_named())
-_MODULES: tuple[Any, ...] = (torch, F, operator)
+_MODULES: tuple[Any, ...] = (torch, torch.special, F, operator)
 
 FUNCTIONS: Mapping[Any, Lowering] = {
     getattr(module, name): lower for module in _MODULES for name, lower in _BY_NAME.items() if hasattr(module, name)
@@ -155,10 +172,10 @@ METHODS: Mapping[Any, Lowering] = {name: lower for name, lower in _BY_NAME.items
 
 def _supported() -> str:
     arithmetic = " ".join(o.infix for name, o in OPERATIONS.items() if o.infix and name not in COMPARISONS)
-    functions = ", ".join(name for name, o in OPERATIONS.items() if not o.infix and name != "neg")
+    functions = ", ".join([name for name, o in OPERATIONS.items() if not o.infix and name != "neg"] + [*COMPOSITIONS])
     return (
-        f"{arithmetic}, {functions}, comparisons, mean over a row, numbers, gates, matrices, diagonals, norms, and the "
-        "input used directly"
+        f"{arithmetic}, {functions}, comparisons, numbers, gates, matrices, diagonals, norms, the input used directly, "
+        f"and of rows (dim=-1, keepdim=True) {', '.join(ROW_NAMES)}"
     )
 
 

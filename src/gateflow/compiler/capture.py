@@ -8,19 +8,38 @@ refused with the line of the user's code.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from gateflow.cells import Cell
 from gateflow.compiler.calls import FUNCTIONS, METHODS
+from gateflow.compiler.derived import LINEAR, MATMULS, NAME, Expression, transposed, value_of
 from gateflow.compiler.graph import Graph, simplified
 from gateflow.compiler.naming import Shape
-from gateflow.compiler.node import Node, Weight, constant, in_order, number, pointwise, product, row_mean
-from gateflow.compiler.recording import Call, Declared, Place, Recording, is_number, refusal
-from gateflow.compiler.stand_ins import StandIn, name_of
+from gateflow.compiler.node import (
+    SCALARS,
+    Node,
+    Weight,
+    WidthError,
+    constant,
+    in_order,
+    number,
+    pointwise,
+    product,
+    row_mean,
+    slice_of,
+)
+from gateflow.compiler.recording import Call, Declared, Piece, Place, Recording, is_number, refusal
+from gateflow.compiler.rows import ROWS, WHOLE, Groups, Widths
+from gateflow.compiler.stand_ins import StandIn, WeightStandIn, name_of
 from gateflow.errors import UnsupportedStepError
 
 __all__ = ["HOLD", "Captured", "Declarations", "capture", "lower"]
@@ -60,10 +79,18 @@ def capture(cell: Cell, *, zoneout: bool = False) -> Graph:
 
 @dataclass(frozen=True)
 class Captured:
-    """A graph, and which of the recording's numbers are arguments of its kernel."""
+    """A graph, which of the recording's numbers are arguments of its kernel, and the weights that the step makes."""
 
     graph: Graph
     lifted: tuple[int, ...]
+    derived: Mapping[str, Derived]
+
+
+class Derived(NamedTuple):
+    """A weight that a step makes of its weights."""
+
+    expression: Expression
+    shape: Shape
 
 
 class Declarations:
@@ -80,22 +107,22 @@ class Declarations:
             if getattr(type(cell), name) is not getattr(Cell, name):
                 raise refusal(cell, f"a {name} of its own, which decides what a step sees,", None)
         self.hidden_size, sizes, shapes = cell.hidden_size, cell.state_sizes, cell.parameter_shapes()
-        # The frame of a kernel has one width for units and one for a projected output, `widths` of `recurrence.h`.
-        if not {*sizes.values()} <= {cell.hidden_size, cell.output_size}:
-            raise refusal(cell, f"states of more than two sizes, {sizes},", None)
+        self.widths = Widths(cell.hidden_size, cell.output_size, cell.row_size)
         # Where the sizes are equal, the input may meet rows of the state; rows of different widths are refused.
-        self.input = "H" if cell.input_size == cell.hidden_size else "I"
+        self.input = self._width(cell.row_size)
         self.states = {name: self._width(size) for name, size in sizes.items()}
+        self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
         self.weights = {name: self._shape(cell, name, shape) for name, shape in shapes.items()}
         self.declared = self._declared(cell)
         self.vectors = {name: self.weights[name][0][1] for name in self.declared.vectors}
         declared = (tuple(each.items()) for each in (self.declared.gates, self.declared.maps))
         rest = (*map(tuple, self.declared[2:]), tuple(self.weights.items()))
-        self.key = (type(cell).__name__, self.hidden_size, self.input, tuple(self.states.items()), *declared, *rest)
+        sizes_of_rows = tuple(self.widths.sizes.items())
+        self.key = (type(cell).__name__, sizes_of_rows, self.input, tuple(self.states.items()), *declared, *rest)
         """Equal keys and equal recordings are equal graphs."""
 
     def _width(self, size: int) -> str:
-        return "H" if size == self.hidden_size else "P"
+        return self.widths.declared(size)
 
     def _shape(self, cell: Cell, name: str, shape: Sequence[int]) -> Shape:
         """The shape of a weight in blocks: one for each gate where it is fused over them."""
@@ -106,17 +133,17 @@ class Declarations:
             blocks, columns = fused[name]
             # A fused weight of another shape would be read at wrong places: block k is taken to begin at row k · H.
             if tuple(shape) == ((blocks * H,) if columns is None else (blocks * H, columns)):
-                across = () if columns is None else ((1, self.input if name == "weight_ih" else self._width(P)),)
+                across = () if columns is None else ((1, self._width(columns)),)
                 return ((blocks, "H"), *across)
-        elif {*shape} <= {H, P} and len(shape) == 1 + (name.removeprefix("weight_") in cell.matrices):
+        elif len(shape) == 1 + (name.removeprefix("weight_") in cell.matrices):
             return tuple((1, self._width(size)) for size in shape)
-        found = f"the weight {name!r} has shape {tuple(shape)}; weights used by themselves must be [H]"
+        found = f"the weight {name!r} has shape {tuple(shape)}; weights used by themselves must be vectors"
         raise refusal(cell, found, None)
 
     def _declared(self, cell: Cell) -> Declared:
         weights = self.weights
         bias_ih, bias_hh = (name if name in weights else None for name in ("bias_ih", "bias_hh"))
-        inner, outer = self._width(cell.output_size), self.input
+        inner, outer = self._width(cell.output_size), self._width(cell.input_size)
         gates, maps = dict[str, tuple[Weight, Weight]](), dict[str, Weight]()
         for k, name in enumerate(cell.gates):
             halves = Weight("weight_ih", k, "H", outer, bias_ih), Weight("weight_hh", k, "H", inner, bias_hh)
@@ -151,47 +178,115 @@ def lower(recording: Recording, declarations: Declarations, *, zoneout: bool, li
     if zoneout:
         outputs = [_held(old, new) for old, new in zip(lowering.states, outputs, strict=True)]
     name = re.sub(r"\W", "_", type(recording.cell).__name__)  # it is written into C++
-    return Captured(Graph(name, lowering.states, tuple(simplified(outputs))), chosen)
+    return Captured(Graph(name, lowering.states, tuple(simplified(outputs))), chosen, lowering.derived)
 
 
 class _Lowering:
     """The nodes for the rows of a recording, those of its numbers, and the outputs."""
 
     def __init__(self, recording: Recording, declarations: Declarations, lifted: Sequence[int] = ()):
-        self.cell, self.lifted, self.numbers = recording.cell, lifted, list[Node]()
-        self._values = iter(recording.numbers)
+        self.cell, self.lifted, self.numbers, self.widths = recording.cell, lifted, list[Node](), declarations.widths
+        self._values, self.shapes = iter(recording.numbers), declarations.shapes
+        self.derived = dict[str, Derived]()
         self.states = tuple(Node("state", width=width, name=name) for name, width in declarations.states.items())
         vectors = {n: Node("parameter", width=width, name=n) for n, width in declarations.vectors.items()}
-        self.rows = [Node("input", width=declarations.input, name="x"), *self.states, *vectors.values()]
+        self.rows: list[Any] = [Node("input", width=declarations.input, name="x"), *self.states, *vectors.values()]
         self.norms = {n: (vectors[f"{n}_weight"], vectors[f"{n}_bias"]) for n in declarations.declared.norms}
+        # One column meets rows of any size in torch, as a number does.
+        self.rows = [_as_number(row) if self.widths.size(row) == 1 else row for row in self.rows]
         for call in recording.calls:
             self.rows.append(self._lowered(call))
-        self.outputs = [self.rows[k] for k in recording.new_states]
+        self.outputs = [
+            self._new_state(self.rows[k], old) for k, old in zip(recording.new_states, self.states, strict=True)
+        ]
 
-    def _lowered(self, call: Call) -> Node:
+    def _new_state(self, new: Node | Groups, old: Node) -> Node:
+        if isinstance(new, Groups) or new.width not in (old.width, "1"):
+            raise self._refusal(f"a new {old.name} of another size than the old one", None)
+        return new
+
+    def _lowered(self, call: Call) -> Node | Groups:
         """The node for one call."""
         args = [self._node(a) for a in call.args]
-        options = {name: self._node(value) for name, value in call.options.items()}
+        # Functions of torch pass on what was not given.
+        options = {n: self._node(v) for n, v in call.options.items() if v is not None or n not in ("out", "dtype")}
         if isinstance(call.target, Weight):
-            self._check_width(args[0], call.target.columns, call.place)
-            return product(args[0], call.target)
-        if isinstance(call.target, tuple):
+            operand = _whole(args[0])
+            self._check_width(operand, call.target.columns, call.place)
+            return product(operand, call.target)
+        if isinstance(call.target, tuple) and not isinstance(call.target, Piece):
             return self._normalised(args[0], call)
-        table: Mapping[Any, Any] = METHODS if isinstance(call.target, str) else FUNCTIONS
-        lower_one = table.get(call.target)
+        if any(isinstance(a, WeightStandIn) for a in (*args, *options.values())):
+            return self._product(call, args, options)
         try:
-            node = lower_one and lower_one(*args, **options)
+            node = self._called(call.target, args, options)
         # The lowering of this function does not know an argument (`out=`, `dim=`), or misses one.
         except TypeError as error:
             raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place) from error
+        except WidthError as error:
+            raise self._refusal(f"`{name_of(call.target)}` of rows of different sizes", call.place) from error
         if node is None:
             raise self._refusal(f"`{name_of(call.target)}`", call.place)
-        self._check_widths(node, call)
-        return self._checked_mean(node, call.place)
+        if isinstance(node, Node) and not all(isinstance(a, Node) for a in node.args):
+            raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place)
+        return node
+
+    def _product(self, call: Call, args: Sequence[Any], options: Mapping[str, Any]) -> Node:
+        """A row times a matrix that is a weight, or made of weights."""
+        refused = self._refusal("a weight that is used otherwise than by its gate, `@` or F.linear", call.place)
+        linear = call.target is LINEAR and 2 <= len(args) + len(options) <= 3
+        if not linear and not (call.target in MATMULS and len(args) == 2 and not options):
+            raise refused
+        row, matrix, *rest = args
+        bias = next(iter(rest or options.values()), None)
+        if not isinstance(row, Node) or not isinstance(matrix, WeightStandIn) or isinstance(bias, WeightStandIn):
+            raise refused
+        expression = matrix.expression if linear else transposed(matrix.expression)
+        weight, operand = self._derived(expression, call.place), _whole(row)
+        self._check_width(operand, weight.columns, call.place)
+        return product(operand, weight) if bias is None else product(operand, weight) + bias
+
+    def _derived(self, expression: Expression, place: Place | None) -> Weight:
+        name = next((n for n, made in self.derived.items() if made.expression == expression), None)
+        if name is None:
+            own = {n: torch.empty(shape, device="meta") for n, shape in self.shapes.items()}
+            found = value_of(expression, own)
+            if not isinstance(found, Tensor) or found.dim() != 2 or not found.is_floating_point():
+                raise self._refusal("a product with what is no matrix", place)
+            taken = {*self.shapes, *self.derived}
+            name = next(n for k in itertools.count() if (n := NAME.format(k)) not in taken)
+            shape = tuple((1, self.widths.declared(size)) for size in found.shape)
+            self.derived[name] = Derived(expression, shape)
+        (_, rows), (_, columns) = self.derived[name].shape
+        return Weight(name, 0, rows, columns)
+
+    def _called(self, target: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Node | Groups | None:
+        """What a function or method gives, by the tables of what is known; none where they have nothing."""
+        groups = next((a for a in args if isinstance(a, Groups)), None)
+        if isinstance(target, Piece):
+            lower_one = functools.partial(ROWS[target.function], self.widths, piece=target.k)
+        elif target in ROWS:
+            lower_one, whole = functools.partial(ROWS[target], self.widths), ROWS[target] in WHOLE
+            groups = None if whole else groups
+        else:
+            lower_one = (METHODS if isinstance(target, str) else FUNCTIONS).get(target)
+        if groups is None or lower_one is None:
+            return lower_one and lower_one(*args, **options)
+        # Each group is a row of its own; what meets it are groups as many, or numbers.
+        if any(isinstance(a, Node) and a.op not in (*SCALARS, "parameter") for a in args):
+            return None
+        each = [[a.rows[k] if isinstance(a, Groups) else a for a in args] for k in range(len(groups.rows))]
+        rows = [lower_one(*own, **options) for own in each]
+        nodes = [row for row in rows if isinstance(row, Node)]
+        return Groups(tuple(nodes)) if len(nodes) == len(rows) else None
 
     def _node(self, value: Any) -> Any:
         if type(value) is StandIn:
             return self.rows[value.index]
+        if isinstance(value, tuple | list):
+            return [self._node(part) for part in value] if isinstance(value, list) else tuple(map(self._node, value))
+        if isinstance(value, slice):
+            return slice(*(self._node(bound) for bound in (value.start, value.stop, value.step)))
         if is_number(value):
             # Relies on `_lowered` walking through arguments, then options, as `Recording.call` does.
             k, given = len(self.numbers), next(self._values)
@@ -212,20 +307,17 @@ class _Lowering:
         if not isinstance(operand, Node) or operand.width != width:
             raise self._refusal("a product with what is not a row of the weight's size", place)
 
-    def _checked_mean(self, node: Node, place: Place | None) -> Node:
-        """Means stand for H units: forward they are divided by H, backward spread over H."""
-        if node.op == "row_mean" and node.args[0].width != "H":
-            raise self._refusal("a mean over a row that is not of size H", place)
-        return node
-
-    def _check_widths(self, node: Node, call: Call) -> None:
-        if not all(isinstance(a, Node) for a in node.args):
-            raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place)
-        if len({a.width for a in node.args} - {"1"}) > 1:
-            raise self._refusal(f"`{name_of(call.target)}` of rows of different sizes", call.place)
-
     def _refusal(self, found: str, place: Place | None) -> UnsupportedStepError:
         return refusal(self.cell, found, place)
+
+
+def _as_number(row: Node) -> Node:
+    return row if row.width == "H" else slice_of(row, 0, 1, 1, "1")
+
+
+def _whole(row: Any) -> Any:
+    """The row of one column that a number is."""
+    return row.args[0] if isinstance(row, Node) and row.op == "slice" and row.values == (0, 1, 1) else row
 
 
 def _held(old: Node, new: Node) -> Node:

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gateflow.compiler.derived import Expression, value_of
 from gateflow.compiler.graph import Graph
 from gateflow.compiler.naming import Shape, graph_and_weights, text_of
-from gateflow.compiler.node import SCALARS, Node
+from gateflow.compiler.node import SCALARS, Node, Sizes
 from gateflow.compiler.once import lock, once
 from gateflow.compiler.operations import COMPARISONS
 from gateflow.compiler.plan import Costs
@@ -25,6 +26,9 @@ from gateflow.compiler.storage import Storage
 from gateflow.errors import ArtifactError, ShapeError
 
 __all__ = ["CompiledCell", "Step", "compiled", "is_name", "step_named"]
+
+KEPT = 256
+"""Shapes of runs that are remembered at most, of each cell."""
 
 # Re-entrant: `look.py` holds it while it captures, and `compiled` takes it again.
 _cells: dict[str, CompiledCell] = {}
@@ -67,10 +71,10 @@ class CompiledCell:
         # (`test_truth_values_with_numbers_are_rounded_as_torch_does`).
         truths, narrow = set[Node](), set[Node]()
         for node in self.graph.nodes:
-            rows = [a for a in node.args if a.op not in SCALARS]
+            rows = [a for a in node.args if not _is_number(a)]
             if node.op in COMPARISONS:
                 truths.add(node)
-            elif node.op == "where" and all(a.op in SCALARS for a in node.args[1:]):
+            elif node.op == "where" and all(map(_is_number, node.args[1:])):
                 narrow.add(node)
             elif rows and all(a in truths or a in narrow for a in rows):
                 # torch keeps truths under these operations; all others make numbers of the default dtype from them.
@@ -78,12 +82,34 @@ class CompiledCell:
                 (truths if kept else narrow).add(node)
         return bool(narrow)
 
-    def check(self, weights: Mapping[str, Tensor], states: Sequence[Tensor], sizes: Mapping[str, int]) -> None:
-        """Refuses weights and states whose shapes do not fit rows of these sizes.
+    def fitting(
+        self, shapes: tuple[torch.Size, ...], weights: Mapping[str, Tensor], states: Sequence[Tensor]
+    ) -> dict[str, int]:
+        """What the widths of rows are in a run whose input, weights and states have these shapes.
 
         Raises:
-            ShapeError: with what was found.
+            ShapeError: they do not fit each other.
         """
+        # Runs come again with the same shapes, and most of a short one is Python's.
+        known = self._sizes
+        if shapes not in known:
+            # 0 where no part of the state is projected; else the states below say how much.
+            sizes = Sizes(P=0, H=self.hidden_size, I=shapes[0][1])
+            for node, state in zip(self.graph.states, states, strict=True):
+                # A width in digits is its own size, which is compared below.
+                if not node.width.isdecimal():
+                    sizes[node.width] = state.shape[1]
+            self._refuse_others(weights, states, sizes)
+            if len(known) >= KEPT:
+                known.clear()
+            known[shapes] = sizes
+        return known[shapes]
+
+    @once
+    def _sizes(self) -> dict[tuple[torch.Size, ...], dict[str, int]]:
+        return {}
+
+    def _refuse_others(self, weights: Mapping[str, Tensor], states: Sequence[Tensor], sizes: Mapping[str, int]) -> None:
         # Kernels are given bare addresses: what has another shape was once read beyond its end.
         of_input, of_states = self._widths
         found = [state.shape[1] for state in states]
@@ -91,6 +117,9 @@ class CompiledCell:
             raise ShapeError(f"the states of {self.graph.cell}, of {self.hidden_size} units, have sizes {found}")
         if sizes[of_input] != sizes["I"]:
             raise ShapeError(f"{self.graph.cell} needs an input of size {sizes[of_input]}, found {sizes['I']}")
+        for width, size in self._fixed:
+            if sizes[width] != size:
+                raise ShapeError(f"{self.graph.cell} cuts rows of {size} numbers, found {sizes[width]}")
         wanted = self._shapes(sizes["H"], sizes["P"], sizes["I"])
         if [w.shape for w in weights.values()] != wanted:
             found = ", ".join(f"{name} {list(w.shape)}" for name, w in weights.items())
@@ -103,10 +132,29 @@ class CompiledCell:
         x = next((n.width for n in self.graph.nodes if n.op == "input" and n.name == "x"), "I")
         return x, [state.width for state in self.graph.states]
 
+    @once
+    def _fixed(self) -> tuple[tuple[str, int], ...]:
+        """Sizes that slices and what is put together of rows rely on; most cells have none."""
+        fixed = set[tuple[str, int]]()
+        for node in self.graph.nodes:
+            if node.op == "slice":
+                _, length, total = map(int, node.values)
+                fixed |= {(node.args[0].width, total), (node.width, length)}
+            elif node.op == "cat":
+                pairs = zip(node.args, node.values, strict=True)
+                fixed |= {(part.width, int(length)) for part, length in pairs if part.width != "1" or length != 1}
+                fixed.add((node.width, int(sum(node.values))))
+        return tuple(sorted(fixed))
+
     @functools.lru_cache(maxsize=64)  # noqa: B019  (compiled cells live as long as the process)
     def _shapes(self, *widths: int) -> list[torch.Size]:
-        sizes = dict(zip("HPI", widths, strict=True))
+        sizes = Sizes(zip("HPI", widths, strict=True))
         return [torch.Size(blocks * sizes[width] for blocks, width in shape) for shape in self.weights.values()]
+
+
+def _is_number(node: Node) -> bool:
+    """Whether torch sees a number there; `ones_like(row)` is a row and has its dtype."""
+    return node.op in SCALARS and node.width == "1"
 
 
 class Step(NamedTuple):
@@ -114,6 +162,11 @@ class Step(NamedTuple):
 
     cell: CompiledCell
     numbers: tuple[float, ...] = ()
+    derived: tuple[Expression, ...] = ()
+
+    def made_of(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
+        """The weights that the step makes of a cell's, computed by torch; a run is given them behind the others."""
+        return [value_of(expression, weights) for expression in self.derived]
 
     @property
     def name(self) -> str:

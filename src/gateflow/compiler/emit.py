@@ -51,7 +51,7 @@ def program(name: str, plan: Plan) -> str:
 
 
 def _pass(k: int, p: Pass, plan: Plan, terms: int, reduced: int) -> list[str]:
-    constants = f"width = {WIDTHS.index(p.width)}, sums = {len(p.products)}, means = {len(p.means)}"
+    constants = f"width = {plan.widths.index(p.width)}, sums = {len(p.products)}, totals = {len(p.totals)}"
     # Threads that divide the units meet before such a pass (`run_step` of `recurrence.h`): others may still read the
     # row.
     overwrites = _bool(_overwrites(p, plan))
@@ -68,28 +68,31 @@ def _pass(k: int, p: Pass, plan: Plan, terms: int, reduced: int) -> list[str]:
 
 
 def _term(term: Term, plan: Plan, index: int) -> str:
-    # Without "1": no weight is applied to a row of one number.
-    columns = ", ".join(str(term.columns.count(w)) for w in WIDTHS[:3])
-    return f"{{{plan.rows.index(term.operand)}, {term.first}, {term.count}, {index}, {{{columns}}}}}"
+    # Sizes that the text does not know, how often each, and the sum of the others.
+    columns = [term.columns.count(w) for w in WIDTHS[:3]] + [sum(int(w) for w in term.columns if w.isdecimal())]
+    listed = ", ".join(map(str, columns))
+    return f"{{{plan.rows.index(term.operand)}, {term.first}, {term.count}, {index}, {{{listed}}}}}"
 
 
 def _overwrites(p: Pass, plan: Plan) -> bool:
     """Whether the pass writes what a product of another pass reads as a whole, in the same place at every step."""
     read = {term.operand for each in plan.passes for term in each.terms}
-    return any(row in read and row.kind is Kind.SAMPLE for _, row in p.stores)
+    return any(row.whole in read and row.kind is Kind.SAMPLE for _, row in p.stores)
 
 
 def _point(p: Pass, plan: Plan, reduced: int) -> list[str]:
     slot = plan.rows.index
-    names = _names([*(n for n, _ in p.stores), *p.body, *p.products, *p.loads, *(m.args[0] for m in p.means)])
+    names = _names([*(n for n, _ in p.stores), *p.body, *p.products, *p.loads, *(t.args[0] for t in p.totals)])
     lines = [f"const V {names[n]} = load(sum + {i} * lanes<T>){_biases(p, n, slot)};" for i, n in enumerate(p.products)]
     # A variable that nothing uses is an error (`-Wextra -Werror`); some loads are for `numbers` alone.
     used = {a for n in p.body for a in n.args} | {n for n, _ in p.stores}
-    used |= {n for _, n in p.reductions} | {m.args[0] for m in p.means}
+    used |= {n for _, n in p.reductions} | {t.args[0] for t in p.totals}
     lines += [f"const V {names[n]} = {_load(slot(row), row.width)};" for n, row in p.loads.items() if n in used]
     lines += [f"const V {names[n]} = {_expression(n, names)};" for n in p.body]
     lines += [f"rows.{_STORE.get(row.tensor, 'store')}({slot(row)}, m, j, n, {names[n]});" for n, row in p.stores]
-    lines += [f"sums.add_mean({i}, m, n, {names[mean.args[0]]});" for i, mean in enumerate(p.means)]
+    lines += [
+        f"sums.template gather<{_TOTALS[t.op]}>({i}, m, j, n, {names[t.args[0]]});" for i, t in enumerate(p.totals)
+    ]
     lines += [f"sums.reduce({reduced + i}, m, j, n, {names[n]});" for i, (_, n) in enumerate(p.reductions)]
     arguments = "const R& rows, const Sums<T>& sums, int64_t m, int64_t j, Units n, const T* sum"
     return [
@@ -120,6 +123,8 @@ def _names(nodes: Sequence[Node]) -> dict[Node, str]:
     names = names_of(in_order(nodes))
     # A state called `m`, as the frame's index of samples, once did not compile (`test_any_name_will_do`).
     own = {n: f"{names[n]}_{k}" for k, n in enumerate(names) if n.op in LEAVES}
+    own |= {n: "indices<T>(j)" for n in names if n.op == "index"}
+    own |= {n: "splat(std::numeric_limits<T>::epsilon())" for n in names if n.op == "epsilon"}
     return names | own | {n: _literal(n) for n in names if n.op == "constant"}
 
 
@@ -133,8 +138,12 @@ def _numbers(p: Pass, plan: Plan) -> list[str]:
         return ["    static void numbers(const R&, const Sums<T>&, int64_t) {}"]
     names = _names([n for n, _ in p.number_stores])
     used = set(in_order(n for n, _ in p.number_stores))
-    lines = [f"const V {names[n]} = sums.mean_of({i}, m);" for i, n in enumerate(p.means)]
-    loads = {n: row for n, row in p.loads.items() if row.width == "1" and n in used and n in _needed(p)}
+    lines = [f"const V {names[n]} = sums.template total_of<{_TOTALS[n.op]}>({i}, m);" for i, n in enumerate(p.totals)]
+    loads = {
+        n: row
+        for n, row in p.loads.items()
+        if row.width == "1" and n in used and n in _needed(p) and n not in p.numbers
+    }
     lines += [f"const V {names[n]} = rows.number({plan.rows.index(row)}, m);" for n, row in loads.items()]
     lines += [f"const V {names[n]} = {_expression(n, names)};" for n in p.numbers]
     lines += [f"rows.store_number({plan.rows.index(row)}, m, {names[n]});" for n, row in p.number_stores]
@@ -145,6 +154,9 @@ def _numbers(p: Pass, plan: Plan) -> list[str]:
 def _needed(p: Pass) -> set[Node]:
     return {a for n in p.numbers for a in n.args} | {n for n, _ in p.number_stores}
 
+
+_TOTALS = {"row_sum": "Sum", "row_max": "Largest", "row_min": "Smallest"}
+"""What the frame calls them."""
 
 # "keep" goes past the caches on AVX-512 alone, and only if `saved` is larger than them (`kernel.py`).
 _STORE = {"saved": "keep"}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from gateflow.compiler.node import LEAVES, Node, Weight, constant, in_order
+from gateflow.compiler.node import LEAVES, Node, Weight, constant, in_order, pointwise, size
 from gateflow.compiler.operations import OPERATIONS
 
 __all__ = ["Graph", "listing", "names_of", "simplified", "with_sums_joined"]
@@ -116,7 +116,7 @@ def _shortened(node: Node, args: tuple[Node, ...]) -> Node | None:
     """What a node comes to if it can be told without computing it."""
     operation = OPERATIONS.get(node.op)
     if operation is None:
-        return None
+        return _shortened_row(node, args)
     numbers = [a.values[0] if a.op == "constant" else None for a in args]
     if operation.fold is not None and None not in numbers:
         return constant(operation.fold(*numbers))
@@ -124,4 +124,25 @@ def _shortened(node: Node, args: tuple[Node, ...]) -> Node | None:
         # What stays must be as wide as the node: a number per row plus a row of zeros is a row.
         if number is not None and number == neutral and other.width == node.width:
             return other
+    return None
+
+
+def _shortened_row(node: Node, args: tuple[Node, ...]) -> Node | None:
+    """The same for what reads whole rows."""
+    (row, *_) = args or (node,)
+    if node.op == "row_sum" and row.op == "constant":
+        return pointwise("mul", row.values[0], size(row.width)) if row.values[0] else constant(0.0)
+    if node.op != "slice":
+        return None
+    begin, length, _ = map(int, node.values)
+    if row.op == "constant":
+        return replace(row, width=node.width)
+    if row.op == "slice":
+        return replace(row, width=node.width, values=(int(row.values[0]) + begin, length, row.values[2]))
+    if row.op == "cat":
+        offset = 0
+        for part, size_of_part in zip(row.args, row.values, strict=True):
+            if (offset, size_of_part) == (begin, length):
+                return part
+            offset += int(size_of_part)
     return None

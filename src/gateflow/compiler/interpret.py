@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gateflow.compiler.node import Node, Weight, in_order
-from gateflow.compiler.operations import OPERATIONS, ROW_MEAN
+from gateflow.compiler.operations import OPERATIONS, TOTALS
 
 __all__ = ["interpret"]
 
@@ -42,7 +42,8 @@ def interpret(
     def compute(node: Node) -> Tensor:
         match node.op:
             case "constant":
-                return like.new_tensor(node.values[0])
+                shape = () if node.width == "1" else (sizes[node.width],)
+                return like.new_full(shape, node.values[0])
             case "number":
                 return like.new_tensor(numbers[int(node.name.removeprefix("number_"))])
             case "parameter":
@@ -54,8 +55,19 @@ def interpret(
             case "product":
                 pairs = zip(node.weights, node.args, strict=True)
                 return functools.reduce(torch.add, (_affine(w, values[a], weights, sizes) for w, a in pairs))
-            case "row_mean":
-                return ROW_MEAN.torch(values[node.args[0]])
+            case "size":
+                return like.new_tensor(float(sizes[node.name]))
+            case "epsilon":
+                return like.new_tensor(torch.finfo(like.dtype).eps)
+            case "index":
+                return torch.arange(sizes[node.width], dtype=like.dtype, device=like.device)
+            case "slice":
+                begin, length, _ = map(int, node.values)
+                return values[node.args[0]].narrow(-1, begin, length)
+            case "cat":
+                return _side_by_side([values[a] for a in node.args], node.values)
+            case _ if node.op in TOTALS:
+                return TOTALS[node.op].torch(values[node.args[0]])
             case _:
                 return OPERATIONS[node.op].torch(*(values[a] for a in node.args))
 
@@ -63,6 +75,12 @@ def interpret(
     for node in in_order(outputs):  # arguments first, so that no chain is too deep for Python's stack
         values[node] = compute(node)
     return [values[output] for output in outputs]
+
+
+def _side_by_side(parts: Sequence[Tensor], lengths: Sequence[float]) -> Tensor:
+    """Rows as one; a part may be one number for each row, or for all rows."""
+    samples = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+    return torch.cat([p.expand(*samples, int(n)) for p, n in zip(parts, lengths, strict=True)], -1)
 
 
 def _affine(weight: Weight, operand: Tensor, weights: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Tensor:

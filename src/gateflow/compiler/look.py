@@ -18,6 +18,7 @@ from gateflow import cells
 from gateflow.cells import Cell
 from gateflow.compiler.capture import Declarations, lower
 from gateflow.compiler.compiled_cell import CompiledCell, Step, compiled
+from gateflow.compiler.dynamo import constant_result
 from gateflow.compiler.once import lock
 from gateflow.compiler.recording import Recording
 from gateflow.compiler.verification import (
@@ -70,6 +71,7 @@ class _Found(NamedTuple):
     lifted: tuple[int, ...]
     cell: CompiledCell
     glance: object = None
+    derived: tuple[Any, ...] = ()
 
     def fits(self, recording: Recording) -> bool:
         """Whether a recording is the same but for numbers that are arguments."""
@@ -80,7 +82,7 @@ class _Found(NamedTuple):
 
     @property
     def step(self) -> Step:
-        return Step(self.cell, tuple([self.numbers[k] for k in self.lifted]))
+        return Step(self.cell, tuple([self.numbers[k] for k in self.lifted]), self.derived)
 
 
 class Look:
@@ -98,7 +100,7 @@ class Look:
         """What the step was found to do besides computing (draw, count, keep rows), in the words of `now`."""
         return None if self._never is None else self._never[1]
 
-    @torch.compiler.assume_constant_result
+    @constant_result
     def name_now(self, zoneout: bool, own: str) -> str:
         """For `torch.compile`, which guards by itself what a step reads: the step's name, or why there is none.
 
@@ -110,12 +112,20 @@ class Look:
         step = self.now(cell, zoneout=zoneout)
         return step if isinstance(step, str) else step.name
 
-    @torch.compiler.assume_constant_result
+    @constant_result
+    def derives_now(self, zoneout: bool) -> bool:
+        """For `torch.compile`: whether the step makes weights of others, which its name does not tell."""
+        cell = self._cell()
+        assert cell is not None
+        step = self.now(cell, zoneout=zoneout)
+        return isinstance(step, Step) and bool(step.derived)
+
+    @constant_result
     def number_now(self, name: str) -> float:
         """For `torch.compile`: a number that the cell has."""
         return getattr(self._cell(), name)
 
-    @torch.compiler.assume_constant_result
+    @constant_result
     def has_narrow_rows_now(self, zoneout: bool) -> bool:
         """For `torch.compile`: see `CompiledCell.has_narrow_rows`."""
         cell = self._cell()
@@ -206,8 +216,10 @@ def _capture(cell: Cell, declarations: Declarations, zoneout: bool) -> _Found:
         # What has changed once since it was written into a kernel is an argument from now on.
         seen = {k for each in known for k, n in enumerate(recording.numbers) if not same_number(each.numbers[k], n)}
         captured = lower(recording, declarations, zoneout=zoneout, lifted=seen)
-        own = compiled(captured.graph, declarations.hidden_size, declarations.weights)
-        found = _Found(recording.pattern, recording.numbers, captured.lifted, own)
+        weights = {**declarations.weights, **{name: made.shape for name, made in captured.derived.items()}}
+        own = compiled(captured.graph, declarations.hidden_size, weights)
+        derived = tuple(made.expression for made in captured.derived.values())
+        found = _Found(recording.pattern, recording.numbers, captured.lifted, own, derived=derived)
     # After `lower`, which reads the calls that this lets go.
     refuse_what_stays(cell, (recording, again))
     # Some milliseconds for each; the tests have compared the shipped ones.

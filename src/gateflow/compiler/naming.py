@@ -13,7 +13,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateflow.compiler.graph import Graph
-from gateflow.compiler.node import SCALARS, Node, Weight, constant, in_order, number, pointwise, product, row_mean
+from gateflow.compiler.node import (
+    REDUCTIONS,
+    SCALARS,
+    Node,
+    Weight,
+    concatenation,
+    constant,
+    epsilon,
+    in_order,
+    index,
+    number,
+    pointwise,
+    product,
+    reduction,
+    row_mean,
+    slice_of,
+)
 from gateflow.compiler.operations import OPERATIONS
 from gateflow.errors import ArtifactError
 
@@ -22,12 +38,12 @@ __all__ = ["Shape", "graph_and_weights", "text_of"]
 Shape = tuple[tuple[int, str], ...]
 """The shape of a weight: for each dimension how many blocks of which width, `((4, "H"), (1, "I"))`."""
 
-VERSION = 1
+VERSION = 2
 LONGEST = 1 << 22
 """Characters of a text that is read; a step of a thousand operations has a hundredth of them."""
 MOST_BLOCKS = 1 << 16
 
-_WIDTHS = ("H", "P", "I", "1")
+_WIDTHS = ("H", "P", "I")
 
 
 def text_of(graph: Graph, weights: Mapping[str, Shape]) -> str:
@@ -58,7 +74,7 @@ def graph_and_weights(text: str) -> tuple[Graph, dict[str, Shape]]:
         read = json.loads(text)
         version = read["gateflow"]
         # In Python `True == 1 == 1.0`: a version of `true` would pass.
-        if version == VERSION and type(version) is int:
+        if version in (1, VERSION) and type(version) is int:
             return _Reading(read).result()
     # All that a damaged text can lead to below, deep nesting too (`test_whatever_is_changed_it_is_read_or_refused`).
     except (LookupError, ArithmeticError, ValueError, TypeError, AttributeError, RecursionError) as problem:
@@ -84,6 +100,10 @@ def _written(node: Node, places: Mapping[Node, int]) -> list[Any]:
             return ["number", int(node.name.removeprefix("number_"))]
         case "parameter" | "input" | "state":
             return [node.op, node.name, node.width]
+        case "size" | "index" | "epsilon":
+            return [node.op, node.name if node.op == "size" else node.width]
+        case "slice" | "cat":
+            return [node.op, args, [int(value) for value in node.values], node.width]
         case "product":
             w = node.weights[0]
             return ["product", args, [w.name, w.block, w.rows, w.columns, w.bias]]
@@ -103,7 +123,7 @@ class _Reading:
             self.nodes.append(self._node(*entry))
         states, new = ([self._at(k) for k in self.read[which]] for which in ("states", "new"))
         _demand(0 < len(states) == len(new) == len({s.name for s in states}), "its states")
-        _demand(all(s.op == "state" and s.width in ("H", "P") for s in states), "its states")
+        _demand(all(s.op == "state" and s.width != "1" for s in states), "its states")
         holds = [(f"hold_{s.name}", s.width) for s in states]
         # The loop finds these inputs by name: zoneout gives one for each state, and nothing gives others.
         found = {(n.name, n.width) for n in in_order(new) if n.op == "input" and n.name != "x"}
@@ -120,14 +140,22 @@ class _Reading:
             "input": self._input,
             "state": lambda name, width: Node("state", width=_width(width), name=_name(name)),
             "product": self._product,
+            "size": self._size,
+            "index": lambda width: index(_width(width)),
+            "epsilon": lambda _: epsilon(),
+            "slice": self._slice,
+            "cat": self._cat,
         }
         if op in leaves:
             return leaves[op](*rest)
         (places,) = rest
         args = [self._at(k) for k in places]
-        if op == "row_mean":
+        if op == "row_mean":  # of version 1
             _demand(len(args) == 1 and args[0].width == "H", "a mean")
             return row_mean(args[0])
+        if op in REDUCTIONS:
+            _demand(len(args) == 1 and args[0].width != "1", "a total")
+            return reduction(op, args[0])
         _demand(op in OPERATIONS and len(args) == OPERATIONS[op].arity, f"the operation {op!r}")
         _demand(len({a.width for a in args} - {"1"}) <= 1, f"the rows of {op!r}")
         # Only numbers: the table has no gradient for bounds.
@@ -136,11 +164,10 @@ class _Reading:
 
     def _input(self, name: str, width: str) -> Node:
         _demand(name == "x" or name.startswith("hold_"), f"the input {name!r:.80}")
-        _demand(width in ("H", "I") if name == "x" else width in ("H", "P"), f"the width of {name!r:.80}")
-        return Node("input", width=width, name=name)
+        return Node("input", width=_width(width), name=name)
 
     def _parameter(self, name: str, width: str) -> Node:
-        _demand(self.weights[name] == ((1, width),) and width in ("H", "P"), f"the weight {name!r}")
+        _demand(self.weights[name] == ((1, _width(width)),) and width != "1", f"the weight {name!r}")
         return Node("parameter", width=width, name=name)
 
     def _product(self, places: Sequence[int], weight: Sequence[Any]) -> Node:
@@ -149,9 +176,25 @@ class _Reading:
         blocks, across = self.weights[name]
         # The loop reads as many numbers as stand here, from bare addresses.
         fits = blocks[1] == rows and _count(block) < blocks[0] and across == (1, columns) and operand.width == columns
-        _demand(fits and rows in ("H", "P"), f"the weight {name!r}")
+        _demand(fits and rows != "1", f"the weight {name!r}")
         _demand(bias is None or self.weights[bias] == (blocks,), f"the bias {bias!r}")
         return product(operand, Weight(name, block, rows, columns, bias))
+
+    def _size(self, width: str) -> Node:
+        # A width in digits is its own size, which stands in the text as a number.
+        _demand(width in _WIDTHS, "a size")
+        return Node("size", width="1", name=width)
+
+    def _slice(self, places: Sequence[int], span: Sequence[Any], width: str) -> Node:
+        (row,), (begin, length, total) = (self._at(k) for k in places), map(_length, span)
+        # Whether the rows have these sizes is asked before each run (`CompiledCell.check`).
+        _demand(row.width != "1" and length > 0 and begin + length <= total, "a slice")
+        return slice_of(row, begin, length, total, _width(width))
+
+    def _cat(self, places: Sequence[int], lengths: Sequence[Any], width: str) -> Node:
+        rows, sizes = [self._at(k) for k in places], [_length(n) for n in lengths]
+        _demand(len(rows) == len(sizes) > 1 and min(sizes) > 0 and _width(width) != "1", "rows side by side")
+        return concatenation(rows, sizes, width)
 
     def _at(self, k: Any) -> Node:
         return self.nodes[_count(k)]
@@ -170,8 +213,14 @@ def _name(text: Any) -> str:
 
 
 def _width(text: Any) -> str:
-    _demand(text in _WIDTHS, f"the width {text!r:.80}")
+    digits = isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 8
+    _demand(text in _WIDTHS or (digits and text in (str(int(text)), "01")), f"the width {text!r:.80}")
     return text
+
+
+def _length(value: Any) -> int:
+    _demand(type(value) is int and 0 <= value < LONGEST, f"the length {value!r:.80}")
+    return value
 
 
 def _count(value: Any) -> int:

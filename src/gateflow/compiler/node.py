@@ -1,6 +1,7 @@
 """The values of one time step: every node is a row of one sample.
 
-A row has `H` numbers, `P` for a projected output, `I` for the input, or one, width `1`. `h + self.peephole * c` becomes
+A row has `H` numbers, `P` for a projected output, `I` for the input, or as many as its width says: `"1"` for one
+number, `"3"` for a slice of three. `h + self.peephole * c` becomes
 
     Node("add", (Node("state", name="h"), Node("mul", (Node("parameter", name="peephole"), Node("state", name="c")))))
 
@@ -9,14 +10,49 @@ Nodes have the operators of Python, so that the derivatives in `operations.py` r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["LEAVES", "SCALARS", "Node", "Weight", "constant", "in_order", "number", "pointwise", "product", "row_mean"]
+__all__ = [
+    "LEAVES",
+    "REDUCTIONS",
+    "SCALARS",
+    "Node",
+    "Sizes",
+    "Weight",
+    "WidthError",
+    "concatenation",
+    "constant",
+    "epsilon",
+    "in_order",
+    "index",
+    "is_of_input",
+    "number",
+    "pointwise",
+    "product",
+    "reduction",
+    "row_mean",
+    "row_sum",
+    "size",
+    "slice_of",
+]
 
-LEAVES = frozenset({"constant", "number", "parameter", "input", "state", "gradient"})
-SCALARS = frozenset({"constant", "number"})
+LEAVES = frozenset({"constant", "number", "parameter", "input", "state", "gradient", "size", "index", "epsilon"})
+SCALARS = frozenset({"constant", "number", "size", "epsilon"})
 """What is the same in every row and unit: written into a kernel, or given to each of its runs."""
+REDUCTIONS = frozenset({"row_sum", "row_max", "row_min"})
+"""What makes one number of a whole row."""
+
+
+class Sizes(dict[str, int]):
+    """How many numbers rows of each width have; a width in digits is its own size."""
+
+    def __missing__(self, width: str) -> int:
+        return int(width)
+
+
+class WidthError(ValueError):
+    """Rows of different sizes met unit by unit."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +122,16 @@ def number(k: int) -> Node:
 
 
 def pointwise(op: str, *args: Node | float, values: tuple[float, ...] = ()) -> Node:
-    """`op` unit by unit; numbers and rows of width 1 are repeated."""
+    """`op` unit by unit; numbers and rows of width 1 are repeated.
+
+    Raises:
+        WidthError: other rows have different widths.
+    """
     nodes = tuple(a if isinstance(a, Node) else constant(a) for a in args)
-    wide = [a.width for a in nodes if a.width != "1"]
-    return Node(op, nodes, "H" if "H" in wide else (wide or ["1"])[0], values=values)
+    wide = dict.fromkeys(a.width for a in nodes if a.width != "1")
+    if len(wide) > 1:
+        raise WidthError(f"`{op}` of rows of widths {', '.join(wide)}")
+    return Node(op, nodes, next(iter(wide), "1"), values=values)
 
 
 def product(operand: Node, weight: Weight) -> Node:
@@ -97,9 +139,50 @@ def product(operand: Node, weight: Weight) -> Node:
     return Node("product", (operand,), weight.columns if weight.transposed else weight.rows, weights=(weight,))
 
 
+def reduction(op: str, row: Node) -> Node:
+    """One of `REDUCTIONS`."""
+    return Node(op, (row,), "1")
+
+
+def row_sum(row: Node) -> Node:
+    """The sum over the units of a row."""
+    return reduction("row_sum", row)
+
+
 def row_mean(row: Node) -> Node:
     """The mean over the units of a row."""
-    return Node("row_mean", (row,), "1")
+    return row_sum(row) / size(row.width)
+
+
+def size(width: str) -> Node | float:
+    """How many numbers a row of this width has: a run says so, unless the width does."""
+    return float(width) if width.isdecimal() else Node("size", width="1", name=width)
+
+
+def index(width: str) -> Node:
+    """The row 0, 1, 2, …"""
+    return Node("index", width=width, name=f"index_{width}")
+
+
+def epsilon() -> Node:
+    """The distance from 1 to the next number of the precision that a kernel computes in."""
+    return Node("epsilon", width="1", name="epsilon")
+
+
+def slice_of(row: Node, begin: int, length: int, total: int, width: str) -> Node:
+    """Numbers `begin` to `begin + length` of a row that has `total`."""
+    # A row of one number for all of its units is the same in every part of it.
+    return row if row.width == "1" else Node("slice", (row,), width, values=(begin, length, total))
+
+
+def concatenation(parts: Sequence[Node], lengths: Sequence[int], width: str) -> Node:
+    """Rows of these lengths side by side as one row."""
+    return parts[0] if len(parts) == 1 else Node("cat", tuple(parts), width, values=tuple(lengths))
+
+
+def is_of_input(row: Node) -> bool:
+    """Whether a row is the input or a slice of it, which wait for no step."""
+    return row.op == "input" or (row.op == "slice" and row.args[0].op == "input")
 
 
 def in_order(outputs: Iterable[Node]) -> list[Node]:

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gateflow.compiler.node import Node, pointwise
+from gateflow.compiler.node import Node, pointwise, row_sum
 
-__all__ = ["COMPARISONS", "OPERATIONS", "ROW_MEAN", "Accuracy", "Operation"]
+__all__ = ["COMPARISONS", "OPERATIONS", "TOTALS", "Accuracy", "Operation"]
 
 DEAR = math.inf
 """The work of what is never computed twice: an exponential takes some twenty instructions, a division as long."""
@@ -36,11 +36,13 @@ class Accuracy:
         ulp: the largest error, in units in the last place of the exact result.
         exact: the function in double, as C++ of `x`.
         ceiling: what no result may exceed; a sigmoid above 1 would make `1 - u` negative.
+        least: results below may be anything as small; by default those that are no normal numbers.
     """
 
     ulp: float
     exact: str
     ceiling: float = math.inf
+    least: float = 2.0**-126
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +95,9 @@ def _select(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return torch.where(condition.bool() if condition.dtype != torch.bool else condition, a, b)
 
 
-def _sign(a: Node, g: Node) -> Node:
+def _sign(a: Node) -> Node:
     """0 at 0, as torch has it."""
-    return _where(pointwise("gt", a, 0.0), g, _where(pointwise("lt", a, 0.0), -g, 0.0))
+    return _where(pointwise("gt", a, 0.0), 1.0, _where(pointwise("lt", a, 0.0), -1.0, 0.0))
 
 
 def _extremum(g: Node, a: Node, b: Node, wins: str) -> tuple[Node, Node]:
@@ -106,9 +108,29 @@ def _extremum(g: Node, a: Node, b: Node, wins: str) -> tuple[Node, Node]:
     return parts[0], parts[1]
 
 
+def _gauss(square: Node) -> Node:
+    return pointwise("exp", -square)
+
+
+def _power(g: Node, y: Node, a: Node, p: Node) -> tuple[Node, Node]:
+    """0 for x⁰ and for 0ᵖ, where the formulas have 0 · ∞, as torch has it."""
+    # `pow_backward_self` and `pow_backward_exponent` in torch/csrc/autograd/FunctionsManual.cpp.
+    base = _where(pointwise("eq", p, 0.0), 0.0, g * (p * pointwise("pow", a, p - 1.0)))
+    flat = pointwise("mul", pointwise("eq", a, 0.0), pointwise("ge", p, 0.0))
+    return base, _where(flat, 0.0, g * (y * pointwise("log", a)))
+
+
 def _inside(a: Node, low: Node, high: Node) -> Node:
     # Both bounds included, as in torch's clamp_backward.
     return pointwise("mul", pointwise("ge", a, low), pointwise("le", a, high))
+
+
+_SIXTH = 0.16666667163372040
+"""1/6 as `hardsigmoid_backward_kernel` of torch's ATen/native/cpu/Activation.cpp has it."""
+
+
+def _strictly_inside(a: Node, low: float, high: float) -> Node:
+    return pointwise("mul", pointwise("gt", a, low), pointwise("lt", a, high))
 
 
 def _clamped(node: Node, text: str, low: str, high: str) -> str:
@@ -170,6 +192,7 @@ OPERATIONS: dict[str, Operation] = {
         lambda g, y, a: (g * y * pointwise("sub", 1.0, y),),
         ("torch.sigmoid({0})",),
         work=DEAR,
+        aliases=("expit",),
         accuracy=Accuracy(2.5, "x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x))", 1.0),
     ),
     "tanh": Operation(
@@ -222,7 +245,86 @@ OPERATIONS: dict[str, Operation] = {
         work=DEAR,
         cpp="splat<T>(1) / sqrt({0})",
     ),
-    "abs": Operation(torch.abs, lambda g, y, a: (_sign(a, g),), ("{0}.abs()",), accuracy=Accuracy(0, "std::fabs(x)")),
+    "hardsigmoid": Operation(
+        F.hardsigmoid,
+        # 0 at both ends, as torch has it, and with its slope, a float32 in float64 too.
+        lambda g, y, a: (_where(_strictly_inside(a, -3.0, 3.0), g * _SIXTH, 0.0),),
+        ("F.hardsigmoid({0})",),
+        work=4,
+        accuracy=Accuracy(1.4, "std::isnan(x) ? x : std::min(std::max(x + 3, 0.0), 6.0) / 6", 1.0),
+    ),
+    "expm1": Operation(
+        torch.expm1,
+        lambda g, y, a: (g * (y + 1.0),),
+        ("torch.expm1({0}.clamp(-2.0, 1.5))",),
+        work=DEAR,
+        accuracy=Accuracy(1.7, "std::expm1(x)"),
+    ),
+    "log1p": Operation(
+        torch.log1p,
+        lambda g, y, a: (g / (a + 1.0),),
+        ("torch.log1p({0}.abs())",),
+        work=DEAR,
+        accuracy=Accuracy(1.6, "std::log1p(x)"),
+    ),
+    "erf": Operation(
+        torch.erf,
+        lambda g, y, a: (g * _gauss(a * a) * (2 / math.sqrt(math.pi)),),
+        ("torch.erf({0})",),
+        work=DEAR,
+        accuracy=Accuracy(2.5, "std::erf(x)", 1.0),
+    ),
+    "erfc": Operation(
+        torch.erfc,
+        lambda g, y, a: (g * _gauss(a * a) * (-2 / math.sqrt(math.pi)),),
+        ("torch.erfc({0})",),
+        work=DEAR,
+        accuracy=Accuracy(5.5, "std::erfc(x)", 2.0),
+    ),
+    "ndtr": Operation(
+        torch.special.ndtr,
+        lambda g, y, a: (g * _gauss(a * a * 0.5) * math.sqrt(0.5 / math.pi),),
+        ("torch.special.ndtr({0})",),
+        work=DEAR,
+        accuracy=Accuracy(6, "std::erfc(x * -M_SQRT1_2) / 2", 1.0),
+    ),
+    "sin": Operation(
+        torch.sin,
+        lambda g, y, a: (g * pointwise("cos", a),),
+        ("torch.sin({0})", "torch.sin(3 * {0} - {1})"),
+        work=DEAR,
+        accuracy=Accuracy(1.5, "std::sin(x)", 1.0),
+    ),
+    "cos": Operation(
+        torch.cos,
+        lambda g, y, a: (-(g * pointwise("sin", a)),),
+        ("torch.cos({0})", "torch.cos(7 * {0})"),
+        work=DEAR,
+        accuracy=Accuracy(1.5, "std::cos(x)", 1.0),
+    ),
+    "pow": Operation(
+        torch.pow,
+        lambda g, y, a, p: _power(g, y, a, p),
+        (
+            *("(0.4 + abs({0})) ** 1.7", "(1.5 + {0}.abs()) ** -3", "(0.5 + abs({0})) ** {1}.clamp(-1.5, 1.5)"),
+            *("2 ** {0}.clamp(-2.0, 1.5)", "torch.tanh({0}).pow(5)", "{0}.clamp(-1.4, 1.4) ** 3"),
+        ),
+        work=DEAR,
+    ),
+    "lerp": Operation(
+        torch.lerp,
+        lambda g, y, a, b, weight: (g * pointwise("sub", 1.0, weight), g * weight, g * (b - a)),
+        ("torch.lerp({0}, {1}, 0.3)", "{0}.lerp({1}, torch.sigmoid({0}))", "{0}.lerp(1 - {1}, 0.8)"),
+        work=5,
+    ),
+    "remainder": Operation(
+        torch.remainder,
+        lambda g, y, a, b: (g, -(g * ((a - y) / b))),
+        ("torch.remainder({0}, 0.7)", "({0} % (1.5 + abs({1}))) / 2"),
+        work=DEAR,
+        aliases=("mod",),
+    ),
+    "abs": Operation(torch.abs, lambda g, y, a: (g * _sign(a),), ("{0}.abs()",), accuracy=Accuracy(0, "std::fabs(x)")),
     "minimum": Operation(
         _broadcast(torch.minimum),
         lambda g, y, a, b: _extremum(g, a, b, "lt"),
@@ -245,6 +347,7 @@ OPERATIONS: dict[str, Operation] = {
         ("torch.where({0} > {1}, {0} * 0.5, {1})", "torch.where({0} <= 0.13, {1}, {0} * 0.4)"),
         cpp="select({0} != splat<T>(0), {1}, {2})",
     ),
+    "detach": Operation(torch.detach, lambda g, y, a: (None,), ("{0}.detach() * {1} + 0.3 * {0}",), cpp="{0}"),
     "lt": _comparison("<", operator.lt, "({0} < {1}) * {0} + {1}"),
     "le": _comparison("<=", operator.le),
     "gt": _comparison(">", operator.gt),
@@ -253,16 +356,19 @@ OPERATIONS: dict[str, Operation] = {
     "ne": _comparison("!=", operator.ne),
 }
 
-ROW_MEAN = Operation(
-    lambda row: row.mean(-1, keepdim=True),
-    lambda g, y, a: (g,),  # kept divided by the number of units, see `differentiate`
-    (
-        "{0} - {1}.mean(-1, keepdim=True)",
-        "{0} / (1 + abs({0}).mean(-1, keepdim=True))",
-        "torch.mean({0} * {1}, -1, keepdim=True) * {1}",
-    ),
-)
-"""The mean over a row, which needs all of it: not unit by unit, so a step is cut into passes there."""
+
+def _to_the_extreme(g: Node, y: Node, a: Node) -> tuple[Node]:
+    """In equal parts to all units that have it, as torch's `amax` and `amin` do."""
+    hit = pointwise("eq", a, y)
+    return (_where(hit, g / row_sum(hit), 0.0),)
+
+
+TOTALS: dict[str, Operation] = {
+    "row_sum": Operation(lambda row: row.sum(-1, keepdim=True), lambda g, y, a: (g,)),
+    "row_max": Operation(lambda row: row.amax(-1, keepdim=True), _to_the_extreme),
+    "row_min": Operation(lambda row: row.amin(-1, keepdim=True), _to_the_extreme),
+}
+"""What makes one number of a row, and needs all of it: not unit by unit, so a step is cut into passes there."""
 
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 """What gives truth values."""

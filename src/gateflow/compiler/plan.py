@@ -20,9 +20,9 @@ from gateflow.compiler.node import Node, Weight, in_order
 
 __all__ = ["WIDTHS", "Costs", "Kind", "Pass", "Plan", "Row", "Term"]
 
-# In the order of `widths` in the `Call` of `recurrence.h`.
 WIDTHS = ("H", "P", "I", "1")
-"""What rows can be wide: units, numbers of the first part of the state where it is projected, inputs, one."""
+"""What rows can be wide: units, numbers of the first part of the state where it is projected, inputs, one. Other rows
+have their size for a name."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Row:
-    """Where a row lies: a tensor, and the widths of the rows before it in the same line of the tensor."""
+    """Where a row lies: a tensor, and the widths of the rows before it in the same line of the tensor.
+
+    A slice of a row is a row as well: `within` is the width of the whole one, `offset` where the slice begins in it.
+    """
 
     # `weights.NAME` and `state.NAME` have a prefix, so that no name of a user is a name of ours.
     tensor: str
@@ -56,13 +59,25 @@ class Row:
     width: str = "H"
     # Widths, not numbers of columns: one plan serves all sizes.
     before: tuple[str, ...] = ()
+    within: str = ""
+    offset: int = 0
 
     def begin(self, sizes: Mapping[str, int]) -> int:
         """The number of its first column in a line of the tensor."""
-        return sum(sizes[width] for width in self.before)
+        return sum(sizes[width] for width in self.before) + self.offset
+
+    def part(self, width: str, offset: int) -> Row:
+        """A slice of this row."""
+        return replace(self, width=width, within=self.within or self.width, offset=self.offset + offset)
+
+    @property
+    def whole(self) -> Row:
+        """The row that this one is a slice of; itself if it is none."""
+        return replace(self, width=self.within, within="", offset=0) if self.within else self
 
     def __str__(self) -> str:
         place = f"[{len(self.before)}]" if self.tensor in ("hoisted", "saved", "delta", "operand", "scratch") else ""
+        place += f"[{self.offset}:]" if self.within else ""
         return f"{self.tensor}{place}" + (".previous" if self.kind is Kind.PREVIOUS else "")
 
 
@@ -96,8 +111,8 @@ class Pass:
         loads: values that are read from memory, and where they lie.
         body: what is computed unit by unit, each value after those that it needs.
         stores: values that are written, and where to.
-        means: row means, of which the pass adds up the sums.
-        numbers: what is computed once per row from complete means.
+        totals: what is gathered over the units of each row: sums, the largest, the smallest.
+        numbers: what is computed once per row when its totals are complete.
         number_stores: those of them that are written.
         reductions: vectors of weights whose gradients are summed over samples and steps, and the values to be summed.
         ahead: whether the pass needs nothing of the step before, and so runs for a block of steps at once.
@@ -109,7 +124,7 @@ class Pass:
     loads: Mapping[Node, Row]
     body: tuple[Node, ...]
     stores: tuple[tuple[Node, Row], ...]
-    means: tuple[Node, ...]
+    totals: tuple[Node, ...]
     numbers: tuple[Node, ...]
     number_stores: tuple[tuple[Node, Row], ...]
     reductions: tuple[tuple[str, Node], ...]
@@ -131,7 +146,8 @@ class Plan:
     def columns(self, tensor: str) -> tuple[str, ...]:
         """The widths of the rows side by side in a tensor."""
         # The last row of a tensor has all the others before it.
-        longest = max((r for r in self.rows if r.tensor == tensor), key=lambda r: len(r.before), default=None)
+        rows = (row.whole for row in self.rows if row.tensor == tensor)
+        longest = max(rows, key=lambda row: len(row.before), default=None)
         return () if longest is None else (*longest.before, longest.width)
 
     def after(self, ahead: Plan) -> Plan:
@@ -141,9 +157,14 @@ class Plan:
         return Plan((*first, *self.passes), tuple(dict.fromkeys((*ahead.rows, *self.rows))))
 
     @property
-    def has_means(self) -> bool:
-        """Whether some value depends on a whole row otherwise than by a product."""
-        return any(p.means for p in self.passes)
+    def crosses_units(self) -> bool:
+        """Whether a value of a unit depends on those of other units otherwise than by a product."""
+        return any(p.totals or p.number_stores or any(r.within for r in p.loads.values()) for p in self.passes)
+
+    @property
+    def widths(self) -> tuple[str, ...]:
+        """All widths that passes go over, in the order of `widths` in the `Call` of `recurrence.h`."""
+        return tuple(dict.fromkeys((*WIDTHS, *(p.width for p in self.passes))))
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -152,7 +173,7 @@ class Plan:
 
     def __str__(self) -> str:
         names = names_of(
-            in_order(n for p in self.passes for n in (*p.body, *p.products, *p.loads, *p.means, *p.numbers))
+            in_order(n for p in self.passes for n in (*p.body, *p.products, *p.loads, *p.totals, *p.numbers))
         )
         return "\n".join(line for k, p in enumerate(self.passes) for line in _pass_lines(k, p, names))
 
@@ -161,5 +182,6 @@ def _pass_lines(k: int, p: Pass, names: Mapping[Node, str]) -> list[str]:
     lines = [f"pass {k} over {p.width}{', ahead' * p.ahead}:", *(f"    {term}" for term in p.terms)]
     lines += [f"    {names[n]} = {row}" for n, row in p.loads.items()]
     lines += [f"    {names[n]} = {n.op}({', '.join(names[a] for a in n.args)})" for n in p.body]
-    lines += [f"    sum {names[m.args[0]]}" for m in p.means] + [f"    reduce {name}" for name, _ in p.reductions]
+    lines += [f"    {t.op.removeprefix('row_')} {names[t.args[0]]}" for t in p.totals]
+    lines += [f"    reduce {name}" for name, _ in p.reductions]
     return lines + [f"    {row} = {names[n]}" for n, row in (*p.stores, *p.number_stores)]

@@ -19,15 +19,15 @@ import torch
 
 from gateflow.cells import Cell
 from gateflow.compiler.calls import SUPPORTED
-from gateflow.compiler.stand_ins import GateStandIn, MapStandIn, NormStandIn, StandIn, name_of
+from gateflow.compiler.stand_ins import PLACES, GateStandIn, MapStandIn, NormStandIn, StandIn, WeightStandIn, name_of
 from gateflow.errors import UnsupportedStepError
 
-__all__ = ["Call", "Declared", "Place", "Recording", "is_number", "refusal"]
+__all__ = ["Call", "Declared", "Piece", "Place", "Recording", "is_number", "refusal"]
 
 _NUMBER = object()
 """Stands for a number in a pattern; its value is among the numbers."""
 # No numbers: those are noted apart, since they may change from call to call.
-_CONSTANTS = (bool, str, type(None), torch.dtype)
+_CONSTANTS = (bool, str, type(None), type(...), torch.dtype)
 
 
 class Place(NamedTuple):
@@ -43,13 +43,21 @@ class Place(NamedTuple):
 class Call(NamedTuple):
     """One call of a step.
 
-    `target` is a function, the name of a method, the weights of a product, or `("norm", name)`.
+    `target` is a function, the name of a method, the weights of a product, a `Piece` of what gives several rows, or
+    `("norm", name)`.
     """
 
     target: Any
     args: tuple[Any, ...]
     options: Mapping[str, Any]
     place: Place | None
+
+
+class Piece(NamedTuple):
+    """One of the rows that a function such as `chunk` gives."""
+
+    function: str
+    k: int
 
 
 class Declared(NamedTuple):
@@ -130,9 +138,15 @@ class Recording:
             self.rows.append(row)
         return row
 
+    def pieces(self, name: str, args: Sequence[Any], options: Mapping[str, Any], count: int) -> tuple[StandIn, ...]:
+        """Writes down a call that gives several rows."""
+        return tuple([self.call(Piece(name, k), args, options) for k in range(count)])
+
     def refuse(self, found: str) -> UnsupportedStepError:
         """Why the step cannot be compiled, remembered, should the step catch it."""
-        self.refused = self.refused or refusal(self.cell, found, self.last_place)
+        if self.refused is None:
+            place = _users_line() if self.whole else None
+            self.refused = refusal(self.cell, found, place or self.last_place)
         return self.refused
 
     def _note(self, value: Any, target: Any) -> None:
@@ -140,8 +154,8 @@ class Recording:
         if kind is StandIn:
             if value.recording is not self:
                 raise self.refuse("a value of an earlier step, kept outside of the state,")
-            if value.index < 0:
-                raise self.refuse("a weight that is used otherwise than by its gate")
+            if value.index == PLACES:
+                raise self.refuse("the places of the largest or smallest numbers of a row")
             self._pattern.append(value.index)
         elif kind is float:
             self._pattern.append(_NUMBER)
@@ -152,6 +166,14 @@ class Recording:
         elif is_number(value):
             self._pattern.append(_NUMBER)
             self._numbers.append(float(value))
+        elif kind is WeightStandIn:
+            self._pattern.append(value.expression)
+        elif kind in (tuple, list, slice, torch.Size):
+            # With how many there are: the pattern is flat.
+            parts = (value.start, value.stop, value.step) if kind is slice else value
+            self._pattern += (kind, len(parts))
+            for part in parts:
+                self._note(part, target)
         elif isinstance(value, torch.Tensor):
             raise self.refuse("a tensor made outside of the step's arguments")
         else:
@@ -178,7 +200,7 @@ class Recording:
         held = {k: v for k, v in vars(self.cell).items() if k not in own and k not in ("_origin", "_owner")}
         # There for `getattr(cell, "bias_ih", None)`, and refused where a step computes with them
         # (`test_a_step_that_asks_for_its_weights_finds_them`).
-        weights = {name: StandIn(self, -1) for name in declared.weights}
+        weights = {name: WeightStandIn(self, name) for name in declared.weights}
         vars(view).update(held, _parameters=weights, **vectors, **leaves)
         # Such hooks see gradients, which stand-ins have none of.
         if view._modules and any(m._backward_hooks or m._backward_pre_hooks for m in view.modules()):

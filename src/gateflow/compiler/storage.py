@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from gateflow.compiler.differentiate import Backward, Delta, differentiate
 from gateflow.compiler.graph import Graph
-from gateflow.compiler.node import LEAVES, Node, in_order
+from gateflow.compiler.node import LEAVES, REDUCTIONS, Node, in_order, is_of_input
 from gateflow.compiler.once import once
 from gateflow.compiler.plan import Kind, Row
 
@@ -45,9 +45,15 @@ class Storage:
         return max((1 + _place_of(n) for n in self.graph.nodes if n.op == "number"), default=0)
 
     @once
+    def measured(self) -> tuple[str, ...]:
+        """The widths of rows whose size is a number in the equations, such as that of a mean."""
+        nodes = in_order([*self.graph.new_states, *self.backward_graph.outputs])
+        return tuple(sorted({n.name for n in nodes if n.op == "size"}))
+
+    @once
     def hoisted(self) -> dict[Node, Row]:
         """Products of the input itself, which wait for no step: computed for many steps at once."""
-        products = (n for n in self.backward_graph.forward.nodes if n.op == "product" and n.args[0].op == "input")
+        products = (n for n in self.backward_graph.forward.nodes if n.op == "product" and is_of_input(n.args[0]))
         # Weights of the state may be applied to the input, too; random cells found them run with those of the input.
         own = (n for n in products if n.weights[0].name == "weight_ih")
         return _side_by_side("hoisted", sorted(own, key=lambda n: n.weights[0].block), kind=Kind.AHEAD)
@@ -76,7 +82,8 @@ class Storage:
     @once
     def operands(self) -> dict[Node, Row]:
         """What products were applied to, where it is neither the input nor an old state."""
-        return _side_by_side("operand", [d.operand for d in self.backward_graph.deltas if d.operand.op not in LEAVES])
+        operands = [d.operand for d in self.backward_graph.deltas]
+        return _side_by_side("operand", [o for o in operands if o.op not in LEAVES and not is_of_input(o)])
 
     @once
     def leaves(self) -> dict[Node, Row]:
@@ -86,6 +93,9 @@ class Storage:
         inputs = {n: Row(n.name, Kind.STEP, n.width) for n in nodes if n.op == "input"}
         # The prefix: a vector may be called `saved` or `delta`, as tensors of ours are (`test_any_name_will_do`).
         vectors = {n: Row(f"weights.{n.name}", Kind.FIXED, n.width) for n in nodes if n.op == "parameter"}
+        vectors |= {
+            n: Row("sizes", Kind.FIXED, "1", ("1",) * self.measured.index(n.name)) for n in nodes if n.op == "size"
+        }
         vectors |= {n: Row("numbers", Kind.FIXED, "1", ("1",) * _place_of(n)) for n in nodes if n.op == "number"}
         return inputs | vectors | self.states(Kind.PREVIOUS, forward.states)
 
@@ -107,7 +117,10 @@ class Storage:
 
     def operand_row(self, delta: Delta) -> Row:
         """Where the operand of a product lies while the backward loop runs."""
-        return self.operands.get(delta.operand) or self.leaves[delta.operand]
+        operand = delta.operand
+        if operand.op == "slice" and operand not in self.operands:
+            return self.leaves[operand.args[0]].part(operand.width, int(operand.values[0]))
+        return self.operands.get(operand) or self.leaves[operand]
 
     def delta_row(self, delta: Delta) -> Row:
         """Where the gradient of a product lies."""
@@ -118,7 +131,10 @@ def _recomputable(node: Node, known: set[Node]) -> bool:
     """Whether a node can be computed unit by unit from what is known."""
     able: dict[Node, bool] = {}
     for each in in_order([node]):  # each once, however often it is used
-        made = each.op not in ("product", "row_mean") and all(able[a] for a in each.args)
+        if each.op == "slice":  # of a row that lies in memory, else that row would have to be computed as a whole
+            made = each.args[0] in known or each.args[0].op in LEAVES
+        else:
+            made = each.op not in ("product", "cat", *REDUCTIONS) and all(able[a] for a in each.args)
         able[each] = each in known or each.op in LEAVES or made
     return able[node]
 

@@ -22,6 +22,7 @@ from gateflow.cells import Cell
 from gateflow.compiler.capture import HOLD, Declarations
 from gateflow.compiler.compiled_cell import Step
 from gateflow.compiler.interpret import interpret
+from gateflow.compiler.node import Sizes
 from gateflow.compiler.recording import Recording, refusal
 from gateflow.errors import UnsupportedStepError
 
@@ -91,14 +92,13 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
 
     A step may do something else on stand-ins than on tensors: `isinstance(h, Tensor)`, an `autograd.Function`, a hook.
     """
-    H, P, I = declarations.hidden_size, cell.output_size, cell.input_size  # noqa: E741
-    sizes = {"H": H, "P": P, "I": I, "1": 1}
+    H, P, I = declarations.hidden_size, cell.output_size, cell.row_size  # noqa: E741
+    sizes = Sizes(H=H, P=P, I=I)
 
     def drawn(*shape: int) -> Tensor:
         return torch.randn(*shape, dtype=torch.float64, device="cpu").mul_(0.7).requires_grad_()
 
-    shapes = zip(step.cell.weights, step.cell._shapes(H, P, I), strict=True)
-    weights = {name: drawn(*shape) for name, shape in shapes}
+    weights = {name: drawn(*shape) for name, shape in declarations.shapes.items()}
     x, states = drawn(2, I), tuple(drawn(2, sizes[width]) for width in declarations.states.values())
     leaves = {"x": x, **dict(zip(declarations.states, states, strict=True))}
     leaves |= {
@@ -113,7 +113,8 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
         wanted = trial.advance(x, states)
     except Exception as error:
         raise refusal(cell, f"on random numbers {type(error).__name__}: {error}", None) from error
-    found = interpret(step.cell.graph.new_states, leaves, weights, sizes, step.numbers)
+    given = dict(zip(step.cell.weights, [*weights.values(), *step.made_of(weights)], strict=True))
+    found = interpret(step.cell.graph.new_states, leaves, given, sizes, step.numbers)
     inputs, pairs = [x, *states, *weights.values()], list[Any](zip(found, wanted, strict=True))
     # An `autograd.Function` has another gradient than what it calls.
     if torch.is_grad_enabled():

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateflow.compiler.compiled_cell import CompiledCell
-from gateflow.compiler.node import Weight
+from gateflow.compiler.node import Sizes, Weight
 from gateflow.compiler.plan import Row
 
 __all__ = ["WeightProduct", "WeightProducts", "weight_products"]
@@ -68,7 +68,7 @@ def weight_products(cell: CompiledCell, sizes: Mapping[str, int]) -> WeightProdu
 # Asked for at every backward pass of a small layer, most of whose time is Python's (docs/concepts/speed.md).
 @functools.cache
 def _weight_products(cell: CompiledCell, widths: tuple[tuple[str, int], ...]) -> WeightProducts:
-    products, storage, sizes = list[WeightProduct](), cell.storage, dict(widths)
+    products, storage, sizes = list[WeightProduct](), cell.storage, Sizes(widths)
     for delta in storage.backward_graph.deltas:
         row, height, block = storage.delta_row(delta), sizes[delta.weight.rows], delta.weight.block
         columns = slice(row.begin(sizes), row.begin(sizes) + sizes[row.width])
@@ -90,4 +90,6 @@ def _weight_products(cell: CompiledCell, widths: tuple[tuple[str, int], ...]) ->
 
 
 def _height(products: list[WeightProduct], name: str) -> int:
-    return sum(p.rows.stop - p.rows.start for p in products if p.weight.name == name and p.phase == 0)
+    """How many rows of a weight, or of a bias, the products of the first phase write."""
+    of_name = (p for p in products if name in (p.weight.name, p.weight.bias) and p.phase == 0)
+    return sum(p.rows.stop - p.rows.start for p in of_name)

@@ -16,8 +16,8 @@ from gateflow.flow.table import plain
 
 __all__ = ["Activation", "activations_of"]
 
-# A hard sigmoid is 0 to 1 as well, and is saturated by the same measure.
-_KINDS = {"sigmoid": "sigmoid", "hardsigmoid": "sigmoid", "tanh": "tanh", "relu": "relu"}
+# A hard sigmoid is 0 to 1 as well, and is saturated by the same measure; sLSTM has its forget gate as a logarithm.
+_KINDS = {"sigmoid": "sigmoid", "hardsigmoid": "sigmoid", "log_sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +79,9 @@ class _Squashed(TorchFunctionMode):
         # By the function that runs, however the step spells
         # it: `torch.tanh`, `x.tanh()` and `x.tanh_()` are one.
         value = func(*args, **(kwargs or {}))
-        kind = _KINDS.get(getattr(func, "__name__", "").rstrip("_"))
-        if kind and args:
-            self.calls.append((kind, args[0], value))
+        name = getattr(func, "__name__", "").rstrip("_")
+        if name in _KINDS and args:
+            self.calls.append((_KINDS[name], args[0], value.exp() if name == "log_sigmoid" else value))
         return value
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.variables import builder
 
+from gateflow.compiler import when_loaded
 from gateflow.layers.attributes import Attributes
 from gateflow.layers.stack import Stack
 
@@ -25,7 +25,7 @@ class AsTorch(Stack):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # For each subclass, a user's too: torch looks its table up by the exact class.
-        _admit_to_compiler(cls)
+        when_loaded(lambda: _admit_to_compiler(cls))
 
     @property
     def all_weights(self) -> list[list[Any]]:
@@ -85,12 +85,14 @@ def _admit_to_compiler(cls: type) -> None:
     It breaks its graph at those, since it would unroll their time, unless `allow_rnn` says otherwise; ours are one
     operator per layer. There is no public way to say so for a class. Where the private one is gone, the graph breaks.
     """
+    from torch._dynamo.variables import builder  # loaded by now
+
     table: Any = getattr(builder.VariableBuilder, "_type_dispatch_impl", None)
     # torch keeps one table for each value of that setting.
     for trace_numpy in (True, False) if table else ():
         table(trace_numpy).setdefault(cls, _wrap)
 
 
-def _wrap(variables: builder.VariableBuilder, layer: Any) -> Any:
+def _wrap(variables: Any, layer: Any) -> Any:
     with torch._dynamo.config.patch(allow_rnn=True):
         return variables.wrap_module(layer)

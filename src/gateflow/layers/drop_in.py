@@ -67,10 +67,10 @@ class _DropIn(AsTorch):
             # Without a batch the state has no batch either, as in torch.
             hx = hx if batched else tuple(part.unsqueeze(1) for part in hx)
             self._check_state(hx, sequences.data.shape[1])
-            start = list(zip(*(part.unbind(0) for part in hx), strict=True))
+            start = _unstacked(hx)
         begins = sequences.resets(resets if resets is None or batched else torch.as_tensor(resets)[:, None])
         (y,), final = self.run(sequences.data, start, sequences.lengths, begins)
-        stacked = tuple(torch.stack(parts) for parts in zip(*final, strict=True))
+        stacked = _stacked(final)
         if batched:
             return sequences.restore(y), stacked
         return y.squeeze(1), tuple(part.squeeze(1) for part in stacked)
@@ -106,6 +106,20 @@ class _DropIn(AsTorch):
             if tuple(part.shape) != wanted:
                 which = "hidden" if len(hx) == 1 else f"hidden[{k}]"
                 raise ShapeError(f"Expected {which} size {wanted} for the state {names[k]}, got {list(part.shape)}")
+
+
+def _unstacked(hx: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    """The states of each layer and direction, from torch's layout."""
+    if len(hx[0]) == 1:
+        return [tuple([part[0] for part in hx])]
+    return list(zip(*(part.unbind(0) for part in hx), strict=True))
+
+
+def _stacked(states: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """The states of all layers and directions in torch's layout."""
+    if len(states) == 1:
+        return tuple([part[None] for part in states[0]])
+    return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
 
 
 class _OneState(_DropIn):

@@ -17,7 +17,7 @@ from gateflow.errors import ConfigError, ShapeError
 from gateflow.layers.episodes import checked_resets
 from gateflow.layers.leaf import as_leaf, is_traced
 from gateflow.layers.options import Options
-from gateflow.layers.sequences import Padded, from_packed, from_padded
+from gateflow.layers.sequences import Padded, from_packed, from_padded, one_step_of
 from gateflow.layers.stack import CellFactory, Stack, State
 
 __all__ = ["Recurrent"]
@@ -59,6 +59,10 @@ class Recurrent(Stack):
         * resets: `[T, B]` truth values, `[B, T]` with `batch_first`: where one is true a new episode begins, before
           that step, with zeros or what was learned; what was given is the state of the episode that goes on. Each
           episode is a sequence of its own, for a reverse direction and for masks of dropout in time too.
+        * dt: `layer(x, dt=…)` for cells whose step takes the time since the step before (`cfc`, `gru_d`, or one of
+          yours): `[T, B]` in the form of the input, a PackedSequence where that is one, or one number for all; 1 if
+          not given. It may have a gradient. A reverse direction, whose step before is the next one, is given the time
+          up to that.
         * state: a list with one entry per layer and direction (layer by layer, forward before reverse); each entry a
           tuple with one `[B, size]` per part of the cell's state. Zeros, or what was learned, if not given.
         * output `[T, B, output_size]` in the form of the input; with `merge=None` a tuple of two.
@@ -108,27 +112,32 @@ class Recurrent(Stack):
         state: Sequence[State] | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         resets: Tensor | None = None,
+        dt: Tensor | PackedSequence | float | None = None,
     ) -> tuple[Output, list[State]]:
         """Runs over whole sequences; see the class for shapes."""
         if is_traced(x):
-            return as_leaf(self, x, state, lengths, resets)
+            return as_leaf(self, x, state, lengths, resets, dt)
         sequences = self._opened(x, lengths)
         start = (
             self.initial_state(sequences.data) if state is None else self._checked_state(state, sequences.data.shape[1])
         )
-        begins = sequences.resets(resets)
-        outputs, final = self.run(sequences.data, start, sequences.lengths, begins)
+        begins, elapsed = sequences.resets(resets), sequences.elapsed(self._checked_dt(dt))
+        outputs, final = self.run(sequences.data, start, sequences.lengths, begins, elapsed)
         restored = tuple(sequences.restore(self.dense(y)) for y in outputs)
         return restored[0] if len(restored) == 1 else restored, final
 
     def step(
-        self, x: Tensor, state: Sequence[State] | None = None, resets: Tensor | None = None
+        self,
+        x: Tensor,
+        state: Sequence[State] | None = None,
+        resets: Tensor | None = None,
+        dt: Tensor | float | None = None,
     ) -> tuple[Tensor, list[State]]:
         """One time step for streaming: `x [B, I]` to the output `[B, output_size]` and the new state.
 
         The weights are read again at each step, whatever has changed them. Many steps over the same weights are faster
         within `streaming`, which keeps them as the kernel reads them. `resets`, `[B]` truth values, says which rows
-        begin a new episode with this step.
+        begin a new episode with this step; `dt`, `[B]` or one number, is the time since the step before.
 
         Raises:
             ConfigError: the layer is bidirectional; its reverse half needs the end of the sequence first.
@@ -138,12 +147,23 @@ class Recurrent(Stack):
             starts = zip(state or (), self.initial_state(x[None]), strict=state is not None)
             state = [tuple(map(functools.partial(torch.where, begins), new, old)) for old, new in starts] or None
         # First the way that needs no checks: what does not fit is not taken, and is told about below.
-        taken = None if state is None else self.streamed(x, state)
-        y, final = self._checked_step(x, state) if taken is None else taken
+        self._checked_dt(dt)
+        elapsed = None if dt is None else one_step_of(dt, x)
+        taken = None if state is None else self.streamed(x, state, elapsed)
+        y, final = self._checked_step(x, state, elapsed) if taken is None else taken
         dense: Any = self._modules["dense"]  # as `self.dense`, which takes a microsecond
         return dense(y) if dense._modules else y, final
 
-    def _checked_step(self, x: Tensor, state: Sequence[State] | None) -> tuple[Tensor, list[State]]:
+    def _checked_dt(self, dt: Any) -> Any:
+        if dt is not None and not self.takes_dt:
+            names = ", ".join(dict.fromkeys(type(cell).__name__ for cell in self._equations))
+            raise ShapeError(
+                f"dt was given, and no cell of this layer ({names}) takes it; leave it out, take cfc or gru_d, or "
+                "write `def step(self, x, dt, …)`"
+            )
+        return dt
+
+    def _checked_step(self, x: Tensor, state: Sequence[State] | None, dt: Tensor | None) -> tuple[Tensor, list[State]]:
         if self.bidirectional:
             raise ConfigError(
                 "a bidirectional layer cannot stream: its reverse direction starts at the end of the sequence; "
@@ -152,7 +172,7 @@ class Recurrent(Stack):
         if x.dim() != 2 or x.shape[1] != self.input_size:
             raise ShapeError(f"step takes one time step [B, I] with I = {self.input_size}, found {list(x.shape)}")
         start = self.initial_state(x[None]) if state is None else self._checked_state(state, x.shape[0])
-        return self.run_step(x, start)
+        return self.run_step(x, start, dt)
 
     def extra_repr(self) -> str:
         """Cells, sizes, and the options that differ from their defaults."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from gateflow.errors import ShapeError
 from gateflow.layers.episodes import checked_resets
 from gateflow.recurrence import leaves_python
 
-__all__ = ["Padded", "from_packed", "from_padded"]
+__all__ = ["Padded", "from_packed", "from_padded", "one_step_of"]
 
 _LENGTHS = "lengths must lie between 0 and T = {}"
 _ROWS = "the packed sequence must have as many rows as the start state, {}"
@@ -51,6 +52,25 @@ class Padded:
         if self.batch_first:
             return checked_resets(given, (B, T), "[B, T]", self.data.device).t()
         return checked_resets(given, (T, B), "[T, B]", self.data.device)
+
+    def elapsed(self, given: Tensor | PackedSequence | float | None) -> Tensor | None:
+        """The time since the step before, `[T, B, 1]`, from the form in which the input came; 0 where a row has ended.
+
+        Raises:
+            ShapeError: not one number per step and sequence.
+        """
+        if given is None:
+            return None
+        T, B = self.data.shape[:2]
+        if isinstance(given, PackedSequence):
+            if self.packed is None or not torch.equal(given.batch_sizes, self.packed.batch_sizes):
+                raise ShapeError("dt is a PackedSequence, and the input none of the same lengths; pack both alike")
+            steps = from_packed(given._replace(data=given.data.reshape(-1, 1))).data
+        else:
+            sizes = (B, T) if self.batch_first else (T, B)
+            steps = _numbers(given, sizes, "[B, T]" if self.batch_first else "[T, B]", self.data)
+            steps = steps.transpose(0, 1) if self.batch_first else steps
+        return _blank_padding(steps.to(self.data.dtype), self.lengths)
 
     def restore(self, y: Tensor) -> Tensor | PackedSequence:
         """An output `[T, B, F]` in the form in which the input came, zero where a row has ended."""
@@ -149,6 +169,29 @@ def checked(values: Tensor, low: int, high: int, demand: str) -> Tensor:
 @checked.register_fake
 def _(values: Tensor, low: int, high: int, demand: str) -> Tensor:
     return torch.empty_like(values)
+
+
+def one_step_of(dt: Tensor | float, x: Tensor) -> Tensor:
+    """The time since the step before for one step of a stream, `[B, 1]`.
+
+    Raises:
+        ShapeError: not one number per row.
+    """
+    return _numbers(dt, (x.shape[0],), "[B]", x)
+
+
+def _numbers(given: Any, sizes: tuple[int, ...], form: str, like: Tensor) -> Tensor:
+    """One number for all, or one for each place, with a dimension of 1 at the end."""
+    try:
+        found = torch.as_tensor(given, device=like.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(f"dt must be numbers {form}, found {type(given).__name__}: {error}") from error
+    if tuple(found.shape) not in ((), sizes, (*sizes, 1)) or found.dtype == torch.bool or found.is_complex():
+        raise ShapeError(
+            f"dt must be one number for each step of each sequence, {form} = {list(sizes)}, or one for all; found "
+            f"{list(found.shape)} of {found.dtype}"
+        )
+    return found.to(like.dtype).reshape(*found.shape[: len(sizes)], 1).expand(*sizes, 1)
 
 
 def _blank_padding(data: Tensor, lengths: Tensor | None) -> Tensor:

@@ -51,6 +51,9 @@ class Stack(Attributes):
     weights, are bound to them at each pass, so whatever `torch` does to a module's weights is seen by the cells.
     """
 
+    takes_dt: bool = False
+    """Whether a cell asks for the time since the step before."""
+
     def __init__(
         self,
         factories: Sequence[CellFactory],
@@ -89,10 +92,12 @@ class Stack(Attributes):
 
     def layer_cells(self, k: int) -> tuple[Cell, ...]:
         """The cells of layer `k`, one per direction, over their weights as they are now."""
-        return tuple(
-            cell.over({name: getattr(self, name + suffix) for name in cell._parameters})
-            for cell, suffix in zip(self._layer_equations(k), self.suffixes(k), strict=True)
-        )
+        D, own, views = self.num_directions, self._parameters, []
+        for cell, names in zip(self._layer_equations(k), self._names[k * D : (k + 1) * D], strict=True):
+            # Past `getattr`, which takes a microsecond for each, where a weight is not computed.
+            weights: list[Any] = [own[name] if name in own else getattr(self, name) for name in names]
+            views.append(cell.over(dict(zip(cell._parameters, weights, strict=True))))
+        return tuple(views)
 
     def choices(self, x: Tensor | None = None) -> list[tuple[str, Choice]]:
         """The cell and the path of each layer for input such as `x`; `recurrence.explain` prints them."""
@@ -113,7 +118,12 @@ class Stack(Attributes):
         ]
 
     def run(
-        self, x: Tensor, state: Sequence[State], lengths: Tensor | None, resets: Tensor | None = None
+        self,
+        x: Tensor,
+        state: Sequence[State],
+        lengths: Tensor | None,
+        resets: Tensor | None = None,
+        dt: Tensor | None = None,
     ) -> tuple[list[Tensor], list[State]]:
         """Runs all layers over time.
 
@@ -122,6 +132,7 @@ class Stack(Attributes):
             state: per layer and direction, layer by layer, one `[B, size]` per part of the state.
             lengths: `[B]` or none.
             resets: `[T, B]`, true where a new episode begins, or none.
+            dt: `[T, B, 1]`, the time since the step before, for cells that take it; 1 if not given.
 
         Returns:
             The output of the last layer, `[T, B, output_size]` (one per direction if `merge` is None), and the state
@@ -133,17 +144,26 @@ class Stack(Attributes):
                 "`resets` cannot be exported: their number decides the sizes of tensors; export single steps, and give "
                 "the rows that begin an episode a fresh state"
             )
+        if x.shape[0] == 1 and lengths is None and resets is None:
+            taken = self._one_step(x[0], state, None if dt is None else dt[0])
+            if taken is not None:
+                y, finals = taken
+                # The output is memory of its own, which the user may change.
+                return [y.clone()[None]], finals
         if resets is not None and resets.numel():  # none begins in an empty batch
             # Episodes as rows: then no path and no option needs to know of resets.
             episodes = Episodes.of_resets(resets, lengths)
             rows = episodes.split(x)
-            ys, last = self.run(rows, episodes.starts(state, self.initial_state(rows), D), episodes.lengths)
+            starts = episodes.starts(state, self.initial_state(rows), D)
+            ys, last = self.run(rows, starts, episodes.lengths, dt=None if dt is None else episodes.split(dt))
             return [episodes.joined(y) for y in ys], episodes.finals(last, D)
         outputs, finals = [x], []
+        elapsed = self._elapsed(x, dt, lengths) if self.takes_dt else None
         for k in range(self.num_layers):
             if k > 0:
                 x = self._between_layers(x)
-            ys, final = self._run_layer(k, x, tuple(state[k * D : (k + 1) * D]), lengths)
+            row = x if elapsed is None else self._with_elapsed(k, x, elapsed)
+            ys, final = self._run_layer(k, row, tuple(state[k * D : (k + 1) * D]), lengths)
             outputs = self._merge(ys, last=k == self.num_layers - 1)
             if self.options.skip:
                 outputs = [self.skips[k](x, outputs[0])]
@@ -181,20 +201,45 @@ class Stack(Attributes):
             cell.train(mode)
         return self
 
-    def run_step(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]]:
+    def _elapsed(self, x: Tensor, dt: Tensor | None, lengths: Tensor | None) -> Tensor:
+        """The time since the step before, for each direction in its own order of steps: `[T, B, directions]`."""
+        dt = x.new_ones(*x.shape[:-1], 1) if dt is None else dt
+        if not self.bidirectional:
+            return dt
+        # From right to left the step before is the next one; before the last step there is none.
+        after = torch.cat([dt[1:], dt.new_zeros(1, *dt.shape[1:])])
+        if lengths is not None:
+            last = torch.arange(x.shape[0], device=x.device)[:, None] >= lengths - 1
+            after = torch.where(last[:, :, None], 0.0, after)
+        return torch.cat([dt, after], -1)
+
+    def _with_elapsed(self, k: int, x: Tensor, elapsed: Tensor) -> Tensor:
+        """The input of a layer, with the elapsed times behind it if its cells take them."""
+        return torch.cat([x, elapsed], -1) if self._layer_equations(k)[0].takes_dt else x
+
+    def run_step(self, x: Tensor, state: Sequence[State], dt: Tensor | None = None) -> tuple[Tensor, list[State]]:
         """One time step of all layers, `x [B, I]`; where no gradient is wanted, with little but the kernels."""
+        taken = self._one_step(x, state, dt)
+        if taken is not None:
+            return taken
+        outputs, finals = self.run(x[None], state, None, dt=None if dt is None else dt[None])
+        return outputs[0][0], finals
+
+    def _one_step(
+        self, x: Tensor, state: Sequence[State], dt: Tensor | None = None
+    ) -> tuple[Tensor, list[State]] | None:
+        """One time step by kernels alone, prepared if need be; none where there is more to a step than that."""
+        taken = self.streamed(x, state, dt)
+        if taken is not None or not self._streams_now():
+            return taken
         # Kernels read rows that lie whole; a learned initial state is expanded, `x[:, t]` of a
         # batch-first batch has gaps.
         state = [tuple(part.contiguous() for part in parts) for parts in state]
-        taken = self.streamed(x, state)
-        if taken is None and self._streams_now() and self._prepare_streams(x, state):
-            taken = self.streamed(x, state)
-        if taken is not None:
-            return taken
-        outputs, finals = self.run(x[None], state, None)
-        return outputs[0][0], finals
+        return self.streamed(x, state, dt) if self._prepare_streams(x, state) else None
 
-    def streamed(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]] | None:
+    def streamed(
+        self, x: Tensor, state: Sequence[State], dt: Tensor | None = None
+    ) -> tuple[Tensor, list[State]] | None:
         """One time step by what is prepared for such tensors; none where they do not fit, for whatever reason."""
         if len(state) != len(self._streams) or not self._streams_now():
             return None
@@ -203,7 +248,8 @@ class Stack(Attributes):
         y, finals = x, []
         try:
             for k, stream in enumerate(self._streams):
-                new = stream.step([*map(named, self._names[k])], y, state[k])
+                row = self._with_elapsed(k, y, y.new_ones(len(y), 1) if dt is None else dt) if self.takes_dt else y
+                new = stream.step([*map(named, self._names[k])], row, state[k])
                 if new is None:
                     return None
                 y = self.skips[k](y, new[0]) if self.options.skip else new[0]
@@ -216,7 +262,7 @@ class Stack(Attributes):
         """Whether every layer's weights are parameters that its kernel can take."""
         for stream, names, parts in zip(self._streams, self._names, state, strict=True):
             weights = [w for name in names if (w := self._parameters.get(name)) is not None]
-            y = x.new_empty(x.shape[0], stream.cell.input_size)
+            y = x.new_empty(x.shape[0], stream.cell.row_size)
             if len(weights) < len(names) or not stream.prepare(weights, y, parts):
                 return False
         return True
@@ -272,10 +318,14 @@ class Stack(Attributes):
             like = getattr(self, "weight_ih" + suffix)
             for name, size in cell.state_sizes.items():
                 self.register_parameter(f"initial_{name}{suffix}", nn.Parameter(like.new_zeros(size)))
+        if cell.takes_dt and self.bidirectional:
+            cell._dt_columns, cell._dt_column = 2, int(suffix.endswith("_reverse"))
         self._names.append([name + suffix for name in cell._parameters])
         for zoneout in (False, True):  # the second for sequences with lengths, too, under `torch.compile`
             prepare(cell, zoneout=zoneout)
         self._equations.append(cell)
+        if cell.takes_dt:
+            vars(self)["takes_dt"] = True
         self._streams.append(Stream(cell))
 
     def _layer_equations(self, k: int) -> list[Cell]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from gateflow.backends import BACKENDS, Backend, Sequences, backend_of
 from gateflow.compiler import Step, step_named
+from gateflow.compiler.node import Sizes
 from gateflow.errors import BuildError, ReferencePathWarning, ShapeError
 from gateflow.recurrence.graph_loop import gradients_by_graph, unroll_graph
 from gateflow.recurrence.leaving import refuse_to_leave
@@ -163,7 +164,11 @@ def _(step, x, weights, states, *others):
 
 
 def _gradients(
-    ctx: Any, gradients: Sequence[Tensor | None], wanted: list[bool], backward: Callable[..., list[Tensor]]
+    ctx: Any,
+    d_output: Tensor | None,
+    d_finals: Sequence[Tensor | None],
+    wanted: list[bool],
+    backward: Callable[..., list[Tensor]],
 ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor]]:
     """Gradients of the input, the weights and the start states from those of the outputs."""
     (step, reverse, rounded), (n_weights, n_states, n_holds, ragged, kept) = ctx.settings, ctx.counts
@@ -177,9 +182,8 @@ def _gradients(
     if output_has_changed(ctx):
         again = _run(call._replace(memory=_FAST if kept else _READ_ONLY))
         histories, saved = again[:n_states], again[-1] if kept else None
-    d_output, d_finals = gradients[0], list(gradients[n_states : 2 * n_states])
     # Gradients are on here under `create_graph=True`; those of a batch have a dimension that no kernel knows.
-    if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _batched(gradients)):
+    if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _batched((d_output, *d_finals))):
         d_x, d_weights, d_states = gradients_by_graph(
             call.sequences(), d_output, d_finals, create_graph=torch.is_grad_enabled()
         )
@@ -194,7 +198,9 @@ def _gradients(
 
 def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
     wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[2]]
-    d_x, d_weights, d_states = _gradients(ctx, gradients, wanted, _backward_operator)
+    n_states = ctx.counts[1]
+    d_finals = gradients[n_states : 2 * n_states]
+    d_x, d_weights, d_states = _gradients(ctx, gradients[0], d_finals, wanted, _backward_operator)
     return None, d_x, d_weights, d_states, [None] * ctx.counts[2], None, None, None, None
 
 
@@ -227,30 +233,38 @@ class _Eager(torch.autograd.Function):
         output = _run(_Call(*inputs))
         _remember(ctx, inputs, output)
         # The other histories and what is kept are for the backward pass; gradients of states come through the finals.
-        ctx.mark_non_differentiable(*output[1 : counts[1]], *output[2 * counts[1] :])
-        return tuple(output)
+        return output[0], *output[counts[1] : 2 * counts[1]]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
         """In the order of `forward`."""
         wanted = list(ctx.needs_input_grad[2 : 3 + ctx.counts[0]])
-        d_x, d_weights, d_states = _gradients(ctx, gradients, wanted, _run_backward)
+        d_x, d_weights, d_states = _gradients(ctx, gradients[0], gradients[1:], wanted, _run_backward)
         return None, None, d_x, *d_weights, *d_states, *[None] * ctx.counts[2]
 
 
 def recurrence(step: Step | str, *inputs: Any) -> Sequence[Tensor]:
-    """Runs a step over sequences with its derivative; arguments and results as those of `recurrence_operator`."""
+    """Runs a step over sequences with its derivative; arguments as those of `recurrence_operator`.
+
+    Returns:
+        The output's history, `[lines, size]`, then the final values of the parts of the state.
+    """
     if torch.is_autocast_enabled("cpu") or traced():
         # `draft_export` takes an optional tensor that is none for one that was changed, so here none is an empty one.
         *before, offsets, reverse, rounded, memory = inputs
         offsets = before[0].new_empty(0, dtype=torch.int64) if offsets is None else offsets
         name = step if isinstance(step, str) else step.name
-        return recurrence_operator(name, *before, offsets, reverse, rounded, memory)
+        return _visible(recurrence_operator(name, *before, offsets, reverse, rounded, memory), before[2])
     x, weights, states, holds, *settings = inputs
     # Past autograd, whose Python takes longer than a small recurrence.
     if settings[-1] == _READ_ONLY:
-        return _run(_Call(step, *inputs))
+        return _visible(_run(_Call(step, *inputs)), states)
     return _Eager.apply((step, *settings), (len(weights), len(states)), x, *weights, *states, *holds)
+
+
+def _visible(output: Sequence[Tensor], states: Sequence[Tensor]) -> list[Tensor]:
+    """Of what is computed, what the caller sees."""
+    return [output[0], *output[len(states) : 2 * len(states)]]
 
 
 def _batched(gradients: Sequence[Tensor | None]) -> bool:
@@ -289,5 +303,5 @@ def _without_kernel(
 def _saved_columns(step: str, states: Sequence[Tensor], x: Tensor) -> int:
     # Of the text alone: fake tensors must not build a kernel.
     cell = step_named(step).cell
-    sizes = {"H": cell.hidden_size, "P": states[0].shape[1], "1": 1, "I": x.shape[1]}
+    sizes = Sizes(H=cell.hidden_size, P=states[0].shape[1], I=x.shape[1])
     return sum(sizes[node.width] for node in cell.storage.saved)

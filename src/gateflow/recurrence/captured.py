@@ -53,6 +53,8 @@ def step_of(cell: Cell, *, zoneout: bool) -> Found:
     _let_dynamo_compare(cell)
     own = vars(vars(cell).get("_origin", cell)).get("_own", "")  # a new attribute may hide one of the class
     name = look_of(cell).name_now(zoneout, own)
+    if look_of(cell).derives_now(zoneout):
+        return None, "a step that makes weights of others, under torch.compile"
     return (name, None) if is_name(name) else (None, name)
 
 
@@ -77,7 +79,7 @@ def _let_dynamo_read(cell: Cell) -> None:
     """Traces one step whose result nobody uses, so that torch's compiler guards all that the step reads."""
     if not is_shipped(cell):
         like = next(w for w in cell._parameters.values() if w is not None)
-        x = like.new_zeros(1, cell.input_size)
+        x = like.new_zeros(1, cell.row_size)
         # Nobody uses the result, so nothing of it is kept for a backward pass.
         with torch.no_grad():
             cell.bind().advance(x, cell.initial_state(x))

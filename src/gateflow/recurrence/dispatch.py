@@ -156,18 +156,26 @@ def run_layer(
     if leaves_python():
         return _leaving(cells, x, states, lengths, zoneout)
     # By the forward cell; `native.run` looks at the reverse one, which may have other attributes.
-    choice = choose(cells[0], zoneout=zoneout is not None, device=x.device, dtype=x.dtype)
-    if choice.step is not None:
+    step, choice = _native_step(cells[0], zoneout is not None, x), None
+    if step is not None:
         try:
-            return native.run(choice.step, cells, x, states, lengths, zoneout, memory)
+            return native.run(step, cells, x, states, lengths, zoneout, memory)
         # Whatever is wrong with a compiler or the cache leads to the next path and one warning, never out of a call.
         except BuildError as problem:
             choice = _without_kernel(cells[0], zoneout=zoneout is not None, problem=problem)
+    choice = choice or choose(cells[0], zoneout=zoneout is not None, device=x.device, dtype=x.dtype)
     if choice.path == "vendor":
         return vendor.run(cells, x, states, lengths)
     if _demanded() is None:
         _tell(type(cells[0]).__name__, choice.reason, strict)
     return _step_by_step(reference.unroll, cells, x, states, lengths, zoneout)
+
+
+def _native_step(cell: Cell, zoneout: bool, x: Tensor) -> Step | str | None:
+    """What `choose` finds first, without the reasons that a call does not need."""
+    if _demanded() not in (None, "native"):
+        return None
+    return step_for(cell, zoneout=zoneout, device=x.device, dtype=x.dtype)[0]
 
 
 def _leaving(

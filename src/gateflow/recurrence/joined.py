@@ -47,7 +47,7 @@ class Joined:
         # Without `no_grad`, which an export would write down; these weights ask for no gradient.
         with _disable_current_modes():
             weights = {n: torch.empty(shape, device="meta") for n, shape in cell.parameter_shapes().items()}
-            trial, x = cell.over(weights).bind(), torch.empty(2, cell.input_size, device="meta")
+            trial, x = cell.over(weights).bind(), torch.empty(2, cell.row_size, device="meta")
             vars(trial).pop("_origin")  # what a step sets is of the trial
             state = trial.initial_state(x)
             for name in _places(cell):

@@ -8,6 +8,7 @@ Samples are sorted by falling length, so that the samples of a step are a prefix
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,13 +23,12 @@ def layout_of(x: Tensor, lengths: Tensor | None) -> Layout:
     return EvenLayout(x.shape[0], x.shape[1]) if lengths is None else RaggedLayout.of(lengths, x.shape[0])
 
 
-@dataclass(frozen=True)
-class EvenLayout:
+class EvenLayout(NamedTuple):
     """All samples have the same length: steps follow each other as they are."""
 
     steps: int
     samples: int
-    offsets = None
+    offsets: None = None
 
     def lines(self, x: Tensor) -> Tensor:
         """`[T, B, size]` as lines `[T·B, size]`; a view, where numbers of a line lie side by side."""

@@ -51,8 +51,7 @@ def run(
     rounded, given = _in_bf16(x), x.dtype
     if rounded:  # the factors of products are rounded inside; states and sums are fp32
         x, states = x.float(), tuple(tuple(part.float() for part in state) for state in states)
-    x, states = resolved(x), tuple(tuple(map(resolved, state)) for state in states)
-    layout = layout_of(x, lengths)
+    x, layout = resolved(x), layout_of(x, lengths)
     lines, outputs, finals = layout.lines(x), [], []
     for d, (cell, state) in enumerate(zip(cells, states, strict=True)):
         held = zip(zoneout[d], state, strict=True) if zoneout else ()
@@ -60,8 +59,10 @@ def run(
         own = step if d == 0 else _step_of_reverse(cell, zoneout=zoneout is not None)
         # A transposed weight was once read as plain rows: wrong numbers without a word
         # (`test_weights_may_lie_in_memory_as_they_like`).
-        weights = [(w.float() if rounded else w).contiguous() for w in cell._parameters.values() if w is not None]
-        start = [layout.sorted(part).contiguous() for part in state]
+        named = {name: w for name, w in cell._parameters.items() if w is not None}
+        derived = own.made_of(named) if isinstance(own, Step) and own.derived else ()
+        weights = [(w.float() if rounded else w).contiguous() for w in (*named.values(), *derived)]
+        start = [layout.sorted(resolved(part)).contiguous() for part in state]
         _refuse_mixed(x, weights, start)
         # Where nobody asks for a gradient, nothing is kept and autograd is left out.
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
@@ -69,9 +70,9 @@ def run(
         # The loops of the backward pass too: there is no other path left once the forward pass has run.
         _refuse_unbuilt(own, kept, lines, rounded)
         made = recurrence(own, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
-        made = [part.to(given) for part in made[: 2 * len(start)]] if rounded else made
-        outputs.append(layout.padded(made[0]))
-        finals.append(tuple(layout.unsorted(part) for part in made[len(start) : 2 * len(start)]))
+        y, *final = [part.to(given) for part in made] if rounded else made
+        outputs.append(layout.padded(y))
+        finals.append(tuple([layout.unsorted(part) for part in final]))
     return outputs, finals
 
 
@@ -105,6 +106,8 @@ def histories(cell: Cell, x: Tensor, state: State) -> State | None:
         return None
     backend = backend_of(x.device)
     assert backend is not None  # else there would be no step
+    derived = [w.contiguous() for w in step.made_of(weights)]
+    weights = dict(zip(step.cell.weights, [*weights.values(), *derived], strict=True))
     run = Sequences(step, layout_of(x, None).lines(x.detach()), weights, [part.detach().contiguous() for part in state])
     return tuple(lines.view(*x.shape[:2], -1) for lines in backend.forward(run, keep=False).histories)
 
@@ -138,6 +141,9 @@ def _refuse_unbuilt(step: Step | str, kept: str, x: Tensor, rounded: bool) -> No
 
 
 def _refuse_mixed(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None:
+    dtype, device = x.dtype, x.device
+    if all(t.dtype is dtype and t.device == device for t in (*weights, *start)):
+        return
     devices = {t.device.type for t in (x, *weights, *start)}
     if len(devices) > 1:
         found = " and ".join(sorted(devices))

@@ -56,7 +56,10 @@ def restored(ctx: Any) -> list[Tensor]:
                 f"a hook for saved tensors returned {list(wrong[0])} of {wrong[1]} for {list(wanted[0])} of "
                 f"{wanted[1]}; it must return what it was given"
             )
-        tensors = [t.resolve_neg() if t.is_neg() else t for t in tensors]
+        if any(map(Tensor.is_neg, tensors)):
+            tensors = [t.resolve_neg() for t in tensors]
+        if all(map(Tensor.is_contiguous, tensors)):
+            return list(tensors)
     # After input, weights and states: only the input and holds are called with a stride of their own.
     first = sum(ctx.counts[:2]) + 1
     holds = range(first, first + ctx.counts[2])

@@ -1,8 +1,7 @@
 """A cell's step outside of a loop over time: when it may be nothing but its kernel, and what its weights are then.
 
 Weights may change in ways that torch does not count (fused optimizers, numpy, another process), so they are read again
-at each step, unless the stream is frozen: by the kernel, which puts them in its order, where they are few, else by
-torch's own operations, which read them as they lie.
+at each step, unless the stream is frozen.
 """
 
 from __future__ import annotations
@@ -23,12 +22,8 @@ from gateflow.recurrence.dispatch import path_is_forced
 
 __all__ = ["Stream", "streams_now"]
 
-# Few weights may be read again at each step: an LSTM's takes 0.8 times as long as `LSTMCell` at H = 64.
-FEW = 1 << 18
-"""Numbers of weights that the kernel takes less time to put in its order than torch's operations to start."""
-
 # Looked up once: of a step's 22 µs the kernel takes 10, and most of the rest is Python.
-_address, _count, _shape, _stride = Tensor.data_ptr, Tensor.numel, attrgetter("shape"), Tensor.stride
+_address, _shape, _stride = Tensor.data_ptr, attrgetter("shape"), Tensor.stride
 _transforms: Any = torch._C._functorch.peek_interpreter_stack  # pyright: ignore[reportAttributeAccessIssue]
 _modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
 _autocasts: Any = torch._C._is_any_autocast_enabled  # pyright: ignore[reportAttributeAccessIssue]
@@ -107,22 +102,9 @@ class Stream:
             state: the parts of the state, `[B, size]`.
         """
         ready, frozen = self._ready, self.frozen > 0
-        if not frozen and sum(map(_count, weights)) > FEW:
-            return self._by_torch(weights, x, state)
         if ready is None or not ready.fits(weights, frozen=frozen):
             return None
         return ready.kernel(x, state, reread=not frozen)
-
-    def _by_torch(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
-        """The step by torch's own operations, where its kernel could run it."""
-        backend = backend_of(x.device)
-        if backend is None or x.dtype not in backend.dtypes:
-            return None
-        if any(t.dtype != x.dtype or t.device != x.device for t in (*weights, *state)):
-            return None
-        step, _ = step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
-        view = self.cell.over(dict(zip(self._names, weights, strict=True)))
-        return None if step is None else view.bind().advance(x, tuple(state))
 
     def prepare(self, weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> bool:
         """Prepares for such tensors; false where the native path cannot take them by their addresses."""
@@ -138,7 +120,12 @@ class Stream:
         if not frozen and not all(w.is_contiguous() for w in weights):  # the kernel would read a copy
             return False
         step, _ = step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
-        if not isinstance(step, Step) or backend.obstacle_to(step, "stream", x.dtype, rounded=False) is not None:
+        # A step that makes weights of others makes them at each step, by torch.
+        if (
+            not isinstance(step, Step)
+            or step.derived
+            or backend.obstacle_to(step, "stream", x.dtype, rounded=False) is not None
+        ):
             return False
         ready = self._ready
         if ready is None or not ready.fits(weights, frozen=frozen):

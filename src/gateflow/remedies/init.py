@@ -163,7 +163,9 @@ def _gate_bias(name: str, cell: Cell, gate: str) -> Tensor:
     if not cell.bias:
         raise ConfigError(f"{name}: {type(cell).__name__} was built with bias=False, so its gates have none to set")
     rows = cell.gate_rows(gate)
-    cell.bias_hh[rows].zero_()
+    # A gate that sees the input alone has one bias.
+    if gate in cell.gates:
+        cell.bias_hh[rows].zero_()
     return cell.bias_ih[rows]
 
 

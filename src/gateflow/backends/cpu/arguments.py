@@ -17,15 +17,27 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from gateflow.backends.cpu.gemm import Gemms
+from gateflow.backends.cpu.partition import Partition
 from gateflow.compiler.node import Weight
-from gateflow.compiler.plan import WIDTHS, Kind, Plan, Row, Term
+from gateflow.compiler.plan import Kind, Plan, Row, Term
 
-__all__ = ["BACKWARDS", "TO_PACK", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
+__all__ = ["BACKWARDS", "ON_USE", "TO_PACK", "Chunk", "Form", "Lines", "Prepared", "Span", "place"]
 
 # `recurrence.h` asserts the same sizes: what is added to a structure on one side alone does not compile.
 _CALL, _PLACE, _MATRICES, _CHUNK = 27, 4, 8, 5
 """How many numbers the structures of `recurrence.h` and `product.h` have."""
-_CHUNKS, _THREADS, _WIDTHS, _PLACES, _REDUCED, BACKWARDS, TO_PACK, _BLAS = 2, 5, 8, 12, 14, 17, 19, 20
+_CHUNKS, _GROUPS, _WIDTHS, _PLACES, _REDUCED, BACKWARDS, TO_PACK, _BLAS, _PARTS, ON_USE = (
+    2,
+    5,
+    8,
+    9,
+    11,
+    15,
+    17,
+    18,
+    20,
+    21,
+)
 """Which number of a `Call` is what."""
 
 
@@ -61,13 +73,22 @@ class Span:
     last: int
     reverse: bool
     offsets: Tensor | None
-    threads: int
-    bounds: Tensor | None
+    shared: Partition
 
     @property
     def length(self) -> int:
         """How many steps."""
         return abs(self.last - self.first) + 1
+
+    @property
+    def packs_on_use(self) -> bool:
+        """Whether weights are put in order when they are used."""
+        return self.length <= FEW_STEPS
+
+
+# For an LSTM of 256 units and one row, microseconds: to pack 113, and a step 28; with weights ordered on use a step 53.
+FEW_STEPS = 4
+"""Steps up to which packing the weights takes longer than putting them in order at each."""
 
 
 def place(row: int) -> int:
@@ -96,12 +117,19 @@ class Form:
         self.chunk = self._pointed_at_by(_CHUNKS, _CHUNK)
         # The chunk is a part of the block: a run without products (`Prepared.__call__`) needs no list of chunks.
         self.numbers[_CHUNKS + 1] = 1
-        self.numbers[_WIDTHS : _WIDTHS + 4] = array("q", [sizes[width] for width in WIDTHS])
+        widths = self._pointed_at_by(_WIDTHS, len(plan.widths))
+        self.numbers[widths : widths + len(plan.widths)] = array("q", [sizes[width] for width in plan.widths])
         order = {name: 3 * k for k, name in enumerate(self.tensors)}
         self.outer = [(at, order[name] + which, offset) for at, name, which, offset in self.rooms]
 
     def filled(
-        self, span: Span, tensors: Mapping[str, Lines], reduced: Tensor | None, ahead: int, past_caches: bool
+        self,
+        span: Span,
+        tensors: Mapping[str, Lines],
+        reduced: Tensor | None,
+        ahead: int,
+        past_caches: bool,
+        on_use: bool,
     ) -> array:
         """The arguments of a run over the steps of `span`. The tensors must outlive it."""
         # A copy of the form: what depends on sizes alone is worked out once, not in each of many short calls.
@@ -116,12 +144,15 @@ class Form:
             numbers[at] = begin + 8 * to
         for at, name in self.places:
             numbers[at] = tensors[name].of_a_chunk
-        bounds, offsets = [0 if t is None else t.data_ptr() for t in (span.bounds, span.offsets)]
+        groups, parts, _ = span.shared
+        bounds, offsets = [0 if t is None else t.data_ptr() for t in (span.shared.bounds, span.offsets)]
         numbers[:2] = array("q", [span.steps, span.samples])
-        numbers[_THREADS - 1 : _WIDTHS] = array("q", [span.reverse, span.threads, bounds, offsets])
-        numbers[_REDUCED : _REDUCED + 3] = array(
-            "q", [0 if reduced is None else reduced.data_ptr(), ahead, past_caches]
-        )
+        numbers[_GROUPS - 1 : _WIDTHS] = array("q", [span.reverse, groups, bounds, offsets])
+        numbers[_PARTS : _PARTS + 2] = array("q", [parts, on_use])
+        if on_use:
+            numbers[TO_PACK] = 0
+        sums, longest = (0, 0) if reduced is None else (reduced.data_ptr(), reduced.shape[2])
+        numbers[_REDUCED : _REDUCED + 4] = array("q", [sums, longest, ahead, past_caches])
         numbers[self.chunk : self.chunk + 2] = array("q", [span.first, span.last])
         return numbers
 
@@ -140,8 +171,9 @@ class Form:
         """A `Place` for each row; returns which numbers tell whether its tensor is of a chunk."""
         self._pointed_at_by(_PLACES, _PLACE * len(rows))
         for k, row in enumerate(rows):
-            self._add(place(k), row.tensor, 0, row.begin(self.sizes) * self.item)
-            self._add(place(k) + 1, row.tensor, 1)
+            offset = row.begin(self.sizes) * self.item
+            self._add(place(k), row.tensor, 0, offset)
+            self._add(place(k) + 1, row.tensor, 1, offset)
             # 0 between the lines of a vector: all samples and steps find the same one.
             if row.kind is not Kind.FIXED:
                 self._add(place(k) + 2, row.tensor, 2)
@@ -183,13 +215,15 @@ class Form:
 class Prepared:
     """The arguments of a run, as the loop reads them. Calling it runs the loop; the first time, weights are packed.
 
-    `reduced` are the gradients of vectors, which every run adds to: `[groups of samples, vectors, H]`. What the
-    addresses point to is `held`.
+    `reduced` are the gradients of vectors, which every run adds to: `[groups of samples, vectors, H]`. `own` is the
+    memory that it has to itself, `bounds` where groups of samples begin. What else the addresses point to is `held`.
     """
 
     function: Any
     numbers: array
     reduced: Tensor | None
+    own: Tensor
+    bounds: Tensor | None
     held: object
 
     @property
@@ -205,7 +239,12 @@ class Prepared:
 
     def over(self, chunks: Sequence[Chunk]) -> None:
         """Runs the loop over other steps, chunk by chunk, each followed by its products."""
-        # `held` keeps the lists alive: the kernel knows their addresses alone.
+        held = self.listed(chunks)
+        self()
+        del held  # alive until now: the kernel knows their addresses alone
+
+    def listed(self, chunks: Sequence[Chunk]) -> list[array]:
+        """Sets other steps and the products that follow them; returns the lists, which must be kept for the run."""
         numbers, held, team, blas = array("q"), [], 0, 0
         for first, last, begin, _, gemms in chunks:
             numbers.extend([first, last, begin, 0, 0])
@@ -215,11 +254,11 @@ class Prepared:
                 team, blas = max(team, gemms.threads), gemms.blas.buffer_info()[0]
         self.numbers[_CHUNKS : _CHUNKS + 2] = array("q", [numbers.buffer_info()[0], len(chunks)])
         self.numbers[_BLAS : _BLAS + 2] = array("q", [blas, team])
-        self()
+        return [numbers, *held]
 
     def only(self, gemms: Gemms) -> None:
         """Runs products alone."""
         # Without threads for steps the team goes to the products at once.
-        threads, self.numbers[_THREADS] = self.numbers[_THREADS], 0
+        groups, self.numbers[_GROUPS] = self.numbers[_GROUPS], 0
         self.over([Chunk(0, 0, 0, 0, gemms)])
-        self.numbers[_THREADS] = threads
+        self.numbers[_GROUPS] = groups

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from gateflow.backends.base import Backend, Forward, Gradients, Sequences
-from gateflow.backends.cpu.backward import BackwardRun
+from gateflow.backends.cpu.backward import backward
 from gateflow.backends.cpu.build import toolchain
 from gateflow.backends.cpu.emit import emit
 from gateflow.backends.cpu.forward import forward
 from gateflow.backends.cpu.kernel import COSTS, REALS, kernel_of
-from gateflow.backends.cpu.launch import Launch
 from gateflow.backends.cpu.streaming import PackedStep
-from gateflow.compiler import Step
+from gateflow.compiler import Step, constant_result
 from gateflow.errors import BuildError
 
 __all__ = ["CPU"]
@@ -63,7 +62,7 @@ class CPU(Backend):
         d_x: bool,
     ) -> Gradients:
         """A kernel's loop and the large products that follow it, chunk by chunk."""
-        return BackwardRun(Launch(run), saved, d_output, d_finals, wanted, d_x).run()
+        return backward(run, saved, d_output, d_finals, wanted, d_x)
 
     def stream(self, step: Step, weights: Mapping[str, Tensor]) -> PackedStep:
         """A step whose weights are packed as the kernel reads them."""
@@ -71,7 +70,7 @@ class CPU(Backend):
 
 
 # Dynamo cannot look for a compiler; the answer is a constant of its graph.
-@torch.compiler.assume_constant_result
+@constant_result
 def _no_compiler() -> str | None:
     try:
         toolchain()

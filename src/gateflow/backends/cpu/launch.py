@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from gateflow.backends.base import Sequences
@@ -33,7 +32,7 @@ class Launch:
 
     def loop(self, name: str) -> CompiledLoop:
         """A loop of the kernel for these numbers."""
-        return self.kernel.loop(name, self.run.x.dtype, torch.bfloat16 if self.run.rounded else None)
+        return self.kernel.loop(name, self.run.x.dtype, self.run.products)
 
     def known(self) -> dict[str, Lines]:
         """The tensors that a loop reads or writes in all chunks alike."""
@@ -44,18 +43,20 @@ class Launch:
         # Without zoneout there are no holds.
         for node, hold in zip(states, run.holds, strict=False):
             tensors[f"hold_{node.name}"] = Lines(hold)
-        if run.step.numbers:
-            tensors["numbers"] = Lines(torch.tensor([run.step.numbers], dtype=run.x.dtype))
+        if run.line_of_sizes is not None:
+            tensors["sizes"] = Lines(run.line_of_sizes)
+        if run.numbers is not None:
+            tensors["numbers"] = Lines(run.numbers)
         return tensors
 
     def prepare(
         self, loop: CompiledLoop, first: int, last: int, tensors: Mapping[str, Lines], panels: Tensor | None = None
     ) -> Prepared:
         """A run of a loop over some steps; `panels` is memory for packed weights."""
-        return loop.prepare(self._span(loop, first, last), tensors, self.run.sizes, panels)
+        return loop.prepare(self.span(loop, first, last), tensors, self.run.sizes, panels)
 
-    def _span(self, loop: CompiledLoop, first: int, last: int) -> Span:
-        """Some steps for a loop, and how threads divide the work."""
+    def span(self, loop: CompiledLoop, first: int, last: int) -> Span:
+        """Some steps for a loop, and how threads divide them."""
         run = self.run
-        parts = partition(self.begins, run.samples, run.sizes, loop.plan)
-        return Span(run.steps, run.samples, first, last, run.reverse, run.offsets, *parts)
+        shared = partition(self.begins, run.samples, run.sizes, loop.plan)
+        return Span(run.steps, run.samples, first, last, run.reverse, run.offsets, shared)

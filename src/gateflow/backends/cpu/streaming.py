@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gateflow.backends.base import Sequences, SingleStep
 from gateflow.backends.cpu.allocator import empty
-from gateflow.backends.cpu.arguments import BACKWARDS, TO_PACK, Prepared, place
+from gateflow.backends.cpu.arguments import BACKWARDS, ON_USE, TO_PACK, Prepared, place
 from gateflow.backends.cpu.kernel import CompiledLoop
 from gateflow.backends.cpu.launch import Launch
 from gateflow.compiler import Step
@@ -59,17 +59,24 @@ class _Batch:
     def __init__(self, launch: Launch, loop: CompiledLoop, panels: Tensor):
         self.launch, self.loop, self.panels = launch, loop, panels
         self.dtype, self.shapes = launch.run.x.dtype, [s.shape for s in launch.run.states]
-        self.to_pack = sum(len(each.terms) for each in loop.plan.passes)
+        # Rounded weights are packed before the step.
+        on_use = loop.packs_on_use(launch.span(loop, 0, 0))
+        self.again = (ON_USE, 1) if on_use else (TO_PACK, sum(len(each.terms) for each in loop.plan.passes))
         self.free = [self._prepared()]
         self.places = self._places()
 
-    def _places(self) -> list[int]:
-        """Where the addresses of the input, of the old and of the new parts of the state are written."""
-        rows = {(row.tensor, row.kind): place(k) for k, row in enumerate(self.loop.plan.rows)}
+    def _places(self) -> list[tuple[int, int, int]]:
+        """Where addresses are written, of which tensor among input, old and new parts of the state, and how far in."""
         names = [f"state.{node.name}" for node in self.launch.run.step.cell.graph.states]
-        new = [rows[name, Kind.STEP] for name in names]
-        old = [rows.get((name, Kind.PREVIOUS), row) + 1 for name, row in zip(names, new, strict=True)]
-        return [rows.get(("x", Kind.STEP), old[0]), *old, *new]  # what is read by nobody goes where nobody looks
+        tensors = [("x", Kind.STEP), *((n, Kind.PREVIOUS) for n in names), *((n, Kind.STEP) for n in names)]
+        places = list[tuple[int, int, int]]()
+        for k, row in enumerate(self.loop.plan.rows):
+            if (row.tensor, row.kind) in tensors:
+                # An old part is found as the line before the first step, the second number of a place.
+                offset = row.begin(self.launch.run.sizes) * self.dtype.itemsize
+                which = tensors.index((row.tensor, row.kind))
+                places.append((place(k) + (row.kind is Kind.PREVIOUS), which, offset))
+        return places
 
     def _prepared(self) -> tuple[Prepared, ctypes.c_void_p]:
         """A run that has packed the weights, and the address of its arguments."""
@@ -95,9 +102,11 @@ class _Batch:
             free = self._prepared()
         prepared, call = free
         x, numbers = x.contiguous(), prepared.numbers
-        for at, address in zip(self.places, map(_address, (x, *state, *new))):  # noqa: B905
-            numbers[at] = address
-        numbers[TO_PACK] = self.to_pack if reread else 0
+        addresses = [*map(_address, (x, *state, *new))]
+        for at, which, offset in self.places:
+            numbers[at] = addresses[which] + offset
+        at, value = self.again
+        numbers[at] = value if reread else 0
         numbers[BACKWARDS] ^= 1  # of weights too large for the cache, what the last step ended with is still there
         prepared.function(call)
         self.free.append(free)

@@ -20,6 +20,10 @@ from pathlib import Path
 from gateflow.backends.cpu.build import NATIVE as HEADERS
 from gateflow.backends.cpu.build import cpu_flags
 from gateflow.backends.cpu.toolchain import NATIVE, NUMERICS, WARNINGS, candidates
+from gateflow.compiler import emit
+from gateflow.compiler.compositions import COMPOSITIONS, Composition
+from gateflow.compiler.graph import simplified
+from gateflow.compiler.node import LEAVES, Node, in_order
 from gateflow.compiler.operations import OPERATIONS
 
 DRIVERS = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.cpp"))}
@@ -78,7 +82,22 @@ def functions() -> str:
             ceiling = "inf" if math.isinf(accuracy.ceiling) else repr(accuracy.ceiling)
             exact = f"[](double x) -> double {{ return {accuracy.exact}; }}"
             lines.append(f'{{"{name}", {accuracy.ulp}, {ceiling}, gateflow::{name}, {exact}}},')
+    lines += [_composed(name, row) for name, row in COMPOSITIONS.items() if row.accuracy is not None]
     return "\n".join(lines)
+
+
+def _composed(name: str, row: Composition) -> str:
+    """A function made of others, as a kernel has it."""
+    x = Node("input", name="x")
+    node, accuracy = row.lower(x), row.accuracy
+    assert node is not None
+    assert accuracy is not None
+    (node,) = simplified([node])
+    names = emit._names([node])
+    body = [f"const V {names[n]} = {emit._expression(n, names)};" for n in in_order([node]) if n.op not in LEAVES]
+    ours = f"[](V {names[x]}) -> V {{ {' '.join(body)} return {names[node]}; }}"
+    exact = f"[](double x) -> double {{ return {accuracy.exact}; }}"
+    return f'{{"{name}", {accuracy.ulp}, inf, {ours}, {exact}, {accuracy.least!r}}},'
 
 
 def run(driver: str, variant: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -1,10 +1,11 @@
 """Runs the loops of some cells in every way there is: ``check`` builds them under sanitizers and runs this.
 
-One thread or three, which share out samples or units; plain or ragged; all kept or computed again.
+One thread or some, which share out samples, units or both; plain or ragged; all kept or computed again.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from array import array
 
@@ -12,7 +13,8 @@ import torch
 from tests.recurrence.case import Case, assert_same
 
 from gateflow import cells
-from gateflow.backends.cpu import gemm, launch, partition, toolchain
+from gateflow.backends.cpu import gemm, launch, toolchain
+from gateflow.backends.cpu.partition import divided
 
 CELLS = ("lstm", "full_gru", "layernorm_gru", "projected_lstm")
 toolchain.FLAGS = tuple("-O1" if flag == "-O3" else flag for flag in toolchain.FLAGS)  # sanitizers make enough work
@@ -30,18 +32,13 @@ def cases(name: str):
 
 def main() -> int:
     """Judges by the reference, so that a run that computes nothing is seen."""
-    by_samples, can_be_divided = partition.partition, partition._units_can_be_divided
-
-    def by_units(begins, samples, sizes, plan):
-        return (3, None) if can_be_divided(plan) else by_samples(begins, samples, sizes, plan)
-
     for name in CELLS:
         for case in cases(name):
             wanted = case.run("reference")
-            for threads, how in ((1, by_samples), (3, by_samples), (3, by_units)):
-                torch.set_num_threads(threads)
-                launch.partition = how
-                assert_same(case.run("native"), wanted, 1e-11, f"{case} {threads} threads")
+            for groups, parts in ((1, 1), (3, 1), (1, 3), (2, 2)):
+                torch.set_num_threads(groups * parts)
+                launch.partition = functools.partial(divided, groups, parts)
+                assert_same(case.run("native"), wanted, 1e-11, f"{case} {groups} groups, {parts} parts")
             torch.set_num_threads(1)
     return 0
 

@@ -25,7 +25,7 @@ std::mt19937 generator;
 // Row 0 has columns P and I, row 1 has columns H. C gates sum over both; one more sum is over the columns P alone.
 template <class T, int C, bool early>
 struct Pass {
-    static constexpr int width = 0, sums = C + 1, means = 0, number_of_terms = 3;
+    static constexpr int width = 0, sums = C + 1, totals = 0, number_of_terms = 3;
     static constexpr bool has_numbers = false, overwrites = false, ahead = early;
     static constexpr Term terms[] = {{0, 0, C, 0, {0, 1, 1}}, {1, 0, C, 1, {1, 0, 0}}, {0, C, 1, 2, {0, 1, 0}}};
     using R = Rows<T, C + 3>;
@@ -97,13 +97,19 @@ struct Case {
         if (!whole) add_what_is_not_finite();
         for (auto* each : {&of_p, &of_i, &of_h, &last}) each->factors = as_factors(each->numbers);
         const std::vector<double> x_factors = as_factors(x), h_factors = as_factors(h);
-        const std::vector<T> found = run<false>(1, false);
-        for (const auto& other : {run<false>(2, false), run<false>(2, true), run<true>(1, false), run<true>(2, false)})
-            expect(std::memcmp(found.data(), other.data(), found.size() * sizeof(T)) == 0, "another way to share the work", 0, 0);
+        const std::vector<T> found = run<false>(1, 1);
+        for (const auto& other : {run<false>(2, 1), run<false>(1, 2), run<false>(2, 2), run<true>(1, 1), run<true>(2, 1)})
+            expect(same(found, other), "another way to share the work", 0, 0);
+        if constexpr (!rounds<T>)
+            for (int64_t parts : {1, 2}) expect(same(found, run<false>(1, parts, true)), "weights in order on use", 0, 0);
         for (int64_t m = 0; m < lines; ++m)
             for (int64_t column = 0; column < sums * H; ++column)
                 judge(found[static_cast<size_t>(m * sums * H + column)], &x_factors[static_cast<size_t>(m * x_stride)],
                       &h_factors[static_cast<size_t>(m * H)], m, column);
+    }
+
+    static bool same(const std::vector<T>& one, const std::vector<T>& other) {
+        return std::memcmp(one.data(), other.data(), one.size() * sizeof(T)) == 0;
     }
 
     // A NaN that is one by its last digit, which rounding takes away, and an infinity.
@@ -114,7 +120,7 @@ struct Case {
     }
 
     template <bool early>
-    std::vector<T> run(int64_t threads, bool share_units) {
+    std::vector<T> run(int64_t groups, int64_t parts, bool on_use = false) {
         constexpr T nan = std::numeric_limits<T>::quiet_NaN();
         std::vector<T> found(static_cast<size_t>(lines * sums * H), nan);
         std::vector<Place<T>> rows{{x.data(), nullptr, x_stride, 0}, {h.data(), nullptr, H, 0}};
@@ -134,15 +140,16 @@ struct Case {
             {from[1].data(), depths + 2, 1, C, H, of_h.unit_stride(), of_h.column_stride(), panels[1].data()},
             {from[2].data(), depths, 1, 1, H, last.unit_stride(), last.column_stride(), panels[2].data()}};
         const T* const packed[] = {panels[0].data(), panels[1].data(), panels[2].data()};
-        const int64_t bounds[] = {0, threads == 1 ? samples : samples / 3, samples};
+        const int64_t bounds[] = {0, groups == 1 ? samples : samples / 3, samples};
 
         const Chunk<T> chunk{0, steps - 1, 0, nullptr, 0};
         Call<T> call{};
         call.steps = steps, call.samples = samples, call.chunks = &chunk, call.number_of_chunks = 1;
-        call.threads = call.team = threads;
-        call.widths[0] = H, call.widths[1] = P, call.widths[2] = I, call.widths[3] = 1;
-        call.places = rows.data(), call.weights = packed, call.bounds = share_units ? nullptr : bounds;
-        call.ahead = 2, call.matrices = matrices, call.to_pack = 3;
+        const int64_t widths[] = {H, P, I, 1};
+        call.groups = groups, call.parts = parts, call.team = 1, call.on_use = on_use;
+        call.widths = widths;
+        call.places = rows.data(), call.weights = packed, call.bounds = groups == 1 ? nullptr : bounds;
+        call.ahead = 2, call.matrices = matrices, call.to_pack = on_use ? 0 : 3;
         gateflow::run<Program<C>, T, Pass<T, C, early>>(call);
         return found;
     }

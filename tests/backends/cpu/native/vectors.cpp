@@ -83,6 +83,34 @@ void check_choices() {
         }
 }
 
+// Every case of `pow` that C names, and the signs of zeros.
+template <class T>
+void check_powers() {
+    const T nan = std::numeric_limits<T>::quiet_NaN(), inf = std::numeric_limits<T>::infinity();
+    const T values[] = {nan, -inf, -33554432, -3, -2.5, -1, -0.5, -0.0, 0, 0.5, 1, 2, 2.5, 3, 16777215, 1e30f, inf};
+    for (const T x : values)
+        for (const T y : values) {
+            const T found = pow(splat(x), splat(y))[lanes<T> - 1], exact = std::pow(x, y);
+            const bool near = std::fabs(found - exact) <= T(1e-6) * std::fabs(exact);
+            check(same(found, exact) || near, "pow", lanes<T> - 1);
+            check(std::isnan(exact) || std::signbit(found) == std::signbit(exact), "the sign of pow", lanes<T> - 1);
+        }
+}
+
+template <class T>
+void check_mixtures() {
+    const T values[] = {-7.5, -3, -0.5, -0.0, 0, 0.5, 1, 3, 1024};
+    for (const T x : values)
+        for (const T y : values) {
+            const auto all = [&](Vec<T> found, T exact, const char* what) {
+                for (int i = 0; i < lanes<T>; ++i) check(same(found[i], exact), what, i);
+            };
+            all(lerp(splat(x), splat(y), splat(T(1))), y, "the end of lerp");
+            all(lerp(splat(x), splat(y), splat(T(0))), x, "the start of lerp");
+            all(remainder(splat(x), splat(y)), x - y * std::floor(x / y), "remainder");
+        }
+}
+
 // float has a driver of its own.
 void check_double() {
     for (double x = -750; x < 750; x += 0.37) {
@@ -95,6 +123,12 @@ void check_double() {
         check(near(log(splat(x * x))[0], std::log(x * x)), "log", 0);
         check(sqrt(splat(x * x))[0] == std::fabs(x) && abs(splat(x))[0] == std::fabs(x), "sqrt and abs", 0);
         check(near(reciprocal(splat(x))[0], 1 / x), "reciprocal", 0);
+        check(expm1(splat(x))[0] == std::expm1(x), "expm1", 0);
+        check(same(log1p(splat(x))[0], std::log1p(x)), "log1p", 0);
+        check(erf(splat(x))[0] == std::erf(x) && erfc(splat(x / 30))[0] == std::erfc(x / 30), "erf and erfc", 0);
+        check(near(ndtr(splat(x / 30))[0], std::erfc(x / 30 * -std::sqrt(0.5)) / 2), "ndtr", 0);
+        check(sin(splat(x))[0] == std::sin(x) && cos(splat(x))[0] == std::cos(x), "sin and cos", 0);
+        check(near(hardsigmoid(splat(x / 99))[0], std::min(std::max(x / 99 + 3, 0.0), 6.0) / 6), "hardsigmoid", 0);
     }
 }
 
@@ -102,6 +136,8 @@ void check_everything() {
     check_memory<float>(), check_memory<double>();
     check_lanes<float>(), check_lanes<double>();
     check_choices<float>(), check_choices<double>();
+    check_powers<float>(), check_powers<double>();
+    check_mixtures<float>(), check_mixtures<double>();
     check_double();
 }
 

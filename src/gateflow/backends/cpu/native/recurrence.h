@@ -7,15 +7,17 @@
 // at once, so that its weights are read once a block.
 //
 // Samples are sorted by length, so the rows of a step are the first `rows(t)` samples, and those that go on from the
-// step before are a prefix of them. The threads divide the samples and need no barrier; when there are too few
-// samples they divide the units, and meet before each product that reads what others have written.
+// step before are a prefix of them. Groups of samples need no barrier between them. The threads that have one group
+// together divide its units, and meet before each product that reads what others have written.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 #include "gemm.h"
@@ -50,13 +52,14 @@ struct Call {
     const Chunk<T>* chunks;
     int64_t number_of_chunks;
     int64_t reverse;             // whether the cell goes from the last step to the first
-    int64_t threads;
-    const int64_t* bounds;       // threads + 1 samples where the threads' parts begin; none: they divide the units
+    int64_t groups;              // of samples, each with threads of its own
+    const int64_t* bounds;       // groups + 1 samples where the groups begin; none: one has all
     const int64_t* offsets;      // steps + 1 lines where the steps begin; none: every step has all samples
-    int64_t widths[4];           // H, P, I, 1
+    const int64_t* widths;       // H, P, I, 1, and what else passes go over
     const Place<T>* places;
     const T* const* weights;     // packed, one for each term
-    T* reduced;                  // [groups of samples][vectors][H], sums of gradients of vectors
+    T* reduced;                  // [groups of samples][vectors][longest], sums of gradients of vectors
+    int64_t longest;             // of these vectors
     int64_t ahead;               // steps in a block of time
     int64_t past_caches;         // whether what is kept for the backward loop is too much for the caches
     int64_t backwards;           // 1: at even steps the units go from the last to the first, else at odd ones
@@ -64,6 +67,8 @@ struct Call {
     int64_t to_pack;
     const Blas<T>* blas;
     int64_t team;                // threads for what comes before and after the steps
+    int64_t parts;               // threads that divide the units of a group
+    int64_t on_use;              // whether weights are put in order when they are used, and not before the first step
     Chunk<T> now;                // for each thread the chunk where it is
 
     int64_t rows(int64_t t) const {
@@ -116,26 +121,58 @@ struct Rows {
     void store_number(int slot, int64_t m, Vec<T> v) const { *place(slot, m, 0) = v[0]; }
 };
 
-// What a thread keeps while a pass goes on: sums over the units of a row, or over samples, and its rounded operands.
+// What a total gathers over the units of a row: where it starts, and how it takes in one more.
+struct Sum {
+    template <class T>
+    static constexpr T start = 0;
+    template <class V>
+    static V join(V a, V b) { return a + b; }
+};
+struct Largest {
+    template <class T>
+    static constexpr T start = -std::numeric_limits<T>::infinity();
+    template <class V>
+    static V join(V a, V b) { return maximum(a, b); }
+};
+struct Smallest {
+    template <class T>
+    static constexpr T start = std::numeric_limits<T>::infinity();
+    template <class V>
+    static V join(V a, V b) { return minimum(a, b); }
+};
+
+// What a thread keeps while a pass goes on: totals over the units of a row, sums over samples, and its rounded operands.
 template <class T>
 struct Sums {
-    T* mean;       // [row][mean][lane]
+    T* total;      // [row][total][lane]
     T* factors;    // [term][row][place]
-    T* reduced;   // [group][vector][H]
-    int64_t means, vectors, width, sample;
+    T* reduced;    // [group][vector][longest]
+    int64_t longest, totals, vectors, width, sample;
 
-    void add_mean(int k, int64_t m, All, Vec<T> v) const {
-        T* to = mean + (m * means + k) * lanes<T>;
-        gateflow::store<T>(to, gateflow::load<T>(to) + v);
+    T* lanes_of(int k, int64_t m) const { return total + (m * totals + k) * lanes<T>; }
+    template <class Total>
+    void gather(int k, int64_t m, int64_t j, All, Vec<T> v) const {
+        const Vec<T> before = j == 0 ? splat(Total::template start<T>) : gateflow::load<T>(lanes_of(k, m));
+        gateflow::store<T>(lanes_of(k, m), Total::join(before, v));
     }
-    void add_mean(int k, int64_t m, Some some, Vec<T> v) const {
-        T* to = mean + (m * means + k) * lanes<T>;
-        gateflow::store<T>(to, gateflow::load<T>(to, some.count) + v, some.count);
+    template <class Total>
+    void gather(int k, int64_t m, int64_t j, Some some, Vec<T> v) const {
+        // The lanes beyond keep what they have, which is the start if these are the first units.
+        if (j == 0) gateflow::store<T>(lanes_of(k, m), splat(Total::template start<T>));
+        const Vec<T> before = gateflow::load<T>(lanes_of(k, m), some.count);
+        gateflow::store<T>(lanes_of(k, m), Total::join(before, v), some.count);
     }
-    Vec<T> mean_of(int k, int64_t m) const {
-        return splat(sum(gateflow::load<T>(mean + (m * means + k) * lanes<T>)) / static_cast<T>(width));
+    // Half of the lanes with the other half, so that the order is that of `sum`.
+    template <class Total>
+    Vec<T> total_of(int k, int64_t m) const {
+        if constexpr (std::is_same_v<Total, Sum>) return splat(sum(gateflow::load<T>(lanes_of(k, m))));
+        Vec<T> all = splat(lanes_of(k, m)[0]);
+        for (int lane = 1; lane < lanes<T>; ++lane) all = Total::join(all, splat(lanes_of(k, m)[lane]));
+        return all;
     }
-    T* vector(int k, int64_t m, int64_t j) const { return reduced + ((sample + m) / group * vectors + k) * width + j; }
+    T* vector(int k, int64_t m, int64_t j) const {
+        return reduced + ((sample + m) / group * vectors + k) * longest + j;
+    }
     void reduce(int k, int64_t m, int64_t j, All, Vec<T> v) const {
         gateflow::store<T>(vector(k, m, j), gateflow::load<T>(vector(k, m, j)) + v);
     }
@@ -147,10 +184,10 @@ struct Sums {
 // A matrix product of a pass: the row it reads, the sums it adds to, its place in the call's weights, and its columns.
 struct Term {
     int slot, first, count, weights;
-    int64_t columns[3];  // how many blocks of width H, P, I
+    int64_t columns[4];  // how many blocks of width H, P, I, and the columns of all others
 
     int64_t depth(const int64_t* widths) const {
-        return columns[0] * widths[0] + columns[1] * widths[1] + columns[2] * widths[2];
+        return columns[0] * widths[0] + columns[1] * widths[1] + columns[2] * widths[2] + columns[3];
     }
 };
 
@@ -225,7 +262,7 @@ void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& s
     const auto terms = std::make_integer_sequence<int, Pass::number_of_terms>();
     const auto read = operands<Pass>(call, rows, sums, count, terms);
     alignas(GATEFLOW_VECTOR_BYTES) T sum[most_sums<T>(A) * L];
-    const bool backwards = rows.backwards && Pass::means == 0;  // sums over units keep their order
+    const bool backwards = rows.backwards && Pass::totals == 0;  // sums over units keep their order
     for (int64_t done = own.begin, blocks; done < own.end; done += blocks) {
         // There are kernels for 1, 2 and 4 blocks (`table` in product.h).
         blocks = std::min(at_once, own.end - done) == 3 ? 2 : std::min(at_once, own.end - done);
@@ -243,16 +280,65 @@ void run_tiles(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& s
     }
 }
 
+constexpr int64_t rows_on_use = 96;  // whose sums with one block of units stay in the first-level cache
+
+// The product of some rows with one block of weights, which are put in order a square at a time.
+template <class T, int count, int most>
+void multiply_on_use(const Matrices<T>& weights, Operand<T> operand, int64_t block, int64_t rows, T* sum, int64_t sums,
+                     bool fresh) {
+    constexpr int L = lanes<T>;
+    alignas(64) T panel[count * L * L];
+    const int64_t tiles = (rows + most - 1) / most;
+    for (int64_t b = 0; b < weights.column_blocks; ++b)
+        for (int64_t k = 0; k < weights.depths[b]; k += L, fresh = false) {
+            const int64_t depth = std::min<int64_t>(L, weights.depths[b] - k);
+            const T* from[count];
+            for (int c = 0; c < count; ++c) from[c] = weights.from[b * count + c] + k * weights.column_stride;
+            pack_panel<T>({from, &depth, 1, count, weights.units, weights.unit_stride, weights.column_stride, panel}, block, panel);
+            for (int64_t tile = 0; tile < tiles; ++tile) {
+                const int64_t m = rows * tile / tiles, height = rows * (tile + 1) / tiles - m;
+                const Operand<T> here{operand.rows + m * operand.stride, operand.stride, depth};
+                in_registers<T, count, most>(height, 1)(here, panel, panel, sum + m * sums * L, sums, fresh);
+            }
+            operand.rows += depth;
+        }
+}
+
+// For runs of few steps. Panels would be written to memory and read back for them, which takes several times as long as
+// putting a square of weights in order just before it is used.
+template <class Pass, class T, int slots, int... k>
+void run_on_use(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& sums, int64_t count, Blocks own,
+                std::integer_sequence<int, k...> terms) {
+    alignas(GATEFLOW_VECTOR_BYTES) T sum[rows_on_use * Pass::sums * lanes<T>];
+    const auto read = operands<Pass>(call, rows, sums, count, terms);
+    const auto multiply = [&](auto index, int64_t block, int64_t m, int64_t height) {
+        constexpr Term term = Pass::terms[index.value];
+        bool fresh = true;
+        for (int other = 0; other < index.value; ++other) fresh &= Pass::terms[other].first != term.first;
+        Operand<T> operand = read[index.value];
+        operand.rows += m * operand.stride;
+        multiply_on_use<T, term.count, tile_rows(Pass::sums)>(call.matrices[term.weights], operand, block, height,
+                                                              sum + term.first * lanes<T>, Pass::sums, fresh);
+    };
+    for (int64_t block = own.begin; block < own.end; ++block)
+        for (int64_t m = 0; m < count; m += rows_on_use) {
+            const int64_t height = std::min(rows_on_use, count - m);
+            (multiply(std::integral_constant<int, k>(), block, m, height), ...);
+            points<Pass>(rows, sums, m, height, block * lanes<T>, sums.width, sum, Pass::sums * lanes<T>);
+        }
+}
+
 template <class Pass, class T, int slots>
 void run_pass(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& shared, int64_t count, Blocks own) {
     if (count <= 0) return;
     Sums<T> sums = shared;
-    sums.means = Pass::means, sums.width = call.widths[Pass::width], sums.sample = rows.sample;
-    std::fill_n(sums.mean, count * Pass::means * lanes<T>, T(0));
-    if constexpr (Pass::sums > 0)
-        run_tiles<Pass>(call, rows, sums, count, own);
-    else
+    sums.totals = Pass::totals, sums.width = call.widths[Pass::width], sums.sample = rows.sample;
+    if constexpr (Pass::sums == 0)
         run_rows<Pass>(rows, sums, count, own);
+    else if (rounds<T> || !call.on_use)
+        run_tiles<Pass>(call, rows, sums, count, own);
+    else if constexpr (!rounds<T>)
+        run_on_use<Pass>(call, rows, sums, count, own, std::make_integer_sequence<int, Pass::number_of_terms>());
     if constexpr (Pass::has_numbers)
         for (int64_t m = 0; m < count; ++m) Pass::numbers(rows, sums, m);
 }
@@ -283,17 +369,15 @@ Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, 
     return rows;
 }
 
-// Which of the threads this is, and what is its own: samples [low, high) or its part of the units.
+// What a thread has: of the units of samples [low, high) part number `id` of `parts`.
 struct Part {
-    int64_t id, threads, low, high;
-    bool units;
+    int64_t id, parts, low, high;
 };
 
 template <class Pass, class T>
 Blocks own_blocks(const Call<T>& call, const Part& part) {
     const int64_t blocks = panels_of<T>(call.widths[Pass::width]);
-    if (!part.units) return {0, blocks};
-    return {blocks * part.id / part.threads, blocks * (part.id + 1) / part.threads};
+    return {blocks * part.id / part.parts, blocks * (part.id + 1) / part.parts};
 }
 
 template <class Program, class T, class... Pass>
@@ -307,7 +391,7 @@ void run_step(const Call<T>& call, int64_t t, int64_t time_block, const Part& pa
     const auto one = [&](auto pass) {
         using P = decltype(pass);
         if constexpr (!P::ahead) {
-            if (begun && part.units && (P::sums > 0 || P::overwrites)) barrier.wait(part.threads);
+            if (begun && (P::sums > 0 || P::overwrites)) barrier.wait(part.parts);
             begun = true;
             const Blocks own = own_blocks<P>(call, part);
             run_pass<P>(call, going_on, sums, old - low, own);
@@ -353,12 +437,12 @@ void run_part(const Call<T>& call, const Part& part, Barrier& barrier) {
     struct alignas(64) Line {
         T places[line_of_cache<T>];
     };
-    const size_t numbers = static_cast<size_t>((part.high - part.low) * std::max({0, Pass::means...}) * lanes<T>);
+    const size_t numbers = static_cast<size_t>((part.high - part.low) * std::max({0, Pass::totals...}) * lanes<T>);
     const int64_t places = std::max({int64_t{0}, rounded_places<Pass>(call, part)...});
     const auto lines = static_cast<size_t>(places / line_of_cache<T>);
-    const std::unique_ptr<T[]> means(numbers ? new T[numbers] : nullptr);
+    const std::unique_ptr<T[]> totals(numbers ? new T[numbers] : nullptr);
     const std::unique_ptr<Line[]> factors(lines ? new Line[lines] : nullptr);
-    const Sums<T> sums{means.get(), lines ? factors[0].places : nullptr, call.reduced, 0, Program::vectors, 0, 0};
+    const Sums<T> sums{totals.get(), lines ? factors[0].places : nullptr, call.reduced, call.longest, 0, Program::vectors, 0, 0};
     const int64_t direction = call.now.first <= call.now.last ? 1 : -1, past = call.now.last + direction;
     for (int64_t from = call.now.first; from != past;) {
         const int64_t left = (past - from) * direction, to = from + direction * std::min(left, call.ahead);
@@ -381,30 +465,31 @@ void pack(const Call<T>& call, int64_t id, int64_t threads) {
     }
 }
 
-// What a thread does of the steps of a chunk.
+// What a thread does of the steps of a chunk: with the others of its squad it takes one group after the other.
 template <class Program, class T, class... Pass>
-void run_chunk(const Call<T>& call, int64_t id, int64_t team, Barrier& barrier) {
-    const int64_t threads = std::min(team, call.threads);
-    if (!call.bounds && id < threads)
-        run_part<Program, T, Pass...>(call, {id, threads, 0, call.samples, true}, barrier);
-    for (int64_t k = id; call.bounds && k < call.threads; k += team)
-        run_part<Program, T, Pass...>(call, {k, threads, call.bounds[k], call.bounds[k + 1], false}, barrier);
+void run_chunk(const Call<T>& call, int64_t id, int64_t team, Barrier* steps) {
+    const int64_t parts = std::min(team, call.parts), squads = team / parts, squad = id / parts;
+    for (int64_t k = squad; squad < squads && k < call.groups; k += squads) {
+        const int64_t low = call.bounds ? call.bounds[k] : 0, high = call.bounds ? call.bounds[k + 1] : call.samples;
+        run_part<Program, T, Pass...>(call, {id % parts, parts, low, high}, steps[squad]);
+    }
 }
 
 // All that happens in one call, by one team of threads: a team that is called together again for each stage would wait
 // for its slowest member each time.
 template <class Program, class T, class... Pass>
 void run(const Call<T>& call) {
-    Barrier stages, steps;
+    Barrier stages;
+    const std::unique_ptr<Barrier[]> steps(new Barrier[static_cast<size_t>(call.groups)]);
     std::atomic<int64_t> taken{0};
-    in_parallel(std::max(call.threads, call.team), [&](int64_t id, int64_t team) {
+    in_parallel(std::max(call.groups * call.parts, call.team), [&](int64_t id, int64_t team) {
         const SubnormalsAreZero mode;
         if (call.to_pack) pack(call, id, team), stages.wait(team);
         Tiles<T> tiles{call.blas, stages, team, taken};
         Call<T> mine = call;
         for (int64_t k = 0; k < call.number_of_chunks; ++k) {
             mine.now = call.chunks[k];
-            run_chunk<Program, T, Pass...>(mine, id, team, steps);
+            run_chunk<Program, T, Pass...>(mine, id, team, steps.get());
             if (mine.now.products) stages.wait(team), tiles.multiply(mine.now.gemms, mine.now.products);
             stages.wait(team);  // at the end, the runtime's own barrier, which only spins, so finds everyone there
         }

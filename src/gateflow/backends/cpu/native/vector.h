@@ -66,6 +66,14 @@ GATEFLOW_INLINE Vec<T> splat(T value) {
     return value - Vec<T>{};  // minus keeps the sign of -0
 }
 
+// The units first, first + 1, …
+template <class T>
+GATEFLOW_INLINE Vec<T> indices(int64_t first) {
+    Vec<T> result;
+    for (int lane = 0; lane < lanes<T>; ++lane) result[lane] = static_cast<T>(first + lane);
+    return result;
+}
+
 template <class T>
 GATEFLOW_INLINE Vec<T> load(const T* from) {
     return *reinterpret_cast<const typename detail::Vector<T>::anywhere*>(from);
