@@ -71,6 +71,17 @@ def test_a_program_has_the_gradients_of_the_layer():
         assert_close(a, b, name)
 
 
+def test_sequences_lie_without_gaps():
+    """Inductor copies one that has gaps at each step, all of it: packages took time by the square of the steps."""
+    layer = Recurrent("layernorm_gru", 3, 4, bidirectional=True, batch_first=True).eval()
+    program = program_of(layer, (torch.randn(2, 5, 3),))
+    scans = [node for node in program.graph.nodes if node.target is torch.ops.higher_order.scan]
+    assert len(scans) == 2
+    for scan in scans:
+        _, states, sequences, _ = scan.args
+        assert all(each.meta["val"].is_contiguous() for each in (*states, *sequences))
+
+
 @needs_compiler
 def test_what_cannot_be_packed_is_refused_when_it_is_packed(tmp_path):
     x = torch.zeros(5, 2, 3)

@@ -65,6 +65,8 @@ def unroll(
         return [*(part.clone() for part in new), y.clone()]
 
     sequences = [x, *products, *masks, *(hold for hold in holds if isinstance(hold, Tensor))]
+    # With gaps between their rows Inductor copies them whole at each step: 22 times the time of our kernel at T = 100.
+    sequences = [each.contiguous() for each in sequences]
     # A state may be expanded or a part of another tensor, and what the body returns is not: torch compares strides.
     start = [part.contiguous() for part in state]
     if leaves_for_onnx():  # which knows no gradients, and torch's exporter would derive the body's again and again
