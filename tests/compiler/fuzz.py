@@ -14,7 +14,7 @@ import time
 from collections import Counter
 
 import torch
-from tests.compiler.random_cell import TABLES, cell_class, text_of
+from tests.compiler.random_cell import OPERATION_OF, cell_class, text_of
 from tests.recurrence.case import Case, distance
 
 SIZES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 33]
@@ -29,7 +29,7 @@ def case_of(seed: int) -> tuple[Case, str]:
     chance = random.Random(seed)
     H = chance.choice(SIZES)
     I = H if chance.random() < 0.4 else chance.choice(SIZES)
-    text = text_of(seed, direct=I == H, drawn=DRAWN)
+    text = text_of(seed, direct=I == H, one_unit=H == 1, drawn=DRAWN)
     cls = cell_class(text, f"Random{seed}")
     torch.manual_seed(seed)
     cells = tuple(cls(I, H, bias=seed % 5 > 0, dtype=torch.float64) for _ in range(chance.choice([1, 2])))
@@ -73,7 +73,7 @@ def main() -> int:
         while time.monotonic() < end and seed < asked.first + asked.count:
             failed += _told(seed)
             seed += 1
-    sys.stdout.write(f"drawn: {', '.join(f'{name} {DRAWN[name]}' for name in TABLES if TABLES[name].examples)}\n")
+    sys.stdout.write(f"drawn: {', '.join(f'{name} {DRAWN[name]}' for name in dict.fromkeys(OPERATION_OF.values()))}\n")
     sys.stdout.write(f"{seed - asked.first} cells from seed {asked.first} on, {failed} failed\n")
     return 1 if failed else 0
 

@@ -25,7 +25,9 @@ ROWS = [form for forms in OF_ROWS.values() for form in forms]
 class _Text:
     """The lines of a step in the making. Every value is a row `[B, H]`; `unused` are those nothing depends on yet."""
 
-    def __init__(self, chance: random.Random, states: tuple[str, ...], values: list[str]):
+    def __init__(self, chance: random.Random, states: tuple[str, ...], values: list[str], one_unit: bool):
+        # One unit makes one piece, where `chunk` was asked for two.
+        self.of_rows = [form for form in ROWS if not (one_unit and "chunk" in form)]
         self.chance, self.values, self.unused, self.lines = chance, [*states, *values], list[str](), list[str]()
         self.drawn = list[str]()
 
@@ -50,10 +52,10 @@ class _Text:
         return " + ".join(taken or [self.pick()])
 
 
-def text_of(seed: int, *, direct: bool, drawn: Counter[str] | None = None) -> str:
+def text_of(seed: int, *, direct: bool, one_unit: bool = False, drawn: Counter[str] | None = None) -> str:
     """The class statement of a random cell; `direct` lets it use the input as a row, which needs `I = H`.
 
-    `drawn` counts the operations that it uses.
+    `drawn` counts the operations that it uses; `one_unit` says that `H = 1`.
     """
     chance = random.Random(seed)
     states = ("h", "c", "m")[: chance.choice([1, 1, 2, 2, 3])]
@@ -64,7 +66,7 @@ def text_of(seed: int, *, direct: bool, drawn: Counter[str] | None = None) -> st
         "diagonals": tuple(f"p{k}" for k in range(chance.choice([0, 1, 2]))),
         "norms": tuple(f"n{k}" for k in range(chance.choice([0, 0, 0, 1, 2]))),
     }
-    text = _Text(chance, states, ["x"] if direct else [])
+    text = _Text(chance, states, ["x"] if direct else [], one_unit)
     for leaf in _shuffled(chance, [_leaf(chance, kind, name) for kind in names for name in names[kind]]):
         for form in leaf:
             text.line(form)
@@ -95,7 +97,7 @@ def _leaf(chance: random.Random, kind: str, name: str) -> list[str]:
 
 
 def _operation(text: _Text, chance: random.Random) -> None:
-    text.line(chance.choice(chance.choices([ROWS, UNARY, BINARY], [2, 4, 5])[0]))
+    text.line(chance.choice(chance.choices([text.of_rows, UNARY, BINARY], [2, 4, 5])[0]))
 
 
 def _new_state(chance: random.Random, state: str, rest: str) -> str:

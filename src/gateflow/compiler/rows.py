@@ -19,6 +19,7 @@ import torch
 from torch.nn import functional as F
 
 from gateflow.compiler.node import (
+    SCALARS,
     Node,
     Sizes,
     concatenation,
@@ -30,6 +31,7 @@ from gateflow.compiler.node import (
     row_sum,
     slice_of,
 )
+from gateflow.compiler.operations import COMPARISONS
 
 __all__ = ["EXAMPLES", "NAMES", "ROWS", "WHOLE", "Groups", "Widths"]
 
@@ -98,17 +100,18 @@ class Groups:
     rows: tuple[Node, ...]
 
 
-def _slice(widths: Widths, row: Node, begin: int, end: int) -> Node | None:
-    """Numbers from `begin` to `end`; an empty row is none."""
+def _slice(widths: Widths, row: Node, begin: int, end: int) -> Node:
+    """Numbers from `begin` to `end`; there may be none of them, as for `h[..., 1:]` of one unit."""
     if begin >= end:
-        return None
+        return Node("constant", width="0", values=(0.0,))
     length, total = end - begin, widths.size(row)
     return row if length == total else slice_of(row, begin, length, total, widths.part(length))
 
 
 def _cat(widths: Widths, rows: Sequence[Node]) -> Node | None:
+    rows = [row for row in rows if not (isinstance(row, Node) and row.width == "0")]
     # A number on its own, `self.scale`, has no place beside rows.
-    if not rows or not all(isinstance(row, Node) and row.op not in ("constant", "number") for row in rows):
+    if not rows or not all(isinstance(row, Node) and (row.op not in SCALARS or row.width != "1") for row in rows):
         return None
     lengths = [widths.size(row) for row in rows]
     return concatenation(rows, lengths, widths.part(sum(lengths)))
@@ -161,8 +164,7 @@ def _grouped(widths: Widths, row: Node, count: int, length: int) -> Groups | Non
     count, length = (size // length if count == -1 else count), (size // count if length == -1 else length)
     if count * length != size or not 0 < count <= MOST_GROUPS:
         return None
-    cut = [_slice(widths, row, k * length, (k + 1) * length) for k in range(count)]
-    return Groups(tuple(each for each in cut if each is not None))
+    return Groups(tuple(_slice(widths, row, k * length, (k + 1) * length) for k in range(count)))
 
 
 def _flatten(widths: Widths, groups: Any, start_dim: Any = 0, end_dim: Any = -1) -> Node | None:
@@ -194,7 +196,7 @@ def _gathered(op: str, row: Node) -> Node:
 
 def _is_row(row: Any) -> bool:
     """Whether a node is a row; a truth would be summed as an integer."""
-    return isinstance(row, Node) and row.op not in ("constant", "number", "lt", "le", "gt", "ge", "eq", "ne")
+    return isinstance(row, Node) and row.op not in (*SCALARS, *COMPARISONS) and row.width != "0"
 
 
 def _mean(widths: Widths, row: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
