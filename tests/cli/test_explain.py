@@ -54,7 +54,7 @@ def test_the_story_agrees_with_the_stages(gateflow, name):
     assert train.count("    saved[") == len(story["kept"])
     assigned = re.findall(r"^    (\w+) = ", stages["graph"], flags=re.MULTILINE)
     assert set(story["kept"]) <= set(assigned)
-    assert len(story["hoisted"]) == train.count(" = hoisted[")
+    assert len(story["hoisted"]) == train.count("\n    hoisted[")
     assert set(story["hoisted"]) <= {*cells.get(name).gates, *cells.get(name).inputs}
 
 

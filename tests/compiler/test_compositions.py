@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from gateflow import Cell, Recurrent
 from gateflow.compiler import look_at
+from gateflow.compiler.naming import graph_and_weights, text_of
 from gateflow.errors import CellError
 from gateflow.recurrence import explain
 
@@ -105,6 +106,17 @@ def both(form: str, rows: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
 def drawn(seed: int) -> list[Tensor]:
     made = torch.Generator().manual_seed(seed)
     return [2 * torch.randn(3, H, generator=made, dtype=torch.float64) for _ in range(3)]
+
+
+@pytest.mark.parametrize("form", UNARY + BINARY)
+def test_names_of_cells_hold_it(form):
+    """What an exported program is called by."""
+    text = "class Formed(Cell):\n    states, gates = ('a', 'b', 'c'), ('g',)\n    def step(self, x, a, b, c):\n"
+    text += f"        return torch.tanh({form}) + self.g(a, x), b, c\n"
+    step = look_at(cell_class(text, "Formed")(3, 5))
+    assert not isinstance(step, str), step
+    graph, weights = graph_and_weights(step.cell.text)
+    assert text_of(graph, weights) == step.cell.text
 
 
 @needs_compiler

@@ -139,12 +139,12 @@ def _tail(ulp: float, exact: str) -> Accuracy:
 COMPOSITIONS: dict[str, Composition] = {
     "silu": Composition(_in_place(_silu), ("F.silu({0})",), _tail(3, "x / (1 + std::exp(-x))")),
     "gelu": Composition(
-        _gelu, ("F.gelu({0})", "F.gelu({0}, approximate='tanh')"), _tail(6, "x * std::erfc(x * -M_SQRT1_2) / 2")
+        _gelu, ("F.gelu({0})", "F.gelu({0}, approximate='tanh')"), _tail(7.5, "x * std::erfc(x * -M_SQRT1_2) / 2")
     ),
     "mish": Composition(
         _in_place(_mish),
         ("F.mish({0})",),
-        _tail(5, "x * std::tanh(x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)))"),
+        _tail(6, "x * std::tanh(x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)))"),
     ),
     "elu": Composition(
         _in_place(_elu), ("F.elu({0})", "F.elu({0}, alpha=0.7)"), Accuracy(1.7, "x > 0 ? x : std::expm1(x)")
@@ -155,7 +155,7 @@ COMPOSITIONS: dict[str, Composition] = {
     "relu6": Composition(_in_place(lambda a: _hardtanh(a, 0.0, 6.0)), ("F.relu6({0})",)),
     "hardtanh": Composition(_in_place(_hardtanh), ("F.hardtanh({0})", "F.hardtanh({0}, -0.4, 0.7)")),
     "hardswish": Composition(
-        _in_place(_hardswish), ("F.hardswish({0})",), Accuracy(2.5, "x * std::min(std::max(x + 3, 0.0), 6.0) / 6")
+        _in_place(_hardswish), ("F.hardswish({0})",), Accuracy(3, "x * std::min(std::max(x + 3, 0.0), 6.0) / 6")
     ),
     "logsigmoid": Composition(
         _logsigmoid, ("F.logsigmoid({0})",), Accuracy(3, "(x < 0 ? x : 0) - std::log1p(std::exp(-std::fabs(x)))")
