@@ -130,7 +130,8 @@ class Stack(Attributes):
             after the last step of each row, in the order of `state`.
         """
         D = self.num_directions
-        if x.shape[0] == 1 and lengths is None and resets is None:
+        # Weights are frozen for `step` alone.
+        if x.shape[0] == 1 and lengths is None and resets is None and not self._streams[0].frozen:
             taken = self._one_step(x[0], state)
             if taken is not None:
                 y, finals = taken
@@ -194,13 +195,15 @@ class Stack(Attributes):
 
     def _one_step(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]] | None:
         """One time step by kernels alone, prepared if need be; none where there is more to a step than that."""
-        taken = self.streamed(x, state)
-        if taken is not None or not self._streams_now():
-            return taken
+        if not self._streams_now():
+            return None
         # Kernels read rows that lie whole; a learned initial state is expanded, `x[:, t]` of a
         # batch-first batch has gaps.
-        state = [tuple(part.contiguous() for part in parts) for parts in state]
-        return self.streamed(x, state) if self._prepare_streams(x, state) else None
+        state = [tuple([part.contiguous() for part in parts]) for parts in state]
+        taken = self.streamed(x, state)
+        if taken is None and self._prepare_streams(x, state):
+            taken = self.streamed(x, state)
+        return taken
 
     def streamed(self, x: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]] | None:
         """One time step by what is prepared for such tensors; none where they do not fit, for whatever reason."""
