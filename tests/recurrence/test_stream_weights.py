@@ -256,3 +256,15 @@ def test_many_weights_are_read_again_at_each_step(change, by_torch, monkeypatch)
         assert_streams(layer, x, state)
     with pytest.raises(ShapeError):
         layer.step(x.double(), state)
+
+
+def test_weights_are_frozen_for_steps_alone():
+    """A call of the whole layer, even for one step, reads them as they are."""
+    layer, x = Recurrent("gru", I, H), torch.randn(1, B, I)
+    with torch.no_grad(), layer.streaming():
+        before = layer(x)[0]
+        layer.weight_hh_l0.data.mul_(2), layer.bias_ih_l0.data.add_(1)
+        after = layer(x)[0]
+        with force_path("native"):
+            assert_close(after, layer(x)[0], "output")
+    assert not torch.equal(before, after)

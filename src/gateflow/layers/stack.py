@@ -144,7 +144,8 @@ class Stack(Attributes):
                 "`resets` cannot be exported: their number decides the sizes of tensors; export single steps, and give "
                 "the rows that begin an episode a fresh state"
             )
-        if x.shape[0] == 1 and lengths is None and resets is None:
+        # Weights are frozen for `step` alone.
+        if x.shape[0] == 1 and lengths is None and resets is None and not self._streams[0].frozen:
             taken = self._one_step(x[0], state, None if dt is None else dt[0])
             if taken is not None:
                 y, finals = taken
@@ -229,13 +230,15 @@ class Stack(Attributes):
         self, x: Tensor, state: Sequence[State], dt: Tensor | None = None
     ) -> tuple[Tensor, list[State]] | None:
         """One time step by kernels alone, prepared if need be; none where there is more to a step than that."""
-        taken = self.streamed(x, state, dt)
-        if taken is not None or not self._streams_now():
-            return taken
+        if not self._streams_now():
+            return None
         # Kernels read rows that lie whole; a learned initial state is expanded, `x[:, t]` of a
         # batch-first batch has gaps.
-        state = [tuple(part.contiguous() for part in parts) for parts in state]
-        return self.streamed(x, state, dt) if self._prepare_streams(x, state) else None
+        state = [tuple([part.contiguous() for part in parts]) for parts in state]
+        taken = self.streamed(x, state, dt)
+        if taken is None and self._prepare_streams(x, state):
+            taken = self.streamed(x, state, dt)
+        return taken
 
     def streamed(
         self, x: Tensor, state: Sequence[State], dt: Tensor | None = None
