@@ -114,9 +114,9 @@ class Options(nn.Module):
     def __init__(self):
         super().__init__()
         self.highway = Recurrent("lstm", I, H, num_layers=2, skip="highway", bias=False, learn_initial_state=True)
-        self.held = Recurrent("gru", H, 5, bidirectional=True, merge=None, zoneout=0.2, skip=None)
-        self.mine = Recurrent([Leaky, Negated], I, H, bidirectional=True, merge="mul", dense=[6])
-        self.first = gateflow.LSTM(I, H, num_layers=2, proj_size=2, batch_first=True, bidirectional=True)
+        self.held = Recurrent("gru", H, 5, bidirectional=True, merge="mul", zoneout=0.2)
+        self.mine = Recurrent([Leaky, Negated], I, H, dense=[6])
+        self.first = gateflow.LSTM(I, H, num_layers=2, proj_size=2, batch_first=True)
         self.normed = parametrizations.weight_norm(gateflow.GRU(I, H), "weight_hh_l0")
         with torch.no_grad():
             for name, weight in self.named_parameters():
@@ -132,7 +132,7 @@ def test_options_projections_parametrizations_and_cells_of_users(exported):
     model = Options().eval()
 
     def arguments(steps, rows):
-        return torch.randn(steps, rows, I), (torch.randn(4, rows, 2), torch.randn(4, rows, H))
+        return torch.randn(steps, rows, I), (torch.randn(2, rows, 2), torch.randn(2, rows, H))
 
     file = exported(model, arguments(5, 2), arguments(6, 3), (SEQUENCE, ({1: B}, {1: B})))
     # The two of `highway` and the one whose weights are computed; what zones out, projects or is changed is Scan.
