@@ -128,7 +128,7 @@ def test_a_cell_of_ones_own_stands_with_its_step(gateflow, users):
 @pytest.mark.parametrize(
     ("cell", "parts"),
     [
-        ("users_cells:Foreign", ("found `i0`", "line 14: return torch.i0(self.content(h, x))", "clamp, where")),
+        ("users_cells:Foreign", ("found `i0`", "line 14: return torch.i0(self.content(h, x))", "--operations")),
         ("users_cells:Branching", ("control flow", "line 19: if sum.mean() > 0:")),
         ("lstmm", ("did you mean lstm",)),
         ("users_cells:Missing", ("cannot load the cell users_cells:Missing",)),
@@ -144,6 +144,16 @@ def test_what_cannot_be_compiled_is_told_in_two_lines(gateflow, users, cell, par
     if "users" in cell and "Missing" not in cell:
         assert str(users) in result.err
         assert "reference loop" in result.err
+
+
+def test_what_a_step_may_call_is_listed(gateflow):
+    shown, listed = (
+        gateflow("explain", "--operations").out,
+        json.loads(gateflow("explain", "--operations", "--json").out),
+    )
+    assert all(name in shown for names in listed.values() for name in names)
+    assert "softmax" in listed["of whole rows (dim=-1, keepdim=True)"]
+    assert gateflow("explain").code == 2
 
 
 def test_an_unknown_stage_is_wrong_use(gateflow):

@@ -107,7 +107,7 @@ def test_what_is_not_known_is_refused_with_its_line(body, found):
     assert told.startswith("Made cannot be compiled: found ")
     assert found in told
     assert "made.py, line 5" in told
-    assert "The compiler knows + - * /, sigmoid" in told
+    assert "which `gateflow explain --operations` lists" in told
 
 
 def test_a_refused_step_shows_the_users_line():

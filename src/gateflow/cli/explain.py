@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,8 +37,11 @@ PLANS = {
 
 
 def explain(
-    cell: Annotated[str, typer.Argument(help="A name, or package.module:Class for one of your own.")],
+    cell: Annotated[
+        str | None, typer.Argument(help="A name, or package.module:Class for one of your own.", show_default=False)
+    ] = None,
     stage: Annotated[Stage | None, typer.Option(help="The text of one stage.", show_default=False)] = None,
+    operations: Annotated[bool, typer.Option("--operations", help="What a step may call, of any cell.")] = False,
     json: AsJson = False,
 ) -> None:
     """What the compiler makes of a cell: passes over each step, products taken out of the loop, what training keeps.
@@ -46,6 +50,11 @@ def explain(
     """
     from gateflow.cells import get
 
+    if operations:
+        _print_operations(json=json)
+        return
+    if cell is None:
+        raise typer.BadParameter("name a cell, such as full_gru, or ask for --operations", param_hint="CELL")
     equations = get(cell)(INPUT_SIZE, HIDDEN_SIZE)
     compiled = _compiled(equations)
     if stage is None:
@@ -55,6 +64,16 @@ def explain(
         print_json({"cell": cell, "stage": stage, "text": _text(stage, compiled)})
     else:
         _print_text(_text(stage, compiled), LANGUAGES[stage])
+
+
+def _print_operations(*, json: bool) -> None:
+    from gateflow.compiler import SUPPORTED
+
+    if json:
+        print_json(SUPPORTED)
+        return
+    for kind, names in SUPPORTED.items():
+        write(f"{kind}\n" + textwrap.fill("  ".join(names), 100, initial_indent="  ", subsequent_indent="  ") + "\n")
 
 
 def _compiled(equations: Cell) -> CompiledCell:
@@ -125,6 +144,7 @@ def _pass(each: Pass, equations: Cell) -> str:
         for term in each.terms
     ]
     parts += [_counted(each.body, "operation")] * bool(each.body) + [_counted(each.totals, "total")] * bool(each.totals)
+    parts += [_counted(each.stores, "row") + " stored"] * (not parts and bool(each.stores))
     return "; ".join([*parts, *(f"sums the gradient of {name}" for name, _ in each.reductions)])
 
 

@@ -15,6 +15,7 @@ Each stage is a file; `gateflow explain CELL --stage graph|backward|plan|cpp` pr
 from __future__ import annotations
 
 from gateflow.cells import Cell
+from gateflow.compiler.calls import SUPPORTED
 from gateflow.compiler.compiled_cell import CompiledCell, Step, is_name, step_named
 from gateflow.compiler.dynamo import constant_result, when_loaded
 from gateflow.compiler.look import is_shipped, look_at, look_of
@@ -22,7 +23,7 @@ from gateflow.compiler.plan import Costs
 from gateflow.errors import UnsupportedStepError
 
 __all__ = ["CompiledCell", "Costs", "Step", "compile_cell", "constant_result", "is_name", "is_shipped", "look_at"]
-__all__ += ["look_of", "step_named", "when_loaded"]
+__all__ += ["SUPPORTED", "look_of", "step_named", "when_loaded"]
 
 
 def compile_cell(cell: Cell, *, zoneout: bool = False) -> CompiledCell:

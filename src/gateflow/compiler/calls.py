@@ -173,14 +173,16 @@ METHODS: Mapping[Any, Lowering] = {name: lower for name, lower in _BY_NAME.items
 }
 
 
-def _supported() -> str:
-    arithmetic = " ".join(o.infix for name, o in OPERATIONS.items() if o.infix and name not in COMPARISONS)
-    functions = ", ".join([name for name, o in OPERATIONS.items() if not o.infix and name != "neg"] + [*COMPOSITIONS])
-    return (
-        f"{arithmetic}, {functions}, comparisons, numbers, gates, matrices, diagonals, norms, the input used directly, "
-        f"and of rows (dim=-1, keepdim=True) {', '.join(ROW_NAMES)}"
-    )
+def _supported() -> dict[str, tuple[str, ...]]:
+    unit_by_unit = [name for name, o in OPERATIONS.items() if not o.infix and name != "neg"]
+    own = {name for name in _SPECIAL if not name.startswith("r") or name == "reciprocal"} - {*OPERATIONS, *ROW_NAMES}
+    return {
+        "operators": (*(o.infix for o in OPERATIONS.values() if o.infix), "%", "**", "@"),
+        "unit by unit": tuple(dict.fromkeys([*unit_by_unit, *COMPOSITIONS, *sorted(own)])),
+        "of whole rows (dim=-1, keepdim=True)": ROW_NAMES,
+        "of the cell": ("gates", "inputs", "matrices", "diagonals", "norms", "x", "dt", "products with weights"),
+    }
 
 
 SUPPORTED = _supported()
-"""In the words of messages."""
+"""What a step may call, by kinds; `gateflow explain --operations` lists it."""

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -172,9 +173,9 @@ class Plan:
         return tuple(name for p in self.passes for name, _ in p.reductions)
 
     def __str__(self) -> str:
-        names = names_of(
-            in_order(n for p in self.passes for n in (*p.body, *p.products, *p.loads, *p.totals, *p.numbers))
-        )
+        # What is stored last: of it a number alone is nowhere else.
+        nodes = [(*p.body, *p.products, *p.loads, *p.totals, *p.numbers, *dict(p.stores)) for p in self.passes]
+        names = names_of(in_order(itertools.chain.from_iterable(nodes)))
         return "\n".join(line for k, p in enumerate(self.passes) for line in _pass_lines(k, p, names))
 
 

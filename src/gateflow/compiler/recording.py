@@ -24,6 +24,7 @@ from gateflow.errors import UnsupportedStepError
 
 __all__ = ["Call", "Declared", "Piece", "Place", "Recording", "is_number", "refusal"]
 
+KNOWN = sum(map(len, SUPPORTED.values()))
 _NUMBER = object()
 """Stands for a number in a pattern; its value is among the numbers."""
 # No numbers: those are noted apart, since they may change from call to call.
@@ -226,7 +227,8 @@ def refusal(cell: Cell, found: str, place: Place | None) -> UnsupportedStepError
     """Why a step cannot be compiled, with the user's line."""
     where = str(place) if place else "its step"
     return UnsupportedStepError(
-        f"{type(cell).__name__} cannot be compiled: found {found} at {where}. The compiler knows {SUPPORTED}"
+        f"{type(cell).__name__} cannot be compiled: found {found} at {where}. The compiler knows {KNOWN} functions and "
+        "operators of torch, which `gateflow explain --operations` lists"
     )
 
 
