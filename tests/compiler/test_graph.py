@@ -7,18 +7,19 @@ from gateflow import cells
 from gateflow.compiler.capture import capture
 from gateflow.compiler.differentiate import differentiate
 from gateflow.compiler.interpret import interpret as interpreted
+from gateflow.compiler.node import Sizes
 
 I, H, B = 3, 5, 2
 
 
 def interpret(outputs, leaves, cell):
-    return interpreted(outputs, leaves, dict(cell.named_parameters()), {"H": H, "P": cell.output_size, "I": I})
+    return interpreted(outputs, leaves, dict(cell.named_parameters()), Sizes(H=H, P=cell.output_size, I=cell.row_size))
 
 
 def prepared(name):
     torch.manual_seed(0)
     cell = cells.get(name)(I, H, dtype=torch.float64)
-    x = torch.randn(B, I, dtype=torch.float64)
+    x = torch.randn(B, cell.row_size, dtype=torch.float64)
     state = tuple(torch.randn(B, size, dtype=torch.float64, requires_grad=True) for size in cell.state_sizes.values())
     return cell, x, state, {"x": x, **dict(zip(cell.states, state, strict=True))}
 
