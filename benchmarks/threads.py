@@ -64,7 +64,7 @@ def main() -> None:
         "gateflow / torch.nn",
     ):
         table.add_column(column, justify="right")
-    rows = []
+    rows, console = [], Console(width=120)
     for shape in SHAPES:
         alone: dict[str, float] = {}
         for threads in map(int, chosen.threads.split(",")):
@@ -77,7 +77,9 @@ def main() -> None:
             ratio = times["torch.nn"] / times["gateflow"]
             milliseconds = [f"{1e3 * t:.2f}" for t in times.values()]
             table.add_row(shape.name, str(threads), *milliseconds, *scales, f"{ratio:.2f}")
-    Console(width=120).print(table)
+            # A line at a time: all of them take some minutes.
+            console.print(f"{shape.name:18} {threads:3} threads  {' and '.join(milliseconds)} ms, {ratio:.2f}")
+    console.print(table)
     if chosen.json:
         chosen.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 

@@ -121,3 +121,45 @@ def test_under_torch_compile_it_is_the_loop_and_says_so():
     with pytest.warns(ReferencePathWarning, match=r"under torch\.compile"):
         found = torch.compile(layer, backend="eager")(x)[0]
     torch.testing.assert_close(found, wanted)
+
+
+class Freezing(Cell):
+    states, gates, matrices = ("h",), ("content",), ("own",)
+    freeze = False
+
+    def step(self, x, h):
+        with torch.set_grad_enabled(not self.freeze):
+            made = self.weight_own - self.weight_own.T
+        return tanh(self.content(h, x) + h @ made)
+
+
+@needs_compiler
+def test_gradients_that_are_cut_on_the_way_stay_cut():
+    layer, x = Recurrent(Freezing, 3, 6), torch.randn(4, 2, 3)
+    layer(x)[0].sum().backward()
+    assert layer.weight_own_l0.grad is not None
+    layer.zero_grad()
+    layer.cells[0].freeze = True
+    with pytest.warns(ReferencePathWarning, match="a change of gradient mode"):
+        layer(x)[0].sum().backward()
+    assert layer.weight_own_l0.grad is None
+
+
+class OwnMatrix(Cell):
+    """A matrix that is declared by its shape alone."""
+
+    states, gates = ("h",), ("content",)
+
+    def parameter_shapes(self):
+        return super().parameter_shapes() | {"weight_q": (2, self.hidden_size)}
+
+    def step(self, x, h):
+        q = F.linear(h, self.weight_q)
+        return tanh(self.content(h, x) * q[..., :1]) + q[..., 1:]
+
+
+@needs_compiler
+def test_a_matrix_need_not_be_square():
+    torch.manual_seed(0)
+    case = Case((OwnMatrix(3, 6, dtype=torch.float64),), 5, 4)
+    assert_same(case.run("native"), case.run("reference"), 1e-10, str(case))

@@ -9,11 +9,12 @@ from torch.nn import functional as F
 
 from gateflow import Recurrent
 from gateflow.backends.cpu import COSTS
-from gateflow.cells import Cell
+from gateflow.cells import Cell, CfC
 from gateflow.compiler import compile_cell, step_named
 from gateflow.compiler.compiled_cell import compiled
 from gateflow.compiler.look import look_at
 from gateflow.errors import ShapeError
+from gateflow.recurrence import force_path
 
 
 class ShiftRegister(Cell):
@@ -169,3 +170,66 @@ def test_parts_are_loaded_where_they_lie():
     plan = str(compile_cell(Irregular(4, 6)).programs(COSTS).infer)
     assert "= x[1:]" in plan
     assert "scratch" not in plan.split("pass 1")[1].split("pass 2")[0]
+
+
+class OneNumber(Cell):
+    """A part of the state that is one number, and stays as it is or meets wider rows."""
+
+    states, gates = ("h", "s", "r"), ("content",)
+
+    @property
+    def state_sizes(self):
+        return {"h": self.hidden_size, "s": 1, "r": 1}
+
+    def step(self, x, h, s, r):
+        s = s * 0.5 + x[..., :1]
+        return tanh(self.content(h, x) * s * r.sigmoid()), s, r
+
+
+class OneColumn(Cell):
+    """A gate over one column of the input."""
+
+    states, inputs, matrices = ("h",), ("all",), ("first",)
+
+    def parameter_shapes(self):
+        return super().parameter_shapes() | {"weight_first": (self.hidden_size, 1)}
+
+    def step(self, x, h):
+        return tanh(self.all(x) + self.first(x[..., 1:2]) + 0.5 * self.first(h[..., -1:]))
+
+
+@needs_compiler
+@pytest.mark.parametrize("options", [{}, {"memory": "lean"}, {"lengths": [4, 0, 2]}], ids=str)
+@pytest.mark.parametrize("cell", [OneNumber, OneColumn])
+def test_numbers_of_a_row_are_the_reference(cell, options):
+    torch.manual_seed(0)
+    case = Case(tuple(cell(3, 6, dtype=torch.float64) for _ in range(2)), 4, 3, **options)
+    assert_same(case.run("native"), case.run("reference"), 1e-10, str(case))
+
+
+@needs_compiler
+def test_cells_with_elapsed_time_have_one_input_too():
+    torch.manual_seed(0)
+    case = Case((CfC(1, 5, dtype=torch.float64),), 4, 3)
+    assert_same(case.run("native"), case.run("reference"), 1e-10, str(case))
+
+
+@needs_compiler
+@pytest.mark.parametrize("call", ["max(-1, keepdim=True)[0]", "amax(-1, keepdim=True)", "min(-1, keepdim=True)[0]"])
+def test_the_gradient_of_a_row_with_nan_is_that_of_torch(call):
+    class Extreme(Cell):
+        states, inputs = ("h",), ("u",)
+
+        def step(self, x, h):
+            return 0.0 * h + self.u(torch.ones_like(x)) * eval(f"x.{call}")
+
+    torch.manual_seed(0)
+    layer, x = Recurrent(Extreme, 3, 4, dtype=torch.float64), torch.randn(2, 2, 3, dtype=torch.float64)
+    x[0, 1, 0] = torch.nan
+    found = []
+    for path in ("native", "reference"):
+        leaf = x.clone().requires_grad_()
+        with force_path(path):
+            layer(leaf)[0].nan_to_num().sum().backward()
+        found.append(leaf.grad)
+    torch.testing.assert_close(*found, equal_nan=True)

@@ -46,7 +46,7 @@ def check_instance(cell: Cell) -> None:
     if list(cell.buffers()) or any(list(child.parameters()) for child in cell.children()):
         raise CellError(
             f"{_class_place(type(cell))}: a cell holds no buffers and no modules with weights of their own, since its "
-            "layer owns all weights; declare gates, matrices, norms or diagonals, or register an nn.Parameter"
+            "layer owns all weights; declare gates, matrices, norms or diagonals"
         )
     # A layer that is built in inference mode may be trained later, and the trial needs a graph; a tensor of that mode
     # cannot enter one, hence the clones. No devices: to fork their generators would start CUDA.
@@ -87,6 +87,7 @@ def _refuse_signature(cls: type[Cell]) -> None:
     found = list(inspect.signature(step).parameters)
     cls.takes_dt = found == ["self", "x", "dt", *cls.states]
     cls._dt_columns = int(cls.takes_dt)
+    wanted = wanted.replace("(self, x", "(self, x, dt") if "dt" in found else wanted
     if found != ["self", "x", *cls.states] and not cls.takes_dt:
         raise CellError(f"{_place(step)}: step takes ({', '.join(found)}); with states {cls.states} write `{wanted}`")
 

@@ -13,7 +13,7 @@ import itertools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -109,6 +109,8 @@ class Declarations:
             if getattr(type(cell), name) is not getattr(Cell, name):
                 raise refusal(cell, f"a {name} of its own, which decides what a step sees,", None)
         self.hidden_size, sizes, shapes = cell.hidden_size, cell.state_sizes, cell.parameter_shapes()
+        for name in cell._parameters.keys() - shapes.keys():
+            raise refusal(cell, f"the weight {name!r}, which is declared nowhere (diagonals, matrices),", None)
         self.widths = Widths(cell.hidden_size, cell.output_size, cell.row_size)
         # Where the sizes are equal, the input may meet rows of the state; rows of different widths are refused.
         self.input = self._width(cell.row_size)
@@ -137,9 +139,9 @@ class Declarations:
             if tuple(shape) == ((blocks * H,) if columns is None else (blocks * H, columns)):
                 across = () if columns is None else ((1, self._width(columns)),)
                 return ((blocks, "H"), *across)
-        elif len(shape) == 1 + (name.removeprefix("weight_") in cell.matrices):
+        elif len(shape) in (1, 2) and (len(shape) == 2 or name.removeprefix("weight_") not in cell.matrices):
             return tuple((1, self._width(size)) for size in shape)
-        found = f"the weight {name!r} has shape {tuple(shape)}; weights used by themselves must be vectors"
+        found = f"the weight {name!r} has shape {tuple(shape)}; weights must be vectors or matrices"
         raise refusal(cell, found, None)
 
     def _declared(self, cell: Cell) -> Declared:
@@ -156,7 +158,9 @@ class Declarations:
             (_, rows), (_, columns) = weights[f"weight_{name}"]
             maps[name] = Weight(f"weight_{name}", 0, rows, columns)
         others = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *(f"weight_{name}" for name in cell.matrices))
-        return Declared(gates, maps, cell.norms, [name for name in weights if name not in others], [*weights])
+        # Matrices that the step multiplies by itself, `h @ self.weight_w`, are no rows.
+        vectors = [name for name, shape in weights.items() if name not in others and len(shape) == 1]
+        return Declared(gates, maps, cell.norms, vectors, [*weights])
 
 
 def lower(recording: Recording, declarations: Declarations, *, zoneout: bool, lifted: Collection[int] = ()) -> Captured:
@@ -215,7 +219,7 @@ class _Lowering:
         # Functions of torch pass on what was not given.
         options = {n: self._node(v) for n, v in call.options.items() if v is not None or n not in ("out", "dtype")}
         if isinstance(call.target, Weight):
-            operand = _whole(args[0])
+            operand = self._whole(args[0], call.target)
             self._check_width(operand, call.target.columns, call.place)
             return product(operand, call.target)
         if isinstance(call.target, tuple) and not isinstance(call.target, Piece):
@@ -231,7 +235,8 @@ class _Lowering:
             raise self._refusal(f"`{name_of(call.target)}` of rows of different sizes", call.place) from error
         node = self._dropped(*args, **options) if node is None and call.target in DROPOUTS else node
         if node is None:
-            raise self._refusal(f"`{name_of(call.target)}`", call.place)
+            along = " other than along a row (dim=-1, keepdim=True)" if call.target in ROWS else ""
+            raise self._refusal(f"`{name_of(call.target)}`{along}", call.place)
         if isinstance(node, Node) and not all(isinstance(a, Node) for a in node.args):
             raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place)
         return node
@@ -255,7 +260,8 @@ class _Lowering:
         if not isinstance(row, Node) or not isinstance(matrix, WeightStandIn) or isinstance(bias, WeightStandIn):
             raise refused
         expression = matrix.expression if linear else transposed(matrix.expression)
-        weight, operand = self._derived(expression, call.place), _whole(row)
+        weight = self._derived(expression, call.place)
+        operand = self._whole(row, weight)
         self._check_width(operand, weight.columns, call.place)
         return product(operand, weight) if bias is None else product(operand, weight) + bias
 
@@ -272,6 +278,14 @@ class _Lowering:
             self.derived[name] = Derived(expression, shape)
         (_, rows), (_, columns) = self.derived[name].shape
         return Weight(name, 0, rows, columns)
+
+    def _whole(self, row: Any, weight: Weight) -> Any:
+        """What a product reads: of a number the row of one column that it is."""
+        if not isinstance(row, Node) or row.op != "slice" or row.width != "1":
+            return row
+        if row.values == (0, 1, 1):
+            return row.args[0]
+        return replace(row, width=weight.columns) if self.widths.sizes[weight.columns] == 1 else row
 
     def _called(self, target: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Node | Groups | None:
         """What a function or method gives, by the tables of what is known; none where they have nothing."""
@@ -326,11 +340,6 @@ class _Lowering:
 
 def _as_number(row: Node) -> Node:
     return row if row.width == "H" else slice_of(row, 0, 1, 1, "1")
-
-
-def _whole(row: Any) -> Any:
-    """The row of one column that a number is."""
-    return row.args[0] if isinstance(row, Node) and row.op == "slice" and row.values == (0, 1, 1) else row
 
 
 def _held(old: Node, new: Node) -> Node:

@@ -360,7 +360,8 @@ OPERATIONS: dict[str, Operation] = {
 def _to_the_extreme(g: Node, y: Node, a: Node) -> tuple[Node]:
     """In equal parts to all units that have it, as torch's `amax` and `amin` do."""
     hit = pointwise("eq", a, y)
-    return (_where(hit, g / row_sum(hit), 0.0),)
+    # A row with NaN has no hit, and torch's gradient there is NaN: 0 / 0.
+    return (g * hit / row_sum(hit),)
 
 
 TOTALS: dict[str, Operation] = {

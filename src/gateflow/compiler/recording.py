@@ -121,9 +121,7 @@ class Recording:
         if self.whole:
             place = self.last_place = _users_line()
             self.calls.append(Call(target, tuple(args), options, place))
-        # Under `no_grad` torch cuts the gradient; the derivative of a graph would not.
-        if _mode() != self._mode:
-            raise self.refuse("a change of gradient mode or autocast (or an autograd.Function)")
+        self.check_mode()
         pattern = self._pattern
         pattern.append(target)
         # The pattern is flat: without the count, arguments of one call could pass for those of another.
@@ -142,6 +140,12 @@ class Recording:
     def pieces(self, name: str, args: Sequence[Any], options: Mapping[str, Any], count: int) -> tuple[StandIn, ...]:
         """Writes down a call that gives several rows."""
         return tuple([self.call(Piece(name, k), args, options) for k in range(count)])
+
+    def check_mode(self) -> None:
+        """Refuses a change of gradient mode or autocast within the step."""
+        # Under `no_grad` torch cuts the gradient; the derivative of a graph would not.
+        if _mode() != self._mode:
+            raise self.refuse("a change of gradient mode or autocast (or an autograd.Function)")
 
     def refuse(self, found: str) -> UnsupportedStepError:
         """Why the step cannot be compiled, remembered, should the step catch it."""

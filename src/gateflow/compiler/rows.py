@@ -216,10 +216,10 @@ def _extreme(op: str) -> Callable[..., Node | None]:
             return None
         found = _detached(_gathered(op, row))
         places = index(row.width)
-        first = reduction("row_min", pointwise("where", pointwise("eq", row, found), places, math.inf))
-        value = row_sum(pointwise("where", pointwise("eq", places, first), row, 0.0))
-        # NaN is equal to nothing, so no unit has it.
-        return pointwise("where", pointwise("ne", found, found), found, value)
+        # NaN is equal to nothing: where it is what was found, the first unit that is NaN has it.
+        has = pointwise("where", pointwise("ne", found, found), pointwise("ne", row, row), pointwise("eq", row, found))
+        first = reduction("row_min", pointwise("where", has, places, math.inf))
+        return row_sum(pointwise("where", pointwise("eq", places, first), row, 0.0))
 
     return lowered
 

@@ -28,6 +28,10 @@ class Recorder(Protocol):
         """Writes down a call that gives several rows."""
         ...
 
+    def check_mode(self) -> None:
+        """Refuses a change of gradient mode or autocast."""
+        ...
+
     def refuse(self, found: str) -> UnsupportedStepError:
         """Why the step cannot be compiled."""
         ...
@@ -162,6 +166,7 @@ def _made(recording: Recorder, function: Any, args: Sequence[Any], options: Mapp
     """What a function makes of weights; a row, where a row is among the arguments."""
     if any(isinstance(a, StandIn) for a in args):
         return recording.call(function, args, options)
+    recording.check_mode()
     if name_of(function).endswith("_") or "out" in options:
         raise recording.refuse("a change of a weight in place")
     parts = tuple(_expression(recording, a) for a in args)

@@ -83,7 +83,8 @@ class Storage:
     def operands(self) -> dict[Node, Row]:
         """What products were applied to, where it is neither the input nor an old state."""
         operands = [d.operand for d in self.backward_graph.deltas]
-        return _side_by_side("operand", [o for o in operands if o.op not in LEAVES and not is_of_input(o)])
+        lie = ("input", "state", "parameter")  # and not a row of ones
+        return _side_by_side("operand", [o for o in operands if o.op not in lie and not is_of_input(o)])
 
     @once
     def leaves(self) -> dict[Node, Row]:
@@ -112,8 +113,9 @@ class Storage:
 
     def states(self, kind: Kind, nodes: Iterable[Node]) -> dict[Node, Row]:
         """The rows of the states, for the nodes that are them."""
-        states = self.backward_graph.forward.states
-        return {n: Row(f"state.{s.name}", kind, s.width) for s, n in zip(states, nodes, strict=True)}
+        rows = [Row(f"state.{s.name}", kind, s.width) for s in self.backward_graph.forward.states]
+        # A new state that is one number for all units is read as one: rows that it meets may have other widths.
+        return {n: row.part("1", 0) if n.width == "1" != row.width else row for row, n in zip(rows, nodes, strict=True)}
 
     def operand_row(self, delta: Delta) -> Row:
         """Where the operand of a product lies while the backward loop runs."""

@@ -395,11 +395,20 @@ def _standing_still(
     return tuple(found)
 
 
+def _checked_cell(made: Any, factory: CellFactory) -> Cell:
+    if not isinstance(made, Cell):
+        raise ConfigError(
+            f"{factory!r} makes no Cell but {type(made).__name__}; give a name such as 'lstm' (`gateflow cells` lists "
+            "them), a Cell subclass or a function that builds one"
+        )
+    return made
+
+
 def _built(factory: CellFactory, *sizes: int, dtype: Any = None, device: Any = None, **options: Any) -> Cell:
     """A cell, whose step is tried with gradients even where `torch.inference_mode` has turned them off."""
     with torch.inference_mode(False), torch.enable_grad():
         if dtype is None or not dtype.is_complex:
-            return factory(*sizes, dtype=dtype, device=device, **options)
+            return _checked_cell(factory(*sizes, dtype=dtype, device=device, **options), factory)
         cell = factory(*sizes, device="meta", **options)  # tried in real numbers
         for name, weight in list(cell.named_parameters()):
             setattr(cell, name, nn.Parameter(torch.empty(weight.shape, dtype=dtype, device=device)))
