@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.backends.cpu.test_gemm import run, sizes
@@ -81,7 +82,7 @@ def gradients():
     layer, x = Recurrent("lstm", 33, 65), torch.randn(40, 9, 33, requires_grad=True)
     with force_path("native"), torch.autocast("cpu", torch.bfloat16):
         layer(x)[0].sum().backward()
-    return [x.grad, *(p.grad for p in layer.parameters())]
+    return [each.grad for each in (x, *layer.parameters()) if each.grad is not None]
 
 
 def test_gradients_of_a_layer_are_made_by_the_one_that_is_forced():
@@ -191,6 +192,17 @@ def train(run, config, *callbacks):
     return TrainingLoop(Compiled(), config.training, run, join_processes(config.training), callbacks).train()
 
 
+@pytest.fixture
+def accelerate_begins_anew():
+    """It keeps the first precision for all of a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.mark.usefixtures("accelerate_begins_anew")
 def test_a_run_goes_on_with_the_one_that_it_began_with(tmp_path, monkeypatch):
     """Resumed where another is the fastest, it makes the same bits."""
     runs = {name: echo_run(tmp_path / name, precision="bf16", epochs=2) for name in ("whole", "cut")}
