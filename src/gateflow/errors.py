@@ -82,7 +82,8 @@ class ExportError(GateflowError, RuntimeError):
 
 # Warnings are UserWarnings: Python shows those by default, once per place, and a filter can name each class.
 class RunWarning(UserWarning):
-    """What is amiss in a run's folder and was mended: a replacement that was killed, weights that cannot be read."""
+    """What is amiss in a run's folder and was mended: a replacement that was killed, weights that cannot be read,
+    a checkpoint that goes on with other products in bfloat16."""
 
 
 class CacheWarning(UserWarning):

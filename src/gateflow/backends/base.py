@@ -227,6 +227,13 @@ class Backend(ABC):
             d_x: whether the gradient of the input is asked for.
         """
 
+    def multiplier(self) -> str | None:
+        """Who multiplies the large matrices of rounded runs, where bits depend on it; none if none ran."""
+        return None
+
+    def go_on_with(self, multiplier: str | None) -> None:  # noqa: B027  (a back end may have no choice)
+        """Multiplies as the run of a checkpoint did, whose `multiplier` this was."""
+
     @abstractmethod
     def stream(self, step: Step, weights: Mapping[str, Tensor]) -> SingleStep:
         """One step of a cell over these weights, contiguous tensors of the device."""

@@ -108,11 +108,12 @@ class _Metadata(BaseModel):
     progress: Annotated[Progress, BeforeValidator(_with_every_field)]
     optimizer: dict[str, Any]
     processes: Annotated[int, Field(ge=1, lt=1 << 20)]
+    multiplier: Annotated[str, Field(max_length=40)] | None = None
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What one file holds.
+    """What one file holds; `multiplier` is that of the back end, on which the last bits of runs in bfloat16 depend.
 
     Example:
         >>> import tempfile
@@ -128,6 +129,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     processes: int = 1
     path: Path = Path("checkpoint")
+    multiplier: str | None = None
 
     @classmethod
     def of(
@@ -138,6 +140,7 @@ class Checkpoint:
         *,
         carried: State = None,
         random: Iterable[Mapping[str, Tensor]] = (),
+        multiplier: str | None = None,
     ) -> Checkpoint:
         """Collect the state; `carried` is that of the whole batch, `random` has one entry per process."""
         tensors, plain = _split_optimizer(optimizer)
@@ -147,13 +150,14 @@ class Checkpoint:
         }
         random = list(random)
         tensors |= {f"random.{i}.{name}": part for i, states in enumerate(random) for name, part in states.items()}
-        return cls(tensors, progress, plain, max(1, len(random)))
+        return cls(tensors, progress, plain, max(1, len(random)), multiplier=multiplier)
 
     def write(self, path: Path) -> None:
         """Replace the previous checkpoint in one step."""
         # A new run has no folder of checkpoints yet.
         path.parent.mkdir(exist_ok=True)
         plain = {"progress": asdict(self.progress), "optimizer": self.optimizer, "processes": self.processes}
+        plain |= {} if self.multiplier is None else {"multiplier": self.multiplier}
         write_tensors(path, self.tensors, {"gateflow": json.dumps(plain)})
 
     @classmethod
@@ -177,7 +181,7 @@ class Checkpoint:
 
         tensors, metadata = read_tensors(path, look)
         plain = _metadata(metadata, path)
-        return cls(tensors, plain.progress, plain.optimizer, plain.processes, path)
+        return cls(tensors, plain.progress, plain.optimizer, plain.processes, path, plain.multiplier)
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> Progress:
         """Put model and optimizer into the state they had.

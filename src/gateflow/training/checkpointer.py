@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
 
+from gateflow.backends import backend_of
 from gateflow.errors import GateflowError, RunError
 from gateflow.remedies.clip import NormClipper
 from gateflow.runs.fit import (
@@ -58,6 +59,8 @@ class Checkpointer:
         # Before the model is touched: what is refused leaves it as it was.
         carried = checkpoint.carried(start)
         progress = checkpoint.restore(self.model, self.optimizer)
+        if (backend := backend_of(self.accelerator.device)) is not None:
+            backend.go_on_with(checkpoint.multiplier)
         if progress.step == 0:
             # Each process its own masks of dropout: with one seed for all, each would drop the same units.
             torch.manual_seed(seed + self.accelerator.process_index)
@@ -75,7 +78,11 @@ class Checkpointer:
         # Gathered by all processes, written by one: no process has the rows of the others.
         carried = whole_batch(self.accelerator, carried)
         random = every_process(self.accelerator, random_state())
-        checkpoint = Checkpoint.of(self.model, self.optimizer, progress, carried=carried, random=random)
+        backend = backend_of(self.accelerator.device)
+        multiplier = None if backend is None else backend.multiplier()
+        checkpoint = Checkpoint.of(
+            self.model, self.optimizer, progress, carried=carried, random=random, multiplier=multiplier
+        )
         if self.accelerator.is_main_process:
             # In this order: a checkpoint that is on the disk counts on the lines before it.
             self.metrics.flush()

@@ -52,17 +52,7 @@ def test_products_are_torchs(blas, data, rows, columns, depth, transposed, fresh
 
 def test_the_blas_of_torch_is_found():
     assert all(gemm.blas(dtype)[0] for dtype in (torch.float32, torch.float64)), "torch 2.13 on Linux brings one"
-    assert gemm.multiplies_bfloat16() == torch.backends.mkl.is_available()
-
-
-@given(sizes, sizes, sizes, st.booleans())
-def test_products_of_bfloat16_are_summed_in_float32(rows, columns, depth, transposed):
-    left, right = torch.randn(rows, depth).bfloat16(), torch.randn(depth, columns).bfloat16()
-    gemms, to = Gemms(torch.float32), torch.ones(rows, columns)
-    gemms.add(to, left.T.contiguous() if transposed else left, right, transposed=transposed)
-    if gemm.multiplies_bfloat16():
-        run(gemms, torch.float32)
-        torch.testing.assert_close(to, 1 + left.float() @ right.float(), rtol=1e-5, atol=1e-4)
+    assert (gemm.blas(torch.float32)[2] != 0) == torch.backends.mkl.is_available()
 
 
 def test_phases_follow_each_other(blas):

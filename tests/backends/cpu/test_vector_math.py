@@ -46,6 +46,12 @@ def test_products_in_bf16_are_those_of_rounded_factors_with_and_without_units(va
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("variant", [*QUICK, "address"])
+def test_large_products_in_bf16_are_exact_where_sums_are(variant, tmp_path):
+    done = run("paired", variant, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("variant", ["native", "thread"])
 def test_threads_meet(variant, tmp_path):
     done = run("threads", variant, tmp_path)

@@ -5,7 +5,8 @@ toolchain    which compiler there is      build, cache   a library of a text, on
 kernel       its loops as functions       arguments      what such a function is called with
 repeated     a call that comes again
 launch       a run's tensors and threads  partition      how threads divide the work      allocator   its memory
-forward · backward, with gemm (large products) and previous_states · streaming (single steps)
+forward · backward, with gemm (large products), multiplier (whose, in bfloat16) and previous_states
+streaming    single steps
 native/      C++ headers: the frame of every kernel
 """
 

@@ -13,6 +13,7 @@ from gateflow.backends.cpu.build import toolchain
 from gateflow.backends.cpu.emit import emit
 from gateflow.backends.cpu.forward import forward
 from gateflow.backends.cpu.kernel import COSTS, REALS, kernel_of
+from gateflow.backends.cpu.multiplier import go_on_with, in_use
 from gateflow.backends.cpu.streaming import PackedStep
 from gateflow.compiler import Step, constant_result
 from gateflow.errors import BuildError
@@ -63,6 +64,14 @@ class CPU(Backend):
     ) -> Gradients:
         """A kernel's loop and the large products that follow it, chunk by chunk."""
         return backward(run, saved, d_output, d_finals, wanted, d_x)
+
+    def multiplier(self) -> str | None:
+        """That of `multiplier.py`."""
+        return in_use()
+
+    def go_on_with(self, multiplier: str | None) -> None:
+        """Warns where this machine does not have it."""
+        go_on_with(multiplier)
 
     def stream(self, step: Step, weights: Mapping[str, Tensor]) -> PackedStep:
         """A step whose weights are packed as the kernel reads them."""

@@ -16,9 +16,10 @@ from torch import Tensor
 from gateflow.backends.base import Gradients, Sequences
 from gateflow.backends.cpu.allocator import empty
 from gateflow.backends.cpu.arguments import Chunk, Lines, Prepared
-from gateflow.backends.cpu.gemm import Gemms, blas, multiplies_bfloat16
+from gateflow.backends.cpu.gemm import Gemms, blas
 from gateflow.backends.cpu.kernel import CompiledLoop, kernel_of
 from gateflow.backends.cpu.launch import Launch
+from gateflow.backends.cpu.multiplier import chosen, factor
 from gateflow.backends.cpu.previous_states import PreviousStates
 from gateflow.backends.cpu.repeated import Repeated, may_be_repeated, stand_in, stand_ins
 from gateflow.compiler.plan import Kind, Row
@@ -79,6 +80,7 @@ class BackwardRun:
         self.forward, self.previous, self.carries = run, PreviousStates(launch), carries
         self.wanted, self.sizes = wanted, run.sizes
         self.loop, self.products = launch.loop("backward"), weight_products(run.step.cell, run.sizes)
+        self.multiplier = chosen() if run.rounded else "float32"
         self.chunks = _chunks(launch.begins, reverse=run.reverse)
         self.d_output = self._zero_line() if d_output is None else d_output
         self.make_d_x = torch.zeros_like if self._nothing_writes_d_x() else torch.empty_like
@@ -162,7 +164,7 @@ class BackwardRun:
 
     def _products(self, chunk: Chunk) -> Gemms:
         """What a chunk adds to the gradients of weights and input."""
-        gemms, first = Gemms(self.forward.x.dtype), chunk.begin == self.chunks[0].begin
+        gemms, first = Gemms(self.forward.x.dtype, self.multiplier), chunk.begin == self.chunks[0].begin
         sums = self.made["delta"].tensor[: chunk.end - chunk.begin]
         delta = self._factor(sums)
         for product in self.products.all:
@@ -211,10 +213,7 @@ class BackwardRun:
 
     def _factor(self, matrix: Tensor) -> Tensor:
         """A factor of a large product, rounded if products are in bf16."""
-        if not self.forward.rounded:
-            return matrix
-        # The same result either way: a product of two numbers of bfloat16 is exact in float32.
-        return matrix.bfloat16() if multiplies_bfloat16() else matrix.bfloat16().to(matrix.dtype)
+        return factor(matrix, self.multiplier) if self.forward.rounded else matrix
 
 
 class _Again:

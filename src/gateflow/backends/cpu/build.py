@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 
 from gateflow.backends.cpu.cache import cache_directory, cached, check_owner
-from gateflow.backends.cpu.toolchain import Toolchain, candidates, cpu_flags, run
+from gateflow.backends.cpu.toolchain import Toolchain, candidates, cpu_flags, cpu_name, run
 from gateflow.errors import BuildError
 
-__all__ = ["Toolchain", "build", "cache_directory", "cpu_flags", "load", "toolchain"]
+__all__ = ["Toolchain", "build", "cache_directory", "cpu_flags", "load", "processor_key", "toolchain"]
 
 NATIVE = Path(__file__).parent / "native"
 
@@ -81,6 +81,12 @@ def load(library: Path) -> ctypes.CDLL:
             f"the kernel {library} cannot be loaded: {problem}. Set GATEFLOW_CACHE to a directory of your own "
             "from which programs may be run."
         ) from problem
+
+
+def processor_key() -> list[str]:
+    """What a choice for this machine depends on: torch with its BLAS, and the processor by its name and flags."""
+    # A home directory may be shared by machines.
+    return [ABI, torch.__version__, cpu_name(), *sorted(cpu_flags())]
 
 
 _failed: dict[str, str] = {}

@@ -1,7 +1,8 @@
 """The cache of built kernels: what is found there is ours, whole, and was built once however many processes ask.
 
 A kernel is three files, named by the hash of all that it depends on: ``KEY.so``, the source ``KEY.cpp`` next to it for
-debuggers, and ``KEY.sha256``, by which a damaged library is known before it is loaded. Whatever else is found under
+debuggers, and ``KEY.sha256``, by which a damaged library is known before it is loaded. A choice that was measured on
+this machine is a file ``KEY.choice``, a word with its own checksum. Whatever else is found under
 these names is taken away and built again. What a builder has not finished lies in a folder ``.gateflow-….build`` that
 it has locked; the next builder removes those whose builder has died.
 """
@@ -22,16 +23,16 @@ import time
 import warnings
 from _ctypes import dlclose
 from atexit import register
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
 
 from gateflow.errors import BuildError, CacheWarning, WriteError
-from gateflow.files import flush, sweep, write
+from gateflow.files import flush, read_bounded, sweep, write
 
-__all__ = ["cache_directory", "cached", "check_owner"]
+__all__ = ["cache_directory", "cached", "check_owner", "kept"]
 
 PATIENCE = 600
 """Seconds to wait for another process that builds the same kernel, before building it for this process alone."""
@@ -98,6 +99,41 @@ def cached(key: str, source: str, make: Callable[[Path, Path], None]) -> Path:
         ) from problem
     _warn(str(folder), refused)
     return library
+
+
+def kept(key: str, words: Collection[str], choose: Callable[[], str]) -> str:
+    """What ``choose`` has answered on this machine, one of ``words``; it is asked where the cache has no whole answer.
+
+    Where the cache cannot be used, the answer is that of this process alone; kernels are what users are warned for.
+    """
+    try:
+        folder = cache_directory()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_owner(folder)
+        path = folder / f"{key}.choice"
+        if (word := _word(path)) in words:
+            return word
+        with _lock(folder / f"{key}.lock"):
+            if (word := _word(path)) not in words:  # else another process measured while we waited
+                word = choose()
+                if path.is_dir() and not path.is_symlink():
+                    _remove(path)
+                write(path, f"{word} {_hash_of(word.encode())}\n", private=True)
+            return word
+    except (OSError, NotImplementedError):
+        return choose()
+
+
+def _word(path: Path) -> str:
+    """The word of a file that is ours and whole; else an empty one."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return ""
+        check_owner(path)
+        word, checksum = read_bounded(path, 200).decode("ascii").split()
+    except (OSError, ValueError):
+        return ""
+    return word if _hash_of(word.encode()) == checksum else ""
 
 
 def check_owner(path: Path) -> None:
@@ -237,7 +273,11 @@ def _remove(path: Path) -> None:
 
 
 def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return _hash_of(path.read_bytes())
+
+
+def _hash_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @functools.cache

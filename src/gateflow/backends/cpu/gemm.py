@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["Gemms", "blas", "multiplies_bfloat16"]
+__all__ = ["Gemms", "blas"]
 
 # `recurrence.h` asserts that its `Gemm` has as many.
 FIELDS = 13
@@ -33,8 +33,9 @@ class Gemms:
     Those of one phase run at the same time and must write to different places; a later phase waits for the earlier.
     """
 
-    def __init__(self, dtype: torch.dtype):
-        self.blas = blas(dtype)
+    def __init__(self, dtype: torch.dtype, multiplier: str = "mkl"):
+        # One of `multiplier.py`: without MKL's product in the list, `gemm.h` makes those of bfloat16 itself.
+        self.blas = array("q", [*blas(dtype)[:2], 0]) if multiplier == "own" else blas(dtype)
         self._phases, self._held, self._work = defaultdict[int, array](lambda: array("q")), list[Tensor](), 0
 
     def add(
@@ -50,7 +51,7 @@ class Gemms:
         """Collects `to += left @ right`, if `transposed` `to += left.T @ right`; `fresh` writes instead of adding.
 
         Rows of `to` and `left` must lie without gaps between their numbers. `left` and `right` may be in bfloat16 if
-        `multiplies_bfloat16`.
+        `to` is in float32.
         """
         right = _with_own_rows(right)
         (rows, columns), depth = to.shape, right.shape[0]
@@ -86,16 +87,6 @@ def blas(dtype: torch.dtype) -> array:
     names = _NAMES[dtype], "MKL_Set_Num_Threads_Local", "gemm_bf16bf16f32_"
     found = [getattr(library, name, None) for name in names]
     return array("q", [0 if f is None else ctypes.cast(f, ctypes.c_void_p).value or 0 for f in found])
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether products into float32 may be of bfloat16: MKL has the CPU's units do them, where there are such.
-
-    Example:
-        >>> multiplies_bfloat16() in (True, False)
-        True
-    """
-    return blas(torch.float32)[2] != 0
 
 
 def _torch_library() -> ctypes.CDLL | None:

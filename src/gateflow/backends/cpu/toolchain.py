@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gateflow.errors import BuildError
 
-__all__ = ["Toolchain", "candidates", "cpu_flags", "run"]
+__all__ = ["Toolchain", "candidates", "cpu_flags", "cpu_name", "run"]
 
 SECONDS = 120
 """A kernel takes a second or two; a compiler that takes this long hangs."""
@@ -67,7 +67,7 @@ def candidates(cxx: str, path: str) -> Iterator[Toolchain]:
     # It is shown by `gateflow doctor`, and a program named by CXX may print anything.
     version = "".join(letter if letter.isprintable() else "?" for letter in said[:200])
     for compile_flags, link in THREADING:
-        yield Toolchain(command, version, (*FLAGS, *compile_flags), ("-shared", *link, *OPEN_ENDS), _cpu())
+        yield Toolchain(command, version, (*FLAGS, *compile_flags), ("-shared", *link, *OPEN_ENDS), cpu_name())
 
 
 def run(command: Sequence[str], what: str) -> str:
@@ -155,7 +155,8 @@ def _words(asked: str) -> list[str]:
         raise BuildError(f"CXX is {asked!r}, which is no command: {str(problem).lower()}. Mend or unset it.") from None
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """What the system calls the processor."""
     names = [line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

@@ -2,13 +2,15 @@
 //
 // They are cut into tiles of rows, and each thread takes the next tile that nobody has taken: a thread that must share
 // its core takes fewer. Where a tile ends does not depend on the threads, so neither does a result. The product itself
-// is the BLAS that torch has loaded, on one thread; without one, a plain loop.
+// is the BLAS that torch has loaded, on one thread; without one, a plain loop. Of bfloat16 it is MKL's or our own.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <type_traits>
 
+#include "paired.h"
 #include "threads.h"
 #include "vector.h"
 
@@ -36,7 +38,7 @@ using Product = void (*)(const char*, const char*, const int*, const int*, const
                          const int*, const Factor*, const int*, const T*, T*, const int*);
 
 // What torch has loaded: sgemm_ or dgemm_, MKL's number of threads for the caller's thread, and MKL's product of
-// bfloat16; null if it is not there.
+// bfloat16; null if it is not there, or not wanted.
 template <class T>
 struct Blas {
     Product<T, T> gemm;
@@ -80,10 +82,20 @@ void multiply_by(Product<T, Factor> product, const Gemm<T>& g, int64_t low, int6
             left, &left_stride, &old, g.to + low * g.to_stride, &to_stride);
 }
 
+// Some rows of bfloat16 without a BLAS.
+inline void multiply_in_pairs(const Gemm<float>& g, int64_t low, int64_t high) {
+    const auto *left = static_cast<const std::uint16_t*>(g.left), *right = static_cast<const std::uint16_t*>(g.right);
+    const Halves rows = g.transposed ? Halves{left + low, g.left_stride, 1}
+                                     : Halves{left + low * g.left_stride, 1, g.left_stride};
+    multiply_halves(rows, {right, g.right_stride, 1}, g.to + low * g.to_stride, g.to_stride, high - low, g.columns,
+                    g.depth, g.fresh);
+}
+
 template <class T>
 void multiply_tile(const Gemm<T>& g, int64_t tile, const Blas<T>& blas) {
     const int64_t low = g.rows * tile / g.tiles(), high = g.rows * (tile + 1) / g.tiles();
-    if (g.half) return multiply_by(blas.half, g, low, high);
+    if constexpr (std::is_same_v<T, float>)
+        if (g.half) return blas.half ? multiply_by(blas.half, g, low, high) : multiply_in_pairs(g, low, high);
     return blas.gemm ? multiply_by(blas.gemm, g, low, high) : multiply_plainly(g, low, high);
 }
 
