@@ -52,6 +52,7 @@ def test_every_cell_of_the_list_is_registered():
         *("elman", "elman_relu", "indrnn", "simplified_gru", "full_gru", "gru", "minimal_gated_unit", "lstm"),
         *("projected_lstm", "peephole_lstm", "cifg_lstm", "layernorm_lstm", "layernorm_gru"),
         *("janet", "star", "min_gru", "mut1", "li_gru", "multiplicative_lstm", "rhn", "slstm"),
+        *("cfc", "gru_d"),
         *("nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr"),
     }
 

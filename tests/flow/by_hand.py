@@ -15,9 +15,12 @@ def run(cells, x):
             state, states, weights = cell.initial_state(x[:1]), [()] * len(x), [{}] * len(x)
             for k in range(len(x)) if d == 0 else reversed(range(len(x))):
                 weights[k] = {name: w.clone() for name, w in cell._parameters.items()}
-                new = cell.over(weights[k])(x[k : k + 1], state)
+                # From right to left the step before is the next one, and there is none before the last.
+                times = {"dt": float(d == 0 or k + 1 < len(x))} if cell.takes_dt else {}
+                new = cell.over(weights[k])(x[k : k + 1], state, **times)
                 # Aliases: what step k + 1 is given. ∂/∂c must not run through the h of its own step.
-                states[k] = state = tuple(part.clone() for part in new)
+                # A part that is made of times alone has a derivative as well.
+                states[k] = state = tuple(p.clone() if p.requires_grad else p.clone().requires_grad_() for p in new)
             outputs.append(torch.cat([state[0] for state in states]))
             kept.append(states)
             copies.append(weights)

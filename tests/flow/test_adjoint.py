@@ -10,7 +10,8 @@ from gateflow.flow.adjoint.unit_wise import UnitWise
 from gateflow.flow.capture import trace_model
 
 
-@pytest.mark.parametrize("name", cells.names())
+# Those that take elapsed times multiply a part of their row, which `Tape` does not know for the input.
+@pytest.mark.parametrize("name", [name for name in cells.names() if not cells.get(name).takes_dt])
 @pytest.mark.parametrize("zoneout", [0.0, 0.3])
 def test_every_cell_has_the_fast_adjoint(name, zoneout):
     model = gateflow.Recurrent(name, 3, 4, zoneout=zoneout, dtype=torch.float64)

@@ -121,6 +121,11 @@ def _activation(name: str) -> Lowering:
     return lambda a, inplace=False: None if inplace else pointwise(name, a)
 
 
+def _filled(like: Node, value: float) -> Node:
+    # By its name: a number that has the dtype of a row, see `has_narrow_rows` of `compiled_cell.py`.
+    return Node("constant", width=like.width, name="like", values=(value,))
+
+
 _SPECIAL: dict[str, Lowering] = {
     "add": _sum,
     "sub": _scaled("sub"),
@@ -136,8 +141,8 @@ _SPECIAL: dict[str, Lowering] = {
     "where": lambda condition, a, b: pointwise("where", condition, a, b),
     "lerp": lambda a, end, weight: pointwise("lerp", a, end, weight),
     "isnan": lambda a: pointwise("ne", a, a),
-    "zeros_like": lambda a: Node("constant", width=a.width, values=(0.0,)),
-    "ones_like": lambda a: Node("constant", width=a.width, values=(1.0,)),
+    "zeros_like": lambda a: _filled(a, 0.0),
+    "ones_like": lambda a: _filled(a, 1.0),
     "rsub": lambda a, b: pointwise("sub", b, a),
     "dropout": _dropout,
 }

@@ -281,11 +281,11 @@ class _Lowering:
 
     def _whole(self, row: Any, weight: Weight) -> Any:
         """What a product reads: of a number the row of one column that it is."""
-        if not isinstance(row, Node) or row.op != "slice" or row.width != "1":
+        if not isinstance(row, Node) or row.width != "1" or self.widths.sizes[weight.columns] != 1:
             return row
-        if row.values == (0, 1, 1):
-            return row.args[0]
-        return replace(row, width=weight.columns) if self.widths.sizes[weight.columns] == 1 else row
+        if row.op != "slice":
+            return row + Node("constant", width=weight.columns, values=(0.0,))
+        return row.args[0] if row.values == (0, 1, 1) else replace(row, width=weight.columns)
 
     def _called(self, target: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Node | Groups | None:
         """What a function or method gives, by the tables of what is known; none where they have nothing."""

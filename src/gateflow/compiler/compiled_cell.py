@@ -163,7 +163,7 @@ class CompiledCell:
 
 def _is_number(node: Node) -> bool:
     """Whether torch sees a number there; `ones_like(row)` is a row and has its dtype."""
-    return node.op in SCALARS and node.width == "1"
+    return node.op in SCALARS and node.width == "1" and node.name != "like"
 
 
 class Step(NamedTuple):
