@@ -37,12 +37,24 @@ def test_cpp_has_a_function_of_its_name(op):
     assert re.search(rf"GATEFLOW_INLINE V {op}\(V \w+(, V \w+)*\)", text)
 
 
+TOGETHER = 8
+"""Examples that one kernel holds, each the new value of a part of the state: a kernel takes two seconds to build."""
+
+
 @needs_compiler
-@pytest.mark.parametrize(("op", "form"), EXAMPLES)
-def test_every_example_compiles_and_is_the_reference(op, form):
-    text = "class One(Cell):\n    states, gates, inputs = ('h',), ('g',), ('u',)\n    def step(self, x, h):\n"
-    text += "        a, b = self.g(h, x), self.u(x)\n"
-    text += f"        return 0.3 * h + 0.1 * b + 0.7 * torch.tanh({form.format('a', 'b')})\n"
+@pytest.mark.parametrize(
+    "first", range(0, len(EXAMPLES), TOGETHER), ids=lambda k: "-".join(op for op, _ in EXAMPLES[k : k + TOGETHER])
+)
+def test_every_example_compiles_and_is_the_reference(first):
+    forms = [form for _, form in EXAMPLES[first : first + TOGETHER]]
+    states = [f"s{k}" for k in range(len(forms))]
+    lines = [
+        f"0.3 * {s} + 0.1 * b + 0.7 * torch.tanh({form.format('a', 'b')})"
+        for s, form in zip(states, forms, strict=True)
+    ]
+    text = f"class Some(Cell):\n    states, gates, inputs = {(*states,)}, ('g',), ('u',)\n"
+    text += f"    def step(self, x, {', '.join(states)}):\n        a, b = self.g(s0, x), self.u(x)\n"
+    text += f"        return {', '.join(lines)}\n"
     torch.manual_seed(0)
-    case = Case((cell_class(text, "One")(3, 5, dtype=torch.float64),), 4, 2)
-    assert_same(case.run("native"), case.run("reference"), 1e-12, f"{op}: {form}")
+    case = Case((cell_class(text, "Some")(3, 5, dtype=torch.float64),), 4, 2)
+    assert_same(case.run("native"), case.run("reference"), 1e-12, forms)
