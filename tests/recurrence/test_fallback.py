@@ -85,8 +85,17 @@ def test_without_a_compiler_other_cells_run_on_the_reference(no_compiler):
 def test_a_compiler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv("CXX", "/nowhere/c++")
     assert "CXX names '/nowhere/c++', which is not there" in str(explain(Recurrent("full_gru", I, H)))
+
+    class Unbuilt(cells.Cell):
+        """Equations of which no other test in this process has built a kernel."""
+
+        states, gates = ("h",), ("g",)
+
+        def step(self, x, h):
+            return torch.tanh(self.g(h, x) * 0.123 + 0.456)
+
     with pytest.raises(BuildError, match="CXX names"):
-        kernel_of(compile_cell(cells.FullGRU(I, H))).loop("stream", torch.float64)
+        kernel_of(compile_cell(Unbuilt(I, H))).loop("stream", torch.float64)
 
 
 def test_other_dtypes_run_on_the_reference():
