@@ -53,7 +53,7 @@ class GRUD(Cell):
         >>> import torch
         >>> h, last, since = GRUD(2, 4)(torch.tensor([[1.0, torch.nan]]), dt=0.5)
         >>> last, since
-        (tensor([[1., 0.]], grad_fn=...), tensor([[0.0000, 0.5000]]))
+        (tensor([[1., 0.]]), tensor([[0.0000, 0.5000]]))
     """
 
     states = ("h", "last", "since")
