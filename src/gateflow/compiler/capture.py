@@ -36,11 +36,10 @@ from gateflow.compiler.node import (
     number,
     pointwise,
     product,
-    row_mean,
     slice_of,
 )
 from gateflow.compiler.recording import Call, Declared, Piece, Place, Recording, is_number, refusal
-from gateflow.compiler.rows import ROWS, WHOLE, Groups, Widths
+from gateflow.compiler.rows import ROWS, WHOLE, Groups, Widths, normalised
 from gateflow.compiler.stand_ins import StandIn, WeightStandIn, name_of
 from gateflow.errors import UnsupportedStepError
 
@@ -322,13 +321,11 @@ class _Lowering:
         return value
 
     def _normalised(self, row: Any, call: Call) -> Node:
-        """A layer norm, spelled out, so that its derivative need not be."""
+        """A layer norm of the cell's."""
         self._check_width(row, "H", call.place)
         weight, bias = self.norms[call.target[1]]
-        apart = row - row_mean(row)
-        variance = row_mean(apart * apart)
         # 1e-5 is the epsilon of `torch.nn.LayerNorm`, which `cells.cell` uses as well.
-        return apart * pointwise("rsqrt", variance + 1e-5) * weight + bias
+        return normalised(row, 1e-5) * weight + bias
 
     def _check_width(self, operand: Any, width: str, place: Place | None) -> None:
         if not isinstance(operand, Node) or operand.width != width:

@@ -150,7 +150,7 @@ def _through(node: Node, g: Node) -> Sequence[Node | None]:
         begins = [sum(lengths[:k]) for k in range(len(lengths))]
         parts = zip(node.args, begins, lengths, strict=True)
         return [slice_of(g, begin, n, sum(lengths), part.width) for part, begin, n in parts]
-    return {**OPERATIONS, **TOTALS}[node.op].derivative(g, node, *node.args)
+    return (OPERATIONS.get(node.op) or TOTALS[node.op]).derivative(g, node, *node.args)
 
 
 def _summed(argument: Node, part: Node, node: Node) -> Node:

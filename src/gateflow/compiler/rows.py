@@ -33,7 +33,7 @@ from gateflow.compiler.node import (
 )
 from gateflow.compiler.operations import COMPARISONS
 
-__all__ = ["EXAMPLES", "NAMES", "ROWS", "WHOLE", "Groups", "Widths"]
+__all__ = ["EXAMPLES", "NAMES", "ROWS", "WHOLE", "Groups", "Widths", "normalised"]
 
 MOST_GROUPS = 64
 """Groups of a row are computed one after the other, each by lines of its own in a kernel."""
@@ -185,7 +185,7 @@ def _total(op: str) -> Callable[..., Node | None]:
     """`sum`, `amax`, `amin`, and so on, over a row."""
 
     def lowered(widths: Widths, row: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
-        return _gathered(op, row) if _is_row(row) and _last(dim) and keepdim is True else None
+        return _gathered(op, row) if _along(row, dim, keepdim) else None
 
     return lowered
 
@@ -199,9 +199,14 @@ def _is_row(row: Any) -> bool:
     return isinstance(row, Node) and row.op not in (*SCALARS, *COMPARISONS) and row.width != "0"
 
 
-def _mean(widths: Widths, row: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
+def _along(row: Any, dim: Any, keepdim: Any) -> bool:
+    """Whether a call makes one number for each row."""
     # Without `keepdim` torch gives `[B]`, which it lines up with the units of a row, not with the samples.
-    return row_mean(row) if _is_row(row) and _last(dim) and keepdim is True else None
+    return _is_row(row) and _last(dim) and keepdim is True
+
+
+def _mean(widths: Widths, row: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
+    return row_mean(row) if _along(row, dim, keepdim) else None
 
 
 def _extreme(op: str) -> Callable[..., Node | None]:
@@ -212,7 +217,7 @@ def _extreme(op: str) -> Callable[..., Node | None]:
     ) -> Node | None:
         if piece is None:  # of two rows
             return pointwise(f"{op.removeprefix('row_')}imum", row, dim) if isinstance(dim, Node) else None
-        if not (_is_row(row) and _last(dim) and keepdim is True):
+        if not (_along(row, dim, keepdim)):
             return None
         found = _detached(_gathered(op, row))
         places = index(row.width)
@@ -250,7 +255,7 @@ def _log_softmax(widths: Widths, row: Node, dim: Any = None, _stacklevel: Any = 
 
 
 def _logsumexp(widths: Widths, row: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
-    if not (_is_row(row) and _last(dim) and keepdim is True):
+    if not (_along(row, dim, keepdim)):
         return None
     highest = _highest(row)
     return pointwise("log", row_sum(pointwise("exp", row - highest))) + highest
@@ -275,7 +280,7 @@ def _norm(
 ) -> Node | None:
     """`torch.norm`, and by `ord=` `torch.linalg.vector_norm`."""
     order = options.pop("ord", p)
-    if not (_is_row(row) and _last(dim) and keepdim is True) or options or (isinstance(order, str) and order != "fro"):
+    if not (_along(row, dim, keepdim)) or options or (isinstance(order, str) and order != "fro"):
         return None
     return _power_norm(row, 2.0 if order is None or order == "fro" else _real(order))
 
@@ -289,7 +294,7 @@ def _variance(
     widths: Widths, row: Node, dim: Any = None, unbiased: Any = True, keepdim: Any = False, *, correction: Any = None
 ) -> Node | None:
     # `x.var(-1, keepdim=True)` and `x.var(-1, True, True)`: torch's older form has `unbiased` second.
-    if not (_is_row(row) and _last(dim) and keepdim is True and isinstance(unbiased, bool)):
+    if not (_along(row, dim, keepdim) and isinstance(unbiased, bool)):
         return None
     apart, taken = row - row_mean(row), float(unbiased) if correction is None else _real(correction)
     count = widths.size(row) - taken
@@ -313,10 +318,15 @@ def _layer_norm(
 ) -> Node | None:
     if not _covers(widths, row, normalized_shape):
         return None
-    apart = row - row_mean(row)
-    normed = apart * pointwise("rsqrt", row_mean(apart * apart) + eps)
+    normed = normalised(row, eps)
     normed = normed if weight is None else normed * weight
     return normed if bias is None else normed + bias
+
+
+def normalised(row: Node, eps: Node | float) -> Node:
+    """A row less its mean, by its deviation: spelled out, so that its derivative need not be."""
+    apart = row - row_mean(row)
+    return apart * pointwise("rsqrt", row_mean(apart * apart) + eps)
 
 
 def _covers(widths: Widths, row: Any, shape: Any) -> bool:
