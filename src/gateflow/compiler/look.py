@@ -108,17 +108,13 @@ class Look:
         `own` are the names of the cell's own attributes, for which the compiler sees a constant here, and guards it.
         """
         del own
-        cell = self._cell()
-        assert cell is not None
-        step = self.now(cell, zoneout=zoneout)
+        step = self._step_now(zoneout)
         return step if isinstance(step, str) else step.name
 
     @constant_result
     def prepared_now(self, zoneout: bool) -> str:
         """For `torch.compile`: what the step needs to be made before a run, of which its name does not tell; or ""."""
-        cell = self._cell()
-        assert cell is not None
-        step = self.now(cell, zoneout=zoneout)
+        step = self._step_now(zoneout)
         return step.prepared if isinstance(step, Step) else ""
 
     @constant_result
@@ -129,10 +125,13 @@ class Look:
     @constant_result
     def has_narrow_rows_now(self, zoneout: bool) -> bool:
         """For `torch.compile`: see `CompiledCell.has_narrow_rows`."""
+        step = self._step_now(zoneout)
+        return isinstance(step, Step) and step.cell.has_narrow_rows
+
+    def _step_now(self, zoneout: bool) -> Step | str:
         cell = self._cell()
         assert cell is not None
-        step = self.now(cell, zoneout=zoneout)
-        return isinstance(step, Step) and step.cell.has_narrow_rows
+        return self.now(cell, zoneout=zoneout)
 
     def now(self, cell: Cell, *, zoneout: bool) -> Step | str:
         """What the step of the cell, or of a view of it, computes now, or why it cannot be compiled."""
