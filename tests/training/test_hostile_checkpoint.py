@@ -14,7 +14,7 @@ from gateflow.runs.weights import read_tensors, write_tensors
 from gateflow.training.distributed import join_processes
 from gateflow.training.loop import TrainingLoop
 
-OPTIONS = {"epochs": 3, "max_updates": 9, "checkpoint_every": 9, "clip": "auto"}
+OPTIONS = {"epochs": 3, "max_updates": 9, "checkpoint_every": 9, "clip": "auto", "average": 0.9}
 
 
 def resume(run, updates=9):
@@ -29,7 +29,7 @@ def content(tmp_path_factory):
     with forced("float32"):  # else it is written down only where a test before this one multiplied in bfloat16
         resume(run)
     tensors, metadata = read_tensors(run.checkpoint_file)
-    assert {name.split(".")[0] for name in tensors} == {"model", "optimizer", "random", "carried"}
+    assert {name.split(".")[0] for name in tensors} == {"model", "average", "optimizer", "random", "carried"}
     yield run, tensors, json.loads(metadata["gateflow"])
     go_on_with(None)  # tests after these multiply as this machine does
 
@@ -127,7 +127,7 @@ def test_every_counter_is_looked_at(content, refused):
             if wrong in may_be or (name in ("best", "loss_sum") and wrong in (10**30, -(10**30))):
                 continue
             refused(lambda _, about, name=name, wrong=wrong: about["progress"].update({name: wrong}))
-        if name != "cut":  # older versions did not write it down
+        if name not in ("cut", "stale"):  # older versions did not write them down
             refused(lambda _, about, name=name: about["progress"].pop(name))
     refused(lambda _, about: about["progress"].update(more=1))
 

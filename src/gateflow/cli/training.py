@@ -73,12 +73,14 @@ def report(described: TaskDescription, run: Run[Any], task: Task, outcome: Train
     trusting = " --trust-code" if any(":" in code for code in run.config().named_code()) else ""
     if json:
         place = {"run": str(run.path), "updates": outcome.step, "epochs": outcome.epoch, "seconds": outcome.seconds}
-        print_json({**place, f"validation_{name}": best, "interrupted": outcome.interrupted})
+        ended = {"interrupted": outcome.interrupted, "stopped_early": outcome.stale is not None}
+        print_json({**place, f"validation_{name}": best, **ended})
     elif outcome.interrupted:
         say(f"Stopped after update {outcome.step:,} and saved. Go on with: gateflow resume {run.path}{trusting}")
     else:
         quality = "" if best is None else f", best validation {name} {figure(best)}"
-        say(f"Trained {outcome.step:,} updates in {minutes(outcome.seconds)}{quality}.")
+        early = "" if outcome.stale is None else f"; stopped early, {outcome.stale} validations after it"
+        say(f"Trained {outcome.step:,} updates in {minutes(outcome.seconds)}{quality}{early}.")
         steps = [f"gateflow {step.format(run=run.path)}{trusting}" for step in described.next_steps]
         if steps:
             say(f"Next: {'    '.join(steps)}")

@@ -72,6 +72,12 @@ class TrainingConfig(ConfigSection):
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="Arithmetic of the products.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of initial weights and dropout.")
     max_updates: Count | None = Field(default=None, description="Stop after so many updates.")
+    patience: Count | None = Field(
+        default=None, description="Stop early after so many validations in a row without a better one."
+    )
+    average: Share | None = Field(
+        default=None, description="Validate and keep a moving average of the weights, with this decay, such as 0.999."
+    )
     log_every: Count = Field(default=50, description="Updates per line of metrics.jsonl.")
     validate_every: Count | None = Field(
         default=None, description="Updates between validations; each epoch if left out."

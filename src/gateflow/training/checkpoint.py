@@ -1,6 +1,7 @@
 """A checkpoint: everything that the next update depends on, in one safetensors file.
 
-Tensors are named ``model.*``, ``optimizer.<parameter>.*``, ``random.<process>.*`` and ``carried.<layer>.<state>``;
+Tensors are named ``model.*``, ``average.*``, ``optimizer.<parameter>.*``, ``random.<process>.*`` and
+``carried.<layer>.<state>``;
 numbers and counters are JSON in the file's metadata.
 """
 
@@ -36,7 +37,7 @@ Start = Sequence[tuple[Tensor, ...]]
 # Adam takes the root of the last two, and divides by a power of the first: below 0 they would give NaN.
 NEVER_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq")
 # Whatever begins otherwise is not ours: a file with more in it was made by somebody else.
-GROUPS = ("model.", "optimizer.", "random.", "carried.")
+GROUPS = ("model.", "average.", "optimizer.", "random.", "carried.")
 # Numbers out of a file: JSON has integers of any size, and one of a million digits takes minutes to compute with.
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Amount = Annotated[float, Field(ge=0)]
@@ -67,7 +68,8 @@ class Progress:
     """How far a run has come: the counters that a checkpoint keeps.
 
     `batch` counts within the epoch, `loss_sum` over `loss_count` targets since the last record. `best` is the best
-    value of the task's metric. `cut` is how the data were cut into the batches that `batch` counts.
+    value of the task's metric, `stale` the number of validations since then. `cut` is how the data were cut into the
+    batches that `batch` counts.
     """
 
     __pydantic_config__ = _STRICT
@@ -75,6 +77,7 @@ class Progress:
     epoch: Count = 0
     batch: Count = 0
     best: float | None = None
+    stale: Count = 0
     loss_sum: float = 0.0
     loss_count: Count = 0
     targets: Count = 0
@@ -86,7 +89,7 @@ class Progress:
 
 # Counters of older versions, and what they are called now; and what they did not write down.
 _FORMERLY = {"window": "batch"}
-_NEWER = {"cut"}
+_NEWER = {"cut", "stale"}
 
 
 def _with_every_field(found: Any) -> Any:
@@ -140,10 +143,12 @@ class Checkpoint:
         *,
         carried: State = None,
         random: Iterable[Mapping[str, Tensor]] = (),
+        average: Mapping[str, Tensor] | None = None,
         multiplier: str | None = None,
     ) -> Checkpoint:
         """Collect the state; `carried` is that of the whole batch, `random` has one entry per process."""
         tensors, plain = _split_optimizer(optimizer)
+        tensors |= {f"average.{name}": tensor.clone() for name, tensor in (average or {}).items()}
         tensors |= {f"model.{name}": tensor for name, tensor in unique_tensors(model).items()}
         tensors |= {
             f"carried.{i}.{j}": part.clone() for i, layer in enumerate(carried or []) for j, part in enumerate(layer)
@@ -226,6 +231,17 @@ class Checkpoint:
         if states := self.named(f"random.{process}"):
             return states
         raise RunError(f"{self.path} is damaged: it lacks the state of the random generators.")
+
+    def average(self) -> dict[str, Tensor]:
+        """The averaged weights; none where nothing was averaged.
+
+        Raises:
+            RunError: one is not finite.
+        """
+        averages = self.named("average")
+        for name, tensor in averages.items():
+            self._refuse_other_values(f"average.{name}", tensor)
+        return averages
 
     def carried(self, like: Start) -> State:
         """The carried hidden state of the whole batch, which is `processes` times as large as `like`.

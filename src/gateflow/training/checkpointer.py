@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -19,6 +21,7 @@ from gateflow.runs.fit import (
 )
 from gateflow.runs.run import Run
 from gateflow.runs.weights import Header, read_tensors, refuse_non_finite, unique_tensors, write_tensors
+from gateflow.training.average import WeightAverage
 from gateflow.training.checkpoint import (
     Checkpoint,
     Progress,
@@ -36,10 +39,16 @@ class Checkpointer:
     """Restores and saves all that the next update depends on; with several processes only the first one writes."""
 
     def __init__(
-        self, run: Run, accelerator: Accelerator, model: nn.Module, optimizer: Optimizer, clipper: NormClipper
+        self,
+        run: Run,
+        accelerator: Accelerator,
+        model: nn.Module,
+        optimizer: Optimizer,
+        clipper: NormClipper,
+        average: WeightAverage | None = None,
     ) -> None:
         self.run, self.accelerator = run, accelerator
-        self.model, self.optimizer, self.clipper = model, optimizer, clipper
+        self.model, self.optimizer, self.clipper, self.average = model, optimizer, clipper, average
         self.metrics = MetricsLog(run.metrics_file)
 
     def restore(self, seed: int, start: Start) -> tuple[Progress, State]:
@@ -57,8 +66,10 @@ class Checkpointer:
         path = self.run.checkpoint_file
         checkpoint = Checkpoint.read(path, lambda header, processes: self._refuse_misfit(header, processes, start))
         # Before the model is touched: what is refused leaves it as it was.
-        carried = checkpoint.carried(start)
+        carried, average = checkpoint.carried(start), checkpoint.average()
         progress = checkpoint.restore(self.model, self.optimizer)
+        if self.average is not None:
+            self.average.load(average)
         if (backend := backend_of(self.accelerator.device)) is not None:
             backend.go_on_with(checkpoint.multiplier)
         if progress.step == 0:
@@ -81,7 +92,13 @@ class Checkpointer:
         backend = backend_of(self.accelerator.device)
         multiplier = None if backend is None else backend.multiplier()
         checkpoint = Checkpoint.of(
-            self.model, self.optimizer, progress, carried=carried, random=random, multiplier=multiplier
+            self.model,
+            self.optimizer,
+            progress,
+            carried=carried,
+            random=random,
+            average=None if self.average is None else self.average.state(),
+            multiplier=multiplier,
         )
         if self.accelerator.is_main_process:
             # In this order: a checkpoint that is on the disk counts on the lines before it.
@@ -89,9 +106,14 @@ class Checkpointer:
             checkpoint.write(self.run.checkpoint_file)
 
     def keep_weights(self) -> None:
-        """Make these weights the run's model."""
+        """Make these weights, or their average, the run's model."""
         if self.accelerator.is_main_process:
-            write_tensors(self.run.model_file, unique_tensors(self.model))
+            with self.averaged():
+                write_tensors(self.run.model_file, unique_tensors(self.model))
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within the block the model has averaged weights, if they are averaged at all."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def damage_of_weights(self, best: float | None) -> str | None:
         """Why the run's model cannot be read as that of this network, if so; there is one once there was a best."""
@@ -115,6 +137,8 @@ class Checkpointer:
         """What cannot be this run's checkpoint is refused by its header, before memory is taken for it."""
         path, random = self.run.checkpoint_file, header.group("random.")
         refuse_other_specs(header.group("model."), specs_of(unique_tensors(self.model)), path)
+        if averages := header.group("average."):  # where none are asked for any more, they are left where they are
+            refuse_other_specs(averages, specs_of(dict(self.model.named_parameters())), path)
         refuse_other_optimizer(header.group("optimizer."), self.optimizer, path)
         refuse_other_random(random, processes, specs_of(random_state()), path)
         if random:  # a new run has none yet, and may be begun by any number of processes

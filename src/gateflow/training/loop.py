@@ -22,6 +22,7 @@ from gateflow.layers.evaluating import evaluating
 from gateflow.remedies.clip import NormClipper
 from gateflow.runs.config import TrainingConfig
 from gateflow.runs.run import Run
+from gateflow.training.average import WeightAverage
 from gateflow.training.callbacks import Callback
 from gateflow.training.checkpoint import Progress, State
 from gateflow.training.checkpointer import Checkpointer
@@ -29,6 +30,7 @@ from gateflow.training.distributed import summed
 from gateflow.training.interrupt import Interrupt
 from gateflow.training.optimizers import build_optimizer
 from gateflow.training.schedule import rate
+from gateflow.training.target_weights import TargetWeights
 from gateflow.training.task import Task, TrainingOutcome
 from gateflow.training.warm_up import builds_kernels, thrown_away
 
@@ -65,12 +67,15 @@ class TrainingLoop:
         # Of the model itself, not of the wrapped one: names in its message are then those that the user
         # knows.
         self.clipper = NormClipper(task.model, settings.clip, non_finite="skip", patience=settings.non_finite_limit)
-        self.checkpointer = Checkpointer(run, accelerator, task.model, self.optimizer.optimizer, self.clipper)
+        self.average = None if settings.average is None else WeightAverage(task.model, settings.average)
+        self.checkpointer = Checkpointer(
+            run, accelerator, task.model, self.optimizer.optimizer, self.clipper, self.average
+        )
         self.progress = Progress()
         self.carried: State = None
 
     def train(self) -> TrainingOutcome:
-        """Go on to the end, or to the first Ctrl-C; both leave a checkpoint of the last update."""
+        """Go on to the end, early or not, or to the first Ctrl-C; all leave a checkpoint of the last update."""
         # One lock for all processes: torchrun starts them together, and the first one stands for them.
         with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
             self.progress, self.carried = self.checkpointer.restore(self.settings.seed, self.task.start())
@@ -115,7 +120,7 @@ class TrainingLoop:
     def warm_up(self) -> None:
         """Two batches forward and backward that leave kernels and nothing else; their build is no update's time."""
         # A finished run builds nothing, and torch.nn has its kernels already.
-        if self.progress.step >= self.total or not builds_kernels(self.task.model):
+        if self.finished() or not builds_kernels(self.task.model):
             return
         batches, carried = self.task.batches(self.progress.epoch, self.progress.batch), self.carried
         with thrown_away(self.task.model):
@@ -128,12 +133,21 @@ class TrainingLoop:
 
     def remaining_updates(self) -> Iterator[list[Any]]:
         """The batches of each update still to come; `update` moves the progress in between."""
-        while self.progress.step < self.total:
+        while not self.finished():
             batches = self.task.batches(self.progress.epoch, self.progress.batch)
             yield self._next_of(batches)
             # One iterator serves the whole epoch: a task may read its data from a file in one go.
-            while self.progress.batch > 0 and self.progress.step < self.total:
+            while self.progress.batch > 0 and not self.finished():
                 yield self._next_of(batches)
+
+    def finished(self) -> bool:
+        """Whether all updates are done, or validations have brought nothing for too long."""
+        return self.progress.step >= self.total or self.stopped_early()
+
+    def stopped_early(self) -> bool:
+        """Whether `patience` validations in a row were no better than the best before them."""
+        patience = self.settings.patience
+        return patience is not None and self.progress.stale >= patience
 
     def _next_of(self, batches: Iterator[Any]) -> list[Any]:
         """The batches of one update; none at all would be an update that learns from nothing."""
@@ -173,6 +187,8 @@ class TrainingLoop:
         if self.clipper.step():
             self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update(self.progress.step + 1)
         totals = summed(self.accelerator, loss_sum, loss_count, broken, interrupt.asked)
         loss_sum, loss_count, broken, asked = totals
         # A state that led to NaN would lead to NaN in every batch that follows.
@@ -184,11 +200,12 @@ class TrainingLoop:
     def backward(self, batches: list[Any]) -> tuple[float, int, int]:
         """Gradients of the mean over `batches`; returns the summed loss, its targets, and how many were not finite."""
         loss_sum, loss_count, broken = 0.0, 0, 0
+        weights = TargetWeights(self.accelerator)
         for batch in batches:
             with self.accelerator.accumulate(self.model):
                 with self.accelerator.autocast():
                     loss, count, self.carried = self.task.loss(self.model, batch, self.carried)
-                self.accelerator.backward(loss)
+                self.accelerator.backward(weights.weighted(loss, count))
             # The one place of an update where the host waits for the device; the monitor and the sums
             # need the number.
             mean = loss.item()
@@ -199,6 +216,7 @@ class TrainingLoop:
                 loss_sum, loss_count = loss_sum + mean * count, loss_count + count
             else:
                 broken += 1
+        weights.even_out(self.task.model)
         return loss_sum, loss_count, broken
 
     def advance(self, loss_sum: float, loss_count: int, seconds: float) -> None:
@@ -250,15 +268,17 @@ class TrainingLoop:
         # An epoch that has just ended stands at batch 0 of the next one.
         if not (progress.batch == 0 or progress.step == self.total or (every and progress.step % every == 0)):
             return
-        with evaluating(self.task.model), torch.inference_mode():
+        with self.checkpointer.averaged(), evaluating(self.task.model), torch.inference_mode():
             sums, count = self.task.validate(self.task.model)
             # Sums, not means: processes may hold different numbers of targets.
             *sums_of_all, count = summed(self.accelerator, *sums.values(), count)
         means = {name: value / count for name, value in zip(sums, sums_of_all, strict=True)}
         figures = self.record("valid", means)
         if self.is_best(found := figures[self.task.metric[0]]):
-            progress.best = found
+            progress.best, progress.stale = found, 0
             self.checkpointer.keep_weights()
+        else:
+            progress.stale += 1
 
     def is_best(self, found: float) -> bool:
         """Whether the metric was never as good; what is not finite is not good at all."""
@@ -267,7 +287,8 @@ class TrainingLoop:
 
     def record(self, kind: str, means: Mapping[str, float], **more: Any) -> dict[str, Any]:
         """Write one line of metrics.jsonl, tell the callbacks, and return the figures."""
-        figures = {**means, **self.task.figures(means), **more}
+        shown = {name: mean for name, mean in means.items() if not name.startswith("_")}
+        figures = {**shown, **self.task.figures(means), **more}
         # JSON knows no NaN; what is not finite is null there, and a reader need not guess.
         finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in figures.items()}
         # As a part of the whole, so that curves of runs with other batch sizes can be laid over each other.
@@ -284,7 +305,7 @@ class TrainingLoop:
         # Stopped before the first validation it still has a model: every other verb needs one.
         if interrupted and not self.run.model_file.exists():
             self.checkpointer.keep_weights()
-        if interrupted or self.progress.step == self.total or self.progress.step % self.settings.checkpoint_every == 0:
+        if interrupted or self.finished() or self.progress.step % self.settings.checkpoint_every == 0:
             self.checkpointer.save(self.progress, self.carried)
 
     def rate(self) -> float:
@@ -297,7 +318,8 @@ class TrainingLoop:
     def outcome(self, interrupted: bool) -> TrainingOutcome:
         """What there is to say at the end."""
         p = self.progress
-        return TrainingOutcome(p.step, p.epoch, p.best, p.seconds, p.targets, interrupted)
+        early = p.stale if self.stopped_early() and p.step < self.total else None
+        return TrainingOutcome(p.step, p.epoch, p.best, p.seconds, p.targets, interrupted, early)
 
 
 def _updates_per_epoch(task: Task, settings: TrainingConfig) -> int:

@@ -54,7 +54,10 @@ class Task(Protocol):
         ...
 
     def validate(self, model: nn.Module) -> tuple[Mapping[str, float], int]:
-        """Sums over the validation data of this process, `loss` among them, and the number of targets."""
+        """Sums over the validation data of this process, `loss` among them, and the number of targets.
+
+        A name with an underscore before it is for `figures` alone, and is not recorded.
+        """
         ...
 
     def figures(self, means: Mapping[str, float]) -> dict[str, float]:
@@ -64,7 +67,11 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """How a training ended; `best` is the best value of the task's metric, `seconds` those of the updates alone."""
+    """How a training ended.
+
+    `best` is the best value of the task's metric, `seconds` are those of the updates alone, `stale` is after how many
+    validations without a better one it stopped early, if it did.
+    """
 
     step: int
     epoch: int
@@ -72,3 +79,4 @@ class TrainingOutcome:
     seconds: float
     targets: int
     interrupted: bool
+    stale: int | None = None
