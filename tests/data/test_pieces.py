@@ -234,10 +234,10 @@ def test_wrong_bytes_are_found_across_chunks(tmp_path, short):
     short()
     path = tmp_path / "bad.txt"
     path.write_bytes("\ufeff나는 학교에\n간다".encode() + b"\xed\x95x")
-    with pytest.raises(DataError, match=r"byte 0xed at offset 26 \(line 2\)"):
+    with pytest.raises(DataError, match=r"byte 0xed at offset 26 \(line 2, column 3\)"):
         list(read_pieces(path))
     path.write_bytes("나는 학교에\n간다".encode() + b"\xed\x95")
-    with pytest.raises(DataError, match=r"byte 0xed at offset 23 \(line 2\)"):
+    with pytest.raises(DataError, match=r"byte 0xed at offset 23 \(line 2, column 3\)"):
         list(read_pieces(path))
 
 

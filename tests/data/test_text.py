@@ -84,7 +84,7 @@ def test_white_space_only(tmp_path):
 
 def test_binary(tmp_path):
     message = error_of(write(tmp_path, b"abc\nde\0f"))
-    assert "NUL byte at offset 6 (line 2)" in message
+    assert "NUL byte at offset 6 (line 2, column 3)" in message
 
 
 def test_utf_16_with_its_mark(tmp_path):
@@ -96,12 +96,12 @@ def test_utf_16_with_its_mark(tmp_path):
 @pytest.mark.parametrize(("mark", "offset"), [(b"", 7), (b"\xef\xbb\xbf", 10)])
 def test_wrong_encoding_names_the_byte_and_the_remedy(tmp_path, mark, offset):
     message = error_of(write(tmp_path, mark + "abc\ncafé\n".encode("latin-1")))
-    assert f"byte 0xe9 at offset {offset} (line 2)" in message
+    assert f"byte 0xe9 at offset {offset} (line 2, column 4)" in message
     assert "iconv -f" in message
 
 
 def test_wrong_encoding_on_a_marked_first_line(tmp_path):
-    assert "byte 0xe9 at offset 3 (line 1)" in error_of(write(tmp_path, b"\xef\xbb\xbf\xe9\n"))
+    assert "byte 0xe9 at offset 3 (line 1, column 1)" in error_of(write(tmp_path, b"\xef\xbb\xbf\xe9\n"))
 
 
 def test_truncated_gzip(tmp_path):

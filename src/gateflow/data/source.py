@@ -8,8 +8,9 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import cast
 
 from gateflow.errors import DataError
 
@@ -87,8 +88,8 @@ def chunks(path: Path) -> Iterator[bytes]:
             raise DataError(f"{spoken(path)} holds damaged gzip data ({error}). Copy it again.") from error
 
 
-def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if path == STDIN else path.open("rb")
+def _opened(path: Path) -> AbstractContextManager[BufferedReader]:
+    return nullcontext(cast("BufferedReader", sys.stdin.buffer)) if path == STDIN else path.open("rb")
 
 
 def _unpacked(source: _Counted, path: Path) -> Iterator[bytes]:
@@ -108,7 +109,7 @@ def _unpacked(source: _Counted, path: Path) -> Iterator[bytes]:
 class _Counted:
     """What GzipFile reads from: a stream that cannot go back, though its first two bytes have been looked at."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedReader) -> None:
         self.file, self.taken = file, 0
         # By its first bytes and not by its name: what is piped in has none.
         self._first = file.read(len(_GZIP_MAGIC))
@@ -116,6 +117,7 @@ class _Counted:
 
     def read(self, size: int) -> bytes:
         first, self._first = self._first[:size], self._first[size:]
-        data = first + self.file.read(size - len(first))
+        # What is there already, not all of `size`: a line that is typed or piped in is answered before the next one.
+        data = first or self.file.read1(size)
         self.taken += len(data)
         return data

@@ -172,7 +172,7 @@ def _first_piece(line: str) -> tuple[Piece, str]:
 def _decoded(path: Path) -> Iterator[str]:
     """The text as it is read; where it is none, what lies before comes first and the complaint then."""
     # "utf-8-sig" drops the byte order mark of Windows' editors, which would be part of the first word.
-    decoder, offset, line, blank = codecs.getincrementaldecoder("utf-8-sig")(), 0, 1, True
+    decoder, offset, line, column, blank = codecs.getincrementaldecoder("utf-8-sig")(), 0, 1, 1, True
     for raw in _and_an_end(chunks(path)):
         # Told apart from other bytes that are no UTF-8, since the remedy differs.
         if offset == 0 and raw.startswith(_UTF_16_MARKS):
@@ -181,8 +181,10 @@ def _decoded(path: Path) -> Iterator[str]:
         blank = blank and not text.strip()
         yield text
         line += text.count("\n")
+        # In characters, as an editor counts: a Korean syllable is three bytes.
+        column = len(text) - text.rfind("\n") if "\n" in text else column + len(text)
         if fault is not None:
-            raise DataError(_complaint(path, fault[0], offset + fault[1], line))
+            raise DataError(_complaint(path, fault[0], offset + fault[1], f"line {line}, column {column}"))
         offset += len(raw)
     if offset == 0:
         raise DataError(f"{spoken(path)} is empty. Give a file with text in it.")
@@ -208,15 +210,15 @@ def _as_far_as_text(decoder: codecs.IncrementalDecoder, raw: bytes) -> tuple[str
         return error.object[: error.start].decode("utf-8"), fault
 
 
-def _complaint(path: Path, byte: int, offset: int, line: int) -> str:
+def _complaint(path: Path, byte: int, offset: int, place: str) -> str:
     if byte == 0:
         return (
-            f"{spoken(path)} is not text: there is a NUL byte at offset {offset} (line {line}). "
+            f"{spoken(path)} is not text: there is a NUL byte at offset {offset} ({place}). "
             f"Give a plain or gzip text file. {_convert('UTF-16LE', path)} if it is text in UTF-16."
         )
     return (
         f"{spoken(path)} is not UTF-8: byte 0x{byte:02x} at offset {offset} "
-        f"(line {line}) fits no character. {_convert('CP1252', path)}, with the file's own encoding after -f."
+        f"({place}) fits no character. {_convert('CP1252', path)}, with the file's own encoding after -f."
     )
 
 

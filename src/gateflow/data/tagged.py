@@ -1,0 +1,291 @@
+"""Sentences whose words have tags, a word a line: the columns of CoNLL's shared tasks, and CoNLL-U."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from gateflow.data import conllu
+from gateflow.data.source import spoken
+from gateflow.data.text import read_lines
+from gateflow.errors import DataError
+
+__all__ = ["TaggedSentence", "read_tagged"]
+
+_DOCUMENT = "-DOCSTART-"
+# What no word and its tags look like, though it may have as many columns: `# text = The cat` of a converted treebank
+# has five.
+_COMMENT = re.compile(r"# ?[\w.]+ = |#begin document|#end document")
+
+
+@dataclass(frozen=True)
+class TaggedSentence:
+    """A sentence out of a file of tagged words.
+
+    Attributes:
+        words: one or more.
+        tags: a tag for each word, by the column that was asked for, as it was written; nothing where none was.
+        line: of its first word in the file, from 1.
+        document: how many marks of a document stand before it: 0 in a file without any.
+        spaces: whether a space comes after each word; None where the file does not say so.
+    """
+
+    words: tuple[str, ...]
+    tags: Mapping[str, tuple[str, ...]]
+    line: int
+    document: int = 0
+    spaces: tuple[bool, ...] | None = None
+
+
+def read_tagged(
+    path: str | Path, *, words: str | None = None, columns: Sequence[str] | None = (), names: Sequence[str] = ()
+) -> Iterator[TaggedSentence]:
+    r"""Yield the sentences of a file in which each line is a word and its tags, and a blank line ends a sentence.
+
+    Columns are separated by tabs if the first word's line has one, else by spaces. CoNLL-U is recognised by its ten
+    columns, CoNLL-U Plus by its first line; of both, tokens of several words (``1-2``) and empty nodes (``1.1``) are
+    left out, and lines that begin with ``#`` are comments. In other files such a line may be a word. There it is a
+    comment if it stands before the first word of its sentence and has not as many columns as the file, or no tab where
+    the file has tabs; or if it begins like ``# text = ``. Documents begin at ``-DOCSTART-``, ``# newdoc`` and
+    ``#begin document``. A blank line may hold white space.
+
+    Args:
+        path: A UTF-8 file, plain or gzip, a named pipe, or ``-`` for what is piped in. It is read as the sentences are
+            taken, one in memory at a time.
+        words: The column of the words, by name, or by number from 1, or from the end: ``-1`` is the last one.
+            Default: ``form`` if the columns have names and one has that name, else the first.
+        columns: Those of the tags, named likewise. Default: ``upos`` of CoNLL-U; else the last column, which is then
+            called ``tag``, unless it is the words'. None reads words alone.
+        names: What the columns are called, for files that do not say so. Small and capital letters are the same.
+
+    Raises:
+        DataError: As :func:`gateflow.data.text.read_lines`; or a line has too many or too few columns, a word or tag is
+            empty, a column is asked for that is not there, or there is no sentence. The message names the line.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "names.conll"
+        >>> _ = file.write_text("Teddy\tB-person\nslept\tO\n\n곰\tO\n", encoding="utf-8")
+        >>> for sentence in read_tagged(file):
+        ...     sentence.line, sentence.words, sentence.tags["tag"]
+        (1, ('Teddy', 'slept'), ('B-person', 'O'))
+        (4, ('곰',), ('O',))
+    """
+    path = Path(path)
+    asked = _Asked(words, columns if columns is None else tuple(columns), tuple(name.lower() for name in names))
+    return _sentences(spoken(path), _blocks(read_lines(path)), asked)
+
+
+class _Asked(NamedTuple):
+    """What the caller wants: the column of words, those of tags, and what the columns are called."""
+
+    words: str | None
+    columns: tuple[str, ...] | None
+    names: tuple[str, ...]
+
+
+class _Block(NamedTuple):
+    """Lines with no blank one between them, or a mark of a document alone."""
+
+    first: int
+    lines: list[str]
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[_Block]:
+    held, number = list[str](), 0
+    for number, line in enumerate(lines, 1):
+        mark = line.startswith(_DOCUMENT)
+        if line and not mark and not line.isspace():
+            held.append(line)
+            continue
+        if held:
+            yield _Block(number - len(held), held)
+            held = []
+        if mark:
+            yield _Block(number, [line])
+    if held:
+        yield _Block(number - len(held) + 1, held)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the lines of a file are to be read.
+
+    Attributes:
+        path: for messages.
+        line: the line that it was recognised by.
+        width: number of columns.
+        tabs: whether columns are separated by tabs.
+        names: of the columns; none of most plain files.
+        is_conllu: whether it is CoNLL-U or CoNLL-U Plus.
+        id, misc, form: where these of CoNLL-U stand, if they do; `form` is the first column of other files.
+    """
+
+    path: str
+    line: int
+    width: int
+    tabs: bool
+    names: tuple[str, ...] = ()
+    is_conllu: bool = False
+    id: int | None = None
+    misc: int | None = None
+    form: int = 0
+
+    def split(self, line: str) -> list[str]:
+        # Only at spaces: a word may be or hold another kind of white space, such as one that breaks no line.
+        if not self.tabs and "\t" not in line:
+            return [field for field in line.split(" ") if field]
+        return [field.strip(" ") for field in line.split("\t")]
+
+    def is_comment(self, line: str) -> bool:
+        """Whether it is one, if it stands before the first word of its sentence."""
+        if not line.startswith("#"):
+            return False
+        return self.is_conllu or len(self.split(line)) != self.width or _COMMENT.match(line) is not None
+
+    def column(self, asked: str) -> int:
+        """The place of a column, by its number or name."""
+        if re.fullmatch(r"[+-]?\d+", asked, re.ASCII):
+            number = int(asked)
+            if not 1 <= abs(number) <= self.width:
+                raise DataError(
+                    f"{self.path} has {_columns(self.width)}, and column {number} was asked for. "
+                    f"Give one of 1 to {self.width}, or -1 to -{self.width} from the end."
+                )
+            return number - 1 if number > 0 else self.width + number
+        if asked.lower() in self.names:
+            return self.names.index(asked.lower())
+        what = f"its columns are {', '.join(self.names)}" if self.names else "its columns have no names"
+        raise DataError(f"{self.path} has no column {asked!r:.40}: {what}. Give a number from 1 to {self.width}.")
+
+
+def _recognised(path: str, blocks: Iterator[_Block], names: tuple[str, ...]) -> tuple[_Layout, Iterator[_Block]]:
+    """The layout by the first line that is no comment for certain; and all blocks."""
+    held = list[_Block]()
+    plus = None
+    for block in blocks:
+        held.append(block)
+        plus = plus or conllu.names_in(held[0].lines[0])
+        rows = (k for k, line in enumerate(block.lines) if not line.startswith(("#", _DOCUMENT)))
+        if (k := next(rows, None)) is not None:
+            layout = _layout(path, block.first + k, block.lines[k], plus, names)
+            return layout, chain(held, blocks)
+    raise DataError(f"{path} holds no sentence: every line is blank, begins with #, or marks a document.")
+
+
+def _layout(path: str, number: int, line: str, plus: tuple[str, ...] | None, names: tuple[str, ...]) -> _Layout:
+    own = plus or (conllu.NAMES if conllu.is_row(line) else ())
+    layout = _Layout(path, number, len(own), "\t" in line, names or own, bool(own))
+    layout = replace(layout, width=len(own) or len(layout.split(line)))
+    if names and len(names) != layout.width:
+        raise DataError(
+            f"{path} has {_columns(layout.width)} (line {number}), and {len(names)} names were given: "
+            f"{', '.join(names)}. Name each column once."
+        )
+    # By the file's own names: a caller who calls the columns something else has the same lines.
+    place = {name: k for k, name in enumerate(own)}
+    if "form" in names:
+        place["form"] = names.index("form")
+    return replace(layout, id=place.get("id"), misc=place.get("misc"), form=place.get("form", 0))
+
+
+class _Chosen(NamedTuple):
+    words: int
+    tags: dict[str, int]
+
+
+def _chosen(layout: _Layout, asked: _Asked) -> _Chosen:
+    words = layout.form if asked.words is None else layout.column(asked.words)
+    if asked.columns is None:
+        return _Chosen(words, {})
+    if asked.columns:
+        tags = {name: layout.column(name) for name in asked.columns}
+    elif layout.is_conllu:
+        tags = {"upos": layout.column("upos")}
+    else:
+        tags = {"tag": layout.width - 1} if words != layout.width - 1 else {}
+    if words in tags.values():
+        raise DataError(
+            f"{layout.path}: column {words + 1} holds the words, and was asked for as tags too. Choose another column."
+        )
+    return _Chosen(words, tags)
+
+
+def _sentences(path: str, blocks: Iterator[_Block], asked: _Asked) -> Iterator[TaggedSentence]:
+    layout, blocks = _recognised(path, blocks, asked.names)
+    chosen = _chosen(layout, asked)
+    document, empty = 0, True
+    for block in blocks:
+        comments, lines = _parted(block, layout)
+        document += sum(map(_starts_document, comments))
+        if lines:
+            found = _words_of(lines, layout)
+            empty = False
+            yield _sentence(found, chosen, document, layout)
+    if empty:
+        raise DataError(f"{path} holds no sentence: every line is blank, a comment, or marks a document.")
+
+
+def _starts_document(line: str) -> bool:
+    return line.startswith((_DOCUMENT, "#begin document")) or conllu.is_start_of_document(line)
+
+
+def _parted(block: _Block, layout: _Layout) -> tuple[list[str], list[tuple[int, str]]]:
+    """Comments, and the other lines with their numbers."""
+    if block.lines[0].startswith(_DOCUMENT):
+        return block.lines, []
+    numbered = list(enumerate(block.lines, block.first))
+    if layout.is_conllu:
+        comments = [line for line in block.lines if line.startswith("#")]
+        return comments, [(number, line) for number, line in numbered if not line.startswith("#")]
+    # Only before the first word: amid a sentence a line that begins with # is a word whose columns are counted.
+    k = next((k for k, line in enumerate(block.lines) if not layout.is_comment(line)), len(block.lines))
+    return block.lines[:k], numbered[k:]
+
+
+def _words_of(lines: list[tuple[int, str]], layout: _Layout) -> conllu.Words:
+    rows = [(number, layout.split(line)) for number, line in lines]
+    for number, row in rows:
+        if len(row) != layout.width:
+            raise DataError(_wrong_width(number, row, layout))
+    if layout.id is not None:
+        return conllu.words_of(rows, id=layout.id, misc=layout.misc, path=layout.path)
+    return conllu.Words([number for number, _ in rows], [row for _, row in rows], None)
+
+
+def _wrong_width(number: int, row: list[str], layout: _Layout) -> str:
+    expected = f"CoNLL-U has {layout.width}" if layout.is_conllu else f"line {layout.line} has {layout.width}"
+    how = "tabs" if layout.tabs else "spaces"
+    found = reprlib.repr((" " if not layout.tabs else "\t").join(row))
+    return (
+        f"{layout.path}, line {number}: {_columns(len(row))}, where {expected} separated by {how}; found {found}. "
+        "Give each word one line with all columns, and put a blank line between sentences."
+    )
+
+
+def _columns(count: int) -> str:
+    return f"{count} column{'s' * (count != 1)}"
+
+
+def _sentence(found: conllu.Words, chosen: _Chosen, document: int, layout: _Layout) -> TaggedSentence:
+    words = tuple([row[chosen.words] for row in found.rows])
+    tags = {name: tuple([row[k] for row in found.rows]) for name, k in chosen.tags.items()}
+    if "" in words or any("" in column for column in tags.values()):
+        raise DataError(_what_is_empty(found, chosen, layout))
+    return TaggedSentence(words, tags, found.lines[0], document, found.spaces)
+
+
+def _what_is_empty(found: conllu.Words, chosen: _Chosen, layout: _Layout) -> str:
+    number, k = next(
+        (number, k)
+        for number, row in zip(found.lines, found.rows, strict=True)
+        for k in (chosen.words, *chosen.tags.values())
+        if not row[k]
+    )
+    what = "the word" if k == chosen.words else "the tag"
+    return f"{layout.path}, line {number}: {what} in column {k + 1} is empty. Fill it in, or choose another column."
