@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gateflow import cells, errors, export, flow, layers, recurrence, remedies
     from gateflow.cells import Cell
-    from gateflow.layers import GRU, LSTM, RNN, Recurrent, safe_globals
+    from gateflow.layers import GRU, LSTM, RNN, LinearChainCRF, Recurrent, safe_globals
 
 __version__ = "0.1.0"
-__all__ = ["GRU", "LSTM", "RNN", "Cell", "Recurrent", "cells", "errors", "export", "flow", "layers", "recurrence"]
-__all__ += ["remedies", "safe_globals"]
+__all__ = ["GRU", "LSTM", "RNN", "Cell", "LinearChainCRF", "Recurrent", "cells", "errors", "export", "flow", "layers"]
+__all__ += ["recurrence", "remedies", "safe_globals"]
 
-_LAYERS = ("GRU", "LSTM", "RNN", "Recurrent", "safe_globals")
+_LAYERS = ("GRU", "LSTM", "RNN", "LinearChainCRF", "Recurrent", "safe_globals")
 _HOMES = {"Cell": "gateflow.cells", **dict.fromkeys(_LAYERS, "gateflow.layers")}
 
 

@@ -39,6 +39,10 @@ class ShapeError(GateflowError, ValueError, RuntimeError):
     """A tensor's shape or dtype does not fit. ``torch.nn`` raises ``ValueError`` or ``RuntimeError``; this is both."""
 
 
+class NoSequenceError(GateflowError, ValueError):
+    """A CRF is asked for the best tags of a row of which every sequence is forbidden, or whose scores are NaN."""
+
+
 class PathError(GateflowError, RuntimeError):
     """The path that was demanded (``strict=True`` or ``force_path``) cannot run this layer on this input."""
 

@@ -1,6 +1,7 @@
 """Layers: drop-in `RNN`, `GRU`, `LSTM`, and `Recurrent` for any cell."""
 
 from gateflow.layers.allowed import safe_globals
+from gateflow.layers.crf import LinearChainCRF
 from gateflow.layers.drop_in import GRU, LSTM, RNN
 from gateflow.layers.dropout import LockedDropout
 from gateflow.layers.find import cells_in, cells_to_change, is_torchs, module_names, without_wrapper
@@ -8,5 +9,16 @@ from gateflow.layers.recurrent import Recurrent
 from gateflow.layers.skip import Highway, Residual
 from gateflow.layers.stack import Stack
 
-__all__ = ["GRU", "LSTM", "RNN", "Highway", "LockedDropout", "Recurrent", "Residual", "Stack", "cells_in"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Highway",
+    "LinearChainCRF",
+    "LockedDropout",
+    "Recurrent",
+    "Residual",
+    "Stack",
+    "cells_in",
+]
 __all__ += ["cells_to_change", "is_torchs", "module_names", "safe_globals", "without_wrapper"]

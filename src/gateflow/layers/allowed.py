@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from gateflow.layers.crf import LinearChainCRF
 from gateflow.layers.drop_in import GRU, LSTM, RNN
 from gateflow.layers.recurrent import Recurrent
 from gateflow.layers.skip import Highway, Residual
@@ -27,4 +28,4 @@ def safe_globals() -> list[Any]:
     """
     # What a layer may hold as modules; `set` is the type of every module's `_non_persistent_buffers_set`.
     inside = [nn.Identity, nn.Linear, nn.ModuleList, nn.ReLU, nn.Sequential]
-    return [RNN, GRU, LSTM, Recurrent, Residual, Highway, *inside, set]
+    return [RNN, GRU, LSTM, Recurrent, Residual, Highway, LinearChainCRF, *inside, set]

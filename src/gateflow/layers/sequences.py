@@ -14,7 +14,7 @@ from gateflow.errors import ShapeError
 from gateflow.layers.episodes import checked_resets
 from gateflow.recurrence import leaves_python
 
-__all__ = ["Padded", "from_packed", "from_padded", "one_step_of"]
+__all__ = ["Padded", "checked_lengths", "from_packed", "from_padded", "one_step_of"]
 
 _LENGTHS = "lengths must lie between 0 and T = {}"
 _ROWS = "the packed sequence must have as many rows as the start state, {}"
@@ -93,7 +93,7 @@ def from_padded(x: Tensor, lengths: Tensor | Sequence[int] | None, batch_first: 
         raise ShapeError(f"sequences must have at least one step, found an input of shape {list(x.shape)}")
     if lengths is None:
         return Padded(data, None, batch_first=batch_first)
-    rows = _checked_lengths(lengths, data)
+    rows = checked_lengths(lengths, data)
     return Padded(_blank_padding(data, rows), rows, batch_first=batch_first)
 
 
@@ -129,9 +129,15 @@ def _places_of(valid: Tensor, count: int, order: Tensor) -> Tensor:
     return sorted_place // B * B + order[sorted_place % B]
 
 
-def _checked_lengths(lengths: Tensor | Sequence[int], data: Tensor) -> Tensor | None:
+def checked_lengths(lengths: Tensor | Sequence[int], data: Tensor) -> Tensor | None:
+    """Lengths of the rows of `data [T, B, …]` as integers on its device; none if all rows are `T` long.
+
+    Raises:
+        ShapeError: not one integer from 0 to `T` per row (values are checked on the CPU only).
+    """
     T, B = data.shape[:2]
-    rows = torch.as_tensor(lengths)
+    # Of an empty list torch would make floating-point numbers.
+    rows = torch.as_tensor(lengths, dtype=torch.int64 if isinstance(lengths, list) and not lengths else None)
     if rows.shape != (B,) or rows.is_floating_point() or rows.dtype == torch.bool:
         raise ShapeError(f"lengths must be {B} integers, one per row, found shape {list(rows.shape)} of {rows.dtype}")
     # On a GPU the values are not looked at: that would wait for it at each call.
