@@ -90,6 +90,10 @@ class RunWarning(UserWarning):
     a checkpoint that goes on with other products in bfloat16."""
 
 
+class DataWarning(UserWarning):
+    """What is amiss in data and was mended or counted: wrong sequences of tags, sentences that occur in two parts."""
+
+
 class CacheWarning(UserWarning):
     """Built kernels are not kept, because the cache directory cannot be used; the message says why."""
 

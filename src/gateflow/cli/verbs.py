@@ -14,7 +14,18 @@ from gateflow.cli.visible import VisibleConsole
 from gateflow.errors import ConfigError
 from gateflow.runs.trust import Trust
 from gateflow.tasks import open_run
-from gateflow.tasks.description import Answer, Figures, Given, Option, Table, TaskDescription, Verb, imported
+from gateflow.tasks.description import (
+    Answer,
+    Figures,
+    Given,
+    Lines,
+    Option,
+    Table,
+    Tables,
+    TaskDescription,
+    Verb,
+    imported,
+)
 
 T = TypeVar("T")
 
@@ -104,13 +115,23 @@ def _words(verb: Verb, typed: dict[str, Any], run: Path, task: TaskDescription) 
 def show(answer: Answer, *, json: bool) -> None:
     """Print what a verb has found."""
     match answer:
-        case Table() | Figures() if json:
+        case Table() | Tables() | Figures() if json:
             print_json(answer.json)
+        case Lines():
+            # Each as soon as it is there: somebody, or a program, waits for it at the other end of a pipe.
+            for text, data in answer.items:
+                print_json(data) if json else write_exactly(text, end="\n")
         case Figures():
             for line in answer.lines:
                 write(line)
         case Table():
             print_table(answer.columns, answer.rows, title=answer.title)
+        case Tables():
+            for line in answer.lines:
+                write(line)
+            for table in answer.tables:
+                write()
+                print_table(table.columns, table.rows, title=table.title)
         # The whole text at once: JSON has no half of a string.
         case _ if json:
             print_json(answer.json("".join(answer.pieces)))

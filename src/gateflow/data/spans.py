@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from gateflow.errors import DataError
 
-__all__ = ["SCHEMES", "Span", "converted", "encoded", "find_scheme", "mended", "spans", "transitions"]
+__all__ = ["SCHEMES", "Span", "converted", "encoded", "find_scheme", "labels_of", "mended", "spans", "transitions"]
 
 SCHEMES = {"IOB1": "IOB", "IOB2": "IOB", "BIOES": "BIOES"}
 """The letters of each scheme."""
@@ -177,6 +177,18 @@ def converted(tags: Sequence[str], old: str, new: str) -> list[str]:
         ['B-person', 'E-person', 'O']
     """
     return encoded(spans(tags, old), len(tags), new)
+
+
+def labels_of(types: Iterable[str], scheme: str) -> list[str]:
+    """All tags there are for some types, ``O`` first.
+
+    Example:
+        >>> labels_of(["person"], "BIOES")
+        ['O', 'B-person', 'I-person', 'E-person', 'S-person']
+    """
+    _require(scheme)
+    letters = [letter for letter in SCHEMES[scheme] if letter != "O"]
+    return ["O", *(_written(letter, type) for type in types for letter in letters)]
 
 
 def transitions(labels: Sequence[str], scheme: str | None) -> tuple[list[bool], list[list[bool]], list[bool]]:

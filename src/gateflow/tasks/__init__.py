@@ -19,6 +19,7 @@ __all__ = ["TASKS", "description", "open_run"]
 # Each task's name and the place of its description; a program may add its own.
 TASKS: dict[str, str] = {
     "lm": "gateflow.tasks.language_model:LANGUAGE_MODEL",
+    "tagger": "gateflow.tasks.tagger:TAGGER",
     "agreement": "gateflow.tasks.agreement:AGREEMENT",
 }
 

@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeVar
 
 from gateflow.errors import TaskError
 
-__all__ = ["Figures", "Given", "Option", "Table", "TaskDescription", "Track", "Verb", "Written", "imported"]
+__all__ = ["Figures", "Given", "Lines", "Option", "Table", "Tables", "TaskDescription", "Track", "Verb", "Written"]
+__all__ += ["imported"]
 
 T = TypeVar("T")
 
@@ -106,7 +107,27 @@ class Written:
     json: Callable[[str], Any]
 
 
-Answer = Figures | Table | Written
+@dataclass(frozen=True)
+class Tables:
+    """An answer of several tables, each with its title, and lines of figures before them."""
+
+    tables: Sequence[Table]
+    json: Any
+    lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Lines:
+    """An answer that comes line by line, for data without end: texts for people and programs, or JSON objects.
+
+    Attributes:
+        items: pairs of a text of one or more lines and the same as data, one JSON document a line.
+    """
+
+    items: Iterator[tuple[str, Any]]
+
+
+Answer = Figures | Table | Tables | Written | Lines
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,63 @@
+"""Lines of a text as they come: each time as many as are there, so that nobody waits for one not yet written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+
+from gateflow.data.source import STDIN
+from gateflow.data.text import read_lines
+
+__all__ = ["blocks_of_lines"]
+
+
+def blocks_of_lines(path: Path, most: int) -> Iterator[list[str]]:
+    r"""Yield lines in blocks of at least one and at most `most`.
+
+    Those of a file come `most` at a time. Of what is piped in a block is whatever has been written by now: one line, if
+    somebody types.
+
+    Raises:
+        DataError: as `read_lines`.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "text.txt"
+        >>> _ = file.write_text("one\ntwo\nthree\n")
+        >>> list(blocks_of_lines(file, most=2))
+        [['one', 'two'], ['three']]
+    """
+    if path != STDIN:
+        lines = read_lines(path)
+        while block := list(islice(lines, most)):
+            yield block
+        return
+    # Bounded: a pipe may be faster than whoever reads it.
+    queue: Queue[str | BaseException | None] = Queue(most)
+    Thread(target=_read, args=(path, queue), daemon=True).start()
+    while True:
+        block = [queue.get()]
+        with suppress(Empty):
+            while len(block) < most and isinstance(block[-1], str):
+                block.append(queue.get_nowait())
+        last = block[-1]
+        if lines := [line for line in block if isinstance(line, str)]:
+            yield lines
+        if isinstance(last, BaseException):
+            raise last
+        if last is None:
+            return
+
+
+def _read(path: Path, queue: Queue[str | BaseException | None]) -> None:
+    """Put the lines, then none or the error, which the other thread raises."""
+    try:
+        for line in read_lines(path):
+            queue.put(line)
+        queue.put(None)
+    except BaseException as error:  # noqa: BLE001  (all of them: the other thread raises it)
+        queue.put(error)

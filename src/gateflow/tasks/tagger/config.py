@@ -1,0 +1,102 @@
+"""The options of a tagger: where its tagged sentences lie, how their tags are read, and its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from gateflow.runs.config import ConfigSection, Count, InitialWeightsText, RunConfig, Share, TrainingConfig
+
+# Larger than any network of this kind, and small enough for their products to be counted.
+MOST_UNITS, MOST_LAYERS = 1 << 20, 1000
+
+
+class SentencesConfig(ConfigSection):
+    """Where the sentences lie, and what is read of them."""
+
+    train: Path = Field(description="Tagged sentences to learn from, CoNLL columns or CoNLL-U, plain or gz.")
+    valid: Path | None = Field(default=None, description="Sentences to validate on; else the last of --data.")
+    held_out: Share = Field(default=0.1, gt=0, description="Share of sentences held out when there is no --valid.")
+    words: str | None = Field(
+        default=None, description="Column of the words, a number from 1 or a name; else the first."
+    )
+    columns: str = Field(default="", description="Columns of tags: upos,feats or 2,-1. If left out, the last.")
+    names: str = Field(default="", description="Names of the columns of a plain file, such as word,pos,ner.")
+    scheme: Literal["auto", "plain", "IOB1", "IOB2", "BIOES"] = Field(
+        default="auto", description="How tags mark entities; auto looks at them, plain if they mark none."
+    )
+    min_count: Count = Field(default=1, description="Words seen less often in training are unknown.")
+    embeddings: Path | None = Field(
+        default=None, description="Word vectors as text (GloVe, fastText .vec), plain or gz, to begin from."
+    )
+
+    @field_validator("words", mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # TOML has numbers
+
+
+class TaggerNetworkConfig(ConfigSection):
+    """The network: words, their characters, recurrent layers, and what chooses the tags."""
+
+    cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
+    embedding_size: int = Field(default=100, ge=1, le=MOST_UNITS, description="Components of a word vector.")
+    frozen: bool = Field(default=False, description="Leave the vectors of --embeddings as they are.")
+    characters: Literal["lstm", "cnn", "none"] = Field(default="lstm", description="What reads a word's characters.")
+    character_size: int = Field(
+        default=100, ge=2, le=MOST_UNITS, multiple_of=2, description="Components that the characters give to a word."
+    )
+    hidden_size: int = Field(default=256, ge=1, le=MOST_UNITS, description="Units per layer and direction.")
+    layers: int = Field(default=1, ge=1, le=MOST_LAYERS, description="Recurrent layers on top of each other.")
+    bidirectional: bool = Field(default=True, description="Read from the end too: the future decides.")
+    dropout: Share = Field(default=0.5, description="Share of a word's activations dropped, alike for a sentence.")
+    weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
+    word_dropout: Share = Field(default=0.1, description="Share of words read as unknown, so that these are learnt.")
+    skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
+    crf: bool | None = Field(
+        default=None, description="A CRF chooses the tags of a sentence together. Default: where tags mark entities."
+    )
+    init: InitialWeightsText | None = Field(
+        default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60."
+    )
+
+
+class TaggerTraining(TrainingConfig):
+    """The optimisation, with the defaults of a tagger."""
+
+    epochs: Count = Field(default=20, description="Passes over the sentences.")
+    lr: float = Field(default=3e-3, gt=0, description="Peak learning rate.")
+    clip: float | Literal["auto"] = Field(default=5.0, description="Largest gradient norm, or auto.")
+
+
+class TaggerConfig(RunConfig):
+    """The content of a tagger's config.toml.
+
+    Example:
+        >>> TaggerConfig.build({"data": {"train": "train.conll"}, "model": {"crf": True}}).model.hidden_size
+        256
+    """
+
+    unused: ClassVar = frozenset({"window"})  # a sentence is read whole
+
+    task: Literal["tagger"] = "tagger"
+    data: SentencesConfig
+    model: TaggerNetworkConfig = TaggerNetworkConfig()
+    training: TaggerTraining = TaggerTraining()  # type: ignore[assignment]  # frozen, by `model_config`
+
+    def idle(self) -> dict[str, str]:
+        """Those of every training; and what belongs to files or networks that are not there."""
+        idle = super().idle()
+        if self.data.valid:
+            idle["held_out"] = "a training without --valid"
+        if self.data.embeddings is None:
+            idle["frozen"] = "--embeddings"
+        if self.model.characters == "none":
+            idle["character_size"] = "--characters lstm or cnn"
+        return idle
+
+    def named_code(self) -> tuple[str, ...]:
+        """The cell."""
+        return (self.model.cell,)

@@ -1,0 +1,239 @@
+"""`Tagger`: the same training and the same predictions as on the command line, in scikit-learn's manner."""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any, Self
+
+from gateflow.data.spans import converted
+from gateflow.data.tagged import TaggedSentence
+from gateflow.errors import ConfigError, DataError, RunError
+from gateflow.runs.trust import NOBODY, Trust
+from gateflow.tasks.tagger.config import TaggerConfig
+from gateflow.tasks.tagger.data import set_up, write_sentences
+from gateflow.tasks.tagger.loading import load_model, load_vocabulary
+from gateflow.tasks.tagger.model import TaggerModel
+from gateflow.tasks.tagger.prediction import Answer, predict
+from gateflow.tasks.tagger.run import TaggerRun
+from gateflow.tasks.tagger.task import TaggerTask
+from gateflow.tasks.tagger.vocabulary import Vocabulary
+from gateflow.training.distributed import join_processes
+from gateflow.training.loop import TrainingLoop
+
+__all__ = ["Tagger"]
+
+# Of the options of `gateflow train tagger`: where data lie is an argument of `fit`.
+OF_FIT = {"train", "valid"}
+OPTIONS: dict[str, tuple[str, Any]] = {
+    name: (section, field.get_default())
+    for section, kind in TaggerConfig.sections().items()
+    for name, field in kind.model_fields.items()
+    if name not in OF_FIT | TaggerConfig.unused
+}
+
+Words = Sequence[str]
+
+
+class Tagger:
+    """Gives each word of a sentence a tag: names, parts of speech, whatever the examples have.
+
+    Args:
+        options: those of ``gateflow train tagger --help``, with underscores: `cell`, `hidden_size`, `crf`, `epochs`,
+            `lr`, `dropout`, `patience`, … A name that is none is refused here, a value when `fit` begins.
+        out: folder of the run; without it a temporary one, which `save` keeps.
+
+    Raises:
+        ConfigError: there is no such option.
+
+    Example:
+        >>> X = [["Teddy", "bears", "sleep"], ["Teddy", "Roosevelt", "sleeps"]] * 8
+        >>> y = [["O", "O", "O"], ["B-PER", "I-PER", "O"]] * 8
+        >>> tagger = Tagger(hidden_size=16, embedding_size=8, characters="none", epochs=40, lr=0.02).fit(X, y)
+        >>> tagger.predict([["Teddy", "Roosevelt", "sleeps"], ["Teddy", "bears", "sleep"]])
+        [['B-PER', 'I-PER', 'O'], ['O', 'O', 'O']]
+        >>> tagger.get_params()["cell"]
+        'lstm'
+    """
+
+    def __init__(self, *, out: str | Path | None = None, **options: Any) -> None:
+        if strangers := sorted(options.keys() - OPTIONS.keys()):
+            raise ConfigError(f"Tagger has no option {strangers[0]}; there are {', '.join(OPTIONS)}.")
+        self.out = out
+        for name, (_, default) in OPTIONS.items():
+            setattr(self, name, options.get(name, default))
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """All options with their values, as scikit-learn asks for them."""
+        return {"out": self.out, **{name: getattr(self, name) for name in OPTIONS}}
+
+    def set_params(self, **options: Any) -> Self:
+        """Set some options for the next `fit`.
+
+        Raises:
+            ConfigError: there is no such option.
+        """
+        self.__init__(**{**self.get_params(), **options})
+        return self
+
+    def fit(
+        self,
+        X: str | Path | Sequence[Words],
+        y: Sequence[Words] | Mapping[str, Sequence[Words]] | None = None,
+        *,
+        valid: str | Path | tuple[Sequence[Words], Any] | None = None,
+        force: bool = False,
+    ) -> Self:
+        """Learn from tagged sentences; the weights of the best validation are kept.
+
+        Args:
+            X: a file as of ``--data``, or sentences as lists of words.
+            y: the tags of each sentence; several columns by name. Left out where `X` is a file.
+            valid: a file, or a pair like `X, y`, to validate on; else the last tenth of `X`.
+            force: replace the run that is at `out`.
+
+        Raises:
+            ConfigError, DataError, RunError: as the training on the command line.
+        """
+        place = Path(self.out) if self.out is not None else self._lasting_as_long()
+        with TemporaryDirectory() as folder:
+            files = {"train": _file(X, y, Path(folder, "train.tsv"))}
+            if valid is not None:
+                pair = (valid, None) if isinstance(valid, str | Path) else valid
+                files["valid"] = _file(*pair, Path(folder, "valid.tsv"))
+            columns = {} if y is None else _columns(y)
+            run = set_up(place, self._config(files, columns), force=force)
+        config = run.config()
+        task = TaggerTask(run, config)
+        outcome = TrainingLoop(task, config.training, run, join_processes(config.training)).train()
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        self._take(run)
+        return self
+
+    def predict(self, X: Iterable[Words]) -> list[Any]:
+        """The tags of each sentence: a list of tags, or with several columns a dictionary of such lists.
+
+        Tags of entities are those of IOB2, whatever the examples had.
+        """
+        return [self._plain(answers) for answers in self.answers(X)]
+
+    def predict_spans(self, X: Iterable[Words]) -> list[list[tuple[str, int, int, float]]]:
+        """The entities of each sentence: type, first word, the word after the last, probability of the whole."""
+        (column, *_) = [c.name for c in self._loaded()[1].columns if c.scheme] or [None]
+        if column is None:
+            raise ConfigError(
+                "no column of this tagger marks entities, so there are no spans; ask predict for its tags."
+            )
+        answers = self.answers(X, probabilities=True)
+        return [[(span.type, span.begin, span.end, p) for span, p in answer[column].spans] for answer in answers]
+
+    def answers(
+        self, X: Iterable[Words], *, probabilities: bool = False, n_best: int = 0
+    ) -> Iterator[dict[str, Answer]]:
+        """All that the tagger says of each sentence, by column; see `gateflow.tasks.tagger.prediction.predict`."""
+        return predict(*self._loaded(), X, probabilities=probabilities, n_best=n_best)
+
+    def score(self, X: Sequence[Words], y: Sequence[Words]) -> float:
+        """The share of words whose tag is right."""
+        pairs = [
+            (a, b) for ours, right in zip(self.predict(X), y, strict=True) for a, b in zip(ours, right, strict=True)
+        ]
+        if not pairs:
+            raise DataError("score was given no words; give at least one sentence.")
+        return sum(a == b for a, b in pairs) / len(pairs)
+
+    def save(self, path: str | Path) -> None:
+        """Keep the run of the last `fit` at `path`; ``gateflow tag``, ``evaluate`` and `load` read it.
+
+        Raises:
+            RunError: something is there.
+        """
+        run, path = self._run, Path(path)
+        if path.exists():
+            raise RunError(f"{path} exists; choose another name, or remove it first.")
+        shutil.copytree(run.path, path)
+
+    @classmethod
+    def load(cls, path: str | Path, trust: Trust = NOBODY) -> Self:
+        """The tagger of a run, trained here or by ``gateflow train tagger``."""
+        run = TaggerRun.open(Path(path), trust)
+        config = run.config()
+        found = cls(
+            out=path, **{name: getattr(getattr(config, section), name) for name, (section, _) in OPTIONS.items()}
+        )
+        found._take(run)
+        return found
+
+    def _lasting_as_long(self) -> Path:
+        """A place for a run that goes with this object; `save` keeps it."""
+        folder = mkdtemp()
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder, "run")
+
+    @property
+    def _run(self) -> TaggerRun:
+        run = vars(self).get("run_")
+        if run is None:
+            raise ConfigError("this Tagger has learnt nothing yet; call fit, or read a run with Tagger.load.")
+        return run
+
+    def _loaded(self) -> tuple[TaggerModel, Vocabulary]:
+        return self._run and (self.model_, self.vocabulary_)
+
+    def _take(self, run: TaggerRun) -> None:
+        # With the underscore that scikit-learn gives to what is learnt.
+        self.run_, self.vocabulary_ = run, load_vocabulary(run)
+        self.model_ = load_model(run, self.vocabulary_)
+
+    def _config(self, files: Mapping[str, Path], columns: Mapping[str, str]) -> TaggerConfig:
+        sections: dict[str, dict[str, Any]] = {"data": {**files, **columns}}
+        for name, (section, default) in OPTIONS.items():
+            # What is left at its default is left out, so that a default may depend on others.
+            if (value := getattr(self, name)) != default:
+                sections.setdefault(section, {})[name] = value
+        return TaggerConfig.build(sections)
+
+    def _plain(self, answers: Mapping[str, Answer]) -> Any:
+        schemes = {column.name: column.scheme for column in self.vocabulary_.columns}
+        found = {name: _as_iob2(answer.tags, schemes[name]) for name, answer in answers.items()}
+        return next(iter(found.values())) if len(found) == 1 else found
+
+
+def _as_iob2(tags: list[str], scheme: str | None) -> list[str]:
+    return tags if scheme is None else converted(tags, scheme, "IOB2")
+
+
+def _columns(y: Sequence[Words] | Mapping[str, Sequence[Words]]) -> dict[str, str]:
+    """How the columns of what is given as lists are called in the file that they are written to."""
+    names = list(y) if isinstance(y, Mapping) else ["tag"]
+    return {"names": ",".join(["word", *names]), "columns": ",".join(names), "words": "word"}
+
+
+def _file(X: str | Path | Sequence[Words], y: Any, file: Path) -> Path:
+    """A file of tagged sentences: the one that is given, or one that is written now."""
+    if isinstance(X, str | Path):
+        return Path(X)
+    tags = {"tag": y} if not isinstance(y, Mapping) else y
+    if y is None or not tags:
+        raise DataError("sentences were given without tags; give fit both, as fit(X, y), or the name of a file.")
+    for name, column in tags.items():
+        if len(column) != len(X):
+            raise DataError(
+                f"{len(X)} sentences were given and {len(column)} rows of {name}; give one for each sentence."
+            )
+    write_sentences(file, (_sentence(i, words, {n: c[i] for n, c in tags.items()}) for i, words in enumerate(X)))
+    return file
+
+
+def _sentence(i: int, words: Words, tags: Mapping[str, Words]) -> TaggedSentence:
+    for name, row in tags.items():
+        if len(row) != len(words):
+            raise DataError(f"sentence {i} has {len(words)} words and {len(row)} of {name}; give one for each word.")
+        for text in (*words, *row):
+            if not isinstance(text, str) or not text.strip() or any(mark in text for mark in "\t\n\r"):
+                raise DataError(f"sentence {i} holds {text!r:.80}; a word or tag is a text without tabs and line ends.")
+    return TaggedSentence(tuple(words), {name: tuple(row) for name, row in tags.items()}, line=i)

@@ -1,0 +1,54 @@
+"""A tagger's words begin from vectors that others have trained."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from gateflow.data.vectors import read_vectors
+from gateflow.errors import DataError, DataWarning
+from gateflow.tasks.tagger.batches import UNKNOWN
+from gateflow.tasks.tagger.model import TaggerModel
+from gateflow.tasks.tagger.vocabulary import Vocabulary
+
+__all__ = ["begin_from_vectors"]
+
+# Of the words that training knows; below it a file of another language or of other letters is the likelier reason.
+FEWEST = 0.05
+
+
+@torch.no_grad()
+def begin_from_vectors(model: TaggerModel, vocabulary: Vocabulary, file: Path) -> int:
+    """Give the words of a vocabulary their vectors out of a file; others keep the ones they have.
+
+    Returns:
+        How many words have a vector.
+
+    Raises:
+        DataError: the vectors have another size than the model's, or the file is none of vectors.
+
+    Warns:
+        DataWarning: hardly any word has one.
+    """
+    numbers = {word: number for number, word in enumerate(vocabulary.words, UNKNOWN + 1)}
+    vectors = read_vectors(file, numbers)
+    found, size = vectors.words, model.embedding.embedding_dim
+    if vectors.matrix.shape[1] != size:
+        raise DataError(
+            f"{file} has vectors of {vectors.matrix.shape[1]} components, and --embedding-size is {size}: make them "
+            "equal."
+        )
+    rows = torch.tensor([numbers[word] for word in found])
+    model.embedding.weight[rows] = torch.from_numpy(vectors.matrix)
+    # What nothing is known of is the mean of what is known.
+    model.embedding.weight[UNKNOWN] = model.embedding.weight[rows].mean(0)
+    if len(found) < FEWEST * len(vocabulary.words):
+        warnings.warn(
+            f"{file} has vectors of {len(found):,} of the {len(vocabulary.words):,} words; they are looked up in small "
+            "letters.",
+            DataWarning,
+            stacklevel=2,
+        )
+    return len(found)
