@@ -122,3 +122,27 @@ def test_a_refused_step_shows_the_users_line():
     layer = Recurrent(Unknown, I, H)
     with pytest.warns(UserWarning, match="runs on the reference loop, right but slow: Unknown cannot be compiled"):
         layer(torch.zeros(2, 3, I))
+
+
+TRUTHS = {
+    "parts": "(h > 0)[..., :1] + (x > 0)[..., :1]",
+    "joined": "torch.cat(((h > 0)[..., :1], (x > 0)[..., :1]), -1)[..., 1:] + (h > 0)[..., :1]",
+    "largest": "((h > 0) * (h < 3)).amax(-1, keepdim=True) + (x > 0)[..., :1]",
+    "filled": "torch.ones_like(h > 0)[..., :1] + (x > 0)[..., :1]",
+    "cut": "(h > 0).detach()[..., :1] + (x > 0)[..., :1]",
+}
+
+
+@pytest.mark.parametrize("form", TRUTHS)
+def test_two_truths_have_no_sum(form):
+    """torch takes it for `or`; that one and one are one shows in few of the rows on which a step is tried."""
+    cell = cell_of(f"return tanh(self.g(h, x)) * ({TRUTHS[form]})")
+    assert "found `add" in look_at(cell(I, H)) or "found `ones_like" in look_at(cell(I, H))
+
+
+@pytest.mark.parametrize("product", ["a * b", "b * a"])
+def test_groups_that_torch_repeats_are_for_the_loop(product):
+    body = f"a, b = self.g(h, x).view(-1, 2, 2), h[..., :2].view(-1, 1, 2); return tanh({product}).flatten(1)"
+    assert "found `mul` with these arguments" in look_at(cell_of(body)(I, H)) or "found `mul` at" in look_at(
+        cell_of(body)(I, H)
+    )

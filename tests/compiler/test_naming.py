@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.compiler.random_cell import cell_class
 from tests.compiler.random_cell import text_of as random_text
 from tests.oracle import needs_compiler
+from tests.recurrence.case import Case, assert_same
 
 from gateflow import Cell, Recurrent, cells
 from gateflow.compiler import look_at, step_named
@@ -54,6 +55,30 @@ def test_so_are_those_of_random_cells(seed):
 def test_numbers_are_a_part_of_the_name():
     first = look_at(Rated(I, H))
     assert step_named(first.name).numbers == first.numbers == (0.7, 0.3, -0.7)
+
+
+NUMBERS = ["softmax(-1)", "logsumexp(-1, keepdim=True)", "norm(dim=-1, keepdim=True)", "max(-1, keepdim=True).values"]
+ROWS_OF_NUMBERS = {
+    "a row of ones": "torch.tanh(self.g(torch.ones_like(h), x))",
+    "ones beside a state": "torch.tanh(self.g(torch.cat((torch.ones_like(h[..., :2]), h[..., 2:]), -1), x))",
+    "ones times a number": "torch.tanh(self.g(h, x)) * (0.3 * torch.ones_like(h)).sum(-1, keepdim=True)",
+    "a matrix of one column": "torch.tanh(self.g(h, x) + F.linear(h.mean(-1, keepdim=True), self.weight_w[:, :1]))",
+} | {f"one number: {call}": f"torch.tanh(self.g(h, x)) * h[..., :1].{call}" for call in NUMBERS}
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ROWS_OF_NUMBERS)
+def test_so_are_rows_of_numbers_and_rows_of_one_number(name):
+    text = "class Made(Cell):\n    states, gates, matrices = ('h',), ('g',), ('w',)\n    def step(self, x, h):\n"
+    text += f"        return {ROWS_OF_NUMBERS[name]} + 0.1 * self.w(h)\n"
+    torch.manual_seed(0)
+    case = Case((cell_class(text, "Made")(I, H, dtype=torch.float64),), 4, 2)
+    step = look_at(case.cells[0])
+    graph, weights = graph_and_weights(step.cell.text)
+    assert str(graph) == str(step.cell.graph)
+    assert [n.width for n in graph.nodes] == [n.width for n in step.cell.graph.nodes]
+    assert text_of(graph, weights) == step.cell.text
+    assert_same(case.run("native"), case.run("reference"), 1e-10)
 
 
 def exported(change):

@@ -215,7 +215,13 @@ def test_cells_with_elapsed_time_have_one_input_too():
 
 
 @needs_compiler
-@pytest.mark.parametrize("call", ["max(-1, keepdim=True)[0]", "amax(-1, keepdim=True)", "min(-1, keepdim=True)[0]"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("max(-1, keepdim=True)[0]", "amax(-1, keepdim=True)", "min(-1, keepdim=True)[0]"),
+        *("norm(float('inf'), -1, True)", "norm(1, -1, True)", "norm(2, -1, True)"),
+    ],
+)
 def test_the_gradient_of_a_row_with_nan_is_that_of_torch(call):
     class Extreme(Cell):
         states, inputs = ("h",), ("u",)

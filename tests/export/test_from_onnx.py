@@ -121,6 +121,27 @@ def test_files_that_are_none_or_name_none(tmp_path):
         from_onnx(file)
 
 
+def attribute(name, kind=None, **value):
+    return onnx.AttributeProto(name=name, type=getattr(onnx.AttributeProto, kind) if kind else 0, **value)
+
+
+STRANGE = {
+    "activations=b'Tanh', which are no names": [attribute("activations", "STRING", s=b"Tanh")],
+    r"activations=\[1, 2\], which are no names": [attribute("activations", "INTS", ints=[1, 2])],
+    "activations=3, which are no names": [attribute("activations", "INT", i=3)],
+}
+
+
+@pytest.mark.parametrize("words", STRANGE)
+def test_attributes_of_a_type_that_they_never_have(words, tmp_path):
+    made = model("LSTM", weights("LSTM", "B"))
+    made.graph.node[0].attribute.extend(STRANGE[words])
+    made.graph.node.append(onnx.NodeProto(op_type="Constant", attribute=[attribute("value", "TENSOR")]))  # no output
+    onnx.save(made, tmp_path / "model.onnx")
+    with pytest.raises(ExportError, match=words):
+        from_onnx(tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize("place", ["../secret", "/etc/passwd", "link"])
 def test_weights_outside_of_the_folder_are_not_read(place, tmp_path):
     folder, secret = tmp_path / "models", tmp_path / "secret"

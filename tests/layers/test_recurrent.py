@@ -1,6 +1,8 @@
 """`Recurrent`: ragged lengths, options, mixes of cells, streaming. The judge is torch or the definition in the docs."""
 
+import contextlib
 import itertools
+import warnings
 
 import pytest
 import torch
@@ -61,6 +63,41 @@ def test_padding_of_nan_reaches_no_gradient(name):
     grads = gradients([y], [x, *layer.parameters()])
     assert all(torch.isfinite(g).all() for g in grads)
     assert not grads[0][3:, 1].any()
+
+
+class Shares(gateflow.Cell):
+    """Divides by its input: padding of zeros would be NaN, and so would all gradients."""
+
+    states, gates = ("h",), ("g",)
+
+    def step(self, x, h):
+        return torch.tanh(self.g(h, x / x.sum(-1, keepdim=True)) * x[..., :1].log())
+
+
+def rows_alone(layer, x, lengths):
+    """Outputs and gradients of the rows one by one, so that there is no padding."""
+    outputs = [layer(x[:n, b : b + 1])[0].square().sum() for b, n in enumerate(lengths) if n]
+    return torch.autograd.grad(sum(outputs), [x, *layer.parameters()])
+
+
+@pytest.mark.parametrize("way", [*(path for path in PATHS if path != "vendor"), "compiled", "second derivative"])
+def test_what_a_step_makes_of_padding_reaches_nothing(way):
+    layer = Recurrent(Shares, I, H, bidirectional=True, **double)
+    x, lengths = torch.rand(T, B, I, **double).add(0.1).requires_grad_(), [6, 2, 0, 4]
+    run, leaves = layer, [x, *layer.parameters()]
+    if way == "compiled":
+        torch._dynamo.reset()
+        run = torch.compile(layer, backend="aot_eager")
+    with force_path(way) if way in PATHS else contextlib.nullcontext(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's compiler has some
+        y, final = run(x, lengths=torch.tensor(lengths))
+        found = torch.autograd.grad(y.square().sum(), leaves, create_graph=way == "second derivative")
+    assert all(part.isfinite().all() for parts in final for part in parts)
+    for a, b in zip(found, rows_alone(layer, x, lengths), strict=True):
+        assert_close(a.detach(), b, "gradient")
+    if way == "second derivative":
+        again = torch.autograd.grad(sum(g.square().sum() for g in found), leaves)
+        assert all(g.isfinite().all() for g in again)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -47,9 +47,12 @@ def _is_truth(node: Any) -> bool:
     # Each node once: a row squared 40 times has 40 nodes and 2⁴⁰ paths (`test_a_row_may_be_squared_again_and_again`).
     truths: dict[Node, bool] = {}
     for each in in_order([node]) if isinstance(node, Node) else []:
-        made = each.op in ("mul", "minimum", "maximum", "where") and all(truths[a] for a in each.args)
-        truths[each] = each.op in COMPARISONS or made
+        truths[each] = each.op in COMPARISONS or (each.op in _OF_TRUTHS and all(truths[a] for a in each.args))
     return truths.get(node, False)
+
+
+_OF_TRUTHS = frozenset({"mul", "minimum", "maximum", "where", "detach", "slice", "cat", "row_max", "row_min"})
+"""What makes truths of truths."""
 
 
 def _is_one(number: Any) -> bool:
@@ -121,9 +124,10 @@ def _activation(name: str) -> Lowering:
     return lambda a, inplace=False: None if inplace else pointwise(name, a)
 
 
-def _filled(like: Node, value: float) -> Node:
-    # By its name: a number that has the dtype of a row, see `has_narrow_rows` of `compiled_cell.py`.
-    return Node("constant", width=like.width, name="like", values=(value,))
+def _filled(like: Node, value: float) -> Node | None:
+    # By its name: a number that has the dtype of a row, see `has_narrow_rows` of `compiled_cell.py`. Of truths torch
+    # makes truths.
+    return None if _is_truth(like) else Node("constant", width=like.width, name="like", values=(value,))
 
 
 _SPECIAL: dict[str, Lowering] = {

@@ -227,11 +227,12 @@ class _Lowering:
             return self._product(call, args, options)
         try:
             node = self._called(call.target, args, options)
-        # The lowering of this function does not know an argument (`out=`, `dim=`), or misses one.
-        except TypeError as error:
-            raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place) from error
         except WidthError as error:
             raise self._refusal(f"`{name_of(call.target)}` of rows of different sizes", call.place) from error
+        # The lowering of this function does not know an argument (`out=`, `dim=`), misses one, or cannot compute with
+        # it; torch can, or the cell would not have been made.
+        except (TypeError, LookupError, ArithmeticError, ValueError) as error:
+            raise self._refusal(f"`{name_of(call.target)}` with these arguments", call.place) from error
         node = self._dropped(*args, **options) if node is None and call.target in DROPOUTS else node
         if node is None:
             along = " other than along a row (dim=-1, keepdim=True)" if call.target in ROWS else ""
@@ -244,6 +245,9 @@ class _Lowering:
         """A row times a mask that is drawn anew at each step: before the loop, by torch, as the loop would."""
         chance = p.values[0] if isinstance(p, Node) and p.op == "constant" else None
         if chance is None or not 0 < chance < 1 or inplace or not isinstance(row, Node) or row.width == "1":
+            return None
+        # Of weights alone torch draws one mask for all samples.
+        if not any(each.op in ("input", "state") or each.name == "like" for each in in_order([row])):
             return None
         self.drops.append((self.widths.size(row), chance))
         return row * Node("input", width=row.width, name=DROP.format(len(self.drops) - 1))
@@ -299,7 +303,8 @@ class _Lowering:
         if groups is None or lower_one is None:
             return lower_one and lower_one(*args, **options)
         # Each group is a row of its own; what meets it are groups as many, or numbers.
-        if any(isinstance(a, Node) and a.op not in (*SCALARS, "parameter") for a in args):
+        others = [a for a in args if isinstance(a, Node) and a.op not in (*SCALARS, "parameter")]
+        if others or any(isinstance(a, Groups) and len(a.rows) != len(groups.rows) for a in args):
             return None
         each = [[a.rows[k] if isinstance(a, Groups) else a for a in args] for k in range(len(groups.rows))]
         rows = [lower_one(*own, **options) for own in each]

@@ -180,11 +180,13 @@ class Step(NamedTuple):
         dropout = "dropout within a step" if self.drops else ""
         return "a step that makes weights of others" if self.derived else dropout
 
-    def masks(self, like: Tensor) -> list[Tensor]:
-        """What the step's dropouts multiply by, `[T, B, size]` for input such as `like [T, B, I]`, drawn as the loop
-        draws it: step by step, one after the other."""
+    def masks(self, like: Tensor) -> dict[str, Tensor]:
+        """What the step's dropouts multiply by, `[T, B, size]` for input such as `like [T, B, I]`, by the names of
+        their inputs: drawn as the loop draws it, step by step, one after the other."""
         drawn = [[F.dropout(like.new_ones(like.shape[1], n), p) for n, p in self.drops] for _ in range(len(like))]
-        return [torch.stack(each) for each in zip(*drawn, strict=True)]
+        masks = {DROP.format(k): torch.stack(each) for k, each in enumerate(zip(*drawn, strict=True))}
+        # One that no new state depends on is drawn as well, or those after it would not be the loop's.
+        return {name: masks[name] for name in self.cell.line_inputs if name in masks}
 
     def made_of(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
         """The weights that the step makes of a cell's, computed by torch; a run is given them behind the others."""

@@ -20,7 +20,6 @@ from gateflow.compiler.node import (
     Node,
     Weight,
     concatenation,
-    constant,
     epsilon,
     in_order,
     index,
@@ -96,7 +95,7 @@ def _written(node: Node, places: Mapping[Node, int]) -> list[Any]:
     args = [places[a] for a in node.args]
     match node.op:
         case "constant":
-            return ["constant", node.values[0]]
+            return ["constant", node.values[0], *([] if node.width == "1" else [node.width])]
         case "number":
             return ["number", int(node.name.removeprefix("number_"))]
         case "parameter" | "input" | "state":
@@ -129,7 +128,7 @@ class _Reading:
         # The loop finds these inputs by name: zoneout gives one for each state, dropouts theirs, and nothing others.
         found = {(n.name, n.width) for n in in_order(new) if n.op == "input" and n.name != "x"}
         drops = {name for name, _ in found - {*holds}}
-        _demand(drops == {DROP.format(k) for k in range(len(drops))}, "its inputs")
+        _demand(all(map(_is_drop, drops)), "its inputs")
         _demand(len(found) - len(drops) in (0, len(holds)) and len({n for n, _ in found}) == len(found), "its inputs")
         _demand({n.name for n in in_order(new) if n.op == "state"} <= {s.name for s in states}, "its states")
         _demand(all(n.width in (s.width, "1") for s, n in zip(states, new, strict=True)), "its new states")
@@ -137,7 +136,7 @@ class _Reading:
 
     def _node(self, op: str, *rest: Any) -> Node:
         leaves: dict[str, Callable[..., Node]] = {
-            "constant": lambda value: constant(_real(value)),
+            "constant": lambda value, width="1": Node("constant", width=_width(width), values=(_real(value),)),
             "number": lambda k: number(_count(k)),
             "parameter": self._parameter,
             "input": self._input,
@@ -213,6 +212,12 @@ def _name(text: Any) -> str:
     # An identifier cannot end a line or a block of C++ (`EVIL` in `tests/compiler/test_naming.py`).
     _demand(isinstance(text, str) and text.isidentifier() and len(text) < 256, f"the name {text!r:.80}")
     return text
+
+
+def _is_drop(name: str) -> bool:
+    """Whether an input is a dropout's; of those of a step some may be missing, on which no state depends."""
+    place = name.removeprefix(DROP.format(""))
+    return place.isascii() and place.isdecimal() and len(place) < 8 and name == DROP.format(int(place))
 
 
 def _width(text: Any) -> str:

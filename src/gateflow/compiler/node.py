@@ -145,8 +145,8 @@ def product(operand: Node, weight: Weight) -> Node:
 
 
 def reduction(op: str, row: Node) -> Node:
-    """One of `REDUCTIONS`."""
-    return Node(op, (row,), "1")
+    """One of `REDUCTIONS`; of a row of one number the number itself."""
+    return row if row.width == "1" else Node(op, (row,), "1")
 
 
 def row_sum(row: Node) -> Node:

@@ -185,13 +185,9 @@ def _total(op: str) -> Callable[..., Node | None]:
     """`sum`, `amax`, `amin`, and so on, over a row."""
 
     def lowered(widths: Widths, row: Node, dim: Any = None, keepdim: Any = False) -> Node | None:
-        return _gathered(op, row) if _along(row, dim, keepdim) else None
+        return reduction(op, row) if _along(row, dim, keepdim) else None
 
     return lowered
-
-
-def _gathered(op: str, row: Node) -> Node:
-    return row if row.width == "1" else reduction(op, row)
 
 
 def _is_row(row: Any) -> bool:
@@ -217,9 +213,9 @@ def _extreme(op: str) -> Callable[..., Node | None]:
     ) -> Node | None:
         if piece is None:  # of two rows
             return pointwise(f"{op.removeprefix('row_')}imum", row, dim) if isinstance(dim, Node) else None
-        if not (_along(row, dim, keepdim)):
-            return None
-        found = _detached(_gathered(op, row))
+        if not _along(row, dim, keepdim) or row.width == "1":
+            return row if _along(row, dim, keepdim) else None
+        found = _detached(reduction(op, row))
         places = index(row.width)
         # NaN is equal to nothing: where it is what was found, the first unit that is NaN has it.
         has = pointwise("where", pointwise("ne", found, found), pointwise("ne", row, row), pointwise("eq", row, found))
@@ -235,7 +231,7 @@ def _detached(node: Node) -> Node:
 
 def _highest(row: Node) -> Node:
     """What is taken from a row before `exp`, so that nothing overflows: it changes no result, so it has no gradient."""
-    found = _detached(_gathered("row_max", row))
+    found = _detached(reduction("row_max", row))
     # A row of infinities: `inf - inf` would be NaN where torch has a number.
     return pointwise("where", pointwise("eq", pointwise("abs", found), math.inf), 0.0, found)
 
@@ -243,14 +239,14 @@ def _highest(row: Node) -> Node:
 def _softmax(widths: Widths, row: Node, dim: Any = None, _stacklevel: Any = 3) -> Node | None:
     if not (_is_row(row) and _last(dim)):
         return None
-    raised = pointwise("exp", row - _detached(_gathered("row_max", row)))
+    raised = pointwise("exp", row - _detached(reduction("row_max", row)))
     return raised / row_sum(raised)
 
 
 def _log_softmax(widths: Widths, row: Node, dim: Any = None, _stacklevel: Any = 3) -> Node | None:
     if not (_is_row(row) and _last(dim)):
         return None
-    lowered = row - _detached(_gathered("row_max", row))
+    lowered = row - _detached(reduction("row_max", row))
     return lowered - pointwise("log", row_sum(pointwise("exp", lowered)))
 
 
@@ -272,7 +268,13 @@ def _power_norm(row: Node, p: float) -> Node | None:
         return _root(row_sum(row * row))
     if p == 1:
         return row_sum(pointwise("abs", row))
-    return _gathered("row_max", pointwise("abs", row)) if p == math.inf else None
+    if p != math.inf:
+        return None
+    sizes = pointwise("abs", row)
+    found = _detached(reduction("row_max", sizes))
+    # A row with NaN has the gradient 0 in torch, since NaN has no sign; that of `amax` would be NaN.
+    nan = pointwise("ne", found, found)
+    return pointwise("where", nan, found, reduction("row_max", pointwise("where", nan, 0.0, sizes)))
 
 
 def _norm(

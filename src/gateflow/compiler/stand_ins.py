@@ -181,9 +181,9 @@ def _expression(recording: Recorder, value: Any) -> Any:
     if isinstance(value, tuple | list):
         return ("of", tuple(_expression(recording, v) for v in value), ())
     if isinstance(value, slice) and all(b is None or isinstance(b, int) for b in (value.start, value.stop, value.step)):
-        return (slice, (("is", value.start), ("is", value.stop), ("is", value.step)), ())
+        return (slice, tuple(_expression(recording, bound) for bound in (value.start, value.stop, value.step)), ())
     if isinstance(value, bool | int | float | str | type(None) | torch.dtype):
-        return ("is", value)  # with its type: `True` equals 1
+        return ("is", value, repr(value))  # as text: in Python 1 equals 1.0 and `True`, and 0.0 equals -0.0
     raise recording.refuse(f"a value of type {type(value).__name__} in an expression of weights")
 
 

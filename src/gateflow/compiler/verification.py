@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import copysign
 from typing import Any
@@ -22,7 +22,7 @@ from gateflow.cells import Cell
 from gateflow.compiler.capture import Declarations
 from gateflow.compiler.compiled_cell import Step
 from gateflow.compiler.interpret import interpret
-from gateflow.compiler.node import DROP, HOLD, Sizes
+from gateflow.compiler.node import HOLD, Sizes
 from gateflow.compiler.recording import Recording, refusal
 from gateflow.errors import UnsupportedStepError
 
@@ -110,12 +110,12 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
     # So that what the step sets stays in the trial: views pass it on to their cell.
     vars(trial).pop("_origin")
     seed = int(torch.randint(1 << 31, ()))
-    leaves |= {DROP.format(k): mask[0] for k, mask in enumerate(_masks(step, x, seed))}
+    leaves |= {name: mask[0] for name, mask in _masks(step, x, seed).items()}
     try:
         wanted = trial.advance(x, states)
     except Exception as error:
         raise refusal(cell, f"on random numbers {type(error).__name__}: {error}", None) from error
-    given = dict(zip(step.cell.weights, [*weights.values(), *step.made_of(weights)], strict=True))
+    given = dict(zip(step.cell.weights, [*weights.values(), *_made_of(cell, step, weights)], strict=True))
     found = interpret(step.cell.graph.new_states, leaves, given, sizes, step.numbers)
     inputs, pairs = [x, *states, *weights.values()], list[Any](zip(found, wanted, strict=True))
     # An `autograd.Function` has another gradient than what it calls.
@@ -131,12 +131,23 @@ def refuse_what_differs(cell: Cell, declarations: Declarations, step: Step) -> N
         raise refusal(cell, "a step that computes something else when it is recorded", None)
 
 
-def _masks(step: Step, x: Tensor, seed: int) -> list[Tensor]:
+def _masks(step: Step, x: Tensor, seed: int) -> dict[str, Tensor]:
     """What the step's dropouts multiply by, after which the step itself will draw the same."""
-    torch.manual_seed(seed)
+    # Not `torch.manual_seed`, which would seed the generators of GPUs too, and those belong to the user.
+    generator = torch.default_generator
+    generator.manual_seed(seed)
     masks = step.masks(x.detach()[None])
-    torch.manual_seed(seed)
+    generator.manual_seed(seed)
     return masks
+
+
+def _made_of(cell: Cell, step: Step, weights: Mapping[str, Tensor]) -> list[Tensor]:
+    """The weights that a step makes, which a run makes once and the loop at each step."""
+    before = torch.get_rng_state()
+    made = step.made_of(weights)
+    if not _is_same_state(before, torch.get_rng_state()):
+        raise refusal(cell, "a weight that is made by drawing random numbers", None)
+    return made
 
 
 def _is_same_state(before: Any, after: Any) -> bool:

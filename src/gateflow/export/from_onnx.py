@@ -86,7 +86,7 @@ class _Weights:
     def __init__(self, graph: Any, path: Path):
         self.onnx, self.path = needed("onnx"), path
         self.tensors = {tensor.name: tensor for tensor in graph.initializer}
-        constants = [each for each in graph.node if each.op_type == "Constant"]
+        constants = [each for each in graph.node if each.op_type == "Constant" and each.output]
         self.tensors |= {each.output[0]: a.t for each in constants for a in each.attribute if a.name == "value"}
         self.arrays: dict[str, Any] = {}
         self.makers = {output: each for each in graph.node for output in each.output}
@@ -204,7 +204,10 @@ class _Operator:
         for name in ("clip", "input_forget"):
             if self.attributes.get(name):
                 raise ExportError(f"{self.what} has {name}={self.attributes[name]!r}, which no cell of gateflow has")
-        activations = [each.decode(errors="replace") for each in self.attributes.get("activations", ())]
+        names = self.attributes.get("activations", [])
+        if not isinstance(names, Sequence) or not all(isinstance(each, bytes) for each in names):
+            raise ExportError(f"{self.what} has activations={names!r}, which are no names")
+        activations = [each.decode(errors="replace") for each in names]
         D, given = 2 if direction == "bidirectional" else 1, dict.fromkeys(("linear_before_reset",), 0)
         given |= {n: v for n, v in self.attributes.items() if n in given}
         activations = activations or _DEFAULTS[self.kind] * D

@@ -20,7 +20,7 @@ from gateflow.layers.draft import Draft
 from gateflow.layers.dropout import LockedDropout, drop_recurrent_weights, zoneout_masks
 from gateflow.layers.episodes import Episodes
 from gateflow.layers.options import MERGES, SKIPS, Options
-from gateflow.recurrence import Choice, Stream, choose, leaves_python, prepare, run_layer, streams_now
+from gateflow.recurrence import Choice, Stream, choose, filled, leaves_python, prepare, run_layer, streams_now
 
 __all__ = ["CellFactory", "Stack", "State", "layers_run_by"]
 
@@ -288,7 +288,7 @@ class Stack(Attributes):
         # What leaves Python has loops that know lengths.
         masked = torch.compiler.is_compiling() and not leaves_python()
         if lengths is not None and masked and x.device.type == "cpu":
-            zoneout, lengths = _standing_still(cells, x, lengths, zoneout), None
+            zoneout, x, lengths = _standing_still(cells, x, lengths, zoneout), filled(x, lengths), None
         # A compiled graph must not hold an observer that is there for one call.
         observer = None if torch.compiler.is_compiling() else _observer.get()
         if observer is not None:

@@ -4,7 +4,7 @@ from gateflow.recurrence.dispatch import Choice, choose, force_path, path_is_for
 from gateflow.recurrence.explain import Explanation, explain
 from gateflow.recurrence.leaving import leaves_python, portable
 from gateflow.recurrence.native import histories
-from gateflow.recurrence.reference import reverse, unroll
+from gateflow.recurrence.reference import filled, reverse, unroll
 from gateflow.recurrence.stream import Stream, streams_now
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Stream",
     "choose",
     "explain",
+    "filled",
     "force_path",
     "histories",
     "leaves_python",

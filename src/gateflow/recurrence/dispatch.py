@@ -168,7 +168,8 @@ def run_layer(
         return vendor.run(cells, x, states, lengths)
     if _demanded() is None:
         _tell(type(cells[0]).__name__, choice.reason, strict)
-    return _step_by_step(reference.unroll, cells, x, states, lengths, zoneout)
+    filled = x if lengths is None else reference.filled(x, lengths)
+    return _step_by_step(reference.unroll, cells, filled, states, lengths, zoneout)
 
 
 def _native_step(cell: Cell, zoneout: bool, x: Tensor) -> Step | str | None:

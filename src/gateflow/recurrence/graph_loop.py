@@ -29,7 +29,8 @@ def unroll_graph(run: Sequences) -> tuple[list[Tensor], list[Tensor]]:
     def in_order_of_steps(sequence: Tensor) -> Tensor:
         return reference.reverse(sequence, lengths) if run.reverse else sequence
 
-    inputs = {"x": in_order_of_steps(run.padded(run.x, grid))}
+    x = run.padded(run.x, grid)
+    inputs = {"x": in_order_of_steps(x if lengths is None else reference.filled(x, lengths))}
     for name, hold in zip(run.step.cell.line_inputs, run.holds, strict=True):
         inputs[name] = in_order_of_steps(run.padded(hold.expand(run.x.shape[0], -1), grid))
     state, steps = list(run.states), []

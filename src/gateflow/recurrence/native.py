@@ -58,7 +58,7 @@ def run(
         holds = [_hold(layout, hold, part, lines, reverse=d == 1) for hold, part in held]
         own = step if d == 0 else _step_of_reverse(cell, zoneout=zoneout is not None)
         if isinstance(own, Step) and own.drops:
-            holds += [_hold(layout, mask, mask, lines, reverse=d == 1) for mask in own.masks(x)]
+            holds += [_hold(layout, mask, mask, lines, reverse=d == 1) for mask in own.masks(x).values()]
         # A transposed weight was once read as plain rows: wrong numbers without a word
         # (`test_weights_may_lie_in_memory_as_they_like`).
         named = {name: w for name, w in cell._parameters.items() if w is not None}

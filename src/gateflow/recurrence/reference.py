@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gateflow.cells import Cell
 
-__all__ = ["reverse", "unroll"]
+__all__ = ["filled", "reverse", "unroll"]
 
 State = tuple[Tensor, ...]
 
@@ -56,6 +56,23 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
     # Padding stays where it is, which makes this its own inverse.
     source = torch.where(t < lengths, lengths - 1 - t, t)
     return x.gather(0, source[:, :, None].expand_as(x))
+
+
+def filled(x: Tensor, lengths: Tensor) -> Tensor:
+    """`x [T, B, F]` with the first step of the longest row, and not zeros, where a row has ended.
+
+    What a step makes of it is seen by nobody. But one that divides by its input makes NaN of zeros, and a gradient of 0
+    times NaN is NaN.
+
+    Example:
+        >>> filled(torch.tensor([1.0, 2.0, 3.0, 0.0]).view(2, 2, 1), torch.tensor([2, 1])).flatten()
+        tensor([1., 2., 3., 1.])
+    """
+    if not lengths.numel():
+        return x
+    valid = torch.arange(x.shape[0], device=x.device)[:, None] < lengths
+    # By `index_select`: an index that is a tensor of one number would be asked for that number.
+    return torch.where(valid[:, :, None], x, x[0].index_select(0, lengths.argmax(0, keepdim=True)))
 
 
 def _at(hold: Tensor | float, t: int) -> Tensor | float:
