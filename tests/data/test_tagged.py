@@ -8,6 +8,8 @@ import threading
 
 import conllu
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateflow.data.tagged import TaggedSentence, read_tagged
 from gateflow.errors import DataError
@@ -136,6 +138,34 @@ def test_a_line_without_tabs_has_one_column_where_the_file_has_tabs(tmp_path):
     assert ", line 2: 1 column, where line 1 has 2 separated by tabs" in refused(tmp_path, "a\tO\nNew York\n")
 
 
+def test_a_file_whose_first_column_counts_the_words(tmp_path):
+    text = "#\thttp://bears.org [2026-11-27]\n1\tTeddy\tB-PER\tO\n2\tsleeps\tO\tO\n"
+    message = refused(tmp_path, text)
+    assert message.startswith(", line 2: the first column counts the words (1, 2 …). Say which column holds them")
+    (sentence,) = read(tmp_path, text, words="2", columns=["3"])
+    assert (sentence.words, sentence.tags["3"]) == (("Teddy", "sleeps"), ("B-PER", "O"))
+    assert words(read(tmp_path, text, words="1")) == ["1 2"]
+    # What only begins so is none, nor are later sentences that count.
+    assert words(read(tmp_path, "1\tO\n\na\tO\nb\tO\n\n1\tO\n2\tO\n")) == ["1", "a b", "1 2"]
+    assert words(read(tmp_path, "1\n2\n")) == ["1 2"]
+
+
+TOKENS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1).filter(
+    lambda word: not word.startswith(("-DOCSTART-", "\ufeff"))
+)
+SENTENCES = st.lists(st.lists(st.tuples(TOKENS, TOKENS, TOKENS), min_size=1), min_size=1)
+
+
+@pytest.mark.parametrize("separator", ["\t", " "])
+@given(sentences=SENTENCES)
+def test_what_is_written_is_read_back(tmp_path_factory, separator, sentences):
+    lines = ["".join(f"{separator.join(row)}\n" for row in rows) for rows in sentences]
+    # A first line that is a word for certain, by which the layout is known.
+    text = separator.join("xyz") + "\n\n" + "\n".join(lines)
+    found = read(tmp_path_factory.mktemp("any"), text, words="2", columns=["1", "-1"])[1:]
+    assert [list(zip(s.tags["1"], s.words, s.tags["-1"], strict=True)) for s in found] == sentences
+
+
 def test_universal_dependencies(tmp_path):
     first, second, third = read(tmp_path, TREEBANK, columns=["UPOS", "feats", "4"])
     assert first.words == ("Do", "n't", "wake", "him", ".")
@@ -182,6 +212,7 @@ def test_a_treebank_whose_columns_the_caller_calls_otherwise(tmp_path):
         ("a O\n# b c\n", ", line 2: 3 columns, where line 1 has 2"),
         ("a\tO\n\tO\n", ", line 2: the word in column 1 is empty"),
         ("a\tO\nb\t\n", ", line 2: the tag in column 2 is empty"),
+        (TREEBANK.replace("10 000", "10").replace("\t", " "), ", line 4: this looks like CoNLL-U, whose columns are"),
         ("# a\n\n#b c\n", " holds no sentence: every line is blank, begins with #, or marks a document"),
         ("-DOCSTART- O\n\n", " holds no sentence"),
         ("", " is empty"),

@@ -42,7 +42,8 @@ class Span(NamedTuple):
 def find_scheme(tags: Iterable[Sequence[str]]) -> str | None:
     """The scheme that the tags of some sentences are of: ``IOB1``, ``IOB2`` or ``BIOES``; None if they are plain tags.
 
-    They are of a scheme if each is ``O`` or a letter that may have a type, and not all are ``O``. Of BIOES are those
+    They are of a scheme if each is ``O`` or a letter that may have a type, and not all are ``O``; one that is neither,
+    among ``O`` and letters with types, is taken for a mistake and refused. Of BIOES are those
     with any of its letters E and S, or of BILOU's L and U, or of BMEWO's M and W. Else it is decided by what the other
     scheme does not allow: a B where nothing of its type stands before it is none of IOB1's, an I in such a place none
     of IOB2's; the scheme with fewer mistakes is taken, IOB2 if they are equal.
@@ -50,26 +51,39 @@ def find_scheme(tags: Iterable[Sequence[str]]) -> str | None:
     Args:
         tags: of each sentence.
 
+    Raises:
+        DataError: A tag is of no scheme, where others are.
+
     Example:
         >>> find_scheme([["B-person", "I-person", "O"], ["O", "B-group"]])
         'IOB2'
         >>> find_scheme([["I-NP", "I-NP", "B-NP"]]), find_scheme([["B-x", "L-x"]]), find_scheme([["DET", "NOUN"]])
         ('IOB1', 'BIOES', None)
     """
-    letters, starts, typed = set[str](), Counter[str](), False
-    for sentence in tags:
+    letters, starts, typed, odd = set[str](), Counter[str](), False, None
+    for number, sentence in enumerate(tags, 1):
         previous = ("O", "")
-        for tag in sentence:
+        for k, tag in enumerate(sentence, 1):
             found = _parsed(tag)
             if found is None:
-                return None
+                odd = odd or (number, k, tag)
+                previous = ("O", "")
+                continue
             letters.add(tag[0])
             typed = typed or bool(found[1])
             # Where neither scheme takes it for a continuation, its letter tells one from the other.
             if found[0] in "BI" and (previous[0] == "O" or previous[1] != found[1]):
                 starts[found[0]] += 1
             previous = found
-    return _scheme_by(letters, starts, typed)
+    if odd is None:
+        return _scheme_by(letters, starts, typed)
+    # Else one zero for an O would make plain tags of all spans, and accuracy of F1.
+    if typed and "O" in letters and letters & {"B", "I"}:
+        raise DataError(
+            f"Word {odd[1]} of sentence {odd[0]} has the tag {odd[2]!r:.60}, where others are O, B-TYPE, I-TYPE … "
+            "Correct the tag."
+        )
+    return None
 
 
 def _scheme_by(letters: set[str], starts: Counter[str], typed: bool) -> str | None:
@@ -241,12 +255,14 @@ def _continues(before: tuple[str, str], tag: tuple[str, str]) -> bool:
 
 def _parsed_all(tags: Sequence[str], scheme: str) -> list[tuple[str, str]]:
     _require(scheme)
-    parsed = [_parsed(tag) for tag in tags]
-    for tag, found in zip(tags, parsed, strict=True):
+    parsed = list[tuple[str, str]]()
+    for k, tag in enumerate(tags, 1):
+        found = _parsed(tag)
         if found is None or found[0] not in SCHEMES[scheme]:
             letters = ", ".join(f"{letter}-TYPE" for letter in SCHEMES[scheme] if letter != "O")
-            raise DataError(f"{tag!r:.60} is no tag of {scheme}, which has O, {letters}. Correct the tag.")
-    return [found for found in parsed if found is not None]
+            raise DataError(f"{tag!r:.60} (tag {k}) is no tag of {scheme}, which has O, {letters}. Correct the tag.")
+        parsed.append(found)
+    return parsed
 
 
 # As many tags as a column may have; their sentences are read again at every evaluation.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from gateflow.data import conllu
+from gateflow.data.columns import Layout, layout_of
 from gateflow.data.source import spoken
 from gateflow.data.text import read_lines
 from gateflow.errors import DataError
@@ -18,9 +17,6 @@ from gateflow.errors import DataError
 __all__ = ["TaggedSentence", "read_tagged"]
 
 _DOCUMENT = "-DOCSTART-"
-# What no word and its tags look like, though it may have as many columns: `# text = The cat` of a converted treebank
-# has five.
-_COMMENT = re.compile(r"# ?[\w.]+ = |#begin document|#end document")
 
 
 @dataclass(frozen=True)
@@ -50,15 +46,15 @@ def read_tagged(
     Columns are separated by tabs if the first word's line has one, else by spaces. CoNLL-U is recognised by its ten
     columns, CoNLL-U Plus by its first line; of both, tokens of several words (``1-2``) and empty nodes (``1.1``) are
     left out, and lines that begin with ``#`` are comments. In other files such a line may be a word. There it is a
-    comment if it stands before the first word of its sentence and has not as many columns as the file, or no tab where
-    the file has tabs; or if it begins like ``# text = ``. Documents begin at ``-DOCSTART-``, ``# newdoc`` and
-    ``#begin document``. A blank line may hold white space.
+    comment if it stands before the first word of its sentence and has not as many columns as the file, or, where spaces
+    separate them, begins like ``# text = ``. Documents begin at ``-DOCSTART-``, ``# newdoc`` and ``#begin document``. A
+    blank line may hold white space.
 
     Args:
         path: A UTF-8 file, plain or gzip, a named pipe, or ``-`` for what is piped in. It is read as the sentences are
             taken, one in memory at a time.
         words: The column of the words, by name, or by number from 1, or from the end: ``-1`` is the last one.
-            Default: ``form`` if the columns have names and one has that name, else the first.
+            Default: ``form`` if a column has that name, else the first, unless that one counts the words.
         columns: Those of the tags, named likewise. Default: ``upos`` of CoNLL-U; else the last column, which is then
             called ``tag``, unless it is the words'. None reads words alone.
         names: What the columns are called, for files that do not say so. Small and capital letters are the same.
@@ -112,59 +108,7 @@ def _blocks(lines: Iterable[str]) -> Iterator[_Block]:
         yield _Block(number - len(held) + 1, held)
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """How the lines of a file are to be read.
-
-    Attributes:
-        path: for messages.
-        line: the line that it was recognised by.
-        width: number of columns.
-        tabs: whether columns are separated by tabs.
-        names: of the columns; none of most plain files.
-        is_conllu: whether it is CoNLL-U or CoNLL-U Plus.
-        id, misc, form: where these of CoNLL-U stand, if they do; `form` is the first column of other files.
-    """
-
-    path: str
-    line: int
-    width: int
-    tabs: bool
-    names: tuple[str, ...] = ()
-    is_conllu: bool = False
-    id: int | None = None
-    misc: int | None = None
-    form: int = 0
-
-    def split(self, line: str) -> list[str]:
-        # Only at spaces: a word may be or hold another kind of white space, such as one that breaks no line.
-        if not self.tabs and "\t" not in line:
-            return [field for field in line.split(" ") if field]
-        return [field.strip(" ") for field in line.split("\t")]
-
-    def is_comment(self, line: str) -> bool:
-        """Whether it is one, if it stands before the first word of its sentence."""
-        if not line.startswith("#"):
-            return False
-        return self.is_conllu or len(self.split(line)) != self.width or _COMMENT.match(line) is not None
-
-    def column(self, asked: str) -> int:
-        """The place of a column, by its number or name."""
-        if re.fullmatch(r"[+-]?\d+", asked, re.ASCII):
-            number = int(asked)
-            if not 1 <= abs(number) <= self.width:
-                raise DataError(
-                    f"{self.path} has {_columns(self.width)}, and column {number} was asked for. "
-                    f"Give one of 1 to {self.width}, or -1 to -{self.width} from the end."
-                )
-            return number - 1 if number > 0 else self.width + number
-        if asked.lower() in self.names:
-            return self.names.index(asked.lower())
-        what = f"its columns are {', '.join(self.names)}" if self.names else "its columns have no names"
-        raise DataError(f"{self.path} has no column {asked!r:.40}: {what}. Give a number from 1 to {self.width}.")
-
-
-def _recognised(path: str, blocks: Iterator[_Block], names: tuple[str, ...]) -> tuple[_Layout, Iterator[_Block]]:
+def _recognised(path: str, blocks: Iterator[_Block], names: tuple[str, ...]) -> tuple[Layout, Iterator[_Block]]:
     """The layout by the first line that is no comment for certain; and all blocks."""
     held = list[_Block]()
     plus = None
@@ -173,25 +117,9 @@ def _recognised(path: str, blocks: Iterator[_Block], names: tuple[str, ...]) -> 
         plus = plus or conllu.names_in(held[0].lines[0])
         rows = (k for k, line in enumerate(block.lines) if not line.startswith(("#", _DOCUMENT)))
         if (k := next(rows, None)) is not None:
-            layout = _layout(path, block.first + k, block.lines[k], plus, names)
+            layout = layout_of(path, block.first + k, block.lines[k], plus, names)
             return layout, chain(held, blocks)
     raise DataError(f"{path} holds no sentence: every line is blank, begins with #, or marks a document.")
-
-
-def _layout(path: str, number: int, line: str, plus: tuple[str, ...] | None, names: tuple[str, ...]) -> _Layout:
-    own = plus or (conllu.NAMES if conllu.is_row(line) else ())
-    layout = _Layout(path, number, len(own), "\t" in line, names or own, bool(own))
-    layout = replace(layout, width=len(own) or len(layout.split(line)))
-    if names and len(names) != layout.width:
-        raise DataError(
-            f"{path} has {_columns(layout.width)} (line {number}), and {len(names)} names were given: "
-            f"{', '.join(names)}. Name each column once."
-        )
-    # By the file's own names: a caller who calls the columns something else has the same lines.
-    place = {name: k for k, name in enumerate(own)}
-    if "form" in names:
-        place["form"] = names.index("form")
-    return replace(layout, id=place.get("id"), misc=place.get("misc"), form=place.get("form", 0))
 
 
 class _Chosen(NamedTuple):
@@ -199,7 +127,7 @@ class _Chosen(NamedTuple):
     tags: dict[str, int]
 
 
-def _chosen(layout: _Layout, asked: _Asked) -> _Chosen:
+def _chosen(layout: Layout, asked: _Asked) -> _Chosen:
     words = layout.form if asked.words is None else layout.column(asked.words)
     if asked.columns is None:
         return _Chosen(words, {})
@@ -219,15 +147,18 @@ def _chosen(layout: _Layout, asked: _Asked) -> _Chosen:
 def _sentences(path: str, blocks: Iterator[_Block], asked: _Asked) -> Iterator[TaggedSentence]:
     layout, blocks = _recognised(path, blocks, asked.names)
     chosen = _chosen(layout, asked)
-    document, empty = 0, True
+    document, most = 0, 0
     for block in blocks:
         comments, lines = _parted(block, layout)
         document += sum(map(_starts_document, comments))
         if lines:
             found = _words_of(lines, layout)
-            empty = False
+            # By the first sentence of some words; later ones may count.
+            if asked.words is None and most < 2:
+                _refuse_numbers(found, layout)
+            most = max(most, len(lines))
             yield _sentence(found, chosen, document, layout)
-    if empty:
+    if not most:
         raise DataError(f"{path} holds no sentence: every line is blank, a comment, or marks a document.")
 
 
@@ -235,7 +166,7 @@ def _starts_document(line: str) -> bool:
     return line.startswith((_DOCUMENT, "#begin document")) or conllu.is_start_of_document(line)
 
 
-def _parted(block: _Block, layout: _Layout) -> tuple[list[str], list[tuple[int, str]]]:
+def _parted(block: _Block, layout: Layout) -> tuple[list[str], list[tuple[int, str]]]:
     """Comments, and the other lines with their numbers."""
     if block.lines[0].startswith(_DOCUMENT):
         return block.lines, []
@@ -248,31 +179,24 @@ def _parted(block: _Block, layout: _Layout) -> tuple[list[str], list[tuple[int, 
     return block.lines[:k], numbered[k:]
 
 
-def _words_of(lines: list[tuple[int, str]], layout: _Layout) -> conllu.Words:
-    rows = [(number, layout.split(line)) for number, line in lines]
-    for number, row in rows:
-        if len(row) != layout.width:
-            raise DataError(_wrong_width(number, row, layout))
+def _words_of(lines: list[tuple[int, str]], layout: Layout) -> conllu.Words:
+    rows = [(number, layout.fields(number, line)) for number, line in lines]
     if layout.id is not None:
         return conllu.words_of(rows, id=layout.id, misc=layout.misc, path=layout.path)
     return conllu.Words([number for number, _ in rows], [row for _, row in rows], None)
 
 
-def _wrong_width(number: int, row: list[str], layout: _Layout) -> str:
-    expected = f"CoNLL-U has {layout.width}" if layout.is_conllu else f"line {layout.line} has {layout.width}"
-    how = "tabs" if layout.tabs else "spaces"
-    found = reprlib.repr((" " if not layout.tabs else "\t").join(row))
-    return (
-        f"{layout.path}, line {number}: {_columns(len(row))}, where {expected} separated by {how}; found {found}. "
-        "Give each word one line with all columns, and put a blank line between sentences."
-    )
+def _refuse_numbers(found: conllu.Words, layout: Layout) -> None:
+    """Refuse to take for words what counts them, in a file that nobody has said the columns of."""
+    first = [row[0] for row in found.rows]
+    if layout.form == 0 and layout.width > 1 and len(first) > 1 and first == [str(k) for k in range(1, len(first) + 1)]:
+        raise DataError(
+            f"{layout.path}, line {found.lines[0]}: the first column counts the words (1, 2 …). "
+            f"Say which column holds them, such as 2; it has {layout.width}."
+        )
 
 
-def _columns(count: int) -> str:
-    return f"{count} column{'s' * (count != 1)}"
-
-
-def _sentence(found: conllu.Words, chosen: _Chosen, document: int, layout: _Layout) -> TaggedSentence:
+def _sentence(found: conllu.Words, chosen: _Chosen, document: int, layout: Layout) -> TaggedSentence:
     words = tuple([row[chosen.words] for row in found.rows])
     tags = {name: tuple([row[k] for row in found.rows]) for name, k in chosen.tags.items()}
     if "" in words or any("" in column for column in tags.values()):
@@ -280,7 +204,7 @@ def _sentence(found: conllu.Words, chosen: _Chosen, document: int, layout: _Layo
     return TaggedSentence(words, tags, found.lines[0], document, found.spaces)
 
 
-def _what_is_empty(found: conllu.Words, chosen: _Chosen, layout: _Layout) -> str:
+def _what_is_empty(found: conllu.Words, chosen: _Chosen, layout: Layout) -> str:
     number, k = next(
         (number, k)
         for number, row in zip(found.lines, found.rows, strict=True)

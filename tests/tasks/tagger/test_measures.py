@@ -147,5 +147,5 @@ def test_what_does_not_fit_is_refused():
         Measures().add(["DET", "NOUN"], ["DET", "NOUN"], [True])
     with pytest.raises(ShapeError, match="schemes IOB1 and IOB2 cannot be added"):
         Measures("IOB1") + Measures("IOB2")
-    with pytest.raises(DataError, match="'E-x' is no tag of IOB2"):
+    with pytest.raises(DataError, match=r"'E-x' \(tag 1\) is no tag of IOB2"):
         Measures("IOB2").add(["B-x"], ["E-x"])
