@@ -43,6 +43,22 @@ def test_the_number_of_threads_changes_no_bit(name, T, B, ragged, divided_into):
         assert not differing, f"with {groups} groups of {parts} parts: {differing}"
 
 
+@pytest.mark.parametrize("name", ["lstm", "full_gru", "layernorm_lstm"])
+@pytest.mark.parametrize("memory", ["fast", "lean"])
+def test_groups_over_many_blocks_of_steps_keep_out_of_each_others_memory(name, memory, divided_into):
+    """What runs ahead of the steps has memory for a block of them: one group must not be a block ahead on another's."""
+    cell = cells.get(name)(20, 48)
+    lengths = torch.randint(1, 41, (40,), generator=torch.Generator().manual_seed(3)).tolist()
+    case = Case((cell, cells.get(name)(20, 48)), 40, 40, lengths, memory=memory)
+    divided_into(1, 1)
+    alone = case.run("native")
+    for groups in (2, 3, 5) * 3:
+        divided_into(groups, 1)
+        found = case.run("native")
+        differing = {what for what, value in alone.items() if not torch.equal(value, found[what])}
+        assert not differing, f"with {groups} groups: {differing}"
+
+
 # Per step: samples, units, threads, what the weights of an LSTM are divided into.
 DIVISIONS = [
     (1, 128, 16, (1, 1)),  # a meeting takes longer than the step

@@ -361,10 +361,23 @@ void run_pass(const Call<T>& call, const Rows<T, slots>& rows, const Sums<T>& sh
         for (int64_t m = 0; m < count; ++m) Pass::numbers(rows, sums, m);
 }
 
-// The rows of samples [sample, …) at step t; `going_on` tells whether they have a step before this one. `time_block` is
-// the line where the block of steps begins.
+// A block of steps: the first, and where the memory of what runs ahead of it has the lines of one.
+struct TimeBlock {
+    int64_t first;
+    bool together;  // whether one group has all samples
+
+    // Groups come to a block each in its own time. Were its lines one after the other, as those of a sequence are, those
+    // of one group would lie, where samples end, on what another still needs of the block before; so every step has
+    // room for all samples then.
+    template <class T>
+    int64_t line(const Call<T>& call, int64_t t) const {
+        return together ? call.line(t) - call.line(first) : (t - first) * call.samples;
+    }
+};
+
+// The rows of samples [sample, …) at step t; `going_on` tells whether they have a step before this one.
 template <class Program, class T>
-Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, bool going_on, int64_t time_block) {
+Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, bool going_on, TimeBlock block) {
     Rows<T, Program::slots> rows;
     rows.sample = sample;
     rows.past_caches = call.past_caches != 0;
@@ -377,7 +390,7 @@ Rows<T, Program::slots> rows_at(const Call<T>& call, int64_t t, int64_t sample, 
         switch (Program::kinds[s]) {
             case Kind::step: rows.at[s] = place.base + (call.line(t) - origin + sample) * place.stride; break;
             // Memory of the block of steps alone, so that it does not grow with the length of the sequence.
-            case Kind::ahead: rows.at[s] = place.base + (call.line(t) - time_block + sample) * place.stride; break;
+            case Kind::ahead: rows.at[s] = place.base + (block.line(call, t) + sample) * place.stride; break;
             case Kind::previous: rows.at[s] = const_cast<T*>(previous) + sample * place.stride; break;
             case Kind::sample: rows.at[s] = place.base + sample * place.stride; break;
             case Kind::fixed: rows.at[s] = place.base; break;
@@ -399,12 +412,12 @@ Blocks own_blocks(const Call<T>& call, const Part& part) {
 }
 
 template <class Program, class T, class... Pass>
-void run_step(const Call<T>& call, int64_t t, int64_t time_block, const Part& part, const Sums<T>& sums,
+void run_step(const Call<T>& call, int64_t t, TimeBlock block, const Part& part, const Sums<T>& sums,
               Barrier& barrier) {
     const int64_t low = part.low, now = std::clamp(call.rows(t), low, part.high);
     const int64_t old = std::clamp(call.rows(call.before(t)), low, now);
-    const auto going_on = rows_at<Program>(call, t, low, true, time_block);
-    const auto fresh = rows_at<Program>(call, t, old, false, time_block);
+    const auto going_on = rows_at<Program>(call, t, low, true, block);
+    const auto fresh = rows_at<Program>(call, t, old, false, block);
     bool begun = t != call.now.first;  // what the first pass reads was there before the threads set out
     const auto one = [&](auto pass) {
         using P = decltype(pass);
@@ -421,18 +434,18 @@ void run_step(const Call<T>& call, int64_t t, int64_t time_block, const Part& pa
 
 // The passes that run ahead, over steps low_t to high_t. A share of all samples has their lines one after the other.
 template <class Program, class T, class... Pass>
-void run_ahead(const Call<T>& call, int64_t low_t, int64_t high_t, const Part& part, const Sums<T>& sums) {
-    const int64_t time_block = call.line(low_t), lines = call.line(high_t) + call.rows(high_t) - time_block;
-    const bool all = part.low == 0 && part.high == call.samples;
+void run_ahead(const Call<T>& call, TimeBlock block, int64_t high_t, const Part& part, const Sums<T>& sums) {
+    const int64_t low_t = block.first, lines = call.line(high_t) + call.rows(high_t) - call.line(low_t);
     const auto one = [&](auto pass) {
         using P = decltype(pass);
         if constexpr (P::ahead) {
             const Blocks own = own_blocks<P>(call, part);
-            if (all) return run_pass<P>(call, rows_at<Program>(call, low_t, 0, false, time_block), sums, lines, own);
+            if (block.together)
+                return run_pass<P>(call, rows_at<Program>(call, low_t, 0, false, block), sums, lines, own);
             // Four blocks are the most that a tile takes at once: their weights serve all steps before others are read.
             for (int64_t begin = own.begin; begin < own.end; begin += 4)
                 for (int64_t t = low_t; t <= high_t; ++t)
-                    run_pass<P>(call, rows_at<Program>(call, t, part.low, false, time_block), sums,
+                    run_pass<P>(call, rows_at<Program>(call, t, part.low, false, block), sums,
                                 std::clamp(call.rows(t), part.low, part.high) - part.low,
                                 Blocks{begin, std::min(begin + 4, own.end)});
         }
@@ -465,9 +478,9 @@ void run_part(const Call<T>& call, const Part& part, Barrier& barrier) {
     for (int64_t from = call.now.first; from != past;) {
         const int64_t left = (past - from) * direction, to = from + direction * std::min(left, call.ahead);
         const int64_t low = std::min(from, to - direction), high = std::max(from, to - direction);
-        run_ahead<Program, T, Pass...>(call, low, high, part, sums);
-        for (; from != to; from += direction)
-            run_step<Program, T, Pass...>(call, from, call.line(low), part, sums, barrier);
+        const TimeBlock block{low, part.low == 0 && part.high == call.samples};
+        run_ahead<Program, T, Pass...>(call, block, high, part, sums);
+        for (; from != to; from += direction) run_step<Program, T, Pass...>(call, from, block, part, sums, barrier);
     }
 }
 
