@@ -79,27 +79,45 @@ MODULES = {
 }
 
 
-def compiled(form: str, width: int = H):
-    """A layer whose one step is the form of its states as they are, and the output; T = 1 gives all gradients."""
-    text = "class Formed(Cell):\n    states, gates = ('y', 'a', 'b', 'c'), ('g',)\n"
-    text += "    def step(self, x, y, a, b, c):\n"
-    text += f"        return {form} + 0 * self.g(y, x), a, b, c\n"
-    layer = Recurrent(cell_class(text, "Formed"), 3, width, dtype=torch.float64)
+TOGETHER = 8
+"""Forms that one kernel holds, each of rows of its own: a kernel takes two seconds to build."""
+
+
+def together(forms: list[str]):
+    """Parametrizes a test by some forms at a time."""
+    groups = [forms[k : k + TOGETHER] for k in range(0, len(forms), TOGETHER)]
+    return pytest.mark.parametrize("forms", groups, ids=lambda group: f"{group[0]} to {group[-1]}")
+
+
+def kernel_of(forms: list[str], width: int = H):
+    """A layer whose one step makes each form of states of its own as they are; T = 1 gives all gradients."""
+    states = [f"{name}{k}" for k in range(len(forms)) for name in "yabc"]
+    new = [
+        part
+        for k, form in enumerate(forms)
+        for part in (f"(lambda a, b, c: {form})(a{k}, b{k}, c{k})", *states[4 * k + 1 : 4 * k + 4])
+    ]
+    new[0] += " + 0 * self.g(y0, x)"
+    text = (
+        f"class Formed(Cell):\n    states, gates = {(*states,)}, ('g',)\n    def step(self, x, {', '.join(states)}):\n"
+    )
+    layer = Recurrent(cell_class(f"{text}        return {', '.join(new)}\n", "Formed"), 3, width, dtype=torch.float64)
     assert explain(layer).rows[0][1].path == "native", explain(layer)
     return layer
 
 
-def both(form: str, rows: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """The result and its gradients: of a kernel, and of torch."""
-    rows = [row.requires_grad_() for row in rows]
-    layer, start = compiled(form, rows[0].shape[1]), torch.zeros_like(rows[0])
-    y, _ = layer(torch.zeros(1, len(start), 3, dtype=torch.float64), [[start, *rows]])
-    wanted = eval(form, SCOPE, dict(zip("abc", rows, strict=True)))
-    results = []
-    for made in (y[0], wanted):
-        slopes = torch.linspace(0.5, 1.5, made.numel(), dtype=torch.float64).view_as(made)
-        grads = torch.autograd.grad(made, rows, slopes, allow_unused=True, materialize_grads=True)
-        results.append([made.detach(), *grads])
+def both(forms: list[str], rows: list[Tensor]) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+    """Each form's result and its gradients: of a kernel, and of torch."""
+    own = [[row.clone().requires_grad_() for row in rows] for _ in forms]
+    layer, start = kernel_of(forms, rows[0].shape[1]), torch.zeros_like(rows[0])
+    state = [part for each in own for part in (start, *each)]
+    _, (final,) = layer(torch.zeros(1, len(start), 3, dtype=torch.float64), [state])
+    wanted = [eval(form, SCOPE, dict(zip("abc", each, strict=True))) for form, each in zip(forms, own, strict=True)]
+    slopes, results = torch.linspace(0.5, 1.5, start.numel(), dtype=torch.float64).view_as(start), []
+    leaves = [row for each in own for row in each]
+    for made in (final[::4], wanted):
+        grads = torch.autograd.grad(made, leaves, [slopes] * len(forms), allow_unused=True, materialize_grads=True)
+        results.append([[y.detach(), *grads[3 * k : 3 * k + 3]] for k, y in enumerate(made)])
     return results[0], results[1]
 
 
@@ -119,45 +137,59 @@ def test_names_of_cells_hold_it(form):
     assert text_of(graph, weights) == step.cell.text
 
 
+def assert_close(found, wanted, form):
+    torch.testing.assert_close(
+        found, wanted, rtol=1e-10, atol=1e-12, equal_nan=True, msg=lambda told: f"{form}: {told}"
+    )
+
+
 @needs_compiler
-@pytest.mark.parametrize("form", UNARY + BINARY)
-def test_values_and_gradients_are_those_of_torch(form):
+@together(UNARY + BINARY)
+def test_values_and_gradients_are_those_of_torch(forms):
     rows = drawn(1)
     rows[0] = torch.cat([rows[0], torch.tensor([KINKS], dtype=torch.float64)])
     rows[1:] = [torch.cat([row, row[:1] + 0.5]) for row in rows[1:]]
-    found, wanted = both(form, rows)
-    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12, equal_nan=True)
+    for form, *pair in zip(forms, *both(forms, rows), strict=True):
+        assert_close(*pair, form)
 
 
 @needs_compiler
-@pytest.mark.parametrize("form", UNARY)
-def test_limits_are_those_of_torch(form):
+@together(UNARY)
+def test_limits_are_those_of_torch(forms):
     """Infinity, NaN and what overflows."""
-    ends = [math.inf, -math.inf, math.nan, 800.0, -800.0, 1e200, -1e200, 1e-200]
-    found, wanted = both(form, [torch.tensor([ends], dtype=torch.float64), *(torch.zeros(1, 8).double(),) * 2])
-    # torch's vector of doubles for gelu gives NaN at infinity, where one double gives infinity.
-    keep = slice(1, None) if "gelu" in form else slice(None)
-    torch.testing.assert_close(found[0][:, keep], wanted[0][:, keep], rtol=1e-10, atol=1e-12, equal_nan=True)
-    finite = wanted[1].isfinite() & torch.tensor(ends).isfinite()
-    torch.testing.assert_close(found[1][finite], wanted[1][finite], rtol=1e-10, atol=1e-12)
+    ends = torch.tensor([math.inf, -math.inf, math.nan, 800.0, -800.0, 1e200, -1e200, 1e-200]).double()
+    rows = [ends[None], *(torch.zeros(1, 8).double(),) * 2]
+    for form, found, wanted in zip(forms, *both(forms, rows), strict=True):
+        # torch's vector of doubles for gelu gives NaN at infinity, where one double gives infinity.
+        keep = slice(1, None) if "gelu" in form else slice(None)
+        assert_close(found[0][:, keep], wanted[0][:, keep], form)
+        finite = wanted[1].isfinite() & ends.isfinite()
+        assert_close(found[1][finite], wanted[1][finite], form)
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", MODULES)
-def test_a_module_that_the_cell_holds_is_what_it_calls(name):
-    text = "class Held(Cell):\n    states, gates = ('h',), ('g',)\n    def step(self, x, h):\n"
-    text += "        return 0.5 * h + self.act(self.g(h, x))\n"
-    kind = cell_class(text, "Held")
-    kind.__init__ = lambda self, *a, **o: (super(kind, self).__init__(*a, **o), setattr(self, "act", MODULES[name]))[0]
+@together([*MODULES])
+def test_a_module_that_the_cell_holds_is_what_it_calls(forms):
+    states = [f"h{k}" for k in range(len(forms))]
+    lines = [f"0.5 * {state} + self.act{k}(self.g({state}, x))" for k, state in enumerate(states)]
+    text = f"class Held(Cell):\n    states, gates = {(*states,)}, ('g',)\n    def step(self, x, {', '.join(states)}):\n"
+    kind = cell_class(f"{text}        return {', '.join(lines)}\n", "Held")
+
+    def init(self, *sizes, **options):
+        super(kind, self).__init__(*sizes, **options)
+        for k, name in enumerate(forms):
+            setattr(self, f"act{k}", MODULES[name])
+
+    kind.__init__ = init
     torch.manual_seed(0)
     layer = Recurrent(kind, 3, 5, dtype=torch.float64)
     assert explain(layer).rows[0][1].path == "native", explain(layer)
-    x = torch.randn(4, 2, 3, dtype=torch.float64)
-    h, wanted = torch.zeros(2, 5, dtype=torch.float64), []
+    x, state = torch.randn(4, 2, 3, dtype=torch.float64), tuple(torch.randn(len(forms), 2, 5).double())
+    _, (final,) = layer(x, [state])
     for each in x:
-        h = layer.cells[0].step(each, h)
-        wanted.append(h)
-    torch.testing.assert_close(layer(x)[0], torch.stack(wanted), rtol=1e-10, atol=1e-12)
+        state = layer.cells[0].advance(each, state)
+    for name, found, wanted in zip(forms, final, state, strict=True):
+        assert_close(found, wanted, name)
 
 
 @pytest.mark.parametrize(
