@@ -148,12 +148,9 @@ class _Sums(NamedTuple):
         weights = (chain.scores - tops).exp_().clamp_(min=floor)
         inner = (chain.inner - peak).exp_()
         start = (ends - ends.amax(-1, keepdim=True)).exp_().clamp_(min=floor)
-        sums, scales = _scaled_recursion(
-            torch.stack([weights, chain.turned(weights)], 1),
-            start[:, None].expand(2, weights.shape[1], -1),
-            torch.stack([inner, inner.t()]),
-            floor,
-        )
+        both = torch.stack([weights, chain.turned(weights)], 1), start[:, None].expand(2, weights.shape[1], -1)
+        with torch.autocast(weights.device.type, enabled=False):
+            sums, scales = _scaled_recursion(*both, torch.stack([inner, inner.t()]), floor)
         forward, backward = sums[:, 0], chain.turned(sums[:, 1])
         arriving = weights * backward
         shares = (forward * arriving).sum(-1, keepdim=True)
@@ -199,8 +196,9 @@ class _LogPartition(torch.autograd.Function):
             return *_differentiable(chain, gradient, ctx.needs_input_grad[:4]), None, None
         scores = probabilities * gradient[:, None]
         begin, end = scores[0].sum(0), torch.where(chain.lengths[:, None] > 0, chain.at_end(scores), 0.0).sum(0)
-        arriving = (arriving * gradient[:, None]).flatten(0, 1)
-        return scores, begin, factors * (leaving.flatten(0, 1).t() @ arriving), end, None, None
+        with torch.autocast(leaving.device.type, enabled=False):
+            inner = factors * torch.tensordot(leaving, arriving * gradient[:, None], ([0, 1], [0, 1]))
+        return scores, begin, inner, end, None, None
 
 
 def _differentiable(chain: Chain, gradient: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:

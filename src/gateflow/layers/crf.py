@@ -48,7 +48,8 @@ class LinearChainCRF(nn.Module):
         s(y) = begin[y_0] + Σ_t scores[t, y_t] + Σ_t transitions[y_t, y_{t+1}] + end[y_{T-1}]
 
     and the probability `exp(s(y)) / Σ_y' exp(s(y'))`, where `y'` runs over all sequences of that length. `scores` come
-    from a network, one number for each step and tag; the rest is learned here. All is computed in float64.
+    from a network, one number for each step and tag; the rest is learned here. All is computed in float64 (in float32
+    on Apple's GPUs, which have no other).
 
     Args:
         num_tags: how many tags there are, `K`.
@@ -242,8 +243,7 @@ class LinearChainCRF(nn.Module):
         T, B, K = scores.shape
         rows = None if lengths is None else checked_lengths(lengths, scores)
         rows = torch.full((B,), T, device=scores.device) if rows is None else rows
-        # Apple's GPUs have no float64. Elsewhere it costs little, and leaves products room for wide scores.
-        wide = torch.float32 if scores.device.type == "mps" else torch.float64
+        wide = _computed_in(scores.device)
         # A recursion begins with a first step; where there are none, no row reaches this one.
         scores = scores.to(wide) if T else torch.cat([scores.to(wide), scores.new_zeros(1, B, K, dtype=wide)])
         chain = Chain(
@@ -254,6 +254,11 @@ class LinearChainCRF(nn.Module):
             rows,
         )
         return chain._replace(scores=torch.where(chain.valid[:, :, None], scores.clamp(min=FORBIDDEN), 0.0))
+
+
+def _computed_in(device: torch.device) -> torch.dtype:
+    # Apple's GPUs have no float64. Elsewhere it costs little, and leaves products room for wide scores.
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _with_forbidden(weights: Tensor, allowed: Tensor) -> Tensor:
