@@ -16,6 +16,7 @@ import gateflow
 from gateflow import LinearChainCRF
 from gateflow.errors import ArgumentTypeError, ConfigError, NoSequenceError, ShapeError
 from gateflow.layers import chain as chains
+from gateflow.layers import crf as crfs
 
 INF = float("inf")
 # Any tags but 2 after 0, in B-I-O's manner: 0 is O, 1 is B, 2 is I.
@@ -316,6 +317,16 @@ def test_types(given, weights):
     torch.testing.assert_close(likelihood, wide.to(result))
 
 
+def test_devices_without_float64(monkeypatch):
+    crf, lengths = crf_of(5, dtype=torch.float32, inner=torch.rand(5, 5) < 0.8), torch.tensor([9, 0, 4, 1])
+    scores, tags = 3 * torch.randn(9, 4, 5), torch.randint(0, 5, (9, 4))
+    wanted = answers(crf, scores, tags, lengths)
+    monkeypatch.setattr(crfs, "_computed_in", lambda device: torch.float32)
+    assert path_taken(crf, scores, lengths) == "products"
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(answers(crf, scores, tags, lengths), wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["highest", "medium"])
 def test_precision_of_products_and_autocast_change_nothing(precision):
     crf, scores, tags = crf_of(5, dtype=torch.float32), torch.randn(9, 4, 5), torch.randint(0, 5, (9, 4))
@@ -493,6 +504,15 @@ def test_gradients_go_where_they_are_asked_for():
     close(gradient, torch.nn.functional.one_hot(tags, 3) - crf.marginals(scores))
 
 
+def test_many_cotangents_at_once():
+    crf, scores = crf_of(3), torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=True)
+    found = crf.log_partition(scores)
+    many = torch.autograd.grad(found, [scores, *crf.parameters()], torch.eye(2).double(), True, is_grads_batched=True)
+    for b in range(2):
+        one = torch.autograd.grad(found[b], [scores, *crf.parameters()], retain_graph=True)
+        torch.testing.assert_close([part[b] for part in many], list(one))
+
+
 def test_inference_mode():
     crf, scores = crf_of(3), torch.randn(4, 2, 3).double()
     wanted = answers(crf, scores, torch.zeros(4, 2, dtype=torch.int64), [4, 3])[0]
@@ -637,7 +657,7 @@ def test_what_is_allowed_has_the_shape_of_scores():
             crf.log_partition(SCORES, allowed=wrong)
 
 
-@pytest.mark.parametrize("n", [0, -1, 2.0, True])
-def test_a_number_of_sequences(n):
-    with pytest.raises(ConfigError, match="n, the number of sequences, must be an integer of at least 1"):
+@pytest.mark.parametrize(("n", "kind"), [(0, ConfigError), (-1, ConfigError), (2.0, TypeError), (True, TypeError)])
+def test_a_number_of_sequences(n, kind):
+    with pytest.raises(kind, match="n (must be at least 1, got|should be of type int, got)"):
         LinearChainCRF(4).n_best(SCORES, n=n)

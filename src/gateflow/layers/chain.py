@@ -148,39 +148,33 @@ class _Sums(NamedTuple):
         weights = (chain.scores - tops).exp_().clamp_(min=floor)
         inner = (chain.inner - peak).exp_()
         start = (ends - ends.amax(-1, keepdim=True)).exp_().clamp_(min=floor)
-        sums, scaled, scales = _scaled_recursion(
-            torch.stack([weights, chain.turned(weights)], 1),
-            start[:, None].expand(2, weights.shape[1], -1),
-            torch.stack([inner, inner.t()]),
-            floor,
-        )
+        both = torch.stack([weights, chain.turned(weights)], 1), start[:, None].expand(2, weights.shape[1], -1)
+        with torch.autocast(weights.device.type, enabled=False):
+            sums, scales = _scaled_recursion(*both, torch.stack([inner, inner.t()]), floor)
         forward, backward = sums[:, 0], chain.turned(sums[:, 1])
         arriving = weights * backward
         shares = (forward * arriving).sum(-1, keepdim=True)
-        arriving = torch.where(valid, arriving / shares, 0.0)
-        marginals = forward * arriving
+        arriving *= torch.where(valid, 1 / shares, 0.0)
+        marginals, leaving = forward * arriving, forward * weights
         lost = torch.minimum(torch.minimum(forward, backward), weights) == floor
-        # No number at all, NaN, fails this as well.
-        if not bool((marginals * lost).sum((0, 2)).le(limits.eps).all()):
+        if float(marginals[lost].sum()) > limits.eps:
             return None
         total = chain.at_end(shares).log() + (scales[:, 0].log() * valid[1:]).sum(0) + tops.sum(0)
         total = total[:, 0] + (chain.lengths - 1) * peak + ends.amax(-1).sum()
         total = torch.where(chain.lengths > 0, total, 0.0)
-        return cls(total, marginals.masked_fill_(lost, 0.0), scaled[:, 0], arriving[1:], inner)
+        return cls(total, marginals.masked_fill_(lost, 0.0), leaving[:-1].div_(scales[:, 0]), arriving[1:], inner)
 
 
-def _scaled_recursion(weights: Tensor, start: Tensor, inner: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums before each step; the same after each step but the last, scaled to a greatest of 1; and these scales."""
-    # A first entry, which is cut off: of one step there is nothing to stack.
-    sums, scaled, scales = [start], [start], [start[..., :1]]
+def _scaled_recursion(weights: Tensor, start: Tensor, inner: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """Sums before each step, `[T, 2, B, K]`, and by what those after it were divided, `[T - 1, 2, B, 1]`."""
+    # A first scale, which is cut off: of one step there is nothing to stack.
+    sums, scales = [start], [start[..., :1]]
     # Tensors of their own, stacked afterwards, take less time than views into one.
     for weight in weights[:-1].unbind():
-        now = sums[-1] * weight
-        scale = now.amax(-1, keepdim=True)
-        sums.append(torch.bmm(now.div_(scale), inner).clamp_(min=floor))
-        scaled.append(now)
-        scales.append(scale)
-    return torch.stack(sums), torch.stack(scaled)[1:], torch.stack(scales)[1:]
+        after = sums[-1] * weight
+        scales.append(after.amax(-1, keepdim=True))
+        sums.append(torch.bmm(after.div_(scales[-1]), inner).clamp_(min=floor))
+    return torch.stack(sums), torch.stack(scales)[1:]
 
 
 class _LogPartition(torch.autograd.Function):
@@ -202,8 +196,9 @@ class _LogPartition(torch.autograd.Function):
             return *_differentiable(chain, gradient, ctx.needs_input_grad[:4]), None, None
         scores = probabilities * gradient[:, None]
         begin, end = scores[0].sum(0), torch.where(chain.lengths[:, None] > 0, chain.at_end(scores), 0.0).sum(0)
-        arriving = (arriving * gradient[:, None]).flatten(0, 1)
-        return scores, begin, factors * (leaving.flatten(0, 1).t() @ arriving), end, None, None
+        with torch.autocast(leaving.device.type, enabled=False):
+            inner = factors * torch.tensordot(leaving, arriving * gradient[:, None], ([0, 1], [0, 1]))
+        return scores, begin, inner, end, None, None
 
 
 def _differentiable(chain: Chain, gradient: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:

@@ -9,9 +9,17 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from gateflow.errors import ArgumentTypeError, ConfigError, NoSequenceError, ShapeError
+from gateflow.errors import ShapeError
 from gateflow.layers import viterbi
 from gateflow.layers.chain import FORBIDDEN, IMPOSSIBLE, Chain, log_partition, marginals, sequence_score
+from gateflow.layers.crf_arguments import (
+    checked_allowed,
+    checked_mask,
+    checked_number,
+    checked_tags,
+    refuse_impossible,
+    refuse_without_sequences,
+)
 from gateflow.layers.sequences import checked_lengths
 
 __all__ = ["LinearChainCRF"]
@@ -40,7 +48,8 @@ class LinearChainCRF(nn.Module):
         s(y) = begin[y_0] + Σ_t scores[t, y_t] + Σ_t transitions[y_t, y_{t+1}] + end[y_{T-1}]
 
     and the probability `exp(s(y)) / Σ_y' exp(s(y'))`, where `y'` runs over all sequences of that length. `scores` come
-    from a network, one number for each step and tag; the rest is learned here. All is computed in float64.
+    from a network, one number for each step and tag; the rest is learned here. All is computed in float64 (in float32
+    on Apple's GPUs, which have no other).
 
     Args:
         num_tags: how many tags there are, `K`.
@@ -96,17 +105,13 @@ class LinearChainCRF(nn.Module):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
-        if not isinstance(num_tags, int) or isinstance(num_tags, bool):
-            raise ArgumentTypeError(f"num_tags should be of type int, got: {type(num_tags).__name__}, {num_tags!r}")
-        if num_tags < 1:
-            raise ConfigError(f"num_tags must be at least 1, got {num_tags}")
-        self.num_tags = num_tags
+        self.num_tags = checked_number(num_tags, "num_tags")
         # Checked where they are, before they go to a device that may hold no values ("meta").
         masks = [
-            _mask(mask, name, (num_tags,) * (1 + (name == "inner")))
+            checked_mask(mask, name, (num_tags,) * (1 + (name == "inner")))
             for name, mask in (("begin", begin), ("inner", inner), ("end", end))
         ]
-        _refuse_without_sequences(*masks)
+        refuse_without_sequences(*masks)
         for name, mask in zip(("may_begin", "may_follow", "may_end"), masks, strict=True):
             self.register_buffer(name, mask.to(device or torch.get_default_device()))
         self.transitions = nn.Parameter(torch.empty(num_tags, num_tags, device=device, dtype=dtype))
@@ -134,7 +139,7 @@ class LinearChainCRF(nn.Module):
             tensor([0.1250], grad_fn=<ExpBackward0>)
         """
         chain = self._chain(scores, lengths)
-        found = sequence_score(chain, _checked_tags(tags, scores, chain))
+        found = sequence_score(chain, checked_tags(tags, scores, chain))
         # `log 0` is a constant: its row has a gradient of zero.
         found = torch.where(found > IMPOSSIBLE, found - log_partition(chain), -torch.inf)
         return found.to(self._result_type(scores))
@@ -157,7 +162,7 @@ class LinearChainCRF(nn.Module):
             tensor([0.2500], grad_fn=<ExpBackward0>)
         """
         if allowed is not None:
-            scores = scores.masked_fill(~_checked_allowed(allowed, scores), -torch.inf)
+            scores = scores.masked_fill(~checked_allowed(allowed, scores), -torch.inf)
         found = log_partition(self._chain(scores, lengths))
         return torch.where(found > IMPOSSIBLE, found, -torch.inf).to(self._result_type(scores))
 
@@ -171,7 +176,7 @@ class LinearChainCRF(nn.Module):
         """
         chain = self._chain(scores, lengths)
         found, total = marginals(chain)
-        _refuse_impossible(chain, total)
+        refuse_impossible(chain, total)
         return found[: len(scores)].to(self._result_type(scores))
 
     @_eager
@@ -186,7 +191,7 @@ class LinearChainCRF(nn.Module):
         """
         chain = self._chain(scores, lengths)
         tags, total = viterbi.best(chain)
-        _refuse_impossible(chain, total)
+        refuse_impossible(chain, total)
         return torch.where(chain.valid, tags, -1)[: len(scores)]
 
     @_eager
@@ -203,11 +208,10 @@ class LinearChainCRF(nn.Module):
             >>> tags.flatten(), log_probabilities.exp().flatten()
             (tensor([ 1,  0, -1]), tensor([0.7311, 0.2689, 0.0000]))
         """
-        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-            raise ConfigError(f"n, the number of sequences, must be an integer of at least 1, found {n!r}")
+        checked_number(n, "n")
         chain = self._chain(scores, lengths)
         tags, totals = viterbi.n_best(chain, n)
-        _refuse_impossible(chain, totals[0])
+        refuse_impossible(chain, totals[0])
         there = totals > IMPOSSIBLE
         log_probabilities = torch.where(there, totals - log_partition(chain), -torch.inf)
         tags = torch.where(there[:, None] & chain.valid, tags, -1)[:, : len(scores)]
@@ -239,8 +243,7 @@ class LinearChainCRF(nn.Module):
         T, B, K = scores.shape
         rows = None if lengths is None else checked_lengths(lengths, scores)
         rows = torch.full((B,), T, device=scores.device) if rows is None else rows
-        # Apple's GPUs have no float64. Elsewhere it costs little, and leaves products room for wide scores.
-        wide = torch.float32 if scores.device.type == "mps" else torch.float64
+        wide = _computed_in(scores.device)
         # A recursion begins with a first step; where there are none, no row reaches this one.
         scores = scores.to(wide) if T else torch.cat([scores.to(wide), scores.new_zeros(1, B, K, dtype=wide)])
         chain = Chain(
@@ -253,76 +256,10 @@ class LinearChainCRF(nn.Module):
         return chain._replace(scores=torch.where(chain.valid[:, :, None], scores.clamp(min=FORBIDDEN), 0.0))
 
 
+def _computed_in(device: torch.device) -> torch.dtype:
+    # Apple's GPUs have no float64. Elsewhere it costs little, and leaves products room for wide scores.
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def _with_forbidden(weights: Tensor, allowed: Tensor) -> Tensor:
     return weights.clamp(min=FORBIDDEN).masked_fill(~allowed, FORBIDDEN)
-
-
-def _mask(given: Any, name: str, shape: tuple[int, ...]) -> Tensor:
-    # On the CPU, where values can be looked at, whatever device the layer is for.
-    if given is None:
-        return torch.ones(shape, dtype=torch.bool, device="cpu")
-    try:
-        mask = torch.as_tensor(given, device="cpu")
-        found = f"{mask.dtype} of shape {list(mask.shape)}"
-    except (TypeError, ValueError, RuntimeError) as error:
-        mask, found = None, str(error)
-    # Numbers are refused: as truth values, penalties such as -10000 would all allow.
-    if mask is None or mask.dtype != torch.bool or mask.shape != shape:
-        raise ConfigError(f"{name} must be truth values of shape {list(shape)}, true for what may be, found {found}")
-    return mask
-
-
-def _refuse_without_sequences(begin: Tensor, inner: Tensor, end: Tensor) -> None:
-    reached, before = begin, torch.zeros_like(begin)
-    while not torch.equal(reached, before):
-        reached, before = reached | (reached[:, None] & inner).any(0), reached
-    if not bool((reached & end).any()):
-        raise ConfigError(
-            "begin, inner and end forbid every sequence: from no tag with which one may begin do allowed transitions "
-            f"lead to one with which it may end; reached are tags {reached.nonzero().flatten().tolist()}, and ends "
-            f"{end.nonzero().flatten().tolist()}"
-        )
-
-
-def _checked_allowed(allowed: Tensor, scores: Tensor) -> Tensor:
-    if allowed.dtype != torch.bool or allowed.shape != scores.shape:
-        raise ShapeError(
-            f"allowed must be truth values of the shape of scores, {list(scores.shape)}, found {allowed.dtype} of "
-            f"shape {list(allowed.shape)}"
-        )
-    return allowed
-
-
-def _checked_tags(tags: Tensor, scores: Tensor, chain: Chain) -> Tensor:
-    """Tags as indices, 0 beyond a row's length. Values are checked on the CPU; a GPU's own indexing refuses them."""
-    if tags.shape != scores.shape[:2] or tags.is_floating_point() or tags.dtype == torch.bool:
-        raise ShapeError(
-            f"tags must be integers [T, B] = {list(scores.shape[:2])}, one for each step and row, found {tags.dtype} "
-            f"of shape {list(tags.shape)}"
-        )
-    tags = tags.long() if len(tags) else chain.lengths[None]
-    wrong = chain.valid & ((tags < 0) | (tags >= scores.shape[2]))
-    if tags.device.type == "cpu" and bool(wrong.any()):
-        step, row = wrong.nonzero()[0].tolist()
-        raise ShapeError(
-            f"tags must lie between 0 and K - 1 = {scores.shape[2] - 1}, found {int(tags[step, row])} at step {step} "
-            f"of row {row}; what fills up shorter rows is not looked at if `lengths` are given"
-        )
-    return torch.where(chain.valid, tags, 0)
-
-
-def _refuse_impossible(chain: Chain, total: Tensor) -> None:
-    """Raises for the first row without a sequence, whose total is that of what is forbidden, or no number."""
-    there = (total > IMPOSSIBLE) & total.isfinite()
-    if bool(there.all()):
-        return
-    row = int((~there).nonzero()[0])
-    if not all(bool(part.isfinite().all()) for part in (chain.scores[:, row], *chain[1:4])):
-        raise NoSequenceError(
-            f"row {row} has no best sequence: its scores or the weights of the CRF hold NaN or infinity; look where "
-            "they come from, for instance by `gateflow.flow.Monitor`"
-        )
-    raise NoSequenceError(
-        f"row {row} has no sequence: begin, inner and end, or scores of -inf, forbid every one of its length, "
-        f"{int(chain.lengths[row])}; allow more, or leave such rows out"
-    )

@@ -9,13 +9,18 @@ from gateflow.layers.chain import FORBIDDEN, Chain
 
 __all__ = ["best", "n_best"]
 
+# Numbers that are added and looked through while they lie in the second-level cache; with 400 tags, 7 times as fast.
+_CACHED = 2**17
+
 
 def best(chain: Chain) -> tuple[Tensor, Tensor]:
     """The sequence of greatest score, `[T, B]`, and its score, `[B]`; beyond a row's length tags mean nothing."""
     before = chain.inner.t().contiguous()
+    rows = max(1, _CACHED // before.numel())
     reached = [chain.begin + chain.scores[0]]
     for score in chain.scores[1:]:
-        reached.append((reached[-1][:, None] + before).amax(-1) + score)
+        best_before = [(part[:, None] + before).amax(-1) for part in reached[-1].split(rows)]
+        reached.append(torch.cat(best_before) + score)
     scores = torch.stack(reached)
     # Back from each row's own end; what follows the last tag is the end, a row of its own in this table.
     following = torch.cat([before, chain.end[None]])
