@@ -1,6 +1,7 @@
 """Random cells, compiled, against the reference: ``python -m tests.compiler.fuzz --minutes 60 [--first SEED]``.
 
-Each seed is a cell, sizes, lengths, directions and memory of its own; one that fails is printed with its equations.
+Each seed is a cell, sizes, lengths, directions, memory, blocks of steps and a division among threads of its own; one
+that fails is printed with its equations.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from tests.compiler.random_cell import OPERATION_OF, cell_class, text_of
 from tests.recurrence.case import Case, distance
+
+from gateflow.backends.cpu import kernel, launch, partition
 
 SIZES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 33]
 NEAR = 1e-9
@@ -39,9 +44,28 @@ def case_of(seed: int) -> tuple[Case, str]:
     return Case(cells, T, B, lengths, zoneout=chance.random() < 0.2, memory=memory, seed=seed), text
 
 
+@contextmanager
+def divided(seed: int) -> Iterator[None]:
+    """Threads divide the work in one way or another, and blocks of steps that run ahead are short or long."""
+    chance = random.Random(f"division {seed}")
+    groups, parts = chance.choice([(1, 1), (2, 1), (3, 1), (1, 2), (2, 2)])
+    DRAWN[f"{groups} groups of {parts} parts"] += 1
+    before = launch.partition, kernel.AHEAD, torch.get_num_threads()
+    launch.partition = lambda *run: partition.divided(groups, parts, *run)
+    kernel.AHEAD = chance.choice([1, 8, 30, before[1]])
+    torch.set_num_threads(groups * parts)
+    try:
+        yield
+    finally:
+        launch.partition, kernel.AHEAD = before[:2]
+        torch.set_num_threads(before[2])
+
+
 def disagreement(case: Case) -> str:
     """How the native path differs from the reference by more than the reference is sure of; "" if it does not."""
-    found, wanted = case.run("native"), case.run("reference")
+    with divided(case.seed):
+        found = case.run("native")
+    wanted = case.run("reference")
     apart = {name: distance(found[name], wanted[name]) for name in wanted}
     if max(apart.values()) <= NEAR:
         return ""
@@ -73,7 +97,9 @@ def main() -> int:
         while time.monotonic() < end and seed < asked.first + asked.count:
             failed += _told(seed)
             seed += 1
-    sys.stdout.write(f"drawn: {', '.join(f'{name} {DRAWN[name]}' for name in dict.fromkeys(OPERATION_OF.values()))}\n")
+    sys.stdout.write(
+        f"drawn: {', '.join(f'{name} {DRAWN[name]}' for name in dict.fromkeys([*OPERATION_OF.values(), *DRAWN]))}\n"
+    )
     sys.stdout.write(f"{seed - asked.first} cells from seed {asked.first} on, {failed} failed\n")
     return 1 if failed else 0
 
