@@ -65,8 +65,9 @@ def predict(
     """
     remaining = iter(sentences)
     while block := list(islice(remaining, chunk)):
-        answers: list[dict[str, Answer]] = [{} for _ in block]
-        order = sorted(range(len(block)), key=lambda i: len(block[i]))
+        answers = [{column.name: Answer([]) for column in vocabulary.columns} for _ in block]
+        # A sentence without words has its answer already.
+        order = sorted((i for i, words in enumerate(block) if len(words)), key=lambda i: len(block[i]))
         encoded = EncodedSentences(vocabulary, [TaggedSentence(tuple(words), {}, line=0) for words in block])
         for begin in range(0, len(order), batch_size):
             rows = order[begin : begin + batch_size]
