@@ -202,7 +202,7 @@ class _LogPartition(torch.autograd.Function):
         scores = probabilities * gradient[:, None]
         begin, end = scores[0].sum(0), torch.where(chain.lengths[:, None] > 0, chain.at_end(scores), 0.0).sum(0)
         with torch.autocast(leaving.device.type, enabled=False):
-            inner = factors * torch.tensordot(leaving, arriving * gradient[:, None], ([0, 1], [0, 1]))
+            inner = factors * torch.tensordot(leaving.permute(2, 0, 1), arriving * gradient[:, None], 2)
         return scores, begin, inner, end, None, None
 
 
