@@ -443,6 +443,8 @@ def test_the_probability_of_a_span_is_that_of_its_sequences():
     # Words 1 and 2, and no more: B at 1, I at 2, no I at 3.
     allowed[1, 0], allowed[2, 0], allowed[3, 0] = (torch.tensor([t == k for t in range(3)]) for k in (1, 2, 9))
     allowed[3, 0, :2] = True
+    # What a mask makes impossible is nothing that products lose.
+    assert path_taken(crf, scores.masked_fill(~allowed, -INF)) == "products"
     found = (crf.log_partition(scores, allowed=allowed) - crf.log_partition(scores)).exp().item()
     _, _, (ranked,) = judged(crf, scores, [5])
     assert found == pytest.approx(sum(math.exp(p) for p, y in ranked if y[1:3] == (1, 2) and y[3] != 2), rel=1e-10)

@@ -148,10 +148,10 @@ class _Sums(NamedTuple):
         weights = (chain.scores - tops).exp_().clamp_(min=floor)
         inner = (chain.inner - peak).exp_()
         start = (ends - ends.amax(-1, keepdim=True)).exp_().clamp_(min=floor)
-        both = torch.stack([weights, chain.turned(weights)], 1), start[:, None].expand(2, weights.shape[1], -1)
+        both = torch.stack([weights, chain.turned(weights)], 2)
         with torch.autocast(weights.device.type, enabled=False):
-            sums, scales = _scaled_recursion(*both, torch.stack([inner, inner.t()]), floor)
-        forward, backward = sums[:, 0], chain.turned(sums[:, 1])
+            sums, scales = _scaled_recursion(both, start.expand_as(both[0]), torch.block_diag(inner, inner.t()), floor)
+        forward, backward = sums[:, :, 0], chain.turned(sums[:, :, 1])
         arriving = weights * backward
         shares = (forward * arriving).sum(-1, keepdim=True)
         arriving *= torch.where(valid, 1 / shares, 0.0)
@@ -159,21 +159,26 @@ class _Sums(NamedTuple):
         lost = torch.minimum(torch.minimum(forward, backward), weights) == floor
         if float(marginals[lost].sum()) > limits.eps:
             return None
-        total = chain.at_end(shares).log() + (scales[:, 0].log() * valid[1:]).sum(0) + tops.sum(0)
+        total = chain.at_end(shares).log() + (scales[:, :, 0].log() * valid[1:]).sum(0) + tops.sum(0)
         total = total[:, 0] + (chain.lengths - 1) * peak + ends.amax(-1).sum()
         total = torch.where(chain.lengths > 0, total, 0.0)
-        return cls(total, marginals.masked_fill_(lost, 0.0), leaving[:-1].div_(scales[:, 0]), arriving[1:], inner)
+        return cls(total, marginals.masked_fill_(lost, 0.0), leaving[:-1].div_(scales[:, :, 0]), arriving[1:], inner)
 
 
 def _scaled_recursion(weights: Tensor, start: Tensor, inner: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """Sums before each step, `[T, 2, B, K]`, and by what those after it were divided, `[T - 1, 2, B, 1]`."""
+    """Sums before each step, `[T, B, 2, K]`, and by what those after it were divided, `[T - 1, B, 2, 1]`.
+
+    Both directions are one product, with zeros in `inner` between them: of a batch of two products each would have a
+    thread of its own, and that waits for the other at each step, for milliseconds where the machine is busy.
+    """
     # A first scale, which is cut off: of one step there is nothing to stack.
     sums, scales = [start], [start[..., :1]]
     # Tensors of their own, stacked afterwards, take less time than views into one.
     for weight in weights[:-1].unbind():
         after = sums[-1] * weight
         scales.append(after.amax(-1, keepdim=True))
-        sums.append(torch.bmm(after.div_(scales[-1]), inner).clamp_(min=floor))
+        after = torch.mm(after.div_(scales[-1]).view(len(start), len(inner)), inner)
+        sums.append(after.clamp_(min=floor).view_as(start))
     return torch.stack(sums), torch.stack(scales)[1:]
 
 
@@ -197,7 +202,7 @@ class _LogPartition(torch.autograd.Function):
         scores = probabilities * gradient[:, None]
         begin, end = scores[0].sum(0), torch.where(chain.lengths[:, None] > 0, chain.at_end(scores), 0.0).sum(0)
         with torch.autocast(leaving.device.type, enabled=False):
-            inner = factors * torch.tensordot(leaving, arriving * gradient[:, None], ([0, 1], [0, 1]))
+            inner = factors * torch.tensordot(leaving.permute(2, 0, 1), arriving * gradient[:, None], 2)
         return scores, begin, inner, end, None, None
 
 

@@ -16,11 +16,9 @@ _CACHED = 2**17
 def best(chain: Chain) -> tuple[Tensor, Tensor]:
     """The sequence of greatest score, `[T, B]`, and its score, `[B]`; beyond a row's length tags mean nothing."""
     before = chain.inner.t().contiguous()
-    rows = max(1, _CACHED // before.numel())
     reached = [chain.begin + chain.scores[0]]
     for score in chain.scores[1:]:
-        best_before = [(part[:, None] + before).amax(-1) for part in reached[-1].split(rows)]
-        reached.append(torch.cat(best_before) + score)
+        reached.append(_best_before(reached[-1], before) + score)
     scores = torch.stack(reached)
     # Back from each row's own end; what follows the last tag is the end, a row of its own in this table.
     following = torch.cat([before, chain.end[None]])
@@ -32,6 +30,14 @@ def best(chain: Chain) -> tuple[Tensor, Tensor]:
     total = (chain.at_end(scores) + chain.end).amax(-1)
     tags = chain.turned(torch.stack(tags)[:, :, None])[:, :, 0]
     return tags, torch.where(chain.lengths > 0, total, 0.0)
+
+
+def _best_before(reached: Tensor, before: Tensor) -> Tensor:
+    """The greatest score with which each tag can be reached, `[B, K]`."""
+    rows = max(1, _CACHED // before.numel())
+    if len(reached) <= rows:
+        return (reached[:, None] + before).amax(-1)
+    return torch.cat([_best_before(part, before) for part in reached.split(rows)])
 
 
 def n_best(chain: Chain, n: int) -> tuple[Tensor, Tensor]:
