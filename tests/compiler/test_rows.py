@@ -219,10 +219,11 @@ def test_cells_with_elapsed_time_have_one_input_too():
     "call",
     [
         *("max(-1, keepdim=True)[0]", "amax(-1, keepdim=True)", "min(-1, keepdim=True)[0]"),
-        *("norm(float('inf'), -1, True)", "norm(1, -1, True)", "norm(2, -1, True)"),
+        *("norm(float('inf'), -1, True)", "norm(1, -1, True)", "norm(2, -1, True)", "logsumexp(-1, keepdim=True)"),
     ],
 )
-def test_the_gradient_of_a_row_with_nan_is_that_of_torch(call):
+@pytest.mark.parametrize("strange", [[torch.nan, 0.5, 2.0], [torch.inf, 1e16, 2.0], [-torch.inf, -1e16, 2.0]], ids=str)
+def test_the_gradient_of_a_row_with_nan_or_infinity_is_that_of_torch(call, strange):
     class Extreme(Cell):
         states, inputs = ("h",), ("u",)
 
@@ -231,7 +232,7 @@ def test_the_gradient_of_a_row_with_nan_is_that_of_torch(call):
 
     torch.manual_seed(0)
     layer, x = Recurrent(Extreme, 3, 4, dtype=torch.float64), torch.randn(2, 2, 3, dtype=torch.float64)
-    x[0, 1, 0] = torch.nan
+    x[0, 1] = torch.tensor(strange)
     found = []
     for path in ("native", "reference"):
         leaf = x.clone().requires_grad_()
