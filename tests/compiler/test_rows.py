@@ -198,9 +198,29 @@ class OneColumn(Cell):
         return tanh(self.all(x) + self.first(x[..., 1:2]) + 0.5 * self.first(h[..., -1:]))
 
 
+class OneRow(Cell):
+    """Matrices of one row give a number, which scales rows and is multiplied again."""
+
+    states, gates, matrices, diagonals = ("h", "s"), ("all",), ("score", "spread"), ("shift",)
+
+    @property
+    def state_sizes(self):
+        return {"h": self.hidden_size, "s": 1}
+
+    def parameter_shapes(self):
+        H = self.hidden_size
+        return super().parameter_shapes() | {"weight_score": (1, H), "weight_spread": (H, 1), "shift": (1,)}
+
+    def step(self, x, h, s):
+        score = self.score(h) - torch.sigmoid(self.shift)
+        other = F.linear(h, self.weight_score * 0.5, self.shift)
+        h = tanh(self.all(h * score, x) + self.spread(other)) * sigmoid(score)
+        return h + 0.1 * other, 0.5 * s + score * other
+
+
 @needs_compiler
 @pytest.mark.parametrize("options", [{}, {"memory": "lean"}, {"lengths": [4, 0, 2]}], ids=str)
-@pytest.mark.parametrize("cell", [OneNumber, OneColumn])
+@pytest.mark.parametrize("cell", [OneNumber, OneColumn, OneRow])
 def test_numbers_of_a_row_are_the_reference(cell, options):
     torch.manual_seed(0)
     case = Case(tuple(cell(3, 6, dtype=torch.float64) for _ in range(2)), 4, 3, **options)
