@@ -198,9 +198,29 @@ class OneColumn(Cell):
         return tanh(self.all(x) + self.first(x[..., 1:2]) + 0.5 * self.first(h[..., -1:]))
 
 
+class OneRow(Cell):
+    """Matrices of one row give a number, which scales rows and is multiplied again."""
+
+    states, gates, matrices, diagonals = ("h", "s"), ("all",), ("score", "spread"), ("shift",)
+
+    @property
+    def state_sizes(self):
+        return {"h": self.hidden_size, "s": 1}
+
+    def parameter_shapes(self):
+        H = self.hidden_size
+        return super().parameter_shapes() | {"weight_score": (1, H), "weight_spread": (H, 1), "shift": (1,)}
+
+    def step(self, x, h, s):
+        score = self.score(h) - torch.sigmoid(self.shift)
+        other = F.linear(h, self.weight_score * 0.5, self.shift)
+        h = tanh(self.all(h * score, x) + self.spread(other)) * sigmoid(score)
+        return h + 0.1 * other, 0.5 * s + score * other
+
+
 @needs_compiler
 @pytest.mark.parametrize("options", [{}, {"memory": "lean"}, {"lengths": [4, 0, 2]}], ids=str)
-@pytest.mark.parametrize("cell", [OneNumber, OneColumn])
+@pytest.mark.parametrize("cell", [OneNumber, OneColumn, OneRow])
 def test_numbers_of_a_row_are_the_reference(cell, options):
     torch.manual_seed(0)
     case = Case(tuple(cell(3, 6, dtype=torch.float64) for _ in range(2)), 4, 3, **options)
@@ -219,10 +239,11 @@ def test_cells_with_elapsed_time_have_one_input_too():
     "call",
     [
         *("max(-1, keepdim=True)[0]", "amax(-1, keepdim=True)", "min(-1, keepdim=True)[0]"),
-        *("norm(float('inf'), -1, True)", "norm(1, -1, True)", "norm(2, -1, True)"),
+        *("norm(float('inf'), -1, True)", "norm(1, -1, True)", "norm(2, -1, True)", "logsumexp(-1, keepdim=True)"),
     ],
 )
-def test_the_gradient_of_a_row_with_nan_is_that_of_torch(call):
+@pytest.mark.parametrize("strange", [[torch.nan, 0.5, 2.0], [torch.inf, 1e16, 2.0], [-torch.inf, -1e16, 2.0]], ids=str)
+def test_the_gradient_of_a_row_with_nan_or_infinity_is_that_of_torch(call, strange):
     class Extreme(Cell):
         states, inputs = ("h",), ("u",)
 
@@ -231,7 +252,7 @@ def test_the_gradient_of_a_row_with_nan_is_that_of_torch(call):
 
     torch.manual_seed(0)
     layer, x = Recurrent(Extreme, 3, 4, dtype=torch.float64), torch.randn(2, 2, 3, dtype=torch.float64)
-    x[0, 1, 0] = torch.nan
+    x[0, 1] = torch.tensor(strange)
     found = []
     for path in ("native", "reference"):
         leaf = x.clone().requires_grad_()

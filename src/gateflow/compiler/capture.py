@@ -200,12 +200,17 @@ class _Lowering:
         self.rows: list[Any] = [Node("input", width=declarations.input, name="x"), *self.states, *vectors.values()]
         self.norms = {n: (vectors[f"{n}_weight"], vectors[f"{n}_bias"]) for n in declarations.declared.norms}
         # One column meets rows of any size in torch, as a number does.
-        self.rows = [_as_number(row) if self.widths.size(row) == 1 else row for row in self.rows]
+        self.rows = [self._as_number(row) for row in self.rows]
         for call in recording.calls:
-            self.rows.append(self._lowered(call))
+            self.rows.append(self._as_number(self._lowered(call)))
         self.outputs = [
             self._new_state(self.rows[k], old) for k, old in zip(recording.new_states, self.states, strict=True)
         ]
+
+    def _as_number(self, row: Any) -> Any:
+        """A row, unless it is one number and meets rows of more."""
+        one = isinstance(row, Node) and row.width != "H" and self.widths.size(row) == 1
+        return slice_of(row, 0, 1, 1, "1") if one else row
 
     def _new_state(self, new: Node | Groups, old: Node) -> Node:
         if isinstance(new, Groups) or new.width not in (old.width, "1"):
@@ -338,10 +343,6 @@ class _Lowering:
 
     def _refusal(self, found: str, place: Place | None) -> UnsupportedStepError:
         return refusal(self.cell, found, place)
-
-
-def _as_number(row: Node) -> Node:
-    return row if row.width == "H" else slice_of(row, 0, 1, 1, "1")
 
 
 def _held(old: Node, new: Node) -> Node:

@@ -232,8 +232,10 @@ def _detached(node: Node) -> Node:
 def _highest(row: Node) -> Node:
     """What is taken from a row before `exp`, so that nothing overflows: it changes no result, so it has no gradient."""
     found = _detached(reduction("row_max", row))
-    # A row of infinities: `inf - inf` would be NaN where torch has a number.
-    return pointwise("where", pointwise("eq", pointwise("abs", found), math.inf), 0.0, found)
+    # Of infinity a large number: `inf - inf` would be NaN where torch has a number, and so would the gradient of what
+    # stands beside infinity, if `exp` of it overflowed.
+    infinite = pointwise("eq", pointwise("abs", found), math.inf)
+    return pointwise("where", infinite, pointwise("clamp", found, -1e30, 1e30), found)
 
 
 def _softmax(widths: Widths, row: Node, dim: Any = None, _stacklevel: Any = 3) -> Node | None:
