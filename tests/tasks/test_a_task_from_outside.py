@@ -118,7 +118,7 @@ def test_a_run_of_a_task_that_is_gone_says_so(command, tmp_path, monkeypatch):
     monkeypatch.delitem(TASKS, "tones")
     result = command("resume", run)
     assert (result.code, result.out) == (1, "")
-    assert "is a run of the task 'tones', and there are lm, agreement" in result.err
+    assert "is a run of the task 'tones', and there are lm, tagger, agreement" in result.err
 
 
 @pytest.mark.parametrize("words", ["--help", "train tones --help", "train lm --help", "sing --help"])
