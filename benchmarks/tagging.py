@@ -34,12 +34,13 @@ from gateflow.benchmarking.timing import Call, interleaved
 from gateflow.data.spans import labels_of
 from gateflow.data.tagged import TaggedSentence
 from gateflow.tasks.tagger.batches import TaggedBatch
-from gateflow.tasks.tagger.config import TaggerNetworkConfig
+from gateflow.tasks.tagger.config import TaggerNetworkConfig, TaggerTraining
 from gateflow.tasks.tagger.encoding import EncodedSentences, encoded_batch
 from gateflow.tasks.tagger.loading import build_model
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.prediction import predict
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
+from gateflow.training.optimizers import build_optimizer
 
 # As many different words as the training part of UD English-EWT has, about; the optimizer updates all of them.
 LEXICON = 16_000
@@ -138,13 +139,14 @@ def judge(ours: TaggerModel, peer: TaggerModel, batch: TaggedBatch) -> None:
 def step(model: TaggerModel, batches: Sequence[TaggedBatch]) -> Call:
     """A training step on each batch."""
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    settings = TaggerTraining()
+    optimizer = build_optimizer(model, settings)
 
     def run() -> None:
         for batch in batches:
             optimizer.zero_grad()
             (model.losses(model(batch), batch)["tag"] / int(batch.lengths.sum())).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            nn.utils.clip_grad_norm_(model.parameters(), float(settings.clip))
             optimizer.step()
 
     return run
@@ -235,16 +237,16 @@ def show(figures: Sequence[Figure], taken: dict[str, float], console: Console) -
     facts = machine()
     where = f"{facts['cpu']}, {facts['instructions']}"
     for what, unit in (("training", "words"), ("prediction", "sentences")):
-        threads = f"{facts['threads']} threads" if what == "training" else f"one core, {WORDS} words a sentence"
-        table = Table("hidden", "CRF", f"{unit}/s", "torch.nn", "ratio", box=None, title_justify="left")
-        table.title = f"{what}, {where}, {threads}; medians"
+        threads = f"threads {facts['threads']}" if what == "training" else f"one core, {WORDS} words a sentence"
+        table = Table("hidden", "CRF", f"{unit}/s", "torch.nn", "ratio", box=None)
         if what == "training":
             table.add_column("CRF's share")
         for f in (f for f in figures if f.what == what):
             speeds = (f"{f.count / seconds:,.0f}" for seconds in (f.ours, f.torch_nn))
             share = [] if what == "prediction" else ["" if f.share is None else f"{f.share:.1%}"]
             table.add_row(str(f.hidden), "yes" if f.crf else "no", *speeds, f"{f.torch_nn / f.ours:.2f}", *share)
-        console.print(table, "")
+        # Not as the table's title, which would wrap at its width.
+        console.print(f"{what}, {where}, {threads}; medians", table, "", sep="\n")
     whole = next(f.ours for f in reversed(figures) if f.what == "prediction")
     told = ", ".join(f"{name} {seconds / whole:.0%}" for name, seconds in taken.items())
     console.print(f"Of the last prediction: {told}.", style="dim")
@@ -266,6 +268,8 @@ def main(words: Sequence[str] | None = None) -> None:
         figure, taken = prediction(text, crf, asked.rounds)
         figures.append(figure)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160  # a file has no edge at which to wrap
     show(figures, taken, console)
     if asked.json:
         found = {"machine": machine(), "figures": [asdict(f) for f in figures], "prediction": taken}
