@@ -34,6 +34,6 @@ def test_another_model_has_no_figure():
     ours, peer = text.pair(6, crf=True, dropout=0.0)
     tagging.judge(ours, peer, text.batch())
     with torch.no_grad():
-        peer.recurrent.weight_hh_l0_reverse += 0.1
+        peer.recurrent.get_parameter("weight_hh_l0_reverse").add_(0.1)
     with pytest.raises(AssertionError):
         tagging.judge(ours, peer, text.batch())
