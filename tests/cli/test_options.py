@@ -19,6 +19,7 @@ from gateflow.tasks import TASKS, description
 from gateflow.tasks.description import imported
 from gateflow.tasks.language_model.config import DataConfig, ModelConfig
 from gateflow.tasks.language_model.run import LanguageModelRun
+from gateflow.tasks.tagger.config import SentencesConfig, TaggerNetworkConfig, TaggerTraining
 
 SECTIONS = (DataConfig, ModelConfig, TrainingConfig)
 FIELDS = {name: field for section in SECTIONS for name, field in section.model_fields.items()}
@@ -52,6 +53,8 @@ TYPED = {
     "precision": "bf16",
     "seed": 11,
     "max_updates": 4,
+    "patience": 9,
+    "average": 0.5,
     "log_every": 2,
     "validate_every": 3,
     "checkpoint_every": 2,
@@ -133,6 +136,59 @@ def test_what_is_typed_is_what_is_read(words, validation, gateflow, corpus, tmp_
     assert result.code == 0, result.err
     for name, value in typed.items():
         assert (name, value) in readings, f"{' '.join(words)} shows {name} and never reads {value}"
+
+
+# What is typed for a tagger beside the settings of the training; never a default.
+TAGGER_TYPED = {
+    "words": "1",
+    "columns": "ner",
+    "names": "word,ner",
+    "scheme": "IOB2",
+    "min_count": 2,
+    "cell": "gru",
+    "embedding_size": 3,
+    "frozen": True,
+    "characters": "cnn",
+    "character_size": 4,
+    "hidden_size": 5,
+    "layers": 2,
+    "bidirectional": False,
+    "dropout": 0.25,
+    "weight_dropout": 0.125,
+    "word_dropout": 0.3,
+    "skip": "residual",
+    "crf": True,
+    "init": "orthogonal",
+}
+
+
+@pytest.mark.parametrize("validation", ["held_out", "valid"])
+def test_what_is_typed_for_a_tagger_is_what_is_read(validation, gateflow, tmp_path, monkeypatch):
+    sections = (SentencesConfig, TaggerNetworkConfig, TaggerTraining)
+    fields = {name: field for section in sections for name, field in section.model_fields.items()}
+    training = {name: value for name, value in TYPED.items() if name in TaggerTraining.model_fields} | {"epochs": 2}
+    training.pop("window")
+    typed = TAGGER_TYPED | training
+    assert typed.keys() | {"train", "valid", "held_out", "embeddings", "window"} == fields.keys()
+    assert all(fields[name].default != value for name, value in typed.items())
+    file, vectors = tmp_path / "train.conll", tmp_path / "words.vec"
+    file.write_text("Teddy\tB-PER\ncame\tO\n\nbears\tO\ncame\tO\n\n" * 9)
+    vectors.write_text("teddy 1 2 3\ncame 3 2 1\n")
+    typed |= {"train": file, "embeddings": vectors, validation: 0.25 if validation == "held_out" else file}
+    found = set()
+
+    def reading(section, name):
+        value = object.__getattribute__(section, name)
+        if name in fields:
+            found.add((name, value))
+        return value
+
+    for section in sections:
+        monkeypatch.setattr(section, "__getattribute__", reading)
+    result = gateflow("train", "tagger", "--out", tmp_path / "run", *flags(typed))
+    assert result.code == 0, result.err
+    for name, value in typed.items():
+        assert (name, value) in found, f"train tagger shows {name} and never reads {value}"
 
 
 def test_what_a_comparison_does_not_use_is_not_offered(gateflow, monkeypatch, corpus):

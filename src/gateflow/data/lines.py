@@ -11,6 +11,7 @@ from threading import Thread
 
 from gateflow.data.source import STDIN
 from gateflow.data.text import read_lines
+from gateflow.errors import GateflowError
 
 __all__ = ["blocks_of_lines"]
 
@@ -37,7 +38,7 @@ def blocks_of_lines(path: Path, most: int) -> Iterator[list[str]]:
             yield block
         return
     # Bounded: a pipe may be faster than whoever reads it.
-    queue: Queue[str | BaseException | None] = Queue(most)
+    queue: Queue[str | Exception | None] = Queue(most)
     Thread(target=_read, args=(path, queue), daemon=True).start()
     while True:
         block = [queue.get()]
@@ -47,17 +48,19 @@ def blocks_of_lines(path: Path, most: int) -> Iterator[list[str]]:
         last = block[-1]
         if lines := [line for line in block if isinstance(line, str)]:
             yield lines
-        if isinstance(last, BaseException):
+        if isinstance(last, Exception):
             raise last
         if last is None:
             return
 
 
-def _read(path: Path, queue: Queue[str | BaseException | None]) -> None:
-    """Put the lines, then none or the error, which the other thread raises."""
+def _read(path: Path, queue: Queue[str | Exception | None]) -> None:
+    """Put the lines, then none; or the error, which the other thread raises."""
     try:
         for line in read_lines(path):
             queue.put(line)
-        queue.put(None)
-    except BaseException as error:  # noqa: BLE001  (all of them: the other thread raises it)
+    except (GateflowError, OSError) as error:
         queue.put(error)
+    finally:
+        # Whatever has happened, the other thread must not wait for ever.
+        queue.put(None)

@@ -30,7 +30,7 @@ TAG = Verb(
     "tag",
     """Tag new text: entities with their places and probabilities, or words with their tags.
 
-    Example: `echo "Teddy Roosevelt was a great President" | gateflow tag runs/ner`
+    Example: `gateflow tag runs/ner --data letter.txt`, or `echo "Teddy Roosevelt came" | gateflow tag runs/ner`
 
     Lines are answered as they come. With --json each is an object with all words, tags and places.
     """,

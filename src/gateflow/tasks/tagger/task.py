@@ -89,7 +89,8 @@ class TaggerTask:
     def validate(self, model: nn.Module) -> tuple[dict[str, float], int]:
         """Summed loss of the validation sentences, right tags of each column, and entities counted."""
         device = self.model.embedding.weight.device
-        sums, words = {"loss": 0.0}, 0
+        # Each of them from the start: what processes add up has to be the same in all, sentences or none.
+        sums, words = dict.fromkeys(["loss", *(key for measure in self.measures for key in measure.counts)], 0.0), 0
         for sentences in self.valid_batches:
             batch = encoded_batch(self.vocabulary, sentences).to(device)
             scores = self.model(batch)
@@ -114,28 +115,25 @@ class ColumnMeasure:
     def __init__(self, column: Column, *, alone: bool):
         self.column, self.kind = column, "f1" if column.scheme else "accuracy"
         self.name = self.kind if alone else f"{self.kind}_{column.name}"
+        self.counts = self._right, self._either = f"_right_{self.name}", f"_either_{self.name}"
 
     def add(self, sums: dict[str, float], wanted: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> None:
         """Count the tags of some sentences."""
         for gold, ours in zip(wanted, found, strict=True):
             if self.column.scheme is None:
-                self._count(sums, right=sum(map(eq, gold, ours)))
+                sums[self._right] += sum(map(eq, gold, ours))
             else:
-                gold, ours = (set(spans(tags, self.column.scheme)) for tags in (gold, ours))
-                self._count(sums, right=len(gold & ours), either=len(gold) + len(ours))
+                wanted_spans, our_spans = (set(spans(tags, self.column.scheme)) for tags in (gold, ours))
+                sums[self._right] += len(wanted_spans & our_spans)
+                sums[self._either] += len(wanted_spans) + len(our_spans)
 
     def figure(self, means: Mapping[str, float]) -> float:
         """The measure, out of what was counted per word."""
-        right = means.get(f"_right_{self.name}", 0.0)
+        right, either = means[self._right], means[self._either]
         if self.column.scheme is None:
             return right
         # F1 = 2 · right / (found + wanted); a part without entities has none to find.
-        return 2 * right / either if (either := means.get(f"_either_{self.name}", 0.0)) else 0.0
-
-    def _count(self, sums: dict[str, float], **counts: int) -> None:
-        for name, count in counts.items():
-            key = f"_{name}_{self.name}"
-            sums[key] = sums.get(key, 0.0) + count
+        return 2 * right / either if either else 0.0
 
 
 def own_sentences(run: TaggerRun, vocabulary: Vocabulary, part: str) -> list[TaggedSentence]:
