@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from gateflow.runs.config import ConfigSection, Count, InitialWeightsText, RunConfig, Share, TrainingConfig
 
@@ -31,11 +31,21 @@ class SentencesConfig(ConfigSection):
     embeddings: Path | None = Field(
         default=None, description="Word vectors as text (GloVe, fastText .vec), plain or gz, to begin from."
     )
+    from_lm: Path | None = Field(
+        default=None, description="Run of a language model of words, to begin from its word vectors and layers."
+    )
 
     @field_validator("words", mode="before")
     @classmethod
     def _is_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # TOML has numbers
+
+    @field_validator("from_lm")
+    @classmethod
+    def _comes_alone(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("embeddings") is not None:
+            raise ValueError("--embeddings gives the words their vectors already; take one of the two")
+        return value
 
 
 class TaggerNetworkConfig(ConfigSection):
@@ -43,7 +53,7 @@ class TaggerNetworkConfig(ConfigSection):
 
     cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
     embedding_size: int = Field(default=100, ge=1, le=MOST_UNITS, description="Components of a word vector.")
-    frozen: bool = Field(default=False, description="Leave the vectors of --embeddings as they are.")
+    frozen: bool = Field(default=False, description="Leave the vectors of --embeddings or --from-lm as they are.")
     characters: Literal["lstm", "cnn", "none"] = Field(default="lstm", description="What reads a word's characters.")
     character_size: int = Field(
         default=100, ge=2, le=MOST_UNITS, multiple_of=2, description="Components that the characters give to a word."
@@ -91,8 +101,8 @@ class TaggerConfig(RunConfig):
         idle = super().idle()
         if self.data.valid:
             idle["held_out"] = "a training without --valid"
-        if self.data.embeddings is None:
-            idle["frozen"] = "--embeddings"
+        if self.data.embeddings is None and self.data.from_lm is None:
+            idle["frozen"] = "--embeddings or --from-lm"
         if self.model.characters == "none":
             idle["character_size"] = "--characters lstm or cnn"
         return idle

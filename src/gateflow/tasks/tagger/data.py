@@ -17,6 +17,7 @@ from gateflow.runs.new_run import new_run
 from gateflow.tasks.tagger.config import SentencesConfig, TaggerConfig
 from gateflow.tasks.tagger.loading import build_model
 from gateflow.tasks.tagger.run import TaggerRun
+from gateflow.tasks.tagger.transfer import begin_from_language_model
 from gateflow.tasks.tagger.vectors import begin_from_vectors
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
 from gateflow.training.checkpoint import Checkpoint, Progress
@@ -56,6 +57,8 @@ def set_up(path: Path, config: TaggerConfig, *, force: bool = False) -> TaggerRu
         model = build_model(config.model, vocabulary)
         if config.data.embeddings is not None:
             begin_from_vectors(model, vocabulary, config.data.embeddings)
+        if config.data.from_lm is not None:
+            begin_from_language_model(model, config.model, vocabulary, config.data.from_lm)
         Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
         # Last: whatever is sealed is whole.
         run.seal()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gateflow.data.vectors import read_vectors
 from gateflow.errors import DataError, DataWarning
@@ -13,13 +15,12 @@ from gateflow.tasks.tagger.batches import UNKNOWN
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.vocabulary import Vocabulary
 
-__all__ = ["begin_from_vectors"]
+__all__ = ["begin_from_vectors", "give_vectors"]
 
 # Of the words that training knows; below it a file of another language or of other letters is the likelier reason.
 FEWEST = 0.05
 
 
-@torch.no_grad()
 def begin_from_vectors(model: TaggerModel, vocabulary: Vocabulary, file: Path) -> int:
     """Give the words of a vocabulary their vectors out of a file; others keep the ones they have.
 
@@ -34,21 +35,33 @@ def begin_from_vectors(model: TaggerModel, vocabulary: Vocabulary, file: Path) -
     """
     numbers = {word: number for number, word in enumerate(vocabulary.words, UNKNOWN + 1)}
     vectors = read_vectors(file, numbers)
-    found, size = vectors.words, model.embedding.embedding_dim
+    size = model.embedding.embedding_dim
     if vectors.matrix.shape[1] != size:
         raise DataError(
             f"{file} has vectors of {vectors.matrix.shape[1]} components, and --embedding-size is {size}: make them "
             "equal."
         )
-    rows = torch.tensor([numbers[word] for word in found])
-    model.embedding.weight[rows] = torch.from_numpy(vectors.matrix)
+    return give_vectors(model, [numbers[word] for word in vectors.words], torch.from_numpy(vectors.matrix), file)
+
+
+@torch.no_grad()
+def give_vectors(model: TaggerModel, numbers: Sequence[int], vectors: Tensor, source: Path) -> int:
+    """Give the words of these numbers the vectors ``[len(numbers), E]``; the unknown word gets their mean.
+
+    Returns:
+        How many words have a vector.
+
+    Warns:
+        DataWarning: hardly any word has one.
+    """
+    words = model.embedding.num_embeddings - 1
+    model.embedding.weight[torch.tensor(numbers)] = vectors
     # What nothing is known of is the mean of what is known.
-    model.embedding.weight[UNKNOWN] = model.embedding.weight[rows].mean(0)
-    if len(found) < FEWEST * len(vocabulary.words):
+    model.embedding.weight[UNKNOWN] = vectors.mean(0)
+    if len(numbers) < FEWEST * words:
         warnings.warn(
-            f"{file} has vectors of {len(found):,} of the {len(vocabulary.words):,} words; they are looked up in small "
-            "letters.",
+            f"{source} has vectors of {len(numbers):,} of the {words:,} words; they are looked up in small letters.",
             DataWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return len(found)
+    return len(numbers)
