@@ -169,6 +169,7 @@ def test_what_is_typed_for_a_tagger_is_what_is_read(validation, gateflow, tmp_pa
     training = {name: value for name, value in TYPED.items() if name in TaggerTraining.model_fields} | {"epochs": 2}
     training.pop("window")
     typed = TAGGER_TYPED | training
+    # `from_lm` stands in the place of `embeddings`, and has tests/tasks/tagger/test_transfer.py.
     assert typed.keys() | {"train", "valid", "held_out", "embeddings", "from_lm", "window"} == fields.keys()
     assert all(fields[name].default != value for name, value in typed.items())
     file, vectors = tmp_path / "train.conll", tmp_path / "words.vec"
