@@ -12,9 +12,10 @@ from gateflow.data.agreement import BUCKETS, LONGEST, Sentence
 from gateflow.errors import ConfigError
 from gateflow.flow import Report
 from gateflow.layers.evaluating import evaluating
+from gateflow.runs.best_model import load_best
 from gateflow.runs.fit import refuse_other_specs, specs_of
 from gateflow.runs.new_run import new_run
-from gateflow.runs.weights import load_weights, read_tensors, unique_tensors
+from gateflow.runs.weights import unique_tensors
 from gateflow.tasks.agreement.config import AgreementConfig
 from gateflow.tasks.agreement.model import AgreementModel, SentenceBatch, accuracy, bucket, encode, loss
 from gateflow.tasks.agreement.run import AgreementRun
@@ -54,12 +55,9 @@ def load_model(run: AgreementRun) -> AgreementModel:
         RunError: weights are missing, damaged, or not those of the run's config.toml.
         NonFiniteError: a weight is NaN or infinite.
     """
-    file = run.require(run.model_file, f"it appears with the first validation: gateflow resume {run.path}")
-    model = build_model(run.config().model)
-    wanted = specs_of(unique_tensors(model))
-    tensors, _ = read_tensors(file, lambda header: refuse_other_specs(header.tensors, wanted, file))
-    load_weights(model, tensors, file)
-    return model.eval()
+    config = run.config().model
+    wanted = specs_of(unique_tensors(build_model(config)))
+    return load_best(run, lambda: build_model(config), lambda found, file: refuse_other_specs(found, wanted, file))
 
 
 def evaluate_run(given: Given, sentences: int | None) -> Table:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from tokenizers import Tokenizer
 
 from gateflow.data.tokenizer_file import LARGEST_FILE, read_tokenizer
 from gateflow.errors import DataError, RunError
 from gateflow.remedies.initial_weights import Initialiser
-from gateflow.runs.fit import Spec, Specs, refuse_other_specs, specs_of
-from gateflow.runs.weights import load_weights, read_tensors, unique_tensors
+from gateflow.runs.best_model import load_best, refuse_other_network
+from gateflow.runs.fit import Specs
 from gateflow.tasks.language_model.config import ModelConfig
 from gateflow.tasks.language_model.model import LanguageModel
 from gateflow.tasks.language_model.run import LanguageModelRun
 
-__all__ = ["asked_for", "build_model", "load_model", "load_tokenizer", "refuse_other_model"]
+__all__ = ["build_model", "load_model", "load_tokenizer", "refuse_other_model"]
 
 
 def build_model(config: ModelConfig, vocab_size: int) -> LanguageModel:
@@ -62,13 +61,10 @@ def load_model(run: LanguageModelRun) -> LanguageModel:
         RunError: weights are missing, damaged, or not those of the run's config.toml.
         NonFiniteError: a weight is NaN or infinite.
     """
-    file = run.require(run.model_file, f"it appears with the first validation: gateflow resume {run.path}")
     config, size = run.config().model, load_tokenizer(run).get_vocab_size()
-    tensors, _ = read_tensors(file, lambda header: refuse_other_model(header.tensors, config, size, file))
-    model = build_model(config, size)
-    load_weights(model, tensors, file)
-    # Whoever loads a run reads with it; the loop sets the mode it needs.
-    return model.eval()
+    return load_best(
+        run, lambda: build_model(config, size), lambda found, file: refuse_other_model(found, config, size, file)
+    )
 
 
 def refuse_other_model(found: Specs, config: ModelConfig, vocab_size: int, file: Path) -> None:
@@ -77,22 +73,6 @@ def refuse_other_model(found: Specs, config: ModelConfig, vocab_size: int, file:
     Raises:
         RunError: one is missing, unknown, of another type or of another shape.
     """
-    if config.layers > len(found):  # not even to be built without memory: each layer takes its time
-        raise RunError(
-            f"{file} does not fit the run's config.toml: it holds {len(found)} tensors, and config.toml asks for "
-            f"{config.layers} layers."
-        )
-    refuse_other_specs(found, asked_for(config, vocab_size), file)
-
-
-def asked_for(config: ModelConfig, vocab_size: int) -> dict[str, Spec]:
-    """Type and shape of the weights that `config` asks for; the network is built without memory.
-
-    Example:
-        >>> asked_for(ModelConfig(hidden_size=1000000, embedding_size=2), 5)["recurrent.weight_hh_l0"].shape
-        (4000000, 1000000)
-    """
     # Initial weights and the probabilities of the samples are computed from numbers, which "meta" has none of.
     plain = config.model_copy(update={"init": None, "softmax_samples": 0})
-    with torch.device("meta"):
-        return specs_of(unique_tensors(build_model(plain, vocab_size)))
+    refuse_other_network(found, config.layers, lambda: build_model(plain, vocab_size), file)

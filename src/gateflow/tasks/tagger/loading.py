@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from gateflow.errors import RunError
 from gateflow.remedies.initial_weights import Initialiser
-from gateflow.runs.fit import Specs, refuse_other_specs, specs_of
-from gateflow.runs.weights import load_weights, read_tensors, unique_tensors
+from gateflow.runs.best_model import load_best, refuse_other_network
+from gateflow.runs.fit import Specs
 from gateflow.tasks.tagger.config import TaggerNetworkConfig
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.run import TaggerRun
@@ -62,27 +59,20 @@ def load_model(run: TaggerRun, vocabulary: Vocabulary) -> TaggerModel:
         RunError: weights are missing, damaged, or not those of the run's config.toml.
         NonFiniteError: a weight is NaN or infinite.
     """
-    file = run.require(run.model_file, f"it appears with the first validation: gateflow resume {run.path}")
     config = run.config().model
-    tensors, _ = read_tensors(file, lambda header: refuse_other_model(header.tensors, config, vocabulary, file))
-    model = build_model(config, vocabulary)
-    load_weights(model, tensors, file)
-    return model.eval()
+    return load_best(
+        run,
+        lambda: build_model(config, vocabulary),
+        lambda found, file: refuse_other_model(found, config, vocabulary, file),
+    )
 
 
 def refuse_other_model(found: Specs, config: TaggerNetworkConfig, vocabulary: Vocabulary, file: Path) -> None:
-    """Refuse weights that are not those of this network, by their header; the network is built without memory.
+    """Refuse weights that are not those of this network, by their header.
 
     Raises:
         RunError: one is missing, unknown, of another type or of another shape.
     """
-    if config.layers > len(found):  # not even to be built without memory: each layer takes its time
-        raise RunError(
-            f"{file} does not fit the run's config.toml: it holds {len(found)} tensors, and config.toml asks for "
-            f"{config.layers} layers."
-        )
     # Initial weights are computed from numbers, which "meta" has none of.
     plain = config.model_copy(update={"init": None})
-    with torch.device("meta"):
-        wanted = specs_of(unique_tensors(build_model(plain, vocabulary)))
-    refuse_other_specs(found, wanted, file)
+    refuse_other_network(found, config.layers, lambda: build_model(plain, vocabulary), file)
