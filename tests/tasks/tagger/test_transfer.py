@@ -139,10 +139,10 @@ def test_another_network_is_refused_with_the_options_that_fit(lm, files, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_cell_of_other_layers_inside_is_refused(tmp_path, files):
-    """Its weights of the input are no matrix with a column for each of its components."""
+def test_a_cell_whose_weights_have_no_columns_for_the_words_is_refused(tmp_path, files):
     lm = train_lm(tmp_path, {"cell": "gru_d"})
-    with pytest.raises(ConfigError, match=r"of this cell has \[\d+\] numbers there and .* --characters none"):
+    message = r"input_decay of this cell has the shape \[12\] there and \[20\] in layer 1 .* --characters none and"
+    with pytest.raises(ConfigError, match=message):
         begun(tmp_path / "run", files[0], lm.path, cell="gru_d")
     begun(tmp_path / "run", files[0], lm.path, cell="gru_d", characters="none")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from gateflow.data.tokenizer import END_OF_LINE, UNKNOWN, splits_into_words
 from gateflow.errors import ConfigError, DataError
@@ -112,28 +111,19 @@ def _refuse_other_network(path: Path, found: LanguageModelConfig, config: Tagger
 
 @torch.no_grad()
 def _copy_layers(model: TaggerModel, source: LanguageModel, path: Path) -> None:
-    own = dict(model.recurrent.named_parameters())
-    theirs = {name: weight for name, weight in source.recurrent.named_parameters() if not name.startswith("skips.")}
-    for name, weight in theirs.items():
-        if name not in own:  # of a layer that the tagger does not have
-            continue
-        part = _reading_the_same(own[name], weight)
-        if part is None:
-            raise ConfigError(
-                f"--from-lm {path}: {name} of this cell has {list(weight.shape)} numbers there and "
-                f"{list(own[name].shape)} in a tagger, whose layers read more than words; add --characters none, and "
-                "--layers 1, or take another cell for both."
-            )
-        part.copy_(weight)
-
-
-def _reading_the_same(ours: Tensor, theirs: Tensor) -> Tensor | None:
-    """The part of a tagger's weight that reads what a language model's reads, its first columns; none if there is none.
-
-    Embeddings come before characters, and the forward direction before the one from the end.
-    """
-    if ours.shape == theirs.shape:
-        return ours
-    matrices = ours.dim() == theirs.dim() == 2
-    wider = matrices and len(ours) == len(theirs) and ours.shape[1] > theirs.shape[1]
-    return ours[:, : theirs.shape[1]] if wider else None
+    for k in range(min(model.recurrent.num_layers, source.recurrent.num_layers)):
+        # Of a tagger's layer the first cell, which reads forwards as the language model's only one does.
+        ours, theirs = model.recurrent.layer_cells(k)[0], source.recurrent.layer_cells(k)[0]
+        own = dict(ours.named_parameters())
+        for name, weight in theirs.named_parameters():
+            if own[name].shape == weight.shape:
+                own[name].copy_(weight)
+            elif weight.shape[1:] == (theirs.input_size,) and own[name].shape == (len(weight), ours.input_size):
+                # Embeddings come before characters, and the forward direction before the one from the end.
+                own[name][:, : theirs.input_size] = weight
+            else:
+                raise ConfigError(
+                    f"--from-lm {path}: {name} of this cell has the shape {list(weight.shape)} there and "
+                    f"{list(own[name].shape)} in layer {k + 1} of a tagger, which reads more; add --characters none "
+                    "and --layers 1, or take another cell for both."
+                )
