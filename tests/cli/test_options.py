@@ -138,6 +138,12 @@ def test_what_is_typed_is_what_is_read(words, validation, gateflow, corpus, tmp_
         assert (name, value) in readings, f"{' '.join(words)} shows {name} and never reads {value}"
 
 
+def test_an_idle_switch_is_told_as_it_was_typed(gateflow, tmp_path):
+    result = gateflow("train", "tagger", "--data", tmp_path / "a", "--out", tmp_path / "run", "--frozen")
+    assert result.code == 2
+    assert "--frozen would do nothing: it belongs to --embeddings" in result.err
+
+
 # What is typed for a tagger beside the settings of the training; never a default.
 TAGGER_TYPED = {
     "words": "1",

@@ -49,7 +49,14 @@ def refuse_idle(settings: Settings, config: RunConfig) -> None:
     for values in settings.values():
         for name in values:
             if name in idle:
-                raise ConfigError(f"{flag(name)} {values[name]} would do nothing: it belongs to {idle[name]}.")
+                raise ConfigError(f"{_typed(name, values[name])} would do nothing: it belongs to {idle[name]}.")
+
+
+def _typed(name: str, value: Any) -> str:
+    """An option as it was typed; a truth has no value behind it."""
+    if isinstance(value, bool):
+        return flag(name) if value else f"--no-{flag(name)[2:]}"
+    return f"{flag(name)} {value}"
 
 
 def typed_words(settings: Settings) -> set[str]:

@@ -14,9 +14,9 @@ from gateflow.data.source import spoken
 from gateflow.data.text import read_lines
 from gateflow.errors import DataError
 
-__all__ = ["TaggedSentence", "read_tagged"]
+__all__ = ["DOCUMENT", "TaggedSentence", "read_tagged"]
 
-_DOCUMENT = "-DOCSTART-"
+DOCUMENT = "-DOCSTART-"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _Block(NamedTuple):
 def _blocks(lines: Iterable[str]) -> Iterator[_Block]:
     held, number = list[str](), 0
     for number, line in enumerate(lines, 1):
-        mark = line.startswith(_DOCUMENT)
+        mark = line.startswith(DOCUMENT)
         if line and not mark and not line.isspace():
             held.append(line)
             continue
@@ -115,7 +115,7 @@ def _recognised(path: str, blocks: Iterator[_Block], names: tuple[str, ...]) -> 
     for block in blocks:
         held.append(block)
         plus = plus or conllu.names_in(held[0].lines[0])
-        rows = (k for k, line in enumerate(block.lines) if not line.startswith(("#", _DOCUMENT)))
+        rows = (k for k, line in enumerate(block.lines) if not line.startswith(("#", DOCUMENT)))
         if (k := next(rows, None)) is not None:
             layout = layout_of(path, block.first + k, block.lines[k], plus, names)
             return layout, chain(held, blocks)
@@ -163,12 +163,12 @@ def _sentences(path: str, blocks: Iterator[_Block], asked: _Asked) -> Iterator[T
 
 
 def _starts_document(line: str) -> bool:
-    return line.startswith((_DOCUMENT, "#begin document")) or conllu.is_start_of_document(line)
+    return line.startswith((DOCUMENT, "#begin document")) or conllu.is_start_of_document(line)
 
 
 def _parted(block: _Block, layout: Layout) -> tuple[list[str], list[tuple[int, str]]]:
     """Comments, and the other lines with their numbers."""
-    if block.lines[0].startswith(_DOCUMENT):
+    if block.lines[0].startswith(DOCUMENT):
         return block.lines, []
     numbered = list(enumerate(block.lines, block.first))
     if layout.is_conllu:

@@ -57,6 +57,7 @@ BAD = [
     ([["a"], ["b"]], [["X"]], "2 sentences were given and 1 rows of tag"),
     ([["a\tb"]], [["X"]], "sentence 0 holds 'a\\\\tb'"),
     ([["a", ""]], [["X", "Y"]], "sentence 0 holds ''"),
+    ([["-DOCSTART-", "b"]], [["X", "Y"]], "sentence 0 holds '-DOCSTART-', which marks a document"),
     ([["a"]], None, "sentences were given without tags"),
 ]
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, Self
 
 from gateflow.data.spans import converted
-from gateflow.data.tagged import TaggedSentence
+from gateflow.data.tagged import DOCUMENT, TaggedSentence
 from gateflow.errors import ConfigError, DataError, RunError
 from gateflow.runs.trust import NOBODY, Trust
 from gateflow.tasks.tagger.config import TaggerConfig
@@ -234,6 +234,8 @@ def _sentence(i: int, words: Words, tags: Mapping[str, Words]) -> TaggedSentence
         if len(row) != len(words):
             raise DataError(f"sentence {i} has {len(words)} words and {len(row)} of {name}; give one for each word.")
         for text in (*words, *row):
+            if isinstance(text, str) and text.startswith(DOCUMENT):
+                raise DataError(f"sentence {i} holds {text!r:.80}, which marks a document in files; leave it out.")
             if not isinstance(text, str) or not text.strip() or any(mark in text for mark in "\t\n\r"):
                 raise DataError(f"sentence {i} holds {text!r:.80}; a word or tag is a text without tabs and line ends.")
     return TaggedSentence(tuple(words), {name: tuple(row) for name, row in tags.items()}, line=i)
