@@ -38,7 +38,7 @@ from gateflow.tasks.tagger.config import TaggerNetworkConfig, TaggerTraining
 from gateflow.tasks.tagger.encoding import EncodedSentences, encoded_batch
 from gateflow.tasks.tagger.loading import build_model
 from gateflow.tasks.tagger.model import TaggerModel
-from gateflow.tasks.tagger.prediction import predict
+from gateflow.tasks.tagger.prediction import predict, read_spellings
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
 from gateflow.training.optimizers import build_optimizer
 
@@ -203,7 +203,8 @@ def parts(model: TaggerModel, vocabulary: Vocabulary, sentences: Sequence[Sequen
     tagged = [TaggedSentence(tuple(words), {}, line=0) for words in sentences]
     encoded = EncodedSentences(vocabulary, tagged)
     rows = [range(begin, min(begin + 64, len(tagged))) for begin in range(0, len(tagged), 64)]
-    batches = [encoded.batch(some) for some in rows]
+    read = read_spellings(model, encoded)
+    batches = [encoded.batch(some, read) for some in rows]
     with torch.inference_mode():
         inputs = [model.vectors(batch) for batch in batches]
         hidden = [model.recurrent(x, lengths=b.lengths)[0] for x, b in zip(inputs, batches, strict=True)]
@@ -211,7 +212,8 @@ def parts(model: TaggerModel, vocabulary: Vocabulary, sentences: Sequence[Sequen
     pairs = list(zip(inputs, batches, strict=True))
     calls: dict[str, Callable[[], Any]] = {
         "words to numbers": lambda: EncodedSentences(vocabulary, tagged),
-        "batches": lambda: [encoded.batch(some) for some in rows],
+        "characters": lambda: read_spellings(model, encoded),
+        "batches": lambda: [encoded.batch(some, read) for some in rows],
         "vectors of words": lambda: [model.vectors(batch) for batch in batches],
         "layer": lambda: [model.recurrent(x, lengths=batch.lengths) for x, batch in pairs],
     }

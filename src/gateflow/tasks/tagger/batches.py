@@ -26,6 +26,7 @@ class TaggedBatch:
         spellings: ``[L, U]`` characters of the U different words of the batch.
         spelled: ``[U]`` characters of each of these.
         spelling_of: ``[T, B]`` which of them a word is.
+        read: ``[T, B, C]`` what the characters of each word give, if they were read for several batches at once.
         tags: for each column ``[T, B]`` numbers of tags, -100 beyond a sentence; empty if they are not known.
     """
 
@@ -35,9 +36,15 @@ class TaggedBatch:
     spelled: Tensor
     spelling_of: Tensor
     tags: Mapping[str, Tensor]
+    read: Tensor | None = None
 
     def to(self, device: torch.device) -> TaggedBatch:
         """The same on a device."""
-        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "tags"}
-        moved = {name: part.to(device, non_blocking=True) for name, part in parts.items()}
-        return TaggedBatch(**moved, tags={name: tags.to(device, non_blocking=True) for name, tags in self.tags.items()})
+
+        def moved(tensor: Tensor) -> Tensor:
+            # Without waiting: the copy runs while the last update is still being computed.
+            return tensor.to(device, non_blocking=True)
+
+        given = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "tags"}
+        found = {name: tensor if tensor is None else moved(tensor) for name, tensor in given.items()}
+        return TaggedBatch(**found, tags={name: moved(tags) for name, tags in self.tags.items()})  # type: ignore[arg-type]

@@ -45,8 +45,8 @@ class EncodedSentences:
             if all(column.name in s.tags for s in sentences)
         }
 
-    def batch(self, rows: Sequence[int]) -> TaggedBatch:
-        """The sentences of these numbers side by side."""
+    def batch(self, rows: Sequence[int], read: Tensor | None = None) -> TaggedBatch:
+        """The sentences of these numbers side by side; `read` is what the characters of each spelling give."""
         forms, lengths = pad_sequence([self.forms[i] for i in rows]), torch.tensor([len(self.forms[i]) for i in rows])
         # Each different word of the batch is read once; beyond the end of a sentence stands any of them.
         different, spelling_of = torch.unique(forms, return_inverse=True)
@@ -57,6 +57,7 @@ class EncodedSentences:
             spellings=(self.spellings[:, different] if len(different) else self.spellings[:, :1])[: int(spelled.max())],
             spelled=spelled,
             spelling_of=spelling_of,
+            read=None if read is None else read[forms],
             tags={
                 name: pad_sequence([tags[i] for i in rows], padding_value=IGNORED) for name, tags in self.tags.items()
             },

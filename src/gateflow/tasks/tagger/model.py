@@ -161,8 +161,10 @@ class TaggerModel(nn.Module):
         if self.characters is None:
             return vectors
         # Each different word of the batch is read once.
-        spelled = self.characters(batch.spellings, batch.spelled)
-        return torch.cat([vectors, F.embedding(batch.spelling_of, spelled)], dim=-1)
+        read = batch.read
+        if read is None:
+            read = F.embedding(batch.spelling_of, self.characters(batch.spellings, batch.spelled))
+        return torch.cat([vectors, read], dim=-1)
 
     def scores(self, vectors: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """Scores ``[T, B, K]`` for each column, from what the layers read."""

@@ -18,10 +18,12 @@ from gateflow.tasks.tagger.encoding import EncodedSentences
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
 
-__all__ = ["Answer", "predict", "refuse_no_crf"]
+__all__ = ["Answer", "predict", "read_spellings", "refuse_no_crf"]
 
 # Sentences that are read at once to be put into batches by their length; as many are held in memory.
 CHUNK = 1024
+# Different words whose characters are read at once: some tens of megabytes.
+SPELLINGS = 4096
 # Sequences of one sentence that can be asked for: each takes the memory of a sentence in a batch.
 MOST_BEST = 1000
 
@@ -69,9 +71,10 @@ def predict(
         # A sentence without words has its answer already.
         order = sorted((i for i, words in enumerate(block) if len(words)), key=lambda i: len(block[i]))
         encoded = EncodedSentences(vocabulary, [TaggedSentence(tuple(words), {}, line=0) for words in block])
+        read = read_spellings(model, encoded)
         for begin in range(0, len(order), batch_size):
             rows = order[begin : begin + batch_size]
-            found = _batch(model, vocabulary, encoded.batch(rows), probabilities, n_best)
+            found = _batch(model, vocabulary, encoded.batch(rows, read), probabilities, n_best)
             for i, answer in zip(rows, found, strict=True):
                 answers[i] = answer
         yield from answers
@@ -87,6 +90,17 @@ def refuse_no_crf(model: TaggerModel, n_best: int) -> None:
         raise ConfigError(f"--nbest {n_best}: at most {MOST_BEST} sequences of a sentence can be told.")
     if n_best and any(model.crf(name) is None for name in model.columns):
         raise ConfigError("--nbest asks for whole sequences, and this tagger chooses tag by tag; train it with --crf.")
+
+
+@torch.inference_mode()
+def read_spellings(model: TaggerModel, encoded: EncodedSentences) -> torch.Tensor | None:
+    """What the characters of each different word of a block give; most words are in several of its batches."""
+    if model.characters is None:
+        return None
+    device, most = model.embedding.weight.device, SPELLINGS
+    with evaluating(model):
+        parts = zip(encoded.spellings.to(device).split(most, 1), encoded.spelled.to(device).split(most), strict=True)
+        return torch.cat([model.characters(letters[: int(counts.max())], counts) for letters, counts in parts])
 
 
 @torch.inference_mode()

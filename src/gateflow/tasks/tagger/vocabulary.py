@@ -84,7 +84,7 @@ class Vocabulary:
         words, characters = Counter[str](), Counter[str]()
         for sentence in sentences:
             words.update(map(_known_as, sentence.words))
-            characters.update(normalize("NFC", "".join(sentence.words)))
+            characters.update(_composed("".join(sentence.words)))
         frequent = tuple(word for word, count in words.most_common() if count >= min_count)
         return cls(frequent, tuple(character for character, _ in characters.most_common()), tuple(columns))
 
@@ -111,7 +111,7 @@ class Vocabulary:
 
     def spelling(self, word: str) -> list[int]:
         """The numbers of a word's characters, of those in its middle none if it is very long."""
-        word, half = normalize("NFC", word), MOST_CHARACTERS // 2
+        word, half = _composed(word), MOST_CHARACTERS // 2
         read = word if len(word) <= MOST_CHARACTERS else word[:half] + word[-half:]
         return [self._characters.get(character, UNKNOWN) for character in read]
 
@@ -141,5 +141,9 @@ def read_vocabulary(file: Path, remedy: str) -> Vocabulary:
 
 
 def _known_as(word: str) -> str:
-    # Composed: Hangul may come as syllables or as their parts, and is the same word.
-    return normalize("NFC", word).lower()
+    return _composed(word).lower()
+
+
+def _composed(word: str) -> str:
+    # Hangul may come as syllables or as their parts, and is the same word. Most words are spared the search.
+    return word if word.isascii() else normalize("NFC", word)
