@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gateflow.data.spans import spans
 from gateflow.data.tagged import TaggedSentence
 from gateflow.flow import Finding, Report
 from gateflow.layers.evaluating import evaluating
@@ -21,12 +22,14 @@ from gateflow.tasks.tagger.loading import load_model, load_vocabulary
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.run import TaggerRun
 from gateflow.tasks.tagger.task import own_sentences
-from gateflow.tasks.tagger.vocabulary import Vocabulary
+from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
 
 __all__ = ["diagnose_run", "label_shares"]
 
 # Sentences in a report, the longest that are not longer than this: reach is a matrix of words by words.
 REPORTED, LONGEST = 8, 200
+# Words of a sentence that is looked at by itself, about.
+READABLE = 10
 
 
 def diagnose_run(run: TaggerRun, data: Path | None = None, needed_lag: int | None = None) -> Report:
@@ -49,8 +52,8 @@ def diagnose_run(run: TaggerRun, data: Path | None = None, needed_lag: int | Non
     report = diagnose_with_history(
         run, model, encoded_batch(vocabulary, chosen), _loss, needed_lag=needed_lag, tokens=list(chosen[0].words)
     )
-    told = [finding for sentence in chosen[:1] if (finding := of_a_label(model, vocabulary, sentence))]
-    return replace(report, findings=(*report.findings, *told))
+    told = of_a_label(model, vocabulary, telling(sentences, vocabulary.columns))
+    return replace(report, findings=(*report.findings, *([told] if told else [])))
 
 
 def reported(sentences: Sequence[TaggedSentence]) -> list[TaggedSentence]:
@@ -60,6 +63,18 @@ def reported(sentences: Sequence[TaggedSentence]) -> list[TaggedSentence]:
         return fitting[:REPORTED]
     first = min(sentences, key=lambda s: len(s.words))
     return [replace(first, words=first.words[:LONGEST], tags={n: tags[:LONGEST] for n, tags in first.tags.items()})]
+
+
+def telling(sentences: Sequence[TaggedSentence], columns: Sequence[Column]) -> TaggedSentence:
+    """A sentence that a reader takes in at a glance, with an entity of several words if there is one."""
+    marking = next((column for column in columns if column.scheme), None)
+
+    def order(sentence: TaggedSentence) -> tuple[int, int]:
+        entities = spans(sentence.tags[marking.name], marking.scheme) if marking and marking.scheme else []
+        longest = max((span.end - span.begin for span in entities), default=0)
+        return -min(longest, 2), abs(len(sentence.words) - READABLE)
+
+    return min(sentences, key=order)
 
 
 def label_shares(model: TaggerModel, vocabulary: Vocabulary, sentence: TaggedSentence, column: str, t: int) -> Tensor:
