@@ -1,7 +1,12 @@
 """The gradient of an update is that of the mean over all its targets, however they lie in batches and processes."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
+from tests.training import uneven_processes
 from tests.training.test_loop import loop
 from tests.training.tiny import Echo, EchoTask, echo_run
 from torch.nn import functional as F
@@ -47,3 +52,18 @@ def test_accumulated_batches_count_by_their_targets(tmp_path, accumulate):
     (total / count).backward()
     for name, weight in model.named_parameters():
         torch.testing.assert_close(task.model.get_parameter(name), weight - weight.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_processes_count_by_their_targets(tmp_path):
+    options = {"accumulate": 2, "epochs": 2, "clip": 0.2, "log_every": 1}
+    run, _ = echo_run(tmp_path / "two", **options)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", uneven_processes.__name__, str(run.path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    one, config = echo_run(tmp_path / "one", **options)
+    loop(one, config, uneven_processes.SharedTask()).train()
+    left, right = (Checkpoint.read(r.checkpoint_file).named("model") for r in (run, one))
+    for name, tensor in right.items():
+        torch.testing.assert_close(left[name], tensor, rtol=1e-4, atol=1e-6)
