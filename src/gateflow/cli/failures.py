@@ -14,6 +14,8 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 # What torch's allocators say, on a CPU and on a GPU; they have no class of their own for it on all devices.
 _MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+# What gloo and NCCL say in one process when another has ended.
+_PEER = ("closed by peer", "reset by peer", "NCCL communicator was aborted", "remote process exited")
 
 
 class TwoLines:
@@ -62,6 +64,11 @@ def message(error: BaseException) -> str:
     first_line = (str(error).strip() or "no further words").splitlines()[0]
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in first_line for w in _MEMORY)):
         return f"gateflow: there is not enough memory for this ({first_line}); choose smaller sizes."
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _PEER):
+        return (
+            "gateflow: another process of this training has ended, and what it said stands above or in its log; once "
+            "that is mended, gateflow resume goes on from the last checkpoint."
+        )
     return (
         f"gateflow: unexpected {type(error).__name__}: {first_line}\nRun the command again with --debug to see where."
     )
