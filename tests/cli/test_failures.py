@@ -45,8 +45,7 @@ def test_exit_codes(error, code):
         ),
         (
             RuntimeError("[/__w/pytorch/pair.cc:553] Connection closed by peer [127.0.0.1]:3. GLHF!"),
-            "gateflow: another process of this training has ended, and what it said stands above or in its log; once "
-            "that is mended, gateflow resume goes on from the last checkpoint.",
+            "gateflow: another process of this training has ended, and says why; then gateflow resume goes on.",
         ),
         (MemoryError(), "gateflow: there is not enough memory for this (no further words); choose smaller sizes."),
         (

@@ -65,10 +65,7 @@ def message(error: BaseException) -> str:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in first_line for w in _MEMORY)):
         return f"gateflow: there is not enough memory for this ({first_line}); choose smaller sizes."
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _PEER):
-        return (
-            "gateflow: another process of this training has ended, and what it said stands above or in its log; once "
-            "that is mended, gateflow resume goes on from the last checkpoint."
-        )
+        return "gateflow: another process of this training has ended, and says why; then gateflow resume goes on."
     return (
         f"gateflow: unexpected {type(error).__name__}: {first_line}\nRun the command again with --debug to see where."
     )
