@@ -450,6 +450,28 @@ def test_the_probability_of_a_span_is_that_of_its_sequences():
     assert found == pytest.approx(sum(math.exp(p) for p, y in ranked if y[1:3] == (1, 2) and y[3] != 2), rel=1e-10)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_tag_given_the_one_before_it(masked, recursion):
+    """Their product over a row is the likelihood of its tags, and over a span the probability of the span."""
+    generator = torch.Generator().manual_seed(5)
+    crf = crf_of(3, **(random_masks(3, generator) if masked else {}))
+    scores = torch.randn(5, 60, 3, generator=generator, dtype=torch.float64)
+    tags = torch.randint(0, 3, (5, 60), generator=generator)
+    lengths = torch.randint(0, 6, (60,), generator=generator)
+    found = crf.conditionals(scores, tags, lengths)
+    real = torch.arange(5)[:, None] < lengths
+    close(torch.where(real, found, 1.0).prod(0), crf.log_likelihood(scores, tags, lengths).exp().detach())
+    assert not found[~real].any()
+    marginals = crf.marginals(scores[:, lengths > 3], lengths[lengths > 3]).detach()
+    allowed = torch.ones(5, int((lengths > 3).sum()), 3, dtype=torch.bool)
+    given = tags[:, lengths > 3]
+    for t in (1, 2):
+        allowed[t] = torch.nn.functional.one_hot(given[t], 3).bool()
+    both = [crf.log_partition(scores[:, lengths > 3], lengths[lengths > 3], **o) for o in ({"allowed": allowed}, {})]
+    span = marginals[1].gather(1, given[1, :, None])[:, 0] * found[2, lengths > 3]
+    close(span, (both[0] - both[1]).exp().detach())
+
+
 def theirs(crf):
     peer = torchcrf.CRF(crf.num_tags)
     with torch.no_grad():

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gateflow.recurrence.captured import transformed
 
-__all__ = ["FORBIDDEN", "IMPOSSIBLE", "Chain", "log_partition", "marginals", "sequence_score"]
+__all__ = ["FORBIDDEN", "IMPOSSIBLE", "Chain", "conditionals", "log_partition", "marginals", "sequence_score"]
 
 # Instead of −inf, whose differences are NaN: sums of any number of these are finite, and no score comes near.
 FORBIDDEN = -1e30
@@ -77,6 +77,31 @@ def marginals(chain: Chain) -> tuple[Tensor, Tensor]:
         if sums is not None:
             return sums.marginals, sums.total
     return _marginals(chain)
+
+
+@torch.no_grad()
+def conditionals(chain: Chain, tags: Tensor) -> Tensor:
+    """The probability of each of `tags [T, B]` given the tag before it, `[T, B]`; of a row's first its own."""
+    K, earlier, later = chain.scores.shape[2], tags[:-1, :, None], tags[1:, :, None]
+    steps = earlier[..., 0] * K + later[..., 0]
+    sums = _Sums.by_products(chain) if transformed() is None else None
+    if sums is None:
+        scores, turned = chain.scores, chain.turned
+        forward = _messages(scores, chain.begin, chain.inner)
+        backward = turned(_messages(turned(scores), chain.end, chain.inner.t()))
+        total = _total(chain, forward)
+        # Of both tags, and of the first alone: what comes before the first is in both.
+        after = (scores + backward)[1:].gather(2, later)[..., 0] + chain.inner.flatten().take(steps)
+        following = (after - backward[:-1].gather(2, earlier)[..., 0]).exp()
+        first = (forward[0] + scores[0] + backward[0] - total[:, None]).exp()
+    else:
+        pairs = sums.leaving.gather(2, earlier)[..., 0] * sums.inner.flatten().take(steps)
+        pairs = pairs * sums.arriving.gather(2, later)[..., 0]
+        following = pairs / sums.marginals[:-1].gather(2, earlier)[..., 0]
+        first = sums.marginals[0]
+    found = torch.cat([first.gather(1, tags[0, :, None]).t(), following])
+    # What follows a tag that cannot be has no probability; beyond a row's end nothing has.
+    return torch.where(chain.valid, found.nan_to_num(0.0, 0.0, 0.0).clamp(max=1.0), 0.0)
 
 
 def sequence_score(chain: Chain, tags: Tensor) -> Tensor:

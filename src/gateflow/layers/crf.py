@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gateflow.errors import ShapeError
 from gateflow.layers import viterbi
-from gateflow.layers.chain import FORBIDDEN, IMPOSSIBLE, Chain, log_partition, marginals, sequence_score
+from gateflow.layers.chain import FORBIDDEN, IMPOSSIBLE, Chain, conditionals, log_partition, marginals, sequence_score
 from gateflow.layers.crf_arguments import (
     checked_allowed,
     checked_mask,
@@ -177,6 +177,22 @@ class LinearChainCRF(nn.Module):
         chain = self._chain(scores, lengths)
         found, total = marginals(chain)
         refuse_impossible(chain, total)
+        return found[: len(scores)].to(self._result_type(scores))
+
+    @_eager
+    def conditionals(self, scores: Tensor, tags: Tensor, lengths: Lengths = None) -> Tensor:
+        """The probability of each tag given the one before it, `[T, B]`, without gradients; of the first its own.
+
+        The probability that the words from `b` to `e` have these tags, whatever the others have, is
+        `marginals[b, tags[b]] · Π conditionals[b + 1 … e]`: a chain forgets all but the last tag. So the probabilities
+        of all spans of a sentence take one pass. 0 beyond a row's length, and after a tag that cannot be.
+
+        Example:
+            >>> LinearChainCRF(2).conditionals(torch.zeros(3, 1, 2), torch.tensor([[0], [1], [1]])).flatten()
+            tensor([0.5000, 0.5000, 0.5000])
+        """
+        chain = self._chain(scores, lengths)
+        found = conditionals(chain, checked_tags(tags, scores, chain))
         return found[: len(scores)].to(self._result_type(scores))
 
     @_eager

@@ -16,7 +16,7 @@ from gateflow.data.spans import Span
 from gateflow.data.tagged import TaggedSentence, read_tagged
 from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given
-from gateflow.tasks.tagger.decoding import n_best_tags, span_probabilities
+from gateflow.tasks.tagger.decoding import Certainty, n_best_tags
 from gateflow.tasks.tagger.encoding import EncodedSentences, encoded_batch
 from gateflow.tasks.tagger.evaluation import evaluate, evaluate_run
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
@@ -130,7 +130,8 @@ def test_the_probability_of_an_entity_is_that_of_all_sequences_in_which_it_is(lo
         scores = model(batch)["tag"]
         everything = torch.tensor(list(product(range(len(column.labels)), repeat=3))).T
         likely = crf.log_likelihood(scores.expand(-1, everything.shape[1], -1), everything).exp()
-        (found,) = span_probabilities(model, column, scores, batch.lengths, [(0, Span("PER", 0, 2))])
+        tags = [["B-PER", "E-PER", "O"]]
+        found = Certainty.of(model, column, scores, batch.lengths, tags).of_span(0, Span("PER", 0, 2))
     begin, end = column.numbers["B-PER"], column.numbers["E-PER"]
     wanted = likely[(everything[0] == begin) & (everything[1] == end)].sum()
     assert float(likely.sum()) == pytest.approx(1, abs=1e-5)

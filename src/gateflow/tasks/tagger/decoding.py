@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from gateflow.data.spans import Span, mended
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.vocabulary import Column
 
-__all__ = ["best_tags", "n_best_tags", "span_probabilities", "tag_probabilities"]
-
-# Scores that are looked at together: 16 MB.
-MOST_NUMBERS = 1 << 22
+__all__ = ["Certainty", "best_tags", "n_best_tags"]
 
 
 def best_tags(model: TaggerModel, column: Column, scores: Tensor, lengths: Tensor) -> list[list[str]]:
@@ -50,48 +50,37 @@ def n_best_tags(
     return found
 
 
-def tag_probabilities(model: TaggerModel, column: Column, scores: Tensor, lengths: Tensor) -> Tensor:
-    """``[T, B, K]``, the probability of each tag of each word: with a CRF its marginal over all sequences."""
-    crf = model.crf(column.name)
-    return scores.softmax(-1) if crf is None else crf.marginals(scores, lengths)
+@dataclass(frozen=True)
+class Certainty:
+    """How sure a tagger is of the tags that it has given to some sentences.
 
-
-def span_probabilities(
-    model: TaggerModel, column: Column, scores: Tensor, lengths: Tensor, spans: list[tuple[int, Span]]
-) -> list[float]:
-    """The probability that there is an entity of just these words and this type, for each (row, span).
-
-    With a CRF that is the sum over all sequences of tags in which it is; without one the product over its words, as
-    the tags of words are independent then.
+    Attributes:
+        tags: ``[T, B]``, the probability of each tag: with a CRF its marginal over all sequences.
+        following: ``[T, B]``, that of each tag given the one before it; without a CRF that is the same.
     """
-    # Each span asks for a pass over its sentence: of a sentence of 20,000 words not all of its spans at once.
-    at_once = max(1, MOST_NUMBERS // max(1, scores.shape[0] * scores.shape[2]))
-    parts = (spans[begin : begin + at_once] for begin in range(0, len(spans), at_once))
-    return [p for part in parts for p in _span_probabilities(model, column, scores, lengths, part)]
 
+    tags: Tensor
+    following: Tensor
 
-def _span_probabilities(
-    model: TaggerModel, column: Column, scores: Tensor, lengths: Tensor, spans: list[tuple[int, Span]]
-) -> list[float]:
-    rows = torch.tensor([row for row, _ in spans], device=scores.device)
-    allowed = torch.ones(len(scores), len(spans), len(column.labels), dtype=torch.bool, device=scores.device)
-    for i, (_, span) in enumerate(spans):
-        for t in range(span.begin, span.end):
-            allowed[t, i] = False
-            allowed[t, i, column.numbers[_tag_within(span, t)]] = True
-    crf, chosen = model.crf(column.name), scores[:, rows]
-    if crf is None:
-        of_words = chosen.softmax(-1).masked_fill(~allowed, 0).sum(-1)
-        return of_words.prod(0).tolist()
-    free = crf.log_partition(chosen, lengths[rows])
-    return (crf.log_partition(chosen, lengths[rows], allowed=allowed) - free).exp().tolist()
+    @classmethod
+    def of(
+        cls, model: TaggerModel, column: Column, scores: Tensor, lengths: Tensor, tags: list[list[str]]
+    ) -> Certainty:
+        """That of `tags`, which `best_tags` has given."""
+        rows = [torch.tensor([column.numbers[tag] for tag in row]) for row in tags]
+        numbers = pad_sequence(rows).to(scores.device)
+        crf = model.crf(column.name)
+        probabilities = scores.softmax(-1) if crf is None else crf.marginals(scores, lengths)
+        of_tags = probabilities.gather(2, numbers[..., None])[..., 0]
+        return cls(of_tags, of_tags if crf is None else crf.conditionals(scores, numbers, lengths))
 
+    def of_span(self, row: int, span: Span) -> float:
+        """The probability that there is an entity of just these words and this type.
 
-def _tag_within(span: Span, t: int) -> str:
-    """The tag of word `t` of a span, in BIOES: the end is said, so that nothing need be asked of the word after it."""
-    if span.end - span.begin == 1:
-        return f"S-{span.type}"
-    return f"{'B' if t == span.begin else 'E' if t == span.end - 1 else 'I'}-{span.type}"
+        Its tags say where it ends, so that nothing need be asked of the word after it. With a CRF that is the sum over
+        all sequences of tags in which it is; without one, as the tags of words are independent then, a product.
+        """
+        return float(self.tags[span.begin, row] * self.following[span.begin + 1 : span.end, row].prod())
 
 
 def _spelled(column: Column, numbers: list[int], free: bool) -> list[str]:

@@ -13,7 +13,7 @@ from gateflow.data.tagged import TaggedSentence
 from gateflow.errors import ConfigError
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.tagger.batches import TaggedBatch
-from gateflow.tasks.tagger.decoding import best_tags, n_best_tags, span_probabilities, tag_probabilities
+from gateflow.tasks.tagger.decoding import Certainty, best_tags, n_best_tags
 from gateflow.tasks.tagger.encoding import EncodedSentences
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
@@ -125,13 +125,10 @@ def _column(
     if n_best:
         for answer, best in zip(answers, n_best_tags(model, column, scores, lengths, n_best), strict=True):
             answer.best = best
-    entities = [
-        (b, s) for b, answer in enumerate(answers) for s in (spans(answer.tags, column.scheme) if column.scheme else [])
-    ]
     if probabilities:
-        of_tags = tag_probabilities(model, column, scores, lengths).transpose(0, 1).tolist()
-        for answer, rows in zip(answers, of_tags, strict=True):
-            answer.probabilities = [row[column.numbers[tag]] for row, tag in zip(rows, answer.tags, strict=False)]
-        for (b, span), p in zip(entities, span_probabilities(model, column, scores, lengths, entities), strict=True):
-            answers[b].spans.append((span, p))
+        certainty = Certainty.of(model, column, scores, lengths, [answer.tags for answer in answers])
+        for b, (answer, of_tags) in enumerate(zip(answers, certainty.tags.T.tolist(), strict=True)):
+            answer.probabilities = of_tags[: len(answer.tags)]
+            found = spans(answer.tags, column.scheme) if column.scheme else []
+            answer.spans = [(span, certainty.of_span(b, span)) for span in found]
     return answers
