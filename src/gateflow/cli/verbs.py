@@ -120,7 +120,10 @@ def show(answer: Answer, *, json: bool) -> None:
         case Lines():
             # Each as soon as it is there: somebody, or a program, waits for it at the other end of a pipe.
             for text, data in answer.items:
-                print_json(data) if json else write_exactly(text, end="\n")
+                if json:
+                    print_json(data)
+                elif text:
+                    write_exactly(text, end="\n")
         case Figures():
             for line in answer.lines:
                 write(line)

@@ -54,7 +54,7 @@ def test_a_column_that_is_not_there_and_a_tag_of_no_scheme(tmp_path):
     with pytest.raises(DataError, match="column"):
         set_up(tmp_path / "run", TaggerConfig.build({"data": {"train": file, "columns": "ner"}}))
     file.write_text(GOOD.replace("I-PER", "Q-PER"))
-    with pytest.raises(DataError, match="Q-PER"):
+    with pytest.raises(DataError, match="the training part, column tag, the sentence from line 1 on: 'Q-PER'"):
         set_up(tmp_path / "run", TaggerConfig.build({"data": {"train": file, "scheme": "IOB2"}}))
 
 

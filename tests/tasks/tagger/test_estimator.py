@@ -1,12 +1,16 @@
 """`gateflow.Tagger`: parameters as scikit-learn wants them, learning from lists and files, runs kept and read."""
 
+import pickle
+
 import pytest
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from tests.tasks.tagger.conftest import MODEL, TRAINING
 from tests.tasks.tagger.sentences import sentences
 
 import gateflow
 from gateflow import Tagger
+from gateflow.data.spans import converted
 from gateflow.errors import ConfigError, DataError, RunError
 
 OPTIONS = {**MODEL, **TRAINING, "epochs": 15}
@@ -25,6 +29,38 @@ def test_it_learns_from_lists_and_answers_in_their_scheme(fitted):
     ((span, *_),) = tagger.predict_spans([["Teddy", "Roosevelt", "was", "a", "great", "President"]])
     assert span[:3] == ("PER", 0, 2)
     assert 0.3 < span[3] <= 1
+
+
+def test_the_score_does_not_depend_on_the_scheme(fitted):
+    tagger, words, tags = fitted
+    for scheme in ("BIOES", "IOB1"):
+        assert tagger.score(words, [converted(row, "IOB2", scheme) for row in tags]) == tagger.score(words, tags)
+    assert tagger.score(words, {"tag": tags}) == tagger.score(words, tags)
+
+
+def test_it_is_validated_by_scikit_learn():
+    words, tags = zip(*sentences(60), strict=True)
+    options = {**OPTIONS, "epochs": 2, "hidden_size": 4}
+    assert len(cross_val_score(Tagger(**options), list(words), list(tags), cv=2)) == 2
+    search = GridSearchCV(Tagger(**options), {"lr": [0.01, 0.02]}, cv=2).fit(list(words), list(tags))
+    assert search.best_params_["lr"] in (0.01, 0.02)
+
+
+def test_a_text_is_no_list_of_words(fitted):
+    for X in ("Teddy came", ["Teddy came"]):
+        with pytest.raises(DataError, match="give"):
+            fitted[0].predict(X)
+    with pytest.raises(DataError, match="sentence 0 is a text"):
+        Tagger(**OPTIONS).fit(["abc"], ["XYZ"])
+    assert repr(Tagger(cell="gru")) == "Tagger(cell='gru')"
+
+
+def test_a_run_that_went_with_its_process_is_told(tmp_path):
+    words, tags = zip(*sentences(20), strict=True)
+    tagger = pickle.loads(pickle.dumps(Tagger(**{**OPTIONS, "epochs": 1}).fit(words, tags)))  # the first one is gone
+    assert len(tagger.predict([["Teddy"]])[0]) == 1
+    with pytest.raises(RunError, match="went with the process that trained it"):
+        tagger.save(tmp_path / "kept")
 
 
 def test_parameters_are_those_of_scikit_learn():

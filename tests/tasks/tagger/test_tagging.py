@@ -148,6 +148,11 @@ def test_several_sequences_are_told_and_take_a_crf(trained, tmp_path):
     assert len(best) == 3
     assert best[0]["tags"] == data["sentences"][0]["tag"]["tags"]
     assert best[0]["probability"] >= best[1]["probability"] >= best[2]["probability"]
+    ((shown, _),) = tagged(trained, file, nbest=3)
+    assert [line.split("\t")[1] for line in shown.splitlines()[-3:]] == ["best 1", "best 2", "best 3"]
+    file.write_text("Teddy\nbears\n")
+    ((shown, _),) = tagged(trained, file, nbest=2, conll=True)
+    assert [line[:8] for line in shown.splitlines()[:2]] == ["# best 1", "# best 2"]
     with pytest.raises(ConfigError, match="--nbest 5000: at most 1000"):
         tagged(trained, file, nbest=5000)
 

@@ -152,7 +152,11 @@ def as_learnt(sentences: Sequence[TaggedSentence], columns: Sequence[Column], pa
         for column in columns:
             if column.scheme is None:
                 continue
-            right, count = mended(tags[column.name], column.scheme)
+            try:
+                right, count = mended(tags[column.name], column.scheme)
+            except DataError as error:
+                where = f"{part}, column {column.name}, the sentence from line {sentence.line} on"
+                raise DataError(f"{where}: {error}") from None
             changes[column.name] += count
             tags[column.name] = tuple(converted(right, column.scheme, LEARNT))
         done.append(replace(sentence, tags=tags))

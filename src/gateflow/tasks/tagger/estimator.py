@@ -6,16 +6,18 @@ import shutil
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, Self
 
-from gateflow.data.spans import converted
+from gateflow.data.spans import converted, find_scheme
 from gateflow.data.tagged import DOCUMENT, TaggedSentence
 from gateflow.errors import ConfigError, DataError, RunError
 from gateflow.runs.trust import NOBODY, Trust
 from gateflow.tasks.tagger.config import TaggerConfig
 from gateflow.tasks.tagger.data import set_up, write_sentences
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
+from gateflow.tasks.tagger.measures import Measures
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.prediction import Answer, predict
 from gateflow.tasks.tagger.run import TaggerRun
@@ -69,6 +71,16 @@ class Tagger:
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """All options with their values, as scikit-learn asks for them."""
         return {"out": self.out, **{name: getattr(self, name) for name in OPTIONS}}
+
+    def __sklearn_tags__(self) -> Any:
+        """What `cross_val_score` and `GridSearchCV` ask of an estimator."""
+        from sklearn.utils import Tags, TargetTags
+
+        return Tags(estimator_type=None, target_tags=TargetTags(required=True))
+
+    def __repr__(self) -> str:
+        changed = {name: value for name, value in self.get_params().items() if value != OPTIONS.get(name, (0, None))[1]}
+        return f"Tagger({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     def set_params(self, **options: Any) -> Self:
         """Set some options for the next `fit`.
@@ -135,24 +147,43 @@ class Tagger:
         self, X: Iterable[Words], *, probabilities: bool = False, n_best: int = 0
     ) -> Iterator[dict[str, Answer]]:
         """All that the tagger says of each sentence, by column; see `gateflow.tasks.tagger.prediction.predict`."""
-        return predict(*self._loaded(), X, probabilities=probabilities, n_best=n_best)
+        return predict(*self._loaded(), _words(X), probabilities=probabilities, n_best=n_best)
 
-    def score(self, X: Sequence[Words], y: Sequence[Words]) -> float:
-        """The share of words whose tag is right."""
-        pairs = [
-            (a, b) for ours, right in zip(self.predict(X), y, strict=True) for a, b in zip(ours, right, strict=True)
-        ]
-        if not pairs:
+    def score(self, X: Sequence[Words], y: Sequence[Words] | Mapping[str, Sequence[Words]]) -> float:
+        """The share of words whose tag is right, the mean over the columns; entities may be marked in any scheme.
+
+        Raises:
+            DataError: there are no words, or not as many tags as words.
+        """
+        columns = y if isinstance(y, Mapping) else {column.name: y for column in self._loaded()[1].columns[:1]}
+        _refuse_misfit(X, columns)
+        answers = list(self.answers(X))
+        shares = [self._share_of_right(name, [a[name].tags for a in answers], gold) for name, gold in columns.items()]
+        return fmean(shares)
+
+    def _share_of_right(self, name: str, found: Sequence[Words], gold: Sequence[Words]) -> float:
+        column = next(column for column in self.vocabulary_.columns if column.name == name)
+        # Both in one scheme: tags that say the same in other letters are right.
+        scheme = find_scheme(gold) or "IOB2"
+        measures = Measures(column.scheme)
+        for tags, right in zip(found, gold, strict=True):
+            measures.add(list(right) if column.scheme is None else converted(right, scheme, column.scheme), tags)
+        if not measures.words:
             raise DataError("score was given no words; give at least one sentence.")
-        return sum(a == b for a, b in pairs) / len(pairs)
+        return measures.accuracy
 
     def save(self, path: str | Path) -> None:
         """Keep the run of the last `fit` at `path`; ``gateflow tag``, ``evaluate`` and `load` read it.
 
         Raises:
-            RunError: something is there.
+            RunError: something is there; or the run went with the process that trained it.
         """
         run, path = self._run, Path(path)
+        if not run.path.is_dir():
+            raise RunError(
+                f"the run was at {run.path} and went with the process that trained it; call save in that one, or give "
+                "Tagger an out."
+            )
         if path.exists():
             raise RunError(f"{path} exists; choose another name, or remove it first.")
         shutil.copytree(run.path, path)
@@ -220,19 +251,37 @@ def _file(X: str | Path | Sequence[Words], y: Any, file: Path) -> Path:
     tags = {"tag": y} if not isinstance(y, Mapping) else y
     if y is None or not tags:
         raise DataError("sentences were given without tags; give fit both, as fit(X, y), or the name of a file.")
+    if not len(X):
+        raise DataError("fit was given no sentences; give some, as fit([['Teddy', 'sleeps']], [['B-PER', 'O']]).")
+    _refuse_misfit(X, tags)
+    write_sentences(file, (_sentence(i, words, {n: c[i] for n, c in tags.items()}) for i, words in enumerate(X)))
+    return file
+
+
+def _refuse_misfit(X: Sequence[Words], tags: Mapping[str, Sequence[Words]]) -> None:
     for name, column in tags.items():
         if len(column) != len(X):
             raise DataError(
                 f"{len(X)} sentences were given and {len(column)} rows of {name}; give one for each sentence."
             )
-    write_sentences(file, (_sentence(i, words, {n: c[i] for n, c in tags.items()}) for i, words in enumerate(X)))
-    return file
+
+
+def _words(X: Iterable[Words]) -> Iterator[Words]:
+    """The sentences; a text is none, though it too can be gone through piece by piece."""
+    if isinstance(X, str):
+        raise DataError(f"{X!r:.60} is a text; give lists of words, as [['Teddy', 'sleeps']].")
+    for words in X:
+        if isinstance(words, str):
+            raise DataError(f"{words!r:.60} is a text and no list of words; give [['Teddy', 'sleeps']].")
+        yield words
 
 
 def _sentence(i: int, words: Words, tags: Mapping[str, Words]) -> TaggedSentence:
     for name, row in tags.items():
         if len(row) != len(words):
             raise DataError(f"sentence {i} has {len(words)} words and {len(row)} of {name}; give one for each word.")
+        if isinstance(words, str) or isinstance(row, str):
+            raise DataError(f"sentence {i} is a text and no list of words and of tags; give lists of both.")
         for text in (*words, *row):
             if isinstance(text, str) and text.startswith(DOCUMENT):
                 raise DataError(f"sentence {i} holds {text!r:.80}, which marks a document in files; leave it out.")

@@ -54,7 +54,8 @@ class _Tagger:
             for sentence, answer in zip(block, answers, strict=True):
                 rows = zip(sentence.words, *(of_column.tags for of_column in answer.values()), strict=True)
                 data = {"line": sentence.line, "words": list(sentence.words), **_as_data(answer)}
-                yield "".join("\t".join(row) + "\n" for row in rows), data
+                best = "".join(f"# {line}\n" for line in _best(answer))
+                yield best + "".join("\t".join(row) + "\n" for row in rows), data
 
     def of_text(self, blocks: Iterable[Sequence[str]]) -> Iterator[tuple[str, Any]]:
         """For each line its entities, or its words with their tags where none marks entities; the same as data."""
@@ -80,6 +81,14 @@ class _Tagger:
             for i, word in enumerate(words):
                 yield "\t".join((word.text, *(f"{a.tags[i]}\t{a.probabilities[i]:.3f}" for a in answer.values())))
             yield ""
+        yield from (f"{number}\t{line}" for line in _best(answer))
+
+
+def _best(answer: Mapping[str, Answer]) -> Iterator[str]:
+    """The likeliest sequences of tags, if they are asked for: rank, probability, tags."""
+    for of_column in answer.values():
+        for k, (tags, p) in enumerate(of_column.best, 1):
+            yield f"best {k}\t{p:.3f}\t{' '.join(tags)}"
 
 
 def _with_places(words: Sequence[Word]) -> list[dict[str, Any]]:
