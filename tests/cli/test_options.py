@@ -94,20 +94,25 @@ def shown(words, gateflow, monkeypatch):
     return {name for name in FIELDS if f"--{'data' if name == 'train' else name.replace('_', '-')} " in text}
 
 
-@pytest.fixture
-def readings(monkeypatch):
-    """All that is read from a configuration, with its value."""
-    found = set()
+def watched(monkeypatch, sections):
+    """All that is read from sections of a configuration from now on, with its value."""
+    found, names = set(), {name for section in sections for name in section.model_fields}
 
     def reading(section, name):
         value = object.__getattribute__(section, name)
-        if name in FIELDS:
+        if name in names:
             found.add((name, value))
         return value
 
-    for section in SECTIONS:
+    for section in sections:
         monkeypatch.setattr(section, "__getattribute__", reading)
     return found
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """All that is read from a language model's configuration, with its value."""
+    return watched(monkeypatch, SECTIONS)
 
 
 def flags(typed):
@@ -182,16 +187,7 @@ def test_what_is_typed_for_a_tagger_is_what_is_read(validation, gateflow, tmp_pa
     file.write_text("Teddy\tB-PER\ncame\tO\n\nbears\tO\ncame\tO\n\n" * 9)
     vectors.write_text("teddy 1 2 3\ncame 3 2 1\n")
     typed |= {"train": file, "embeddings": vectors, validation: 0.25 if validation == "held_out" else file}
-    found = set()
-
-    def reading(section, name):
-        value = object.__getattribute__(section, name)
-        if name in fields:
-            found.add((name, value))
-        return value
-
-    for section in sections:
-        monkeypatch.setattr(section, "__getattribute__", reading)
+    found = watched(monkeypatch, sections)
     result = gateflow("train", "tagger", "--out", tmp_path / "run", *flags(typed))
     assert result.code == 0, result.err
     for name, value in typed.items():

@@ -66,7 +66,7 @@ def test_a_run_that_went_with_its_process_is_told(tmp_path):
 def test_parameters_are_those_of_scikit_learn():
     tagger = Tagger(hidden_size=32, crf=True, cell="gru")
     params = tagger.get_params()
-    assert params["hidden_size"], params["crf"] == (32, True)
+    assert (params["hidden_size"], params["crf"]) == (32, True)
     assert clone(tagger).get_params() == params
     assert tagger.set_params(epochs=3).get_params()["epochs"] == 3
     assert tagger.get_params()["hidden_size"] == 32

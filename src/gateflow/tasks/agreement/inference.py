@@ -55,9 +55,9 @@ def load_model(run: AgreementRun) -> AgreementModel:
         RunError: weights are missing, damaged, or not those of the run's config.toml.
         NonFiniteError: a weight is NaN or infinite.
     """
-    config = run.config().model
-    wanted = specs_of(unique_tensors(build_model(config)))
-    return load_best(run, lambda: build_model(config), lambda found, file: refuse_other_specs(found, wanted, file))
+    model = build_model(run.config().model)
+    wanted = specs_of(unique_tensors(model))
+    return load_best(run, lambda: model, lambda found, file: refuse_other_specs(found, wanted, file))
 
 
 def evaluate_run(given: Given, sentences: int | None) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def set_up(path: Path, config: TaggerConfig, *, force: bool = False) -> TaggerRu
         train, valid = read_parts(config.data)
         columns = [_column(name, train, valid, config.data.scheme) for name in train[0].tags]
         train, valid = (
-            as_learnt(part, columns, f"the {name} part") for part, name in ((train, "training"), (valid, "validation"))
+            as_learnt(part, {column.name: column.scheme for column in columns}, f"the {name} part")
+            for part, name in ((train, "training"), (valid, "validation"))
         )
         tell_duplicates(train, valid)
         learnt = [_learnt(column) for column in columns]
@@ -90,13 +91,12 @@ def read_as_learnt(path: Path, data: SentencesConfig, vocabulary: Vocabulary) ->
         DataError: the file is missing, or lacks a column that the run has learnt.
     """
     sentences = read_sentences(path, data)
-    found = {c.name: Column(name=c.name, scheme=None, labels=("O",)) for c in vocabulary.columns}
-    for column in vocabulary.columns:
-        if column.scheme is not None:
-            scheme = find_scheme(s.tags[column.name] for s in sentences) if data.scheme == "auto" else data.scheme
-            # A file without a single entity shows no scheme; all read it alike.
-            found[column.name] = Column(name=column.name, scheme=scheme or "IOB2", labels=("O",))  # type: ignore[arg-type]
-    return as_learnt(sentences, list(found.values()), str(path))
+    schemes: dict[str, str | None] = {column.name: column.scheme for column in vocabulary.columns}
+    for name in [name for name, scheme in schemes.items() if scheme is not None]:
+        found = find_scheme(s.tags[name] for s in sentences) if data.scheme == "auto" else data.scheme
+        # A file without a single entity shows no scheme; all read it alike.
+        schemes[name] = found or "IOB2"
+    return as_learnt(sentences, schemes, str(path))
 
 
 def write_sentences(file: Path, sentences: Iterable[TaggedSentence]) -> None:
@@ -139,26 +139,32 @@ def _column(name: str, train: Sequence[TaggedSentence], valid: Sequence[TaggedSe
     return Column(name=name, scheme=found, labels=tuple(sorted(tags | later)))  # type: ignore[arg-type]
 
 
-def as_learnt(sentences: Sequence[TaggedSentence], columns: Sequence[Column], part: str) -> list[TaggedSentence]:
+def as_learnt(
+    sentences: Sequence[TaggedSentence], schemes: Mapping[str, str | None], part: str
+) -> list[TaggedSentence]:
     """The sentences with their entities marked as `LEARNT` has it; wrong sequences of tags are mended and counted.
+
+    Args:
+        sentences: as a file has them.
+        schemes: of each column; none for plain tags, which stay.
+        part: what the sentences are called in messages.
 
     Warns:
         DataWarning: how many tags were changed in `part`.
     """
-    changes = dict.fromkeys((column.name for column in columns), 0)
+    marking = {name: scheme for name, scheme in schemes.items() if scheme is not None}
+    changes = dict.fromkeys(marking, 0)
     done: list[TaggedSentence] = []
     for sentence in sentences:
         tags = dict(sentence.tags)
-        for column in columns:
-            if column.scheme is None:
-                continue
+        for name, scheme in marking.items():
             try:
-                right, count = mended(tags[column.name], column.scheme)
+                right, count = mended(tags[name], scheme)
             except DataError as error:
-                where = f"{part}, column {column.name}, the sentence from line {sentence.line} on"
+                where = f"{part}, column {name}, the sentence from line {sentence.line} on"
                 raise DataError(f"{where}: {error}") from None
-            changes[column.name] += count
-            tags[column.name] = tuple(converted(right, column.scheme, LEARNT))
+            changes[name] += count
+            tags[name] = tuple(converted(right, scheme, LEARNT))
         done.append(replace(sentence, tags=tags))
     for name, count in changes.items():
         if count:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gateflow.data.tagged import TaggedSentence
 from gateflow.errors import ConfigError
-from gateflow.files import appears_whole
 from gateflow.tasks.description import Given, Table, Tables
-from gateflow.tasks.tagger.data import read_as_learnt
+from gateflow.tasks.tagger.data import read_as_learnt, write_sentences
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
 from gateflow.tasks.tagger.measures import Measures, Score
 from gateflow.tasks.tagger.model import TaggerModel
@@ -137,8 +136,9 @@ def _percent(share: float) -> str:
 
 def _write_predictions(file: Path, sentences: Sequence[TaggedSentence], found: Evaluation) -> None:
     """A word a line, then for each column its right tag and the tagger's; a blank line after each sentence."""
-    with appears_whole(file) as out:
-        for sentence, answers in zip(sentences, found.answers, strict=True):
-            columns = [tags for name, ours in answers.items() for tags in (sentence.tags[name], ours)]
-            rows = zip(sentence.words, *columns, strict=True)
-            out.write(("".join("\t".join(row) + "\n" for row in rows) + "\n").encode())
+
+    def both(sentence: TaggedSentence, answer: dict[str, list[str]]) -> TaggedSentence:
+        columns = [tags for name, ours in answer.items() for tags in (sentence.tags[name], tuple(ours))]
+        return replace(sentence, tags={str(k): tags for k, tags in enumerate(columns)})
+
+    write_sentences(file, map(both, sentences, found.answers))

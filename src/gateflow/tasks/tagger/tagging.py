@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from gateflow.data.words import Word, split_sentences
 from gateflow.tasks.description import Given, Lines
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
 from gateflow.tasks.tagger.model import TaggerModel
-from gateflow.tasks.tagger.prediction import CHUNK, Answer, predict, refuse_no_crf
+from gateflow.tasks.tagger.prediction import CHUNK, Answer, batched, predict, refuse_no_crf
 from gateflow.tasks.tagger.vocabulary import Vocabulary
 
 __all__ = ["tag_text"]
@@ -114,10 +114,3 @@ def _place(span: Span, line: str, words: Sequence[Word]) -> dict[str, Any]:
         return {}
     begin, end = words[span.begin].begin, words[span.end - 1].end
     return {"begin": begin, "end": end, "text": line[begin:end]}
-
-
-def batched(items: Iterable[Any], most: int) -> Iterator[list[Any]]:
-    """Lists of at most so many (Python 3.12 has it)."""
-    remaining = iter(items)
-    while block := list(islice(remaining, most)):
-        yield block

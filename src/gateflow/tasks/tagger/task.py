@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from operator import eq
 from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 
 from gateflow.data.bucketing import LengthBuckets
-from gateflow.data.spans import spans
 from gateflow.data.tagged import TaggedSentence, read_tagged
 from gateflow.errors import DataError, RunError
 from gateflow.runs.weights import read_header
@@ -20,6 +18,7 @@ from gateflow.tasks.tagger.config import TaggerConfig
 from gateflow.tasks.tagger.decoding import best_tags
 from gateflow.tasks.tagger.encoding import EncodedSentences, encoded_batch
 from gateflow.tasks.tagger.loading import build_model, load_vocabulary, refuse_other_model
+from gateflow.tasks.tagger.measures import Measures
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.run import TaggerRun
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
@@ -119,20 +118,18 @@ class ColumnMeasure:
 
     def add(self, sums: dict[str, float], wanted: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> None:
         """Count the tags of some sentences."""
+        measures = Measures(self.column.scheme)
         for gold, ours in zip(wanted, found, strict=True):
-            if self.column.scheme is None:
-                sums[self._right] += sum(map(eq, gold, ours))
-            else:
-                wanted_spans, our_spans = (set(spans(tags, self.column.scheme)) for tags in (gold, ours))
-                sums[self._right] += len(wanted_spans & our_spans)
-                sums[self._either] += len(wanted_spans) + len(our_spans)
+            measures.add(gold, ours)
+        score = measures.micro()
+        sums[self._right] += score.correct
+        sums[self._either] += score.gold + score.predicted
 
     def figure(self, means: Mapping[str, float]) -> float:
         """The measure, out of what was counted per word."""
         right, either = means[self._right], means[self._either]
-        if self.column.scheme is None:
-            return right
-        # F1 = 2 · right / (found + wanted); a part without entities has none to find.
+        # F1 = 2 · right / (found + wanted), which for plain tags is the share of right ones; a part without entities
+        # has none to find.
         return 2 * right / either if either else 0.0
 
 
