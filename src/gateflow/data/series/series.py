@@ -1,0 +1,110 @@
+"""One sequence of numbers, and how numbers are taken out of text: none is believed before it has been looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateflow.errors import DataError
+
+__all__ = ["MISSING", "Series", "checked", "numbers"]
+
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-nan"})
+"""What stands for a value that nobody has measured, in small letters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A sequence of numbers out of a file.
+
+    Attributes:
+        values: ``[T, C]`` float32, a row a step and a column a channel; NaN where a value is missing. ``T`` is 1 or
+            more.
+        place: where it stands, as messages say it: ``line 7``, ``case 7``, ``series 'a'``.
+        label: what the series is, as it was written; None where the file does not say so.
+        step_labels: what each step is; None likewise.
+        times: ``[T]`` float64, when each step was, never falling; None where steps are only counted. Dates are seconds
+            since 1970 in UTC.
+        name: what the file calls the series, if it does.
+    """
+
+    values: NDArray[np.float32]
+    place: str
+    label: str | None = None
+    step_labels: tuple[str, ...] | None = None
+    times: NDArray[np.float64] | None = None
+    name: str | None = None
+
+    @property
+    def channels(self) -> int:
+        """Numbers per step."""
+        return self.values.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def numbers(cells: Sequence[str], where: str) -> NDArray[np.float64]:
+    """Numbers out of text; NaN for what stands for a missing one.
+
+    Args:
+        cells: a number each.
+        where: file and line, for messages.
+
+    Raises:
+        DataError: one is no number, or infinite.
+
+    Example:
+        >>> numbers(["1", " 2.5e1", "?"], "x.ts, line 1")
+        array([ 1., 25., nan])
+    """
+    found = _plain(cells)
+    if found is None:
+        found = np.array([_number(cell, where) for cell in cells], dtype=np.float64)
+    if np.isinf(found).any():
+        cell = cells[int(np.isinf(found).argmax())]
+        raise DataError(f"{where}: {cell.strip()!r:.40} is infinite. Write NaN where there is no value.")
+    return found
+
+
+def checked(values: NDArray[np.floating], where: str) -> NDArray[np.float32]:
+    """The values in float32, if they fit into it.
+
+    Raises:
+        DataError: one is infinite, or too large.
+    """
+    with np.errstate(over="ignore"):  # told below, in words
+        found = values.astype(np.float32)
+    if (wrong := np.isinf(found)).any():
+        step, channel = np.argwhere(wrong)[0]
+        told = values[step, channel]
+        what = "is infinite" if math.isinf(told) else "is more than float32 can hold"
+        raise DataError(
+            f"{where}: the value {told:.6g} of step {step + 1}, channel {channel + 1} {what}. "
+            "Write NaN where there is no value, and scale what is that large."
+        )
+    return found
+
+
+def _plain(cells: Sequence[str]) -> NDArray[np.float64] | None:
+    """All at once, where each is a number as it is usually written; none otherwise."""
+    with suppress(ValueError):
+        # NumPy and Python take 1_000 for a number.
+        return None if any("_" in cell for cell in cells) else np.array(cells, dtype=np.float64)
+    return None
+
+
+def _number(cell: str, where: str) -> float:
+    if cell.strip().lower() in MISSING:
+        return math.nan
+    try:
+        if "_" not in cell:
+            return float(cell)
+    except ValueError:
+        pass
+    raise DataError(f"{where}: {cell.strip()!r:.40} is no number. Write ? or NaN where a value is missing.")
