@@ -1,0 +1,149 @@
+"""Log-mel spectrograms: how loud each band of frequencies is, every hundredth of a second."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from gateflow.errors import ConfigError
+
+__all__ = ["LogMel", "deltas"]
+
+# The energy of silence: 100 dB below the loudest sine. Without it the logarithm of digital silence is -inf.
+_SILENCE = 1e-10
+# Steps to each side over which a slope is taken, as in HTK.
+_REACH = 2
+# Frames that are transformed at once: 10 MB of spectra.
+_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class LogMel:
+    r"""The logarithm of a sound's energy in bands that are equally wide for the ear.
+
+    Frame `t` is `window` seconds from `t · hop` on, times a Hann window `w`; of its spectrum `X`, band `m` takes
+
+        S[t, m] = log max(10⁻¹⁰, Σ_f triangle_m(f) · |X[t, f]|² / (Σ w)²)
+
+    where `triangle_m` rises from 0 to 1 and falls to 0 between three of `bands + 2` frequencies that are equally far
+    apart on the scale `mel(f) = 2595 log₁₀(1 + f / 700)`. A sine of amplitude 1 has about log ¼ = -1.4 in its band. A
+    sound shorter than a window is made as long by zeros; what follows the last whole frame is left out.
+
+    Args:
+        rate: samples per second of the sounds that are given.
+        bands: bands between `low` and `high`.
+        window, hop: seconds.
+        low, high: in hertz; `high` is half of the rate if not given.
+        with_deltas: the bands' slopes and the slopes of these too, three numbers a band.
+
+    Raises:
+        ConfigError: a band would hold no frequency of the spectrum, or what is asked for is no spectrogram at all.
+
+    Example:
+        >>> mel = LogMel(rate=8000, bands=20)
+        >>> tone = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000).astype(np.float32)
+        >>> mel(tone).shape, int(mel(tone)[50].argmax())
+        ((98, 20), 9)
+
+    Stevens, Volkmann and Newman 1937, "A scale for the measurement of the psychological magnitude pitch"; the formula
+    is O'Shaughnessy's (1987), the features are those of HTK (Young et al. 2006, "The HTK book").
+    """
+
+    rate: int
+    bands: int = 40
+    window: float = 0.025
+    hop: float = 0.010
+    low: float = 20.0
+    high: float | None = None
+    with_deltas: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self._top <= self.rate / 2:
+            raise ConfigError(
+                f"bands from {self.low:g} to {self._top:g} Hz: at {self.rate:,} samples a second 0 to "
+                f"{self.rate / 2:g} Hz can be."
+            )
+        if not (round(self.hop * self.rate) >= 1 and round(self.window * self.rate) >= 2 and self.bands >= 1):
+            raise ConfigError(
+                f"{self.bands} bands of {self.window:g} s every {self.hop:g} s at {self.rate:,} samples a second is no "
+                "spectrogram. Give a window and a hop of some samples, and a band."
+            )
+        if not (self._filters.sum(axis=0) > 0).all():
+            raise ConfigError(
+                f"{self.bands} bands from {self.low:g} to {self._top:g} Hz are narrower than the frequencies that "
+                f"{self.window:g} s tell apart. Ask for fewer, or for a longer window."
+            )
+
+    @property
+    def channels(self) -> int:
+        """Numbers per frame."""
+        return self.bands * (3 if self.with_deltas else 1)
+
+    def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The spectrogram ``[frames, channels]`` of samples from -1 to 1."""
+        length, hop = len(self._hann), round(self.hop * self.rate)
+        padded = np.pad(samples, (0, max(0, length - len(samples))))
+        frames = sliding_window_view(padded, length)[::hop]
+        parts = [self._energies(frames[begin : begin + _AT_ONCE]) for begin in range(0, len(frames), _AT_ONCE)]
+        found = np.log(np.maximum(np.concatenate(parts), _SILENCE)).astype(np.float32)
+        if not self.with_deltas:
+            return found
+        first = deltas(found)
+        return np.concatenate([found, first, deltas(first)], axis=1)
+
+    def _energies(self, frames: NDArray[np.float32]) -> NDArray[np.float64]:
+        spectra = np.fft.rfft(frames * self._hann, self._points, axis=1)
+        return (np.abs(spectra) ** 2) @ self._filters / self._hann.sum() ** 2
+
+    @property
+    def _top(self) -> float:
+        return self.rate / 2 if self.high is None else self.high
+
+    @cached_property
+    def _hann(self) -> NDArray[np.float64]:
+        # Periodic, as spectral analysis has it: np.hanning would end in a second zero.
+        return np.hanning(round(self.window * self.rate) + 1)[:-1]
+
+    @property
+    def _points(self) -> int:
+        """Of the transform: the next power of two."""
+        return 1 << math.ceil(math.log2(len(self._hann)))
+
+    @cached_property
+    def _filters(self) -> NDArray[np.float64]:
+        """The triangles ``[frequencies, bands]``."""
+        edges = _hertz(np.linspace(_mel(self.low), _mel(self._top), self.bands + 2))
+        frequencies = np.fft.rfftfreq(self._points, 1 / self.rate)[:, None]
+        rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
+        falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
+        return np.clip(np.minimum(rising, falling), 0, None)
+
+
+def deltas(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The slope of each channel over two steps to each side, by least squares; the ends are as if they went on.
+
+    Args:
+        values: ``[T, C]``.
+
+    Example:
+        >>> deltas(np.array([[0.0], [1.0], [2.0], [3.0], [4.0]], dtype=np.float32)).ravel()
+        array([0.5, 0.8, 1. , 0.8, 0.5], dtype=float32)
+    """
+    padded = np.pad(values, ((_REACH, _REACH), (0, 0)), mode="edge")
+    # For each step the one `k` after it; k from -2 to 2.
+    weights = [(k, padded[_REACH + k : _REACH + k + len(values)]) for k in range(-_REACH, _REACH + 1)]
+    slopes = np.stack([k * moved for k, moved in weights]).sum(axis=0)
+    return (slopes / sum(k * k for k, _ in weights)).astype(np.float32)
+
+
+def _mel(hertz: float) -> float:
+    return 2595 * math.log10(1 + hertz / 700)
+
+
+def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 700 * (10 ** (mel / 2595) - 1)
