@@ -216,7 +216,7 @@ def test_what_another_option_makes_idle_is_refused(verb, gateflow, corpus, tmp_p
         assert part in result.err
     result = gateflow("compare", "--data", corpus, "--updates", 1, "--length", 50)
     assert (result.code, result.out) == (2, "")
-    assert "--length 50 belongs to a task of memory" in result.err
+    assert "--length belongs to --task adding and copy and order" in result.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import traceback
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import typer
 
 from gateflow.cli.output import say
 from gateflow.errors import CellError, ConfigError, GateflowError, UnknownCellError
 
 # 1 and 2 as click has them; 130 is 128 + SIGINT, which shells and cluster managers know.
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+# Of the command line itself; typer has a click of its own, or uses that which is installed.
+UsageError: Any = typer.BadParameter.__mro__[1]
 
 # What torch's allocators say, on a CPU and on a GPU; they have no class of their own for it on all devices.
 _MEMORY = ("can't allocate memory", "not enough memory", "out of memory")

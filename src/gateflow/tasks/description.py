@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 
 from gateflow.errors import TaskError
 
-__all__ = ["Figures", "Given", "Lines", "Option", "Table", "Tables", "TaskDescription", "Track", "Verb", "Written"]
-__all__ += ["imported"]
+__all__ = ["Compared", "Figures", "Given", "Lines", "Option", "Table", "Tables", "TaskDescription", "Track", "Verb"]
+__all__ += ["Written", "imported"]
 
 T = TypeVar("T")
 
@@ -149,6 +149,23 @@ class Verb:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What a comparison of cells tells of a trained network, besides how good it is and how long it took.
+
+    Attributes:
+        parameters: of the recurrent layers that have the cell.
+        horizon: the lag at which 1 % of the gradient is left; None where nothing arrives at all.
+        longest: the largest lag that could have been found.
+        target: what a loss is counted by, such as ``step`` or ``word``: the time is told for one of these.
+    """
+
+    parameters: int
+    horizon: int | None
+    longest: int
+    target: str
+
+
+@dataclass(frozen=True)
 class TaskDescription:
     """All that the rest of gateflow knows of a task. Places are written ``package.module:name``.
 
@@ -163,6 +180,11 @@ class TaskDescription:
         verbs: what can be done with a run apart from `resume` and `diagnose`.
         next_steps: commands to try after a training, ``{run}`` for its folder.
         option_help: other words for options of the configuration.
+        begin: ``begin(run, config)`` builds the network with its initial weights, from the files that the set-up has
+            made; its random numbers are drawn after the seed is set.
+        compared: ``compared(run, model)`` is the `Compared` of a trained network. With it, `begin` and an option
+            ``cell``, cells are compared on the task by ``gateflow compare --task NAME``.
+        figure_names: figures of the task as people write them, such as ``{"f1": "F1"}``.
     """
 
     name: str
@@ -175,6 +197,9 @@ class TaskDescription:
     verbs: tuple[Verb, ...] = ()
     next_steps: tuple[str, ...] = ()
     option_help: Mapping[str, str] = field(default_factory=dict)
+    begin: str = ""
+    compared: str = ""
+    figure_names: Mapping[str, str] = field(default_factory=dict)
 
     def part(self, name: str) -> Any:
         """What the place in the field `name` names.

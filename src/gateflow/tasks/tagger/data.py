@@ -7,23 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from gateflow.data.spans import converted, find_scheme, labels_of, mended, spans
 from gateflow.data.tagged import TaggedSentence, read_tagged
 from gateflow.errors import DataError, DataWarning
 from gateflow.files import appears_whole, write
 from gateflow.runs.new_run import new_run
 from gateflow.tasks.tagger.config import SentencesConfig, TaggerConfig
-from gateflow.tasks.tagger.loading import build_model
+from gateflow.tasks.tagger.loading import build_model, load_vocabulary
+from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.run import TaggerRun
 from gateflow.tasks.tagger.transfer import begin_from_language_model
 from gateflow.tasks.tagger.vectors import begin_from_vectors
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
-from gateflow.training.checkpoint import Checkpoint, Progress
-from gateflow.training.optimizers import build_optimizer
+from gateflow.training.start import begin_run
 
-__all__ = ["LEARNT", "as_learnt", "read_as_learnt", "read_sentences", "set_up", "write_sentences"]
+__all__ = ["LEARNT", "as_learnt", "begin", "read_as_learnt", "read_sentences", "set_up", "write_sentences"]
 
 # How entities are marked where they are learnt: on CoNLL 2003 and others better than IOB2 by some tenths of F1, since
 # the end and the single word are said too. Source: Ratinov, Roth (2009), CoNLL. Answers come in it as spans.
@@ -54,16 +52,19 @@ def set_up(path: Path, config: TaggerConfig, *, force: bool = False) -> TaggerRu
         run.sentences_file("train").parent.mkdir()
         write_sentences(run.sentences_file("train"), train)
         write_sentences(run.sentences_file("valid"), valid)
-        torch.manual_seed(config.training.seed)
-        model = build_model(config.model, vocabulary)
-        if config.data.embeddings is not None:
-            begin_from_vectors(model, vocabulary, config.data.embeddings)
-        if config.data.from_lm is not None:
-            begin_from_language_model(model, config.model, vocabulary, config.data.from_lm)
-        Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
-        # Last: whatever is sealed is whole.
-        run.seal()
+        begin_run(run, config, lambda: begin(run, config))
     return TaggerRun.open(path)
+
+
+def begin(run: TaggerRun, config: TaggerConfig) -> TaggerModel:
+    """The network with its initial weights, those of word vectors or of a language model if it begins from these."""
+    vocabulary = load_vocabulary(run)
+    model = build_model(config.model, vocabulary)
+    if config.data.embeddings is not None:
+        begin_from_vectors(model, vocabulary, config.data.embeddings)
+    if config.data.from_lm is not None:
+        begin_from_language_model(model, config.model, vocabulary, config.data.from_lm)
+    return model
 
 
 def read_parts(data: SentencesConfig) -> tuple[list[TaggedSentence], list[TaggedSentence]]:
