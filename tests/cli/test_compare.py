@@ -113,7 +113,7 @@ def test_an_option_that_is_typed_for_another_task_says_whose_it_is(gateflow, tag
     assert "No such option: --layer" in gateflow("compare", "--task", "tagger", "--layer", 2).err
 
 
-TAGGER = ("--hidden-size", 6, "--embedding-size", 5, "--character-size", 4, "--batch-size", 4, "--lr", 0.02)
+TAGGER = ("--hidden-size", 12, "--embedding-size", 8, "--character-size", 4, "--batch-size", 4, "--lr", 0.02)
 
 
 @pytest.fixture(name="tagged", scope="module")
@@ -122,8 +122,8 @@ def _tagged(tmp_path_factory):
 
 
 def test_a_tagger_is_judged_by_its_own_measure(gateflow, tagged):
-    words = ("compare", "--task", "tagger", "--data", tagged, "--cells", "gru, lstm", *TAGGER, "--updates", 60)
-    result = gateflow(*words, "--seeds", 2)
+    words = ("compare", "--task", "tagger", "--data", tagged, "--cells", "gru, lstm", *TAGGER, "--dropout", 0.1)
+    result = gateflow(*words, "--updates", 2, "--seeds", 2)
     assert result.code == 0, result.err
     title, head, *rows = result.out.splitlines()
     assert "the larger the better" in title
@@ -131,7 +131,7 @@ def test_a_tagger_is_judged_by_its_own_measure(gateflow, tagged):
         assert words_of_head in head
     assert [row.split()[0] for row in rows] == ["gru", "lstm"]
     assert all("±" in row for row in rows)
-    gru, lstm = json.loads(gateflow(*words, "--seeds", 2, "--json").out)
+    gru, lstm = json.loads(gateflow(*words, "--updates", 90, "--json").out)
     assert (gru["measure"], gru["better"], gru["target"]) == ("validation F1", "larger", "word")
     assert lstm["parameters"] * 3 == gru["parameters"] * 4
     assert all(0 <= quality <= 1 for row in (gru, lstm) for quality in row["qualities"])
