@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -79,6 +82,34 @@ def message(error: BaseException) -> str:
 def dim_note(text: Warning | str, *_: object, **__: object) -> None:
     """A warning as one dim line, in place of Python's two with a source line."""
     say(f"note: {text}", style="dim")
+
+
+class Notes(logging.Handler):
+    """What the library has to tell, and is nothing amiss, as dim lines like those of warnings; each text once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        # Cells that are compared begin from the same vectors, over and over.
+        if (text := record.getMessage()) not in self.told:
+            self.told.add(text)
+            dim_note(text)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Within the block they are."""
+        logger = logging.getLogger("gateflow")
+        level = logger.level
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
+            logger.setLevel(level)
 
 
 def visible_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from gateflow.data.parts import divided, in_both
 from gateflow.data.spans import converted, find_scheme, labels_of, mended, spans
-from gateflow.data.tagged import TaggedSentence, read_tagged
+from gateflow.data.tagged import DOCUMENT, DOCUMENT_GROUP, TaggedSentence, read_tagged
 from gateflow.errors import DataError, DataWarning
 from gateflow.files import appears_whole, write
 from gateflow.runs.new_run import new_run
@@ -22,6 +24,9 @@ from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
 from gateflow.training.start import begin_run
 
 __all__ = ["LEARNT", "as_learnt", "begin", "read_as_learnt", "read_sentences", "set_up", "write_sentences"]
+
+# What is to be known and is nothing amiss; the command line prints it.
+told = logging.getLogger(__name__)
 
 # How entities are marked where they are learnt: on CoNLL 2003 and others better than IOB2 by some tenths of F1, since
 # the end and the single word are said too. Source: Ratinov, Roth (2009), CoNLL. Answers come in it as spans.
@@ -69,20 +74,29 @@ def begin(run: TaggerRun, config: TaggerConfig) -> TaggerModel:
 
 def read_parts(data: SentencesConfig) -> tuple[list[TaggedSentence], list[TaggedSentence]]:
     """The sentences to learn from and those to validate on."""
-    train = read_sentences(data.train, data)
     if data.valid is not None:
-        return train, read_sentences(data.valid, data)
-    if len(train) < 2:
-        raise DataError(f"{data.train} has one sentence, so none can be held out; give a second file with --valid.")
-    # The last ones, as for texts: neighbours in a file are of one document more often than not.
-    count = max(1, round(data.held_out * len(train)))
-    return train[:-count], train[-count:]
+        return read_sentences(data.train, data), read_sentences(data.valid, data)
+    sentences = read_sentences(data.train, data, group=data.group)
+    if data.group is None:
+        return divided(sentences, data.held_out, source=str(data.train), item="sentence")[:2]
+    groups = [sentence.group for sentence in sentences]
+    if data.group == DOCUMENT_GROUP and set(groups) == {"0"}:
+        raise DataError(
+            f"--group document: {data.train} marks no documents ({DOCUMENT} or # newdoc); name a column that says the "
+            "group, or leave --group out."
+        )
+    parts = divided(sentences, data.held_out, groups, source=str(data.train), item="sentence")
+    told.info(
+        f"{data.train} has {parts.groups:,} groups; {parts.held_out:,} of them, {len(parts.valid):,} of "
+        f"{len(sentences):,} sentences, are held out to validate on."
+    )
+    return parts[:2]
 
 
-def read_sentences(path: Path, data: SentencesConfig) -> list[TaggedSentence]:
-    """All sentences of a file, with the columns that are asked for."""
+def read_sentences(path: Path, data: SentencesConfig, group: str | None = None) -> list[TaggedSentence]:
+    """All sentences of a file, with the columns that are asked for, and the group of each if it is."""
     columns, names = (tuple(filter(None, map(str.strip, text.split(",")))) for text in (data.columns, data.names))
-    return list(read_tagged(path, words=data.words, columns=columns, names=names))
+    return list(read_tagged(path, words=data.words, columns=columns, names=names, group=group))
 
 
 def read_as_learnt(path: Path, data: SentencesConfig, vocabulary: Vocabulary) -> list[TaggedSentence]:
@@ -109,11 +123,8 @@ def write_sentences(file: Path, sentences: Iterable[TaggedSentence]) -> None:
 
 
 def tell_duplicates(train: Sequence[TaggedSentence], valid: Sequence[TaggedSentence]) -> None:
-    """Say how many sentences of the second part are in the first: what is known by heart is no measure."""
-    known = {sentence.words for sentence in train}
-    # Greetings and headings are in every part, and prove nothing.
-    count = sum(len(sentence.words) > 3 and sentence.words in known for sentence in valid)
-    if count:
+    """Say how many sentences of the second part are in the first."""
+    if count := in_both({sentence.words for sentence in train}, [sentence.words for sentence in valid]):
         warnings.warn(
             f"{count:,} of the {len(valid):,} sentences to validate on are in the training part too, word for word; "
             "the figures are better than those on new text will be.",
