@@ -9,8 +9,8 @@ import sys
 import time
 
 import pytest
-from accelerate.state import AcceleratorState, GradientState
-from tests.cli.conftest import _as_in_a_fresh_process, gateflow  # noqa: F401  (fixtures)
+from tests.cli.conftest import gateflow  # noqa: F401  (a fixture)
+from tests.conftest import reset_accelerate
 from tests.tasks import toy
 
 from gateflow.tasks import TASKS
@@ -35,8 +35,7 @@ def _command(gateflow):  # noqa: F811
     """Run a command of this process, fresh for each one."""
 
     def run(*words):
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
+        reset_accelerate()
         return gateflow(*words)
 
     return run

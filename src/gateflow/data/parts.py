@@ -46,7 +46,7 @@ def divided(
     Example:
         >>> divided("abcdefgh", 0.25, source="file", item="letter")[:2]
         (['a', 'b', 'c', 'd', 'e', 'f'], ['g', 'h'])
-        >>> divided("abcdefgh", 0.25, [1, 1, 2, 2, 2, 3, 3, 1], source="file", item="letter")
+        >>> divided("abcdefgh", 0.25, [1, 1, 2, 2, 2, 3, 3, 2], source="file", item="letter")
         Parts(train=['a', 'b', 'c', 'd', 'e', 'h'], valid=['f', 'g'], groups=3, held_out=1)
     """
     if len(items) < 2:
