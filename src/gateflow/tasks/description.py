@@ -6,25 +6,16 @@ new task needs no line in `cli`. A verb's function gives an answer, which is dat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
+from gateflow.data.track import Track
 from gateflow.errors import TaskError
 
-__all__ = ["Compared", "Figures", "Given", "Lines", "Option", "Table", "Tables", "TaskDescription", "Track", "Verb"]
+__all__ = ["Compared", "Figures", "Given", "Lines", "Option", "Table", "Tables", "TaskDescription", "Verb"]
 __all__ += ["Written", "imported"]
-
-T = TypeVar("T")
-
-
-class Track(Protocol):
-    """What shows how far a verb has come: it hands the items on, one by one."""
-
-    def __call__(self, items: Iterable[T], doing: str, total: int) -> Iterable[T]:
-        """The same items; `doing` says what is done to them, `total` how many they are."""
-        ...
 
 
 @dataclass(frozen=True)

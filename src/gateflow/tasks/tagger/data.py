@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from gateflow.data.parts import divided, in_both
 from gateflow.data.spans import converted, find_scheme, labels_of, mended, spans
 from gateflow.data.tagged import DOCUMENT, DOCUMENT_GROUP, TaggedSentence, read_tagged
-from gateflow.errors import DataError, DataWarning
+from gateflow.errors import ConfigError, DataError, DataWarning
 from gateflow.files import appears_whole, write
 from gateflow.runs.new_run import new_run
 from gateflow.tasks.tagger.config import SentencesConfig, TaggerConfig
@@ -33,8 +34,19 @@ told = logging.getLogger(__name__)
 LEARNT = "BIOES"
 
 
-def set_up(path: Path, config: TaggerConfig, *, force: bool = False) -> TaggerRun:
+def set_up(
+    path: Path,
+    config: TaggerConfig,
+    *,
+    force: bool = False,
+    given: Mapping[str, Sequence[TaggedSentence]] = MappingProxyType({}),
+) -> TaggerRun:
     """A new run: its vocabulary, its sentences, and a checkpoint of step 0.
+
+    Args:
+        path, config, force: as of every set-up.
+        given: sentences that are in no file, those to learn from as ``train``, those to validate on as ``valid``. The
+            configuration then has a name for them; a sentence's line is its number.
 
     Warns:
         DataWarning: wrong sequences of tags were mended; sentences are in both parts; tags are in the second alone.
@@ -44,11 +56,19 @@ def set_up(path: Path, config: TaggerConfig, *, force: bool = False) -> TaggerRu
         DataError: a file is missing, holds no tagged sentences, or has other columns than are asked for.
     """
     with new_run(TaggerRun, path, config, force=force) as run:
-        train, valid = read_parts(config.data)
+        train, valid = read_parts(config.data, given)
         columns = [_column(name, train, valid, config.data.scheme) for name in train[0].tags]
         train, valid = (
-            as_learnt(part, {column.name: column.scheme for column in columns}, f"the {name} part")
-            for part, name in ((train, "training"), (valid, "validation"))
+            as_learnt(
+                part,
+                {column.name: column.scheme for column in columns},
+                f"the {name} part",
+                "sentence {}" if source in given else "the sentence from line {} on",
+            )
+            for part, name, source in (
+                (train, "training", "train"),
+                (valid, "validation", "valid" if config.data.valid else "train"),
+            )
         )
         tell_duplicates(train, valid)
         learnt = [_learnt(column) for column in columns]
@@ -72,11 +92,24 @@ def begin(run: TaggerRun, config: TaggerConfig) -> TaggerModel:
     return model
 
 
-def read_parts(data: SentencesConfig) -> tuple[list[TaggedSentence], list[TaggedSentence]]:
-    """The sentences to learn from and those to validate on."""
+def read_parts(
+    data: SentencesConfig, given: Mapping[str, Sequence[TaggedSentence]] = MappingProxyType({})
+) -> tuple[list[TaggedSentence], list[TaggedSentence]]:
+    """The sentences to learn from and those to validate on; what is given is not read."""
     if data.valid is not None:
-        return read_sentences(data.train, data), read_sentences(data.valid, data)
-    sentences = read_sentences(data.train, data, group=data.group)
+        train, valid = (
+            list(given[name]) if name in given else read_sentences(path, data)
+            for name, path in (("train", data.train), ("valid", data.valid))
+        )
+        if (has := list(valid[0].tags)) != (wanted := list(train[0].tags)):
+            raise DataError(
+                f"{data.valid} has the columns {', '.join(has)}, and {data.train} has {', '.join(wanted)}; give both "
+                "the same."
+            )
+        return train, valid
+    if data.group is not None and "train" in given:
+        raise ConfigError("--group is read from a file, and sentences were given; divide them, and give --valid.")
+    sentences = list(given["train"]) if "train" in given else read_sentences(data.train, data, group=data.group)
     if data.group is None:
         return divided(sentences, data.held_out, source=str(data.train), item="sentence")[:2]
     groups = [sentence.group for sentence in sentences]
@@ -152,7 +185,10 @@ def _column(name: str, train: Sequence[TaggedSentence], valid: Sequence[TaggedSe
 
 
 def as_learnt(
-    sentences: Sequence[TaggedSentence], schemes: Mapping[str, str | None], part: str
+    sentences: Sequence[TaggedSentence],
+    schemes: Mapping[str, str | None],
+    part: str,
+    place: str = "the sentence from line {} on",
 ) -> list[TaggedSentence]:
     """The sentences with their entities marked as `LEARNT` has it; wrong sequences of tags are mended and counted.
 
@@ -160,6 +196,7 @@ def as_learnt(
         sentences: as a file has them.
         schemes: of each column; none for plain tags, which stay.
         part: what the sentences are called in messages.
+        place: where a sentence stands, with room for its line.
 
     Warns:
         DataWarning: how many tags were changed in `part`.
@@ -173,7 +210,7 @@ def as_learnt(
             try:
                 right, count = mended(tags[name], scheme)
             except DataError as error:
-                where = f"{part}, column {name}, the sentence from line {sentence.line} on"
+                where = f"{part}, column {name}, {place.format(sentence.line)}"
                 raise DataError(f"{where}: {error}") from None
             changes[name] += count
             tags[name] = tuple(converted(right, scheme, LEARNT))
