@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
-from accelerate.state import AcceleratorState, GradientState
 
 from gateflow.cli import main
 
@@ -19,14 +17,6 @@ class Result(NamedTuple):
     code: int
     out: str
     err: str
-
-
-@pytest.fixture(autouse=True)
-def _as_in_a_fresh_process():
-    yield
-    torch.set_flush_denormal(False)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture

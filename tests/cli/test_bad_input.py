@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import save_file
 from tests.cli.conftest import SMALL
+from tests.conftest import reset_accelerate
 
 from gateflow.cli import main
 from gateflow.runs.weights import read_tensors, write_tensors
@@ -201,8 +201,7 @@ def stopped_midway(run, old, new):
     edited(run, "epochs = 2", "epochs = 3\nmax_updates = 61")
     with pytest.raises(SystemExit):
         main(["resume", str(run.path)])
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+    reset_accelerate()
     edited(run, "max_updates = 61", "max_updates = 70")
     edited(run, old, new)
 

@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
 from tests.cli.conftest import SMALL
+from tests.tasks.tagger.sentences import sentences, write
+
+from gateflow.training.loop import TrainingLoop
 
 WORDS = ("--cells", "gru, lstm", *SMALL[:-1])
 
@@ -87,12 +91,98 @@ def test_a_task_of_memory_needs_no_text(gateflow):
 def test_options_of_another_task_are_refused(gateflow):
     for words, part in (
         (("--task", "adding", "--window", 5), "--window belongs to --task lm; --task adding has --hidden-size"),
-        (("--task", "parity"), "--task parity: there are lm, adding, copy, order"),
+        (("--task", "parity"), "--task parity: there are lm, tagger, agreement, adding, copy, order"),
         (("--task", "order", "--length", 3), "the task needs a length of 10 or more"),
     ):
         result = gateflow("compare", *words, "--updates", 3)
         assert (result.code, result.out) == (2, "")
         assert part in result.err
+
+
+def test_an_option_that_is_typed_for_another_task_says_whose_it_is(gateflow, tagged):
+    for words, part in (
+        (("--crf",), "--crf belongs to --task tagger; --task lm: see gateflow compare --task lm --help"),
+        (("--task", "tagger", "--window", 5), "--window belongs to --task lm; --task tagger: see"),
+        (("--task=tagger", "--no-tied"), "--no-tied belongs to --task lm"),
+        (("--task", "tagger", "--length", 5), "--length belongs to --task adding and copy and order"),
+        (("--no-crf", "--task", "copy"), "--no-crf belongs to --task tagger; --task copy has --hidden-size"),
+    ):
+        result = gateflow("compare", *words, "--data", tagged, "--updates", 3)
+        assert (result.code, result.out) == (2, "")
+        assert part in result.err
+    assert "No such option: --layer" in gateflow("compare", "--task", "tagger", "--layer", 2).err
+
+
+TAGGER = ("--hidden-size", 12, "--embedding-size", 8, "--character-size", 4, "--batch-size", 4, "--lr", 0.02)
+
+
+@pytest.fixture(name="tagged", scope="module")
+def _tagged(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("tagged") / "train.conll", sentences(60))
+
+
+def test_a_tagger_is_judged_by_its_own_measure(gateflow, tagged):
+    words = ("compare", "--task", "tagger", "--data", tagged, "--cells", "gru, lstm", *TAGGER, "--dropout", 0.1)
+    result = gateflow(*words, "--updates", 2, "--seeds", 2)
+    assert result.code == 0, result.err
+    title, head, *rows = result.out.splitlines()
+    assert "the larger the better" in title
+    for words_of_head in ("µs per word", "validation F1", "horizon of 8"):
+        assert words_of_head in head
+    assert [row.split()[0] for row in rows] == ["gru", "lstm"]
+    assert all("±" in row for row in rows)
+    gru, lstm = json.loads(gateflow(*words, "--updates", 90, "--json").out)
+    assert (gru["measure"], gru["better"], gru["target"]) == ("validation F1", "larger", "word")
+    assert lstm["parameters"] * 3 == gru["parameters"] * 4
+    assert all(0 <= quality <= 1 for row in (gru, lstm) for quality in row["qualities"])
+    assert max(gru["qualities"] + lstm["qualities"]) > 0.3
+    assert all(0 < horizon <= row["reachable"] for row in (gru, lstm) for horizon in row["horizons"])
+
+
+def test_a_comparison_finds_what_a_training_finds(gateflow, tagged, tmp_path):
+    words = ("--data", tagged, *TAGGER, "--no-crf", "--characters", "cnn", "--no-bidirectional", "--seed", 3)
+    (row,) = json.loads(gateflow("compare", "--task", "tagger", *words, "--cells=gru", "--updates=40", "--json").out)
+    trained = gateflow("train", "tagger", *words, "--cell=gru", "--max-updates=40", "--out", tmp_path / "run", "--json")
+    assert row["qualities"] == [json.loads(trained.out)["validation_f1"]]
+
+
+def test_plain_tags_and_several_columns_have_their_own_words(gateflow, tmp_path):
+    file = tmp_path / "train.conll"
+    file.write_text("Teddy\tN\tx\nsleeps\tV\ty\n\nbears\tN\tx\ncame\tV\tz\n\n" * 12)
+    words = ("compare", "--task", "tagger", "--data", file, "--cells=gru", *TAGGER, "--updates=2", "--json")
+    assert json.loads(gateflow(*words).out)[0]["measure"] == "validation accuracy"
+    both = json.loads(gateflow(*words, "--columns", "2,3").out)
+    assert both[0]["measure"] == "validation mean of the columns"
+
+
+def test_what_one_cell_refuses_is_told_before_another_is_trained(gateflow, tagged, tmp_path, monkeypatch):
+    lm, text = tmp_path / "lm", tmp_path / "text"
+    text.write_text("".join(" ".join(words) + "\n" for words, _ in sentences(60)))
+    assert gateflow("train", "lm", "--data", text, "--out", lm, *SMALL).code == 0
+    monkeypatch.setattr(TrainingLoop, "train", lambda loop: pytest.fail("a cell was trained"))
+    words = ("compare", "--task", "tagger", "--data", tagged, "--hidden-size", 8, "--embedding-size", 8)
+    result = gateflow(*words, "--from-lm", lm, "--cells", "lstm,gru", "--updates", 3)
+    assert (result.code, result.out) == (2, ""), result.err
+    assert "has --cell lstm, and this tagger --cell gru" in result.err
+
+
+def test_cells_agree_over_some_distance(gateflow):
+    words = ("--task", "agreement", "--cells", "elman,lstm", "--sentences", 64, "--tested", 40, "--hidden-size", 6)
+    rows = json.loads(gateflow("compare", *words, "--updates", 2, "--json").out)
+    assert [(row["cell"], row["measure"], row["target"]) for row in rows] == [
+        ("elman", "validation accuracy", "sentence"),
+        ("lstm", "validation accuracy", "sentence"),
+    ]
+    assert all(row["reachable"] > 50 for row in rows)
+
+
+def test_a_tagger_that_breaks_is_a_row(gateflow, tagged):
+    words = ("--data", tagged, *TAGGER[:-2], "--cells", "elman,gru", "--lr", 1e38, "--updates", 30)
+    result = gateflow("compare", "--task", "tagger", *words, "--no-crf")
+    assert result.code == 0, result.err
+    assert [row.split()[0] for row in result.out.splitlines()[-2:]] == ["elman", "gru"]
+    rows = json.loads(gateflow("compare", "--task", "tagger", *words, "--no-crf", "--json").out)
+    assert [row["qualities"] for row in rows] == [[None], [None]]
 
 
 def test_a_training_that_breaks_is_a_row(gateflow):

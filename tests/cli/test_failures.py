@@ -1,10 +1,11 @@
 """What the user reads when something fails, and the exit code."""
 
 import errno
+import logging
 
 import pytest
 
-from gateflow.cli.failures import TwoLines, dim_note, exit_code, message
+from gateflow.cli.failures import Notes, TwoLines, dim_note, exit_code, message
 from gateflow.errors import ConfigError, DataError, ReferencePathWarning, RunError, UnknownCellError
 
 AGAIN = "\nRun the command again with --debug to see where."
@@ -70,3 +71,13 @@ def test_an_exit_passes_through_and_debug_lets_the_error_out(capsys):
 def test_a_warning_is_one_line(capsys):
     dim_note(ReferencePathWarning("a layer runs on the reference loop"), ReferencePathWarning, "file.py", 3)
     assert capsys.readouterr().err == "note: a layer runs on the reference loop\n"
+
+
+def test_what_the_library_has_to_tell_is_a_note_and_told_once(capsys):
+    logger = logging.getLogger("gateflow.tasks.anything")
+    with Notes().shown():
+        for _ in range(2):
+            logger.info("%d of 7 words have a vector", 3)
+        logger.debug("nobody reads this")
+    logger.info("nor this, outside of a command")
+    assert capsys.readouterr() == ("", "note: 3 of 7 words have a vector\n")

@@ -181,12 +181,13 @@ def test_what_is_typed_for_a_tagger_is_what_is_read(validation, gateflow, tmp_pa
     training.pop("window")
     typed = TAGGER_TYPED | training
     # `from_lm` stands in the place of `embeddings`, and has tests/tasks/tagger/test_transfer.py.
-    assert typed.keys() | {"train", "valid", "held_out", "embeddings", "from_lm", "window"} == fields.keys()
+    assert typed.keys() | {"train", "valid", "held_out", "group", "embeddings", "from_lm", "window"} == fields.keys()
     assert all(fields[name].default != value for name, value in typed.items())
     file, vectors = tmp_path / "train.conll", tmp_path / "words.vec"
-    file.write_text("Teddy\tB-PER\ncame\tO\n\nbears\tO\ncame\tO\n\n" * 9)
+    file.write_text("-DOCSTART-\tO\n\nTeddy\tB-PER\ncame\tO\n\nbears\tO\ncame\tO\n\n" * 9)
     vectors.write_text("teddy 1 2 3\ncame 3 2 1\n")
-    typed |= {"train": file, "embeddings": vectors, validation: 0.25 if validation == "held_out" else file}
+    typed |= {"train": file, "embeddings": vectors}
+    typed |= {"held_out": 0.25, "group": "document"} if validation == "held_out" else {"valid": file}
     found = watched(monkeypatch, sections)
     result = gateflow("train", "tagger", "--out", tmp_path / "run", *flags(typed))
     assert result.code == 0, result.err
@@ -216,7 +217,7 @@ def test_what_another_option_makes_idle_is_refused(verb, gateflow, corpus, tmp_p
         assert part in result.err
     result = gateflow("compare", "--data", corpus, "--updates", 1, "--length", 50)
     assert (result.code, result.out) == (2, "")
-    assert "--length 50 belongs to a task of memory" in result.err
+    assert "--length belongs to --task adding and copy and order" in result.err
     assert list(tmp_path.iterdir()) == []
 
 

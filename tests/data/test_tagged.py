@@ -167,14 +167,27 @@ def test_what_is_written_is_read_back(tmp_path_factory, separator, sentences):
 
 
 def test_universal_dependencies(tmp_path):
-    first, second, third = read(tmp_path, TREEBANK, columns=["UPOS", "feats", "4"])
+    first, second, third = read(tmp_path, TREEBANK, columns=["UPOS", "feats"])
     assert first.words == ("Do", "n't", "wake", "him", ".")
-    assert first.tags["UPOS"] == first.tags["4"] == ("AUX", "PART", "VERB", "PRON", "PUNCT")
+    assert first.tags["UPOS"] == ("AUX", "PART", "VERB", "PRON", "PUNCT")
+    assert first.tags["UPOS"] == read(tmp_path, TREEBANK, columns=["4"])[0].tags["4"]
     assert first.tags["feats"] == ("Mood=Imp|VerbForm=Fin", "Polarity=Neg", "VerbForm=Inf", "_", "_")
     assert first.spaces == (False, True, True, False, False)
     assert second.words == ("10 000", "곰이", "잔다")
     assert third.spaces == (False, False, True)
     assert [(s.line, s.document) for s in (first, second, third)] == [(5, 1), (15, 1), (21, 2)]
+
+
+def test_sentences_have_the_group_that_is_asked_for(tmp_path):
+    assert [s.group for s in read(tmp_path, TREEBANK, group="document")] == ["1", "1", "2"]
+    assert [s.group for s in read(tmp_path, TREEBANK)] == [None] * 3
+    text = "Teddy\tO\tletter 7\nslept\tO\tletter 7\n\n곰\tO\tletter 9\n"
+    names = ["word", "ner", "letter"]
+    for group in ("3", "-1", "letter"):
+        found = read(tmp_path, text, columns=["ner"], names=names, group=group)
+        assert [(s.group, s.tags["ner"]) for s in found] == [("letter 7", ("O", "O")), ("letter 9", ("O",))]
+    with pytest.raises(DataError, match="line 2: the group in column 3 is 'letter 8', and that of line 1, in the same"):
+        read(tmp_path, text.replace("slept\tO\tletter 7", "slept\tO\tletter 8"), columns=["2"], group="3")
 
 
 def test_the_package_conllu_reads_the_same(tmp_path):
@@ -238,7 +251,12 @@ def test_what_is_refused_is_told_with_its_line(tmp_path, text, message):
         (NAMES, {"columns": ["3"]}, " has 2 columns, and column 3 was asked for. Give one of 1 to 2, or -1 to -2"),
         (NAMES, {"columns": ["0"]}, " has 2 columns, and column 0 was asked for"),
         (NAMES, {"columns": ["-3"]}, " has 2 columns, and column -3 was asked for"),
-        (NAMES, {"columns": ["1"]}, ": column 1 holds the words, and was asked for as tags too"),
+        (NAMES, {"columns": ["2", "-1"]}, ": column 2 is asked for twice, as tags and as tags. Choose another column"),
+        (NAMES, {"columns": ["2", "2"]}, ": column 2 is asked for twice, as tags and as tags"),
+        (NAMES, {"columns": ["Ner", "ner"], "names": ["word", "ner"]}, ": column 2 is asked for twice"),
+        (NAMES, {"group": "2"}, ": column 2 is asked for twice, as tags and as the group"),
+        (NAMES, {"group": "5"}, " has 2 columns, and column 5 was asked for"),
+        (NAMES, {"columns": ["1"]}, ": column 1 is asked for twice, as the words and as tags"),
         (NAMES, {"names": ["a", "b", "c"]}, " has 2 columns (line 1), and 3 names were given: a, b, c"),
         (TREEBANK, {"columns": ["pos"]}, " has no column 'pos': its columns are id, form, lemma, upos, xpos"),
     ],

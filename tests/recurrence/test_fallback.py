@@ -53,6 +53,30 @@ def test_the_warning_comes_once():
     assert len(told) == 1
 
 
+def test_the_warning_comes_once_whatever_others_do_with_warnings():
+    layer, x = Recurrent(Bent, I, H), torch.randn(5, 2, I)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            layer(x)
+            # As torch does in an optimizer and elsewhere: it clears what Python knows of what was shown.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+        Recurrent(Bent, I + 1, H)(torch.randn(5, 2, I + 1))
+        layer.half()(x.half())
+    assert len(told) == 2
+    assert "float16" in str(told[1].message)
+
+
+def test_a_warning_that_somebody_ignored_comes_yet():
+    layer, x = Recurrent(Bent, I, H), torch.randn(5, 2, I)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layer(x)
+    with pytest.warns(ReferencePathWarning, match="Bent runs on the reference loop"):
+        layer(x)
+
+
 def test_strict_refuses_it():
     with pytest.raises(PathError, match="Bent would run on the reference loop, which strict=True forbids: Bent cannot"):
         Recurrent(Bent, I, H, strict=True)(torch.randn(5, 2, I))

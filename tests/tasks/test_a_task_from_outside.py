@@ -9,8 +9,8 @@ import sys
 import time
 
 import pytest
-from accelerate.state import AcceleratorState, GradientState
-from tests.cli.conftest import _as_in_a_fresh_process, gateflow  # noqa: F401  (fixtures)
+from tests.cli.conftest import gateflow  # noqa: F401  (a fixture)
+from tests.conftest import reset_accelerate
 from tests.tasks import toy
 
 from gateflow.tasks import TASKS
@@ -35,8 +35,7 @@ def _command(gateflow):  # noqa: F811
     """Run a command of this process, fresh for each one."""
 
     def run(*words):
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
+        reset_accelerate()
         return gateflow(*words)
 
     return run
@@ -89,6 +88,17 @@ def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(tmp_path):
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
+def test_cells_are_compared_on_it_with_its_own_options(command):
+    words = ("compare", "--task", "tones", "--cells", "gru,lstm", "--length", 10, "--units", 5, "--batch-size", 4)
+    gru, lstm = json.loads(command(*words, "--lr", 0.02, "--updates", 90, "--seeds", 2, "--json").out)
+    assert (gru["measure"], gru["better"], gru["target"]) == ("validation accuracy", "larger", "sequence")
+    assert (gru["cell"], lstm["cell"], gru["reachable"]) == ("gru", "lstm", 9)
+    assert (gru["parameters"], lstm["parameters"]) == (135, 180)
+    assert all(quality > 0.5 for quality in gru["qualities"] + lstm["qualities"])
+    assert "µs per sequence" in command(*words, "--updates", 2).out
+    assert "--units" in command("compare", "--task", "tones", "--help").out
+
+
 def test_options_and_verbs_of_other_tasks_are_refused_in_words(command, tmp_path):
     run = tmp_path / "run"
     assert command("train", "tones", "--out", run, *SMALL, "--max-updates=3").code == 0
@@ -121,7 +131,9 @@ def test_a_run_of_a_task_that_is_gone_says_so(command, tmp_path, monkeypatch):
     assert "is a run of the task 'tones', and there are lm, tagger, agreement" in result.err
 
 
-@pytest.mark.parametrize("words", ["--help", "train tones --help", "train lm --help", "sing --help"])
+@pytest.mark.parametrize(
+    "words", ["--help", "train tones --help", "train lm --help", "sing --help", "compare --task tones --help"]
+)
 def test_help_needs_no_torch(words):
     last = f"try: main({words.split()!r})\nfinally: print('torch' in sys.modules)"
     code = "import sys\nsys.argv[0] = '/usr/bin/gateflow'\n" + REGISTERED.replace("main(sys.argv[1:])", last)

@@ -40,6 +40,10 @@ class OtherConfig(RunConfig):
     task: Literal["songs"] = "songs"
 
 
+class CelllessConfig(RunConfig):
+    task: Literal["tones"] = "tones"
+
+
 def with_verb(name="sing", function=SING.function, options=()):
     return {"verbs": (Verb(name, "Sing.", function, options),)}
 
@@ -59,6 +63,9 @@ DESCRIPTIONS = {
     "a word of every training": ({"config": f"{HERE}:ClashingConfig"}, "--force is an option of every training"),
     "two options of the config": ({"config": f"{HERE}:TwiceConfig"}, "two options are called --length"),
     "no place": ({"build": "toy"}, "`build` of the task tones is 'toy': write it as package.module:name"),
+    "half a comparison": ({"begin": ""}, "`compared` of the task tones: a comparison needs `begin` and `compared`"),
+    "no place of a comparison": ({"begin": "toy"}, "`begin` of the task tones is 'toy': write it as package.module"),
+    "no cell to compare": ({"config": f"{HERE}:CelllessConfig"}, "`compared` of the task tones: .* no option `cell`"),
     "no field": ({"next_steps": ("sing {path}",)}, "`next_steps` of the task tones: .* asks for {path}; {run} is all"),
     "half a field": ({"next_steps": ("sing {run",)}, "`next_steps` of the task tones: .* is no text to be filled in"),
     "a verb without a place": (with_verb(function="sing"), "`function` of the verb sing of the task tones is 'sing'"),

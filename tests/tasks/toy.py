@@ -29,6 +29,7 @@ class TonesConfig(ConfigSection):
 class EarConfig(ConfigSection):
     """The network."""
 
+    cell: Literal["gru", "lstm"] = Field(default="gru", description="Layer of torch's.")
     units: int = Field(default=8, ge=1, description="Units.")
 
 
@@ -63,6 +64,8 @@ TONES = TaskDescription(
         Verb("sing", "Say the scale. Example: `gateflow sing runs/toy`", "tests.tasks.toy:sing"),
     ),
     next_steps=("sing {run}",),
+    begin="tests.tasks.toy:begin",
+    compared="tests.tasks.toy:compared",
 )
 
 
@@ -80,20 +83,29 @@ def batches(config, seed, count):
 
 
 def set_up(path, config, *, force=False):
-    import torch
-
     from gateflow.runs.new_run import new_run
-    from gateflow.training.checkpoint import Checkpoint, Progress
-    from gateflow.training.optimizers import build_optimizer
+    from gateflow.training.start import begin_run
 
     with new_run(ToyRun, path, config, force=force) as run:
         (run.path / "scale").mkdir()
         (run.path / "scale" / "tones.txt").write_text("do re mi\n", encoding="utf-8")
-        torch.manual_seed(config.training.seed)
-        model = ear(config)
-        Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
-        run.seal()
+        begin_run(run, config, lambda: begin(run, config))
     return ToyRun.open(path)
+
+
+def begin(run, config):
+    return ear(config)
+
+
+def compared(run, model):
+    from torch.nn import functional as F
+
+    from gateflow.tasks.description import Compared
+    from gateflow.tasks.diagnosis import horizon_of
+
+    (batch,) = batches(run.config(), 3, 1)
+    horizon = horizon_of(model, batch, lambda model, b: F.cross_entropy(model(b[0]), b[1]))
+    return Compared(sum(w.numel() for w in model.layer.parameters()), horizon, len(batch[0]) - 1, "sequence")
 
 
 def ear(config):
@@ -102,7 +114,8 @@ def ear(config):
     class Ear(nn.Module):
         def __init__(self):
             super().__init__()
-            self.layer, self.out = nn.GRU(2, config.model.units), nn.Linear(config.model.units, 2)
+            layer = getattr(nn, config.model.cell.upper())
+            self.layer, self.out = layer(2, config.model.units), nn.Linear(config.model.units, 2)
             self.dropout = nn.Dropout(0.2)
 
         def forward(self, x):

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from tests.training import one_of_several
 from tests.training.tiny import EchoTask, echo_run
 
@@ -15,16 +14,6 @@ from gateflow.training.checkpoint import Checkpoint
 from gateflow.training.distributed import every_process, join_processes, own_rows, summed, whole_batch
 from gateflow.training.loop import TrainingLoop
 from gateflow.training.metrics import MetricsLog
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerator():
-    """Accelerate keeps its settings for the life of a process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 def test_two_processes_are_one_with_the_doubled_batch(tmp_path):

@@ -14,12 +14,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # process wants a core, each meeting costs a time slice.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from gateflow.cli.app import build
-    from gateflow.cli.failures import TwoLines, dim_note, visible_traceback
+    from gateflow.cli.failures import Notes, TwoLines, dim_note, visible_traceback
 
     # A copy: --debug is taken out of it, and works after any command.
     words = list(sys.argv[1:] if arguments is None else arguments)
     # For --debug, whose traceback holds names of files and lines of texts.
     sys.excepthook = visible_traceback
-    with warnings.catch_warnings(), TwoLines(debug="--debug" in words):
+    with warnings.catch_warnings(), Notes().shown(), TwoLines(debug="--debug" in words):
         warnings.showwarning = dim_note
         build()(args=[word for word in words if word != "--debug"], prog_name="gateflow")

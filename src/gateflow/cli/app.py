@@ -12,10 +12,11 @@ from typer.core import TyperGroup
 
 from gateflow.cli.bench import bench
 from gateflow.cli.cells import cells
-from gateflow.cli.compare import compare
+from gateflow.cli.compare import OfATask, compare
 from gateflow.cli.diagnose import diagnose
 from gateflow.cli.doctor import doctor
 from gateflow.cli.explain import explain
+from gateflow.cli.failures import UsageError
 from gateflow.cli.output import say, write
 from gateflow.cli.quickstart import quickstart
 from gateflow.cli.remedies import remedies
@@ -43,9 +44,6 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
 
 
-_UsageError: Any = typer.BadParameter.__mro__[1]  # typer has a click of its own, or uses that which is installed
-
-
 def _fold_names() -> None:
     """On a narrow terminal the name of an option goes on in the next line; typer's help would cut it."""
     from typer import rich_utils
@@ -67,7 +65,7 @@ def _fold_names() -> None:
 def _visible_errors() -> Iterator[None]:
     try:
         yield
-    except _UsageError as error:
+    except UsageError as error:
         # The message repeats what was typed, and a shell may have put a file's name there.
         error.message = visible(error.message)
         raise
@@ -110,5 +108,5 @@ def build() -> typer.Typer:
     for name, command in commands(tasks):
         app.command(name)(command)
     for verb in (diagnose, cells, explain, compare, remedies, bench, doctor):
-        app.command()(verb)
+        app.command(cls=OfATask if verb is compare else None)(verb)
     return app

@@ -2,79 +2,173 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from gateflow.cli.failures import UsageError
 from gateflow.cli.output import AsJson, print_json, print_table
 from gateflow.cli.settings import Settings, refuse_idle, with_settings
+from gateflow.errors import ConfigError
 from gateflow.runs.config import RunConfig
-from gateflow.studies.compared import LENGTH, MEMORY, NOT_HERE, TEXT, WORDS, refuse_others
-from gateflow.tasks import description
+from gateflow.runs.config_errors import flag
+from gateflow.studies.compared import FOR_MEMORY, LENGTH, MEMORY, TEXT, WORDS, belonging_to, comparable, not_here
+from gateflow.tasks import TASKS, description
 
 if TYPE_CHECKING:
-    from gateflow.studies.budget import Budget, CellResult
-    from gateflow.studies.memory_comparison import MemoryComparison
+    from gateflow.studies.budget import CellResult
 
-# Of what is compared on a text; its options are those of the training, described once.
-KIND: type[RunConfig] = description(TEXT).part("config")
+Cells = Annotated[str, typer.Option(help="Names, separated by commas.")]
+OnTask = Annotated[
+    str,
+    typer.Option(
+        metavar="<task>",
+        help=f"A task with data, as of `gateflow train`, or one of memory, which takes none: {', '.join(MEMORY)}. Each "
+        "has options of its own, shown by `gateflow compare --task NAME --help`.",
+    ),
+]
+Updates = Annotated[int | None, typer.Option(min=1, help="Budget: updates per cell and seed.")]
+Minutes = Annotated[float | None, typer.Option(min=0.0, help="Budget: minutes per cell and seed.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Trainings per cell.")]
+
+# What is compared if nothing is typed.
+CELLS = "elman,gru,full_gru,lstm"
 
 
-@with_settings(KIND, without=NOT_HERE, words={**description(TEXT).option_help, **WORDS})
-def compare(
-    settings: Settings,
-    cells: Annotated[str, typer.Option(help="Names, separated by commas.")] = "elman,gru,full_gru,lstm",
-    task: Annotated[str, typer.Option(metavar="|".join((TEXT, *MEMORY)), help="A text, or a task of memory.")] = TEXT,
-    length: Annotated[
-        int | None, typer.Option(min=1, help=f"Time steps of a task of memory. [{LENGTH}]", show_default=False)
-    ] = None,
-    updates: Annotated[int | None, typer.Option(min=1, help="Budget: updates per cell and seed.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.0, help="Budget: minutes per cell and seed.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings per cell.")] = 1,
-    json: AsJson = False,
-) -> None:
-    """Train several cells on one task and one budget: parameters, time, quality and gradient reach in one table.
+def compare_command(name: str) -> Callable[..., None]:
+    """The command that compares cells on a task: with the options of its training, fewer those that a budget decides.
 
-    Example: `gateflow compare --data corpus.txt --cells lstm,full_gru --minutes 2 --seeds 3`
-
-    Without a text: `gateflow compare --task adding --length 100 --updates 2000`
+    Raises:
+        ConfigError: cells are not compared on such a task.
     """
-    from gateflow.backends.cpu.process import prepare_process
-    from gateflow.cli.progress import TrainingDisplay
-    from gateflow.studies.budget import Budget
-    from gateflow.studies.comparison import Comparison
+    if name in MEMORY:
+        return _on_memory(name)
+    if name not in {task.name for task in comparable()}:
+        what = f"the task {name} does not say how cells are compared on it" if name in TASKS else f"--task {name}"
+        raise ConfigError(f"{what}: there are {', '.join([*(task.name for task in comparable()), *MEMORY])}.")
+    described = description(name)
+    kind: type[RunConfig] = described.part("config")
 
-    prepare_process()
+    @with_settings(kind, without=not_here(kind), words={**described.option_help, **WORDS})
+    def compare(
+        settings: Settings,
+        cells: Cells = CELLS,
+        task: OnTask = name,
+        updates: Updates = None,
+        minutes: Minutes = None,
+        seeds: Seeds = 1,
+        json: AsJson = False,
+    ) -> None:
+        """Train several cells on one task and one budget: parameters, time, quality and gradient reach in one table.
+
+        Example: `gateflow compare --data corpus.txt --cells lstm,full_gru --minutes 2 --seeds 3`
+
+        Words with tags: `gateflow compare --task tagger --data train.conll --updates 2000`. Without data:
+        `gateflow compare --task adding --length 100 --updates 2000`
+        """
+        from gateflow.backends.cpu.process import prepare_process
+        from gateflow.cli.progress import TrainingDisplay
+        from gateflow.studies.budget import Budget
+        from gateflow.studies.comparison import Comparison
+
+        prepare_process()
+        with TrainingDisplay(lines=False) as display:
+            comparison = Comparison(description(task), settings, Budget(updates, minutes), seeds, [display])
+            refuse_idle(settings, comparison.configure(_names(cells)[0]))
+            results = list(comparison.results(_names(cells)))
+        _show(results, json=json)
+
+    return compare
+
+
+def _on_memory(name: str) -> Callable[..., None]:
+    kind: type[RunConfig] = description(TEXT).part("config")
+    others = {field for section in kind.sections().values() for field in section.model_fields} - {*FOR_MEMORY}
+    words = {"hidden_size": "Units. Default: 100.", "batch_size": "Sequences side by side. Default: 50."}
+    words |= {"lr": "Learning rate. Default: 0.001."}
+
+    @with_settings(kind, without=others, words={**WORDS, **words})
+    def compare(
+        settings: Settings,
+        cells: Cells = CELLS,
+        task: OnTask = name,
+        length: Annotated[int, typer.Option(min=1, help="Time steps.")] = LENGTH,
+        updates: Updates = None,
+        minutes: Minutes = None,
+        seeds: Seeds = 1,
+        json: AsJson = False,
+    ) -> None:
+        """Train several cells on a task of long memory, adding, copy or order, and one budget.
+
+        Example: `gateflow compare --task adding --length 100 --updates 2000`
+        """
+        from gateflow.backends.cpu.process import prepare_process
+        from gateflow.cli.progress import TrainingDisplay
+        from gateflow.studies.budget import Budget
+        from gateflow.studies.memory_comparison import MEMORY_TASKS, MemoryComparison
+
+        prepare_process()
+        typed = {option: section for section, values in settings.items() for option in values}
+        checked = kind.build({**settings, "data": {"train": "none"}})  # for the bounds of its options
+        options = {option: getattr(getattr(checked, section), option) for option, section in typed.items()}
+        with TrainingDisplay(lines=False) as display:
+            budget = Budget(updates, minutes)
+            comparison = MemoryComparison(MEMORY_TASKS[task](length), budget, seeds, **options, on_update=display.move)
+            results = list(comparison.results(_names(cells)))
+        _show(results, json=json)
+
+    return compare
+
+
+class OfATask(TyperCommand):
+    """The command has the options of the task that is typed: so `--task` is looked for before all else is read."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """As typer does, for the command of the task."""
+        name = _task_in(args)
+        app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+        app.command("compare")(compare_command(name))
+        try:
+            return typer.main.get_command(app).make_context(info_name, list(args), parent, **extra)
+        except UsageError as error:
+            option = getattr(error, "option_name", None)
+            if not (isinstance(option, str) and (others := belonging_to(option))):
+                raise
+            of_memory = f" has {', '.join(map(flag, FOR_MEMORY))}"
+            has = of_memory if name in MEMORY else f": see gateflow compare --task {name} --help"
+            raise ConfigError(f"{option} belongs to --task {' and '.join(others)}; --task {name}{has}.") from None
+
+
+def _task_in(args: Sequence[str]) -> str:
+    """The task that is typed, the last one as of every option."""
+    found = TEXT
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        if word == "--task" and following:
+            found = following
+        elif word.startswith("--task="):
+            found = word.removeprefix("--task=")
+    return found
+
+
+def _names(cells: str) -> list[str]:
     # "gru, lstm" is what people type.
-    names = [name.strip() for name in cells.split(",")]
-    budget, measure = Budget(updates, minutes), "validation perplexity"
-    refuse_others(task, length, settings)
-    with TrainingDisplay(lines=False) as display:
-        if task == TEXT:
-            comparison = Comparison(settings, budget, seeds, [display])
-            refuse_idle(settings, comparison.configure(names[0]))
-        else:
-            comparison = _memory(task, length or LENGTH, budget, seeds, settings)
-            comparison.on_update, measure = display.move, comparison.task.metric
-        results = list(comparison.results(names))
+    return [name.strip() for name in cells.split(",")]
+
+
+def _show(results: Sequence[CellResult], *, json: bool) -> None:
     if json:
-        print_json([{**result._asdict(), "measure": measure} for result in results])
-    else:
-        columns = ("cell", "parameters", "updates", "µs per step", measure, f"horizon of {results[0].reachable}")
-        title = (
-            "Parameters of the recurrent layers; time of training only; the smaller the better. Horizon: steps back "
-        )
-        title += "at which 1 % of the gradient is left after training."
-        print_table(columns, [_row(result) for result in results], title=title)
-
-
-def _memory(task: str, length: int, budget: Budget, seeds: int, settings: Settings) -> MemoryComparison:
-    from gateflow.studies.memory_comparison import MEMORY_TASKS, MemoryComparison
-
-    typed = {name: section for section, values in settings.items() for name in values}
-    checked = KIND.build({**settings, "data": {"train": "none"}})  # for the bounds of its options
-    options = {name: getattr(getattr(checked, section), name) for name, section in typed.items()}
-    return MemoryComparison(MEMORY_TASKS[task](length), budget, seeds, **options)
+        print_json([result._asdict() for result in results])
+        return
+    first = results[0]
+    speed, horizon = f"µs per {first.target}", f"horizon of {first.reachable}"
+    columns = ("cell", "parameters", "updates", speed, first.measure, horizon)
+    title = (
+        f"Parameters of the recurrent layers; time of training only; the {first.better} the better. Horizon: steps "
+        "back at which 1 % of the gradient is left after training."
+    )
+    print_table(columns, [_row(result) for result in results], title=title)
 
 
 def _row(result: CellResult) -> list[str]:
@@ -83,3 +177,7 @@ def _row(result: CellResult) -> list[str]:
     speed = f"{result.microseconds_per_step:.1f}"
     reached = ", ".join("–" if horizon is None else str(horizon) for horizon in result.horizons)
     return [result.cell, f"{result.parameters:,}", f"{result.updates:,}", speed, quality, reached]
+
+
+# As it is listed, and what it is without --task.
+compare = compare_command(TEXT)

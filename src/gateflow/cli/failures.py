@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import typer
 
 from gateflow.cli.output import say
 from gateflow.errors import CellError, ConfigError, GateflowError, UnknownCellError
 
 # 1 and 2 as click has them; 130 is 128 + SIGINT, which shells and cluster managers know.
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+# Of the command line itself; typer has a click of its own, or uses that which is installed.
+UsageError: Any = typer.BadParameter.__mro__[1]
 
 # What torch's allocators say, on a CPU and on a GPU; they have no class of their own for it on all devices.
 _MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
@@ -74,6 +82,34 @@ def message(error: BaseException) -> str:
 def dim_note(text: Warning | str, *_: object, **__: object) -> None:
     """A warning as one dim line, in place of Python's two with a source line."""
     say(f"note: {text}", style="dim")
+
+
+class Notes(logging.Handler):
+    """What the library has to tell, and is nothing amiss, as dim lines like those of warnings; each text once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        # Cells that are compared begin from the same vectors, over and over.
+        if (text := record.getMessage()) not in self.told:
+            self.told.add(text)
+            dim_note(text)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Within the block they are."""
+        logger = logging.getLogger("gateflow")
+        level = logger.level
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
+            logger.setLevel(level)
 
 
 def visible_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

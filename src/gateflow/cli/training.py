@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from gateflow.tasks.description import TaskDescription
 from gateflow.training.callbacks import Callback
 from gateflow.training.distributed import join_processes, leave_processes
 from gateflow.training.loop import TrainingLoop
-from gateflow.training.task import Task, TrainingOutcome
+from gateflow.training.task import Task, TrainingOutcome, known_figure
 from gateflow.training.tensorboard import TensorBoardCurves, require_tensorboard
 
 
@@ -68,7 +67,7 @@ def train_run(described: TaskDescription, run: Run[Any], accelerator: Accelerato
 
 def report(described: TaskDescription, run: Run[Any], task: Task, outcome: TrainingOutcome, *, json: bool) -> None:
     """The end of a training, in words on stderr or as JSON on stdout."""
-    name, best = best_figure(task, outcome.best)
+    name, best = known_figure(task, outcome.best)
     # What was typed is not remembered: the next command has to say it again.
     trusting = " --trust-code" if any(":" in code for code in run.config().named_code()) else ""
     if json:
@@ -78,16 +77,10 @@ def report(described: TaskDescription, run: Run[Any], task: Task, outcome: Train
     elif outcome.interrupted:
         say(f"Stopped after update {outcome.step:,} and saved. Go on with: gateflow resume {run.path}{trusting}")
     else:
-        quality = "" if best is None else f", best validation {name} {figure(best)}"
+        spoken = described.figure_names.get(name, name)
+        quality = "" if best is None else f", best validation {spoken} {figure(best)}"
         early = "" if outcome.stale is None else f"; stopped early, {outcome.stale} validations after it"
         say(f"Trained {outcome.step:,} updates in {minutes(outcome.seconds)}{quality}{early}.")
         steps = [f"gateflow {step.format(run=run.path)}{trusting}" for step in described.next_steps]
         if steps:
             say(f"Next: {'    '.join(steps)}")
-
-
-def best_figure(task: Task, best: float | None) -> tuple[str, float | None]:
-    """The name and value that a reader knows: a task that is judged by its loss says what that is to people."""
-    name = task.metric[0]
-    shown = list(task.figures({"loss": math.nan if best is None else best}).items()) if name == "loss" else []
-    return (shown[0][0], None if best is None else shown[0][1]) if shown else (name, best)

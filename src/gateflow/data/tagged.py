@@ -14,9 +14,11 @@ from gateflow.data.source import spoken
 from gateflow.data.text import read_lines
 from gateflow.errors import DataError
 
-__all__ = ["DOCUMENT", "TaggedSentence", "read_tagged"]
+__all__ = ["DOCUMENT", "DOCUMENT_GROUP", "TaggedSentence", "read_tagged"]
 
 DOCUMENT = "-DOCSTART-"
+# What is asked for as the group of sentences whose documents are marked.
+DOCUMENT_GROUP = "document"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class TaggedSentence:
         line: of its first word in the file, from 1.
         document: how many marks of a document stand before it: 0 in a file without any.
         spaces: whether a space comes after each word; None where the file does not say so.
+        group: what the sentence belongs to, as it was asked for; None where it was not.
     """
 
     words: tuple[str, ...]
@@ -36,10 +39,16 @@ class TaggedSentence:
     line: int
     document: int = 0
     spaces: tuple[bool, ...] | None = None
+    group: str | None = None
 
 
 def read_tagged(
-    path: str | Path, *, words: str | None = None, columns: Sequence[str] | None = (), names: Sequence[str] = ()
+    path: str | Path,
+    *,
+    words: str | None = None,
+    columns: Sequence[str] | None = (),
+    names: Sequence[str] = (),
+    group: str | None = None,
 ) -> Iterator[TaggedSentence]:
     r"""Yield the sentences of a file in which each line is a word and its tags, and a blank line ends a sentence.
 
@@ -58,10 +67,12 @@ def read_tagged(
         columns: Those of the tags, named likewise. Default: ``upos`` of CoNLL-U; else the last column, which is then
             called ``tag``, unless it is the words'. None reads words alone.
         names: What the columns are called, for files that do not say so. Small and capital letters are the same.
+        group: What a sentence belongs to: ``document``, or a column that has the same for all its words.
 
     Raises:
         DataError: As :func:`gateflow.data.text.read_lines`; or a line has too many or too few columns, a word or tag is
-            empty, a column is asked for that is not there, or there is no sentence. The message names the line.
+            empty, a column is asked for that is not there or is asked for twice, the words of a sentence are of several
+            groups, or there is no sentence. The message names the line.
 
     Example:
         >>> import tempfile
@@ -73,16 +84,17 @@ def read_tagged(
         (4, ('곰',), ('O',))
     """
     path = Path(path)
-    asked = _Asked(words, columns if columns is None else tuple(columns), tuple(name.lower() for name in names))
+    asked = _Asked(words, columns if columns is None else tuple(columns), tuple(name.lower() for name in names), group)
     return _sentences(spoken(path), _blocks(read_lines(path)), asked)
 
 
 class _Asked(NamedTuple):
-    """What the caller wants: the column of words, those of tags, and what the columns are called."""
+    """What the caller wants: the column of words, those of tags, what the columns are called, and the group."""
 
     words: str | None
     columns: tuple[str, ...] | None
     names: tuple[str, ...]
+    group: str | None
 
 
 class _Block(NamedTuple):
@@ -125,23 +137,34 @@ def _recognised(path: str, blocks: Iterator[_Block], names: tuple[str, ...]) -> 
 class _Chosen(NamedTuple):
     words: int
     tags: dict[str, int]
+    group: int | None
+    by_document: bool
 
 
 def _chosen(layout: Layout, asked: _Asked) -> _Chosen:
     words = layout.form if asked.words is None else layout.column(asked.words)
+    by_document = asked.group == DOCUMENT_GROUP
+    group = None if asked.group is None or by_document else layout.column(asked.group)
+    tags = _tags(layout, asked, words)
+    found = {"the words": [words], "tags": [column for _, column in tags], "the group": [group]}
+    uses = [(column, what) for what, columns in found.items() for column in columns if column is not None]
+    for k, (column, what) in enumerate(uses):
+        if earlier := next((before for other, before in uses[:k] if other == column), None):
+            raise DataError(
+                f"{layout.path}: column {column + 1} is asked for twice, as {earlier} and as {what}. Choose another "
+                f"column for one of them, or leave one out; there are {layout.width}."
+            )
+    return _Chosen(words, dict(tags), group, by_document)
+
+
+def _tags(layout: Layout, asked: _Asked, words: int) -> list[tuple[str, int]]:
     if asked.columns is None:
-        return _Chosen(words, {})
+        return []
     if asked.columns:
-        tags = {name: layout.column(name) for name in asked.columns}
-    elif layout.is_conllu:
-        tags = {"upos": layout.column("upos")}
-    else:
-        tags = {"tag": layout.width - 1} if words != layout.width - 1 else {}
-    if words in tags.values():
-        raise DataError(
-            f"{layout.path}: column {words + 1} holds the words, and was asked for as tags too. Choose another column."
-        )
-    return _Chosen(words, tags)
+        return [(name, layout.column(name)) for name in asked.columns]
+    if layout.is_conllu:
+        return [("upos", layout.column("upos"))]
+    return [("tag", layout.width - 1)] if words != layout.width - 1 else []
 
 
 def _sentences(path: str, blocks: Iterator[_Block], asked: _Asked) -> Iterator[TaggedSentence]:
@@ -201,7 +224,20 @@ def _sentence(found: conllu.Words, chosen: _Chosen, document: int, layout: Layou
     tags = {name: tuple([row[k] for row in found.rows]) for name, k in chosen.tags.items()}
     if "" in words or any("" in column for column in tags.values()):
         raise DataError(_what_is_empty(found, chosen, layout))
-    return TaggedSentence(words, tags, found.lines[0], document, found.spaces)
+    return TaggedSentence(words, tags, found.lines[0], document, found.spaces, _group(found, chosen, document, layout))
+
+
+def _group(found: conllu.Words, chosen: _Chosen, document: int, layout: Layout) -> str | None:
+    if chosen.group is None:
+        return str(document) if chosen.by_document else None
+    first, *others = [row[chosen.group] for row in found.rows]
+    for number, other in zip(found.lines[1:], others, strict=True):
+        if other != first:
+            raise DataError(
+                f"{layout.path}, line {number}: the group in column {chosen.group + 1} is {other!r:.40}, and that of "
+                f"line {found.lines[0]}, in the same sentence, {first!r:.40}. Give a sentence one group."
+            )
+    return first
 
 
 def _what_is_empty(found: conllu.Words, chosen: _Chosen, layout: Layout) -> str:

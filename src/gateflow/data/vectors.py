@@ -8,17 +8,15 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateflow.data.source import chunks, require, spoken
+from gateflow.data.track import Track
 from gateflow.errors import DataError
 
 __all__ = ["WordVectors", "read_vectors"]
-
-T = TypeVar("T")
 
 # A word and a thousand numbers take 20 KB; what has longer lines is no list of vectors.
 _LONGEST_LINE = 1 << 20
@@ -26,14 +24,6 @@ _HEADER = re.compile(rb"\d+ \d+")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # What can be written in text and is no number of a vector, though Python's `float` takes it.
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-
-
-class Track(Protocol):
-    """What shows how far the reading has come: it hands the items on, one by one."""
-
-    def __call__(self, items: Iterable[T], doing: str, total: int) -> Iterable[T]:
-        """The same items; `doing` says what is done to them, `total` how many they are."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

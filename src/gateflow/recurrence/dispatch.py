@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ Zoneout = tuple[Tensor | float, ...]
 # Native before vendor: one path then has every option (zoneout, lean memory, any lengths), and one set of tests.
 PATHS = ("native", "vendor", "reference")
 _CPU = torch.device("cpu")
+# Cells on the reference loop, each with the reason, of which a warning was shown in this process.
+told: set[tuple[str, str]] = set()
 # Of the context, so that a block in one thread forces nothing in another.
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("forced_path", default=None)
 
@@ -222,5 +225,23 @@ def _vendor_obstacle(cell: Cell, *, zoneout: bool) -> str | None:
 def _tell(name: str, reason: str, strict: bool) -> None:
     if strict:
         raise PathError(f"{name} would run on the reference loop, which strict=True forbids: {reason}")
-    # From one line of ours, so that Python shows it once for each text (`test_the_warning_comes_once`).
-    warnings.warn(f"{name} runs on the reference loop, right but slow: {reason}", ReferencePathWarning, stacklevel=2)
+    if torch.compiler.is_dynamo_compiling():
+        # What a trace reads and changes it guards: a second compilation, for the sake of one message.
+        warnings.warn(_slow(name, reason), ReferencePathWarning, stacklevel=2)
+    # Not left to Python's memory of what was shown, which every `warnings.catch_warnings` of torch's clears.
+    elif (name, reason) not in told:
+        warnings.warn(_slow(name, reason), ReferencePathWarning, stacklevel=2)
+        if not _ignored(_slow(name, reason)):
+            told.add((name, reason))
+
+
+def _slow(name: str, reason: str) -> str:
+    return f"{name} runs on the reference loop, right but slow: {reason}"
+
+
+def _ignored(text: str) -> bool:
+    """Whether nobody has seen the warning: within a block of somebody else's that ignores all, say."""
+    for action, message, category, _, _ in warnings.filters:
+        if issubclass(ReferencePathWarning, category) and (message is None or re.match(message, text)):
+            return action == "ignore"
+    return False

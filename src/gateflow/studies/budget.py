@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from statistics import fmean, stdev
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gateflow.errors import ConfigError
 
 # Updates from which the speed is measured: five, and up to 320 of them where they take less than half a second.
 TRIAL, MOST, LONG_ENOUGH = 5, 320, 0.5
+
+
+Better = Literal["smaller", "larger"]
 
 
 class Budget(NamedTuple):
@@ -49,9 +52,11 @@ def steady(seconds_of_one: Callable[[int], float]) -> float:
 
 
 class CellResult(NamedTuple):
-    """One cell: its recurrent parameters, its speed, how well each seed did (the smaller the better), and its horizon.
+    """One cell: its recurrent parameters, its speed, how well each seed did, and its horizon.
 
     A horizon is the lag at which 1 % of the gradient is left after training; `reachable` is the longest in the batch.
+    `measure` says what `qualities` are, and `better` which of them; `target` is what the time is told for, such as a
+    step or a word.
     """
 
     cell: str
@@ -61,12 +66,15 @@ class CellResult(NamedTuple):
     qualities: list[float]
     horizons: list[int | None]
     reachable: int
+    measure: str
+    better: Better = "smaller"
+    target: str = "step"
 
     def spread(self) -> tuple[float, float]:
         """Mean and standard deviation over the seeds; the deviation of one seed is 0, NaN if a training broke.
 
         Example:
-            >>> CellResult("gru", 9, 1, 0.5, [1.0, 3.0], [7, 9], 99).spread()
+            >>> CellResult("gru", 9, 1, 0.5, [1.0, 3.0], [7, 9], 99, "perplexity").spread()
             (2.0, 1.4142135623730951)
         """
         mean = fmean(self.qualities)

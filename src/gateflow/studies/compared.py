@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
-from gateflow.errors import ConfigError
-from gateflow.runs.config_errors import Options, flag
+from collections.abc import Iterator
 
-# The task whose settings a comparison has; cells are compared on a text of the user's.
+from gateflow.errors import TaskError
+from gateflow.runs.config import ConfigSection, RunConfig
+from gateflow.runs.config_errors import flag
+from gateflow.tasks import TASKS, description
+from gateflow.tasks.description import TaskDescription
+
+# The task of a comparison that names none: cells are compared on a text of the user's.
 TEXT = "lm"
 # Tasks of long memory, in `gateflow.studies.memory`.
 MEMORY = ("adding", "copy", "order")
 # Time steps of a task of memory: over 100, temporal order tells default from chrono initial weights.
 LENGTH = 100
 # Settings of a run that a comparison has in another form (--cells, --updates) or not at all.
-NOT_HERE = frozenset({"cell", "max_updates", "patience", "bidirectional", "checkpoint_every", "monitor", "tensorboard"})
+NOT_HERE = frozenset({"cell", "max_updates", "patience", "checkpoint_every", "monitor", "tensorboard"})
 # What some settings mean to a comparison.
 WORDS = {
-    "epochs": "Most passes over the text; without end if left out.",
+    "epochs": "Most passes over the data; without end if left out.",
     "seed": "The first seed. Default: 0.",
 }
-# Settings that a task of long memory has; the others belong to a language model.
+# Settings that a task of long memory has, out of those of a language model.
 FOR_MEMORY = ("hidden_size", "batch_size", "lr", "clip", "seed")
 
 
-def refuse_others(task: str, length: int | None, typed: Options) -> None:
-    """Refuse a task that there is not, and what was typed and belongs to another one.
+def comparable() -> Iterator[TaskDescription]:
+    """The tasks whose descriptions say how cells are compared on them."""
+    for name in TASKS:
+        try:
+            found = description(name)
+        except TaskError:  # told where commands are made
+            continue
+        if found.compared:
+            yield found
 
-    Raises:
-        ConfigError: it names the option.
+
+def not_here(kind: type[RunConfig]) -> frozenset[str]:
+    """The settings of a task that a comparison does not offer."""
+    return NOT_HERE | kind.unused
+
+
+def belonging_to(option: str) -> list[str]:
+    """The tasks to whose comparison an option belongs, as it is typed.
+
+    Example:
+        >>> belonging_to("--window"), belonging_to("--length")
+        (['lm'], ['adding', 'copy', 'order'])
     """
-    if task not in (TEXT, *MEMORY):
-        raise ConfigError(f"--task {task}: there are {', '.join((TEXT, *MEMORY))}.")
-    if task == TEXT:
-        if length is not None:
-            raise ConfigError(f"--length {length} belongs to a task of memory, such as --task adding.")
-        return
-    # Refused rather than ignored: a user who types --layers for a task of memory means something by it.
-    if strangers := [name for values in typed.values() for name in values if name not in FOR_MEMORY]:
-        known = ", ".join(map(flag, FOR_MEMORY))
-        raise ConfigError(f"{flag(strangers[0])} belongs to --task {TEXT}; --task {task} has {known}.")
+    tasks = [task.name for task in comparable() if option in _flags(task.part("config"))]
+    of_memory = {"--length", *map(flag, FOR_MEMORY)}
+    return [*tasks, *(MEMORY if option in of_memory else ())]
+
+
+def _flags(kind: type[RunConfig]) -> Iterator[str]:
+    sections: list[type[ConfigSection]] = list(kind.sections().values())
+    for name in (name for section in sections for name in section.model_fields if name not in not_here(kind)):
+        yield flag(name)
+        # The word for a truth that is not wanted.
+        yield f"--no-{flag(name)[2:]}"

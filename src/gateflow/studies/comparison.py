@@ -1,37 +1,55 @@
-"""Several cells on one text and one budget, each trained as a run that is thrown away."""
+"""Several cells on the data of one task and one budget, each trained as a run that is thrown away."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gateflow.studies.budget import Budget, CellResult, steady
-from gateflow.tasks.language_model.config import LanguageModelConfig
-from gateflow.tasks.language_model.data import set_up
-from gateflow.tasks.language_model.diagnosis import horizon, looking_back, stretches
-from gateflow.tasks.language_model.loading import build_model
-from gateflow.tasks.language_model.model import perplexity
-from gateflow.tasks.language_model.run import LanguageModelRun
-from gateflow.tasks.language_model.task import LanguageModelTask
+from gateflow.cells import get
+from gateflow.errors import NonFiniteError
+from gateflow.runs.config import RunConfig
+from gateflow.runs.run import Run
+from gateflow.studies.budget import Better, Budget, CellResult, steady
+from gateflow.tasks.description import Compared, TaskDescription
 from gateflow.training.callbacks import Callback
 from gateflow.training.distributed import join_processes
 from gateflow.training.loop import TrainingLoop
-from gateflow.training.task import TrainingOutcome
+from gateflow.training.start import begun_again
+from gateflow.training.task import Task, TrainingOutcome, known_figure
+
+# A task's metric in words.
+BETTER: dict[str, Better] = {"min": "smaller", "max": "larger"}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How one training went."""
+
+    outcome: TrainingOutcome
+    measure: str
+    quality: float
+    better: Better
+    compared: Compared
 
 
 @dataclass
 class Comparison:
-    """Cells trained on the text of `options` (section → option → value), all else equal.
+    """Cells trained on the task and the data of `options` (section → option → value), all else equal.
+
+    What is particular to the task is asked of its description: `begin` and `compared`, besides what any training needs.
 
     Raises:
         ConfigError: neither updates nor minutes are given, or both.
-        DataError: the text is missing, is none, or is too small.
+        DataError: the data are missing, are none, or are too few.
     """
 
+    task: TaskDescription
     options: dict[str, dict[str, Any]]
     budget: Budget
     seeds: int = 1
@@ -40,66 +58,85 @@ class Comparison:
     def results(self, cells: Sequence[str]) -> Iterator[CellResult]:
         """One result per cell, as soon as it is done."""
         self.budget.check()
-        for cell in cells:  # a cell that does not exist is found before the first one has been trained
-            # The smallest vocabulary: only names and sizes are to be checked.
-            build_model(self.configure(cell).model, vocab_size=2)
+        # A cell that does not exist is found before the data are read, and one that does not fit them before the first
+        # has been trained.
+        for cell in cells:
+            get(cell)
         # Runs of a comparison are thrown away; their folders are what the loop needs.
         with TemporaryDirectory() as folder:
-            # The text is read once, for all cells and seeds.
-            tokens = set_up(Path(folder, "tokens"), self.configure(cells[0]))
+            # The data are read once, for all cells and seeds.
+            data = self.task.part("set_up")(Path(folder, "data"), self.configure(cells[0]))
+            for cell in cells[1:]:
+                self.task.part("begin")(data, self.configure(cell))
             for cell in cells:
-                yield self.result(cell, tokens, Path(folder))
+                yield self.result(cell, data)
 
-    def result(self, cell: str, tokens: LanguageModelRun, folder: Path) -> CellResult:
+    def result(self, cell: str, data: Run[Any]) -> CellResult:
         """Train one cell with every seed."""
-        text, window = tokens.tokens_file("valid"), self.configure(cell).training.window
-        reachable = len(stretches(text, looking_back(window))[0]) - 1
-        updates = self.budget.in_updates(lambda: self.seconds_of_one_update(cell, tokens, folder))
+        updates = self.budget.in_updates(lambda: self.seconds_of_one_update(cell, data))
         first = self.configure(cell).training.seed
-        seeds = range(first, first + self.seeds)
-        trained = [self.train(cell, seed, updates, tokens, folder / f"{cell}-{seed}") for seed in seeds]
-        task, outcomes = trained[0][0], [outcome for _, outcome in trained]
+        trained = [self.judged(cell, seed, updates, data) for seed in range(first, first + self.seeds)]
+        found = trained[0]
         return CellResult(
             cell,
-            sum(weight.numel() for weight in task.model.recurrent.parameters()),
-            max(outcome.step for outcome in outcomes),  # fewer than the budget where --epochs ends before it
-            1e6 * fmean(outcome.seconds / max(1, outcome.targets) for outcome in outcomes),
-            [perplexity(outcome.best, 1) for outcome in outcomes if outcome.best is not None],
-            [horizon(task.model, text, window) for task, _ in trained],
-            reachable,
+            found.compared.parameters,
+            max(each.outcome.step for each in trained),  # fewer than the budget where --epochs ends before it
+            1e6 * fmean(each.outcome.seconds / max(1, each.outcome.targets) for each in trained),
+            [each.quality for each in trained],
+            [each.compared.horizon for each in trained],
+            found.compared.longest,
+            measure=f"validation {self.task.figure_names.get(found.measure, found.measure)}",
+            better=found.better,
+            target=found.compared.target,
         )
 
-    def seconds_of_one_update(self, cell: str, tokens: LanguageModelRun, folder: Path) -> float:
+    def judged(self, cell: str, seed: int, updates: int, data: Run[Any]) -> Trained:
+        """One training, and what there is to say of it."""
+        with self.training(cell, seed, updates, data, self.callbacks) as (run, loop):
+            try:
+                outcome, broken = loop.train(), False
+            except NonFiniteError:
+                # A row of the table, and the others follow.
+                outcome, broken = loop.outcome(interrupted=False), True
+            if outcome.interrupted:
+                # Half a training is no result; the loop has swallowed the signal.
+                raise KeyboardInterrupt
+            measure, best = known_figure(loop.task, outcome.best)
+            quality = math.nan if broken or best is None else best
+            better = BETTER[loop.task.metric[1]]
+            return Trained(outcome, measure, quality, better, self.task.part("compared")(run, loop.task.model))
+
+    def seconds_of_one_update(self, cell: str, data: Run[Any]) -> float:
         """Measured on a few; neither validation nor the build of kernels is counted."""
 
         def measured(updates: int) -> float:
-            place = folder / f"{cell}-trial-{updates}"
-            _, outcome = self.train(cell, None, updates, tokens, place, callbacks=())
+            with self.training(cell, None, updates, data) as (_, loop):
+                outcome = loop.train()
+            if outcome.interrupted:
+                raise KeyboardInterrupt
             return outcome.seconds / max(1, outcome.step)
 
         return steady(measured)
 
-    def train(
-        self, cell: str, seed: int | None, updates: int, tokens: LanguageModelRun, path: Path, **more: Any
-    ) -> tuple[LanguageModelTask, TrainingOutcome]:
-        """One training in a run of its own."""
+    @contextmanager
+    def training(
+        self, cell: str, seed: int | None, updates: int, data: Run[Any], callbacks: Sequence[Callback] = ()
+    ) -> Iterator[tuple[Run[Any], TrainingLoop]]:
+        """A run of its own for the time of the block, and the loop that trains it."""
         config = self.configure(cell, seed, updates)
-        run = set_up(path, config, tokens_of=tokens)
-        task = LanguageModelTask(run, config)
-        loop = TrainingLoop(
-            task, config.training, run, join_processes(config.training), **{"callbacks": self.callbacks, **more}
-        )
-        outcome = loop.train()
-        if outcome.interrupted:
-            # Half a training is no result; the loop has swallowed the signal.
-            raise KeyboardInterrupt
-        return task, outcome
+        # Gone as soon as it has been judged: each has a copy of the data.
+        with TemporaryDirectory(dir=data.path.parent) as folder:
+            run = begun_again(data, Path(folder, "run"), config, self.task.part("begin"))
+            task: Task = self.task.part("build")(run, config, 0, 1)
+            yield run, TrainingLoop(task, config.training, run, join_processes(config.training), callbacks)
 
-    def configure(self, cell: str, seed: int | None = None, updates: int = 1) -> LanguageModelConfig:
-        """The configuration of one training: as long as `updates`, however often that reads the text."""
-        seeded = {} if seed is None else {"seed": seed}
+    def configure(self, cell: str, seed: int | None = None, updates: int = 1) -> RunConfig:
+        """The configuration of one training: as long as `updates`, however often that reads the data."""
+        kind: type[RunConfig] = self.task.part("config")
         # The budget alone ends a training, and nobody goes on with it later.
         endless = {"epochs": 10**9, "checkpoint_every": 10**9}
-        model = {**self.options.get("model", {}), "cell": cell}
+        seeded = {} if seed is None else {"seed": seed}
         training = {**endless, **self.options.get("training", {}), "max_updates": updates, **seeded}
-        return LanguageModelConfig.build({**self.options, "model": model, "training": training})
+        sections = {**self.options, "training": training}
+        place = next(name for name, section in kind.sections().items() if "cell" in section.model_fields)
+        return kind.build({**sections, place: {**sections.get(place, {}), "cell": cell}})

@@ -9,13 +9,11 @@ from typing import Any
 
 from torch import Generator
 
-from gateflow.errors import FlowError, NonFiniteError
-from gateflow.flow import reach
 from gateflow.layers import Recurrent
 from gateflow.studies.budget import Budget, CellResult, steady
 from gateflow.studies.memory import Adding, Copy, MemoryTask, TemporalOrder
 from gateflow.studies.memory_training import MemoryOutcome, train_memory
-from gateflow.tasks.diagnosis import SAMPLED
+from gateflow.tasks.diagnosis import horizon_of
 
 MEMORY_TASKS: dict[str, type[MemoryTask]] = {"adding": Adding, "copy": Copy, "order": TemporalOrder}
 CHECK_EVERY = 100
@@ -60,7 +58,7 @@ class MemoryComparison:
         speed = 1e6 * fmean(outcome.seconds / n for (outcome, _), n in zip(trained, steps, strict=True))
         failures = [outcome.failure for outcome, _ in trained]
         horizons = [self.horizon(outcome) for outcome, _ in trained]
-        return CellResult(cell, parameters, updates, speed, failures, horizons, self.task.steps - 1)
+        return CellResult(cell, parameters, updates, speed, failures, horizons, self.task.steps - 1, self.task.metric)
 
     def all_seeds(self) -> range:
         """As many as there are trainings, from the first on."""
@@ -80,11 +78,7 @@ class MemoryComparison:
         """How many steps back the gradient of the task's loss reaches after training; None where nothing arrives."""
         # The same batch for all cells and seeds.
         inputs, targets = self.task.batch(self.batch_size, Generator().manual_seed(0))
-        try:
-            found = reach(outcome.model, inputs, lambda model, x: self.task.loss(model(x), targets), targets=SAMPLED)
-        except (FlowError, NonFiniteError):
-            return None
-        return found.horizon
+        return horizon_of(outcome.model, inputs, lambda model, x: self.task.loss(model(x), targets))
 
     def train(self, cell: str, seed: int, updates: int, **more: Any) -> tuple[MemoryOutcome, float]:
         """One training and its seconds, checks included, kernels built before; it ends early if the task is solved.

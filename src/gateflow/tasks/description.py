@@ -6,25 +6,16 @@ new task needs no line in `cli`. A verb's function gives an answer, which is dat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
+from gateflow.data.track import Track
 from gateflow.errors import TaskError
 
-__all__ = ["Figures", "Given", "Lines", "Option", "Table", "Tables", "TaskDescription", "Track", "Verb", "Written"]
-__all__ += ["imported"]
-
-T = TypeVar("T")
-
-
-class Track(Protocol):
-    """What shows how far a verb has come: it hands the items on, one by one."""
-
-    def __call__(self, items: Iterable[T], doing: str, total: int) -> Iterable[T]:
-        """The same items; `doing` says what is done to them, `total` how many they are."""
-        ...
+__all__ = ["Compared", "Figures", "Given", "Lines", "Option", "Table", "Tables", "TaskDescription", "Verb"]
+__all__ += ["Written", "imported"]
 
 
 @dataclass(frozen=True)
@@ -149,6 +140,23 @@ class Verb:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What a comparison of cells tells of a trained network, besides how good it is and how long it took.
+
+    Attributes:
+        parameters: of the recurrent layers that have the cell.
+        horizon: the lag at which 1 % of the gradient is left; None where nothing arrives at all.
+        longest: the largest lag that could have been found.
+        target: what a loss is counted by, such as ``step`` or ``word``: the time is told for one of these.
+    """
+
+    parameters: int
+    horizon: int | None
+    longest: int
+    target: str
+
+
+@dataclass(frozen=True)
 class TaskDescription:
     """All that the rest of gateflow knows of a task. Places are written ``package.module:name``.
 
@@ -163,6 +171,11 @@ class TaskDescription:
         verbs: what can be done with a run apart from `resume` and `diagnose`.
         next_steps: commands to try after a training, ``{run}`` for its folder.
         option_help: other words for options of the configuration.
+        begin: ``begin(run, config)`` builds the network with its initial weights, from the files that the set-up has
+            made; its random numbers are drawn after the seed is set.
+        compared: ``compared(run, model)`` is the `Compared` of a trained network. With it, `begin` and an option
+            ``cell``, cells are compared on the task by ``gateflow compare --task NAME``.
+        figure_names: figures of the task as people write them, such as ``{"f1": "F1"}``.
     """
 
     name: str
@@ -175,6 +188,9 @@ class TaskDescription:
     verbs: tuple[Verb, ...] = ()
     next_steps: tuple[str, ...] = ()
     option_help: Mapping[str, str] = field(default_factory=dict)
+    begin: str = ""
+    compared: str = ""
+    figure_names: Mapping[str, str] = field(default_factory=dict)
 
     def part(self, name: str) -> Any:
         """What the place in the field `name` names.

@@ -9,13 +9,16 @@ from typing import Any
 
 from torch import nn
 
-from gateflow.flow import Finding, Report, diagnose
+from gateflow.errors import FlowError, NonFiniteError
+from gateflow.flow import Finding, Report, diagnose, reach
+from gateflow.flow.capture import Loss
+from gateflow.layers.evaluating import evaluating
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 from gateflow.runs.run import Run
 from gateflow.training.metrics import MetricsLog, Record
 
-__all__ = ["SAMPLED", "diagnose_with_history", "for_task"]
+__all__ = ["SAMPLED", "diagnose_with_history", "for_task", "horizon_of"]
 
 # Steps whose loss is followed back where a horizon is all that is asked for: the work grows with their number.
 SAMPLED = 32
@@ -57,6 +60,15 @@ def diagnose_with_history(
     findings = tuple(for_task(finding, run.task(), run.kind) for finding in report.findings)
     more = {"title": f"Gradient flow of {run.path.resolve().name}", "clip_history": records}
     return replace(report, findings=findings, context={**report.context, **more})
+
+
+def horizon_of(model: nn.Module, batch: Any, loss: Loss) -> int | None:
+    """How many steps back the gradient of `loss(model, batch)` reaches; None where nothing or too much arrives."""
+    try:
+        with evaluating(model):
+            return reach(model, batch, loss, targets=SAMPLED).horizon
+    except (FlowError, NonFiniteError):
+        return None
 
 
 # How the instruments name the command that trains again; they know the flags of a language model and no task.

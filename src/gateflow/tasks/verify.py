@@ -44,6 +44,7 @@ def verified(key: str, place: object) -> TaskDescription:
     for field in ("config", "run", "set_up", "build", "diagnose"):
         refuse_no_place(getattr(found, field), f"`{field}` of the task {key}")
     _verify_config(found)
+    _verify_comparison(found)
     _verify_verbs(found)
     for step in found.next_steps:
         _verify_step(found, step)
@@ -59,6 +60,17 @@ def _verify_config(task: TaskDescription) -> None:
     fields = [name for section in config.sections().values() for name in section.model_fields]
     words = [flag(name).removeprefix("--").replace("-", "_") for name in fields if name not in config.unused]
     _refuse_taken_words(words, OF_TRAININGS, where, "every training")
+
+
+def _verify_comparison(task: TaskDescription) -> None:
+    given = [field for field in ("begin", "compared") if getattr(task, field)]
+    for field in given:
+        refuse_no_place(getattr(task, field), f"`{field}` of the task {task.name}")
+    if len(given) == 1:
+        raise TaskError(f"`{given[0]}` of the task {task.name}: a comparison needs `begin` and `compared`; give both.")
+    sections = task.part("config").sections().values()
+    if given and not any("cell" in section.model_fields for section in sections):
+        raise TaskError(f"`compared` of the task {task.name}: its configuration has no option `cell`; add one.")
 
 
 def _verify_verbs(task: TaskDescription) -> None:

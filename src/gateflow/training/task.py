@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from gateflow.training.checkpoint import Start, State
 
-__all__ = ["Metric", "Task", "TrainingOutcome"]
+__all__ = ["Metric", "Task", "TrainingOutcome", "known_figure"]
 
 # The figure by which a model is judged, ``loss`` or one of a task's own, and whether less or more of it is better.
 Metric = tuple[str, Literal["min", "max"]]
@@ -80,3 +81,10 @@ class TrainingOutcome:
     targets: int
     interrupted: bool
     stale: int | None = None
+
+
+def known_figure(task: Task, best: float | None) -> tuple[str, float | None]:
+    """The name and value that a reader knows: a task that is judged by its loss says what that is to people."""
+    name = task.metric[0]
+    shown = list(task.figures({"loss": math.nan if best is None else best}).items()) if name == "loss" else []
+    return (shown[0][0], None if best is None else shown[0][1]) if shown else (name, best)

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.backends.cpu.test_gemm import run, sizes
@@ -192,17 +191,6 @@ def train(run, config, *callbacks):
     return TrainingLoop(Compiled(), config.training, run, join_processes(config.training), callbacks).train()
 
 
-@pytest.fixture
-def accelerate_begins_anew():
-    """It keeps the first precision for all of a process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
-@pytest.mark.usefixtures("accelerate_begins_anew")
 def test_a_run_goes_on_with_the_one_that_it_began_with(tmp_path, monkeypatch):
     """Resumed where another is the fastest, it makes the same bits."""
     runs = {name: echo_run(tmp_path / name, precision="bf16", epochs=2) for name in ("whole", "cut")}

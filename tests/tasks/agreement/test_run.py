@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from tests.cli.conftest import _as_in_a_fresh_process, gateflow  # noqa: F401  (fixtures)
+from tests.cli.conftest import gateflow  # noqa: F401  (a fixture)
 
 from gateflow.data.agreement import split
 from gateflow.studies.agreement_training import AgreementBudget, Entry, train_one

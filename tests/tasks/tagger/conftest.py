@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState, GradientState
 from tests.tasks.tagger.sentences import sentences, write
 
 from gateflow.tasks.tagger.config import TaggerConfig
@@ -17,14 +16,6 @@ from gateflow.training.loop import TrainingLoop
 
 MODEL = {"hidden_size": 16, "embedding_size": 12, "character_size": 8, "dropout": 0.1}
 TRAINING = {"epochs": 25, "batch_size": 16, "lr": 0.02, "warmup": 0}
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerator():
-    """Accelerate keeps its settings for the life of a process."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 def train(path: Path, data: dict, model: dict | None = None, training: dict | None = None) -> TaggerRun:

@@ -1,6 +1,8 @@
 """`gateflow.Tagger`: parameters as scikit-learn wants them, learning from lists and files, runs kept and read."""
 
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 from sklearn.base import clone
@@ -12,6 +14,7 @@ import gateflow
 from gateflow import Tagger
 from gateflow.data.spans import converted
 from gateflow.errors import ConfigError, DataError, RunError
+from gateflow.tasks.tagger.task import own_sentences
 
 OPTIONS = {**MODEL, **TRAINING, "epochs": 15}
 
@@ -102,6 +105,62 @@ BAD = [
 def test_lists_that_do_not_fit(X, y, message):
     with pytest.raises(DataError, match=message):
         Tagger(**OPTIONS).fit(X, y)
+
+
+WORDS, TAGS = [["Teddy", "came"], ["bears", "came"], ["Rosa", "left"]], [["B-PER", "O"], ["O", "O"], ["B-PER", "O"]]
+OF_FIT = [
+    ({"hidden_size": 0}, {}, ConfigError, "hidden_size 0: input should be greater"),
+    ({"crf": "perhaps"}, {}, ConfigError, "^crf perhaps: input should be a valid boolean"),
+    ({"clip": "much"}, {}, ConfigError, "clip much: neither a number"),
+    ({"embeddings": "a.vec", "from_lm": "b"}, {}, ConfigError, "embeddings gives the words their vectors already"),
+    ({"embeddings": "nowhere.vec"}, {}, DataError, "nowhere.vec"),
+    ({"from_lm": "nowhere"}, {}, RunError, "there is no run at nowhere"),
+    ({"accumulate": 50}, {}, ConfigError, "accumulate 50: the training data have only"),
+    ({"group": "document"}, {}, ConfigError, "group is read from a file, and sentences were given; .* and give valid"),
+    ({"scheme": "IOB2"}, {"y": [["Q-PER", "O"], ["O", "O"], ["O", "O"]]}, DataError, "column tag, sentence 0: 'Q-PER'"),
+    ({}, {"X": WORDS[:1], "y": TAGS[:1]}, DataError, "X has one sentence, so none can be held out; .* with valid"),
+    ({}, {"y": [["O", "O"]] * 3}, DataError, "every word has the tag 'O'"),
+    ({}, {"valid": (WORDS, {"pos": TAGS})}, DataError, "valid has the columns pos, and X has tag"),
+    ({}, {"valid": "nowhere.conll"}, DataError, "nowhere.conll"),
+]
+
+
+@pytest.mark.parametrize(("options", "given", "kind", "message"), OF_FIT)
+def test_messages_speak_of_arguments_and_of_no_file_that_nobody_named(options, given, kind, message, tmp_path):
+    with pytest.raises(kind, match=message) as caught:
+        Tagger(**{**OPTIONS, "epochs": 1, **options}).fit(**{"X": WORDS, "y": TAGS, **given})
+    # Commands stay as they are typed.
+    told = re.sub("`.*?`", "", str(caught.value))
+    assert not re.search(r"--[a-z]|/tmp|\.tsv", told)
+
+
+def test_a_place_that_is_taken_is_told_in_python_too(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").touch()
+    with pytest.raises(RunError, match=r"^out .*run exists; go on with `gateflow resume .*`, or .* with force=True"):
+        Tagger(out=tmp_path / "run", **OPTIONS).fit(WORDS, TAGS)
+
+
+def test_a_column_that_there_is_not_is_told_with_those_there_are(fitted):
+    with pytest.raises(ConfigError, match="this tagger has no column 'ner'; it has tag"):
+        fitted[0].score(WORDS, {"ner": TAGS})
+
+
+def test_several_sequences_take_a_crf():
+    tagger = Tagger(**{**OPTIONS, "epochs": 1, "crf": False}).fit(WORDS, TAGS)
+    with pytest.raises(ConfigError, match="^n_best asks for whole sequences, .*; train it with crf=True"):
+        tagger.answers(WORDS, n_best=2)
+
+
+def test_sentences_without_words_are_left_out():
+    tagger = Tagger(**{**OPTIONS, "epochs": 1}).fit([[], *WORDS], [[], *TAGS])
+    assert len(own_sentences(tagger.run_, tagger.vocabulary_, "train")) == 2
+    with pytest.raises(DataError, match="fit was given no sentences"):
+        Tagger().fit([[], []], [[], []])
+
+
+def test_a_saved_run_names_no_hidden_file(fitted):
+    assert (fitted[0].run_.config().data.train, fitted[0].run_.config().data.valid) == (Path("X"), Path("valid"))
 
 
 def test_what_has_learnt_nothing_says_so():

@@ -1,6 +1,7 @@
 """A tagger learns what is asked of it: that the future decides, several columns, words it begins from vectors."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from tests.tasks.tagger.conftest import train
 from tests.tasks.tagger.sentences import sentences, write
 from tests.training.test_loop import StopAfter, metrics
 
-from gateflow.errors import DataWarning
+from gateflow.errors import DataError, DataWarning
+from gateflow.tasks.description import Given
 from gateflow.tasks.tagger.config import TaggerConfig
-from gateflow.tasks.tagger.data import set_up
-from gateflow.tasks.tagger.evaluation import evaluate
+from gateflow.tasks.tagger.data import read_as_learnt, set_up
+from gateflow.tasks.tagger.evaluation import evaluate, evaluate_run
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
+from gateflow.tasks.tagger.run import TaggerRun
 from gateflow.tasks.tagger.task import TaggerTask, own_sentences
 from gateflow.training.distributed import join_processes
 from gateflow.training.loop import TrainingLoop
@@ -116,6 +119,65 @@ def test_sentences_in_both_parts_and_wrong_sequences_are_told(tmp_path):
     messages = [str(warning.message) for warning in told]
     assert any("of the 7 sentences to validate on are in the training part too" in text for text in messages)
     assert any("tags of the training part cannot follow the one before" in text for text in messages)
+
+
+def with_documents(file, pairs, sizes):
+    """Sentences in documents of these sizes, which a column counts besides."""
+    rows, remaining = [], iter(pairs)
+    for number, size in enumerate(sizes):
+        rows.append("-DOCSTART- O x\n")
+        for words, tags in (next(remaining) for _ in range(size)):
+            rows.append("".join(f"{word} {tag} d{number}\n" for word, tag in zip(words, tags, strict=True)))
+    file.write_text("\n".join(rows), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("group", ["document", "3"])
+def test_documents_are_held_out_whole(tmp_path, caplog, group):
+    pairs = sentences(60)
+    file = with_documents(tmp_path / "train", pairs, [20, 3, 20, 9, 8])
+    data = {"train": file, "group": group, "held_out": 0.15, "columns": "2"}
+    with caplog.at_level("INFO", "gateflow"):
+        run = set_up(tmp_path / "run", TaggerConfig.build({"data": data, "model": {"hidden_size": 4}}))
+    held_out = [s.words for s in own_sentences(run, load_vocabulary(run), "valid")]
+    assert held_out == [tuple(words) for words, _ in pairs[52:]]
+    assert caplog.messages == [f"{file} has 5 groups; 1 of them, 8 of 60 sentences, are held out to validate on."]
+    # What is held out is no matter of other files.
+    assert len(read_as_learnt(write(tmp_path / "new", pairs[:3]), run.config().data, load_vocabulary(run))) == 3
+
+
+def test_a_file_without_groups_says_so(tmp_path):
+    file = write(tmp_path / "train", sentences(20))
+    with pytest.raises(DataError, match="--group document: .*train marks no documents"):
+        set_up(tmp_path / "run", TaggerConfig.build({"data": {"train": file, "group": "document"}}))
+    with pytest.raises(DataError, match="has 2 columns, and column 3 was asked for"):
+        set_up(tmp_path / "run", TaggerConfig.build({"data": {"train": file, "group": "3"}}))
+    one = with_documents(tmp_path / "one", sentences(20), [20])
+    with pytest.raises(DataError, match="one has one group, so none can be held out"):
+        set_up(tmp_path / "run", TaggerConfig.build({"data": {"train": one, "group": "document", "columns": "2"}}))
+    assert "group" in TaggerConfig.build({"data": {"train": file, "valid": file, "group": "document"}}).idle()
+
+
+def test_how_many_words_have_a_vector_is_always_told(files, tmp_path, caplog):
+    (vectors := tmp_path / "words.vec").write_text("".join(f"{w} 1 2\n" for w in ("teddy", "rosa", "parks", "else")))
+    options = {"data": {"train": files[0], "embeddings": vectors}, "model": {"embedding_size": 2, "hidden_size": 4}}
+    with caplog.at_level("INFO", "gateflow"):
+        run = set_up(tmp_path / "run", TaggerConfig.build(options))
+    count = len(load_vocabulary(run).words)
+    told = f"{vectors} has vectors of 3 of the {count} words of the training part, {300 / count:.1f} %."
+    assert caplog.messages == [told]
+
+
+def test_evaluate_says_how_many_sentences_were_learnt_from(trained, files, tmp_path):
+    pairs = sentences(160)
+    new = write(tmp_path / "new", [*pairs[:7], *((["Then", *words], ["O", *tags]) for words, tags in pairs[7:10])])
+    answer = evaluate_run(Given(trained), new, None, 64)
+    long = sum(len(words) > 3 for words, _ in pairs[:7])
+    assert answer.json["sentences_in_training"] == long >= 4
+    assert any(line.startswith(f"{long} of the 10 sentences are in the training part too") for line in answer.lines)
+    copy = TaggerRun.open(shutil.copytree(trained.path, tmp_path / "run"))
+    copy.sentences_file("train").unlink()
+    assert evaluate_run(Given(copy), new, None, 64).json["sentences_in_training"] is None
 
 
 def test_two_processes_count_words_as_one_does(files, tmp_path):

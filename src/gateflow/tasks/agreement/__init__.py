@@ -33,4 +33,6 @@ AGREEMENT = TaskDescription(
     diagnose="gateflow.tasks.agreement.inference:diagnose_run",
     verbs=(EVALUATE,),
     next_steps=("evaluate {run}", "diagnose {run}"),
+    begin="gateflow.tasks.agreement.inference:begin",
+    compared="gateflow.tasks.agreement.inference:compared",
 )

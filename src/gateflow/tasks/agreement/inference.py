@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gateflow.data.agreement import BUCKETS, LONGEST, Sentence
@@ -20,12 +19,11 @@ from gateflow.tasks.agreement.config import AgreementConfig
 from gateflow.tasks.agreement.model import AgreementModel, SentenceBatch, accuracy, bucket, encode, loss
 from gateflow.tasks.agreement.run import AgreementRun
 from gateflow.tasks.agreement.task import build_model, unseen_sentences
-from gateflow.tasks.description import Given, Table
-from gateflow.tasks.diagnosis import diagnose_with_history
-from gateflow.training.checkpoint import Checkpoint, Progress
-from gateflow.training.optimizers import build_optimizer
+from gateflow.tasks.description import Compared, Given, Table
+from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of
+from gateflow.training.start import begin_run
 
-__all__ = ["REPORTED", "diagnose_run", "evaluate_run", "farthest", "load_model", "set_up"]
+__all__ = ["REPORTED", "begin", "compared", "diagnose_run", "evaluate_run", "farthest", "load_model", "set_up"]
 
 # Sentences in a report of the gradient flow, the farthest ones: there the verb needs up to 60 words.
 REPORTED = 8
@@ -42,10 +40,26 @@ def set_up(path: Path, config: AgreementConfig, *, force: bool = False) -> Agree
         RunError: `path` is taken, or cannot be written.
     """
     with new_run(AgreementRun, path, config, force=force) as run:
-        torch.manual_seed(config.training.seed)
-        model = build_model(config.model)
-        Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
+        begin_run(run, config, lambda: begin(run, config))
     return AgreementRun.open(path)
+
+
+def begin(run: AgreementRun, config: AgreementConfig) -> AgreementModel:
+    """The network with its initial weights; the words of the grammar are all that it knows of data."""
+    return build_model(config.model)
+
+
+def compared(run: AgreementRun, model: AgreementModel) -> Compared:
+    """What a comparison tells of a network: how far the gradient reaches on the farthest test sentences."""
+    config, device = run.config(), model.embedding.weight.device
+    batch = encode(farthest(unseen_sentences(config, min(PROBED, config.data.tested)))).to(device)
+
+    def batch_loss(_: Any, sentences: SentenceBatch) -> Tensor:
+        return loss(model, sentences, config.model.word_share)
+
+    parameters = sum(weight.numel() for weight in model.layer.parameters())
+    # The last word is only predicted.
+    return Compared(parameters, horizon_of(model, batch, batch_loss), len(batch.tokens) - 2, "sentence")
 
 
 def load_model(run: AgreementRun) -> AgreementModel:

@@ -108,4 +108,6 @@ LANGUAGE_MODEL = TaskDescription(
     verbs=(EVALUATE, GENERATE, JUDGE_PAIRS, EXPORT),
     next_steps=("generate {run} --prompt '...'", "evaluate {run} --data FILE"),
     option_help={"train": "Text to learn from, plain or gz, UTF-8; - for what is piped in."},
+    begin="gateflow.tasks.language_model.data:begin",
+    compared="gateflow.tasks.language_model.diagnosis:compared",
 )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import torch
 
 from gateflow.data.held_out import held_out
 from gateflow.data.source import STDIN
@@ -21,17 +18,13 @@ from gateflow.files import write
 from gateflow.runs.new_run import new_run
 from gateflow.tasks.language_model.config import DataConfig, LanguageModelConfig
 from gateflow.tasks.language_model.loading import build_model, load_tokenizer
+from gateflow.tasks.language_model.model import LanguageModel
 from gateflow.tasks.language_model.run import LanguageModelRun
-from gateflow.training.checkpoint import Checkpoint, Progress
-from gateflow.training.optimizers import build_optimizer
+from gateflow.training.start import begin_run
 
 
-def set_up(
-    path: Path, config: LanguageModelConfig, *, force: bool = False, tokens_of: LanguageModelRun | None = None
-) -> LanguageModelRun:
+def set_up(path: Path, config: LanguageModelConfig, *, force: bool = False) -> LanguageModelRun:
     """A new run: its tokenizer, its tokens, and a checkpoint of step 0.
-
-    Tokenizer and tokens are those of the run `tokens_of`, if there is one.
 
     Raises:
         RunError: `path` is taken, or cannot be written.
@@ -39,21 +32,18 @@ def set_up(
     """
     build_model(config.model, vocab_size=2)  # what the model refuses is refused before the text is read
     with new_run(LanguageModelRun, path, config, force=force) as run:
-        if tokens_of is None:
-            write_tokens(run, config.data, config.training.batch_size)
-        else:
-            _copy_tokens(tokens_of, run)
-        size = load_tokenizer(run).get_vocab_size()
-        # After the text is read: tokenizer and tokens draw nothing, but a version that does must not move the
-        # weights.
-        torch.manual_seed(config.training.seed)
-        model = build_model(config.model, size)
-        # In one column of one step: only the counts are asked for.
-        model.fit_frequencies(TokenStream(run.tokens_file("train"), 1, 1).frequencies(size))
-        Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
-        # Last: whatever is sealed is whole.
-        run.seal()
+        write_tokens(run, config.data, config.training.batch_size)
+        begin_run(run, config, lambda: begin(run, config))
     return LanguageModelRun.open(path)
+
+
+def begin(run: LanguageModelRun, config: LanguageModelConfig) -> LanguageModel:
+    """The network with its initial weights, and with the frequencies of the run's tokens."""
+    size = load_tokenizer(run).get_vocab_size()
+    model = build_model(config.model, size)
+    # In one column of one step: only the counts are asked for.
+    model.fit_frequencies(TokenStream(run.tokens_file("train"), 1, 1).frequencies(size))
+    return model
 
 
 def write_tokens(run: LanguageModelRun, data: DataConfig, columns: int) -> None:
@@ -82,11 +72,6 @@ def _texts(data: DataConfig, folder: Path) -> Iterator[tuple[Path, Path]]:
             return
         with held_out(train, data.held_out, folder) as texts:
             yield texts
-
-
-def _copy_tokens(source: LanguageModelRun, run: LanguageModelRun) -> None:
-    shutil.copytree(source.tokens_file("train").parent, run.tokens_file("train").parent)
-    shutil.copy(source.tokenizer_file, run.tokenizer_file)
 
 
 def _too_few(part: str, source: Path, count: int, columns: int) -> str:

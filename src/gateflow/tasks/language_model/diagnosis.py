@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from gateflow.data.stream import TokenStream, token_file
 from gateflow.data.tokens import encode_file
-from gateflow.errors import DataError, FlowError, NonFiniteError
-from gateflow.flow import Report, reach
-from gateflow.layers.evaluating import evaluating
-from gateflow.tasks.diagnosis import SAMPLED, diagnose_with_history
+from gateflow.errors import DataError
+from gateflow.flow import Report
+from gateflow.tasks.description import Compared
+from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.model import LanguageModel
 from gateflow.tasks.language_model.run import LanguageModelRun
@@ -39,13 +39,19 @@ def diagnose_run(run: LanguageModelRun, data: Path | None = None, needed_lag: in
     return diagnose_with_history(run, model, batch, _loss, needed_lag=needed_lag, window=window, tokens=tokens)
 
 
+def compared(run: LanguageModelRun, model: LanguageModel) -> Compared:
+    """What a comparison tells of a network: how far the gradient reaches on the validation text."""
+    tokens, window = run.tokens_file("valid"), run.config().training.window
+    longest = len(stretches(tokens, looking_back(window))[0]) - 1
+    parameters = sum(weight.numel() for weight in model.recurrent.parameters())
+    return Compared(parameters, horizon(model, tokens, window), longest, "step")
+
+
 def horizon(model: LanguageModel, tokens: Path, window: int) -> int | None:
     """How many steps back the gradient reaches on an encoded text; None where nothing or too much arrives."""
-    try:
-        with evaluating(model):
-            return reach(model, stretches(tokens, looking_back(window)), _loss, targets=SAMPLED).horizon
-    except (FlowError, NonFiniteError):
-        return None
+    device = model.bias.device
+    batch = tuple(part.to(device) for part in stretches(tokens, looking_back(window)))
+    return horizon_of(model, batch, _loss)
 
 
 def looking_back(steps: int) -> int:

@@ -63,4 +63,7 @@ TAGGER = TaskDescription(
     diagnose="gateflow.tasks.tagger.diagnosis:diagnose_run",
     verbs=(EVALUATE, TAG),
     next_steps=("evaluate {run} --data FILE", "tag {run}"),
+    begin="gateflow.tasks.tagger.data:begin",
+    compared="gateflow.tasks.tagger.diagnosis:compared",
+    figure_names={"f1": "F1", "mean": "mean of the columns"},
 )

@@ -19,6 +19,11 @@ class SentencesConfig(ConfigSection):
     train: Path = Field(description="Tagged sentences to learn from, CoNLL columns or CoNLL-U, plain or gz.")
     valid: Path | None = Field(default=None, description="Sentences to validate on; else the last of --data.")
     held_out: Share = Field(default=0.1, gt=0, description="Share of sentences held out when there is no --valid.")
+    group: str | None = Field(
+        default=None,
+        description="Hold out whole groups of sentences: document, as marks in the file say, or a column by number or "
+        "name.",
+    )
     words: str | None = Field(
         default=None, description="Column of the words, a number from 1 or a name; else the first."
     )
@@ -35,7 +40,7 @@ class SentencesConfig(ConfigSection):
         default=None, description="Run of a language model of words, to begin from its word vectors and layers."
     )
 
-    @field_validator("words", mode="before")
+    @field_validator("words", "group", mode="before")
     @classmethod
     def _is_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # TOML has numbers
@@ -100,7 +105,7 @@ class TaggerConfig(RunConfig):
         """Those of every training; and what belongs to files or networks that are not there."""
         idle = super().idle()
         if self.data.valid:
-            idle["held_out"] = "a training without --valid"
+            idle |= dict.fromkeys(("held_out", "group"), "a training without --valid")
         if self.data.embeddings is None and self.data.from_lm is None:
             idle["frozen"] = "--embeddings or --from-lm"
         if self.model.characters == "none":

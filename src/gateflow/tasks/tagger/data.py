@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
-import torch
-
+from gateflow.data.parts import divided, in_both
 from gateflow.data.spans import converted, find_scheme, labels_of, mended, spans
-from gateflow.data.tagged import TaggedSentence, read_tagged
-from gateflow.errors import DataError, DataWarning
+from gateflow.data.tagged import DOCUMENT, DOCUMENT_GROUP, TaggedSentence, read_tagged
+from gateflow.errors import ConfigError, DataError, DataWarning
 from gateflow.files import appears_whole, write
 from gateflow.runs.new_run import new_run
 from gateflow.tasks.tagger.config import SentencesConfig, TaggerConfig
-from gateflow.tasks.tagger.loading import build_model
+from gateflow.tasks.tagger.loading import build_model, load_vocabulary
+from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.run import TaggerRun
 from gateflow.tasks.tagger.transfer import begin_from_language_model
 from gateflow.tasks.tagger.vectors import begin_from_vectors
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
-from gateflow.training.checkpoint import Checkpoint, Progress
-from gateflow.training.optimizers import build_optimizer
+from gateflow.training.start import begin_run
 
-__all__ = ["LEARNT", "as_learnt", "read_as_learnt", "read_sentences", "set_up", "write_sentences"]
+__all__ = ["LEARNT", "as_learnt", "begin", "read_as_learnt", "read_sentences", "set_up", "write_sentences"]
+
+# What is to be known and is nothing amiss; the command line prints it.
+told = logging.getLogger(__name__)
 
 # How entities are marked where they are learnt: on CoNLL 2003 and others better than IOB2 by some tenths of F1, since
 # the end and the single word are said too. Source: Ratinov, Roth (2009), CoNLL. Answers come in it as spans.
 LEARNT = "BIOES"
 
 
-def set_up(path: Path, config: TaggerConfig, *, force: bool = False) -> TaggerRun:
+def set_up(
+    path: Path,
+    config: TaggerConfig,
+    *,
+    force: bool = False,
+    given: Mapping[str, Sequence[TaggedSentence]] = MappingProxyType({}),
+) -> TaggerRun:
     """A new run: its vocabulary, its sentences, and a checkpoint of step 0.
+
+    Args:
+        path, config, force: as of every set-up.
+        given: sentences that are in no file, those to learn from as ``train``, those to validate on as ``valid``. The
+            configuration then has a name for them; a sentence's line is its number.
 
     Warns:
         DataWarning: wrong sequences of tags were mended; sentences are in both parts; tags are in the second alone.
@@ -41,11 +56,19 @@ def set_up(path: Path, config: TaggerConfig, *, force: bool = False) -> TaggerRu
         DataError: a file is missing, holds no tagged sentences, or has other columns than are asked for.
     """
     with new_run(TaggerRun, path, config, force=force) as run:
-        train, valid = read_parts(config.data)
+        train, valid = read_parts(config.data, given)
         columns = [_column(name, train, valid, config.data.scheme) for name in train[0].tags]
         train, valid = (
-            as_learnt(part, {column.name: column.scheme for column in columns}, f"the {name} part")
-            for part, name in ((train, "training"), (valid, "validation"))
+            as_learnt(
+                part,
+                {column.name: column.scheme for column in columns},
+                f"the {name} part",
+                "sentence {}" if source in given else "the sentence from line {} on",
+            )
+            for part, name, source in (
+                (train, "training", "train"),
+                (valid, "validation", "valid" if config.data.valid else "train"),
+            )
         )
         tell_duplicates(train, valid)
         learnt = [_learnt(column) for column in columns]
@@ -54,34 +77,59 @@ def set_up(path: Path, config: TaggerConfig, *, force: bool = False) -> TaggerRu
         run.sentences_file("train").parent.mkdir()
         write_sentences(run.sentences_file("train"), train)
         write_sentences(run.sentences_file("valid"), valid)
-        torch.manual_seed(config.training.seed)
-        model = build_model(config.model, vocabulary)
-        if config.data.embeddings is not None:
-            begin_from_vectors(model, vocabulary, config.data.embeddings)
-        if config.data.from_lm is not None:
-            begin_from_language_model(model, config.model, vocabulary, config.data.from_lm)
-        Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
-        # Last: whatever is sealed is whole.
-        run.seal()
+        begin_run(run, config, lambda: begin(run, config))
     return TaggerRun.open(path)
 
 
-def read_parts(data: SentencesConfig) -> tuple[list[TaggedSentence], list[TaggedSentence]]:
-    """The sentences to learn from and those to validate on."""
-    train = read_sentences(data.train, data)
+def begin(run: TaggerRun, config: TaggerConfig) -> TaggerModel:
+    """The network with its initial weights, those of word vectors or of a language model if it begins from these."""
+    vocabulary = load_vocabulary(run)
+    model = build_model(config.model, vocabulary)
+    if config.data.embeddings is not None:
+        begin_from_vectors(model, vocabulary, config.data.embeddings)
+    if config.data.from_lm is not None:
+        begin_from_language_model(model, config.model, vocabulary, config.data.from_lm)
+    return model
+
+
+def read_parts(
+    data: SentencesConfig, given: Mapping[str, Sequence[TaggedSentence]] = MappingProxyType({})
+) -> tuple[list[TaggedSentence], list[TaggedSentence]]:
+    """The sentences to learn from and those to validate on; what is given is not read."""
     if data.valid is not None:
-        return train, read_sentences(data.valid, data)
-    if len(train) < 2:
-        raise DataError(f"{data.train} has one sentence, so none can be held out; give a second file with --valid.")
-    # The last ones, as for texts: neighbours in a file are of one document more often than not.
-    count = max(1, round(data.held_out * len(train)))
-    return train[:-count], train[-count:]
+        train, valid = (
+            list(given[name]) if name in given else read_sentences(path, data)
+            for name, path in (("train", data.train), ("valid", data.valid))
+        )
+        if (has := list(valid[0].tags)) != (wanted := list(train[0].tags)):
+            raise DataError(
+                f"{data.valid} has the columns {', '.join(has)}, and {data.train} has {', '.join(wanted)}; give both "
+                "the same."
+            )
+        return train, valid
+    if data.group is not None and "train" in given:
+        raise ConfigError("--group is read from a file, and sentences were given; divide them, and give --valid.")
+    sentences = list(given["train"]) if "train" in given else read_sentences(data.train, data, group=data.group)
+    if data.group is None:
+        return divided(sentences, data.held_out, source=str(data.train), item="sentence")[:2]
+    groups = [sentence.group for sentence in sentences]
+    if data.group == DOCUMENT_GROUP and set(groups) == {"0"}:
+        raise DataError(
+            f"--group document: {data.train} marks no documents ({DOCUMENT} or # newdoc); name a column that says the "
+            "group, or leave --group out."
+        )
+    parts = divided(sentences, data.held_out, groups, source=str(data.train), item="sentence")
+    told.info(
+        f"{data.train} has {parts.groups:,} groups; {parts.held_out:,} of them, {len(parts.valid):,} of "
+        f"{len(sentences):,} sentences, are held out to validate on."
+    )
+    return parts[:2]
 
 
-def read_sentences(path: Path, data: SentencesConfig) -> list[TaggedSentence]:
-    """All sentences of a file, with the columns that are asked for."""
+def read_sentences(path: Path, data: SentencesConfig, group: str | None = None) -> list[TaggedSentence]:
+    """All sentences of a file, with the columns that are asked for, and the group of each if it is."""
     columns, names = (tuple(filter(None, map(str.strip, text.split(",")))) for text in (data.columns, data.names))
-    return list(read_tagged(path, words=data.words, columns=columns, names=names))
+    return list(read_tagged(path, words=data.words, columns=columns, names=names, group=group))
 
 
 def read_as_learnt(path: Path, data: SentencesConfig, vocabulary: Vocabulary) -> list[TaggedSentence]:
@@ -108,11 +156,8 @@ def write_sentences(file: Path, sentences: Iterable[TaggedSentence]) -> None:
 
 
 def tell_duplicates(train: Sequence[TaggedSentence], valid: Sequence[TaggedSentence]) -> None:
-    """Say how many sentences of the second part are in the first: what is known by heart is no measure."""
-    known = {sentence.words for sentence in train}
-    # Greetings and headings are in every part, and prove nothing.
-    count = sum(len(sentence.words) > 3 and sentence.words in known for sentence in valid)
-    if count:
+    """Say how many sentences of the second part are in the first."""
+    if count := in_both({sentence.words for sentence in train}, [sentence.words for sentence in valid]):
         warnings.warn(
             f"{count:,} of the {len(valid):,} sentences to validate on are in the training part too, word for word; "
             "the figures are better than those on new text will be.",
@@ -140,7 +185,10 @@ def _column(name: str, train: Sequence[TaggedSentence], valid: Sequence[TaggedSe
 
 
 def as_learnt(
-    sentences: Sequence[TaggedSentence], schemes: Mapping[str, str | None], part: str
+    sentences: Sequence[TaggedSentence],
+    schemes: Mapping[str, str | None],
+    part: str,
+    place: str = "the sentence from line {} on",
 ) -> list[TaggedSentence]:
     """The sentences with their entities marked as `LEARNT` has it; wrong sequences of tags are mended and counted.
 
@@ -148,6 +196,7 @@ def as_learnt(
         sentences: as a file has them.
         schemes: of each column; none for plain tags, which stay.
         part: what the sentences are called in messages.
+        place: where a sentence stands, with room for its line.
 
     Warns:
         DataWarning: how many tags were changed in `part`.
@@ -161,7 +210,7 @@ def as_learnt(
             try:
                 right, count = mended(tags[name], scheme)
             except DataError as error:
-                where = f"{part}, column {name}, the sentence from line {sentence.line} on"
+                where = f"{part}, column {name}, {place.format(sentence.line)}"
                 raise DataError(f"{where}: {error}") from None
             changes[name] += count
             tags[name] = tuple(converted(right, scheme, LEARNT))

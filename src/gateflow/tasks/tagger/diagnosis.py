@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from gateflow.data.spans import spans
 from gateflow.data.tagged import TaggedSentence
 from gateflow.flow import Finding, Report
 from gateflow.layers.evaluating import evaluating
-from gateflow.tasks.diagnosis import diagnose_with_history
+from gateflow.tasks.description import Compared
+from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of
 from gateflow.tasks.tagger.batches import TaggedBatch
 from gateflow.tasks.tagger.data import read_as_learnt
 from gateflow.tasks.tagger.encoding import encoded_batch
@@ -24,7 +25,7 @@ from gateflow.tasks.tagger.run import TaggerRun
 from gateflow.tasks.tagger.task import own_sentences
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
 
-__all__ = ["diagnose_run", "label_shares"]
+__all__ = ["compared", "diagnose_run", "label_shares"]
 
 # Sentences in a report, the longest that are not longer than this: reach is a matrix of words by words.
 REPORTED, LONGEST = 8, 200
@@ -54,6 +55,19 @@ def diagnose_run(run: TaggerRun, data: Path | None = None, needed_lag: int | Non
     )
     told = of_a_label(model, vocabulary, telling(sentences, vocabulary.columns))
     return replace(report, findings=(*report.findings, *([told] if told else [])))
+
+
+def compared(run: TaggerRun, model: TaggerModel) -> Compared:
+    """What a comparison tells of a network: how far the gradient reaches on the longest validation sentences."""
+    vocabulary = load_vocabulary(run)
+    batch = encoded_batch(vocabulary, reported(own_sentences(run, vocabulary, "valid")))
+    here = batch.to(model.embedding.weight.device)
+    # Of the layers over the sentence alone: how far those reach that read a word's characters is another question.
+    with torch.no_grad(), evaluating(model):
+        vectors = model.vectors(here)
+    found = horizon_of(model, vectors, lambda _, read: _mean(model, model.scores(read, here.lengths), here))
+    parameters = sum(weight.numel() for weight in model.recurrent.parameters())
+    return Compared(parameters, found, len(here.words) - 1, "word")
 
 
 def reported(sentences: Sequence[TaggedSentence]) -> list[TaggedSentence]:
@@ -121,7 +135,11 @@ def of_a_label(model: TaggerModel, vocabulary: Vocabulary, sentence: TaggedSente
 
 
 def _loss(model: TaggerModel, batch: TaggedBatch) -> Tensor:
-    return torch.stack(list(model.losses(model(batch), batch).values())).sum() / batch.lengths.sum()
+    return _mean(model, model(batch), batch)
+
+
+def _mean(model: TaggerModel, scores: Mapping[str, Tensor], batch: TaggedBatch) -> Tensor:
+    return torch.stack(list(model.losses(scores, batch).values())).sum() / batch.lengths.sum()
 
 
 def _percent(share: Tensor) -> str:

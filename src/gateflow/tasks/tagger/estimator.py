@@ -7,19 +7,20 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import mkdtemp
 from typing import Any, Self
 
 from gateflow.data.spans import converted, find_scheme
 from gateflow.data.tagged import DOCUMENT, TaggedSentence
 from gateflow.errors import ConfigError, DataError, RunError
 from gateflow.runs.trust import NOBODY, Trust
+from gateflow.tasks.arguments import as_arguments, flags_of
 from gateflow.tasks.tagger.config import TaggerConfig
-from gateflow.tasks.tagger.data import set_up, write_sentences
+from gateflow.tasks.tagger.data import set_up
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
 from gateflow.tasks.tagger.measures import Measures
 from gateflow.tasks.tagger.model import TaggerModel
-from gateflow.tasks.tagger.prediction import Answer, predict
+from gateflow.tasks.tagger.prediction import Answer, predict, refuse_no_crf
 from gateflow.tasks.tagger.run import TaggerRun
 from gateflow.tasks.tagger.task import TaggerTask
 from gateflow.tasks.tagger.vocabulary import Vocabulary
@@ -36,6 +37,10 @@ OPTIONS: dict[str, tuple[str, Any]] = {
     for name, field in kind.model_fields.items()
     if name not in OF_FIT | TaggerConfig.unused
 }
+
+# Options of the commands, and the arguments that say the same.
+FLAGS = flags_of(TaggerConfig) | {"--data": "X", "--out": "out", "--force": "force=True", "--nbest": "n_best"}
+FLAGS |= {"--trust-code": "trust=Trust(everything=True)"}
 
 Words = Sequence[str]
 
@@ -111,16 +116,19 @@ class Tagger:
             ConfigError, DataError, RunError: as the training on the command line.
         """
         place = Path(self.out) if self.out is not None else self._lasting_as_long()
-        with TemporaryDirectory() as folder:
-            files = {"train": _file(X, y, Path(folder, "train.tsv"))}
-            if valid is not None:
-                pair = (valid, None) if isinstance(valid, str | Path) else valid
-                files["valid"] = _file(*pair, Path(folder, "valid.tsv"))
-            columns = {} if y is None else _columns(y)
-            run = set_up(place, self._config(files, columns), force=force)
-        config = run.config()
-        task = TaggerTask(run, config)
-        outcome = TrainingLoop(task, config.training, run, join_processes(config.training)).train()
+        parts: dict[str, Path | list[TaggedSentence]] = {"train": _part(X, y)}
+        if valid is not None:
+            parts["valid"] = _part(*((valid, None) if isinstance(valid, str | Path) else valid))
+        given = {name: part for name, part in parts.items() if isinstance(part, list)}
+        # What was given has no file; in config.toml and in messages it is called as here.
+        files = {name: Path("X" if name == "train" else name) for name in given} | {
+            name: part for name, part in parts.items() if isinstance(part, Path)
+        }
+        with as_arguments(FLAGS):
+            run = set_up(place, self._config(files, {} if y is None else _columns(y)), force=force, given=given)
+            config = run.config()
+            task = TaggerTask(run, config)
+            outcome = TrainingLoop(task, config.training, run, join_processes(config.training)).train()
         if outcome.interrupted:
             raise KeyboardInterrupt
         self._take(run)
@@ -146,16 +154,27 @@ class Tagger:
     def answers(
         self, X: Iterable[Words], *, probabilities: bool = False, n_best: int = 0
     ) -> Iterator[dict[str, Answer]]:
-        """All that the tagger says of each sentence, by column; see `gateflow.tasks.tagger.prediction.predict`."""
-        return predict(*self._loaded(), _words(X), probabilities=probabilities, n_best=n_best)
+        """All that the tagger says of each sentence, by column; see `gateflow.tasks.tagger.prediction.predict`.
+
+        Raises:
+            ConfigError: several sequences are asked for, and the tagger has no CRF to compare them.
+        """
+        model, vocabulary = self._loaded()
+        with as_arguments(FLAGS):
+            refuse_no_crf(model, n_best)
+        return predict(model, vocabulary, _words(X), probabilities=probabilities, n_best=n_best)
 
     def score(self, X: Sequence[Words], y: Sequence[Words] | Mapping[str, Sequence[Words]]) -> float:
         """The share of words whose tag is right, the mean over the columns; entities may be marked in any scheme.
 
         Raises:
             DataError: there are no words, or not as many tags as words.
+            ConfigError: there is no such column.
         """
         columns = y if isinstance(y, Mapping) else {column.name: y for column in self._loaded()[1].columns[:1]}
+        known = [column.name for column in self._loaded()[1].columns]
+        if strangers := [name for name in columns if name not in known]:
+            raise ConfigError(f"this tagger has no column {strangers[0]!r:.80}; it has {', '.join(known)}.")
         _refuse_misfit(X, columns)
         answers = list(self.answers(X))
         shares = [self._share_of_right(name, [a[name].tags for a in answers], gold) for name, gold in columns.items()]
@@ -191,12 +210,13 @@ class Tagger:
     @classmethod
     def load(cls, path: str | Path, trust: Trust = NOBODY) -> Self:
         """The tagger of a run, trained here or by ``gateflow train tagger``."""
-        run = TaggerRun.open(Path(path), trust)
-        config = run.config()
-        found = cls(
-            out=path, **{name: getattr(getattr(config, section), name) for name, (section, _) in OPTIONS.items()}
-        )
-        found._take(run)
+        with as_arguments(FLAGS):
+            run = TaggerRun.open(Path(path), trust)
+            config = run.config()
+            found = cls(
+                out=path, **{name: getattr(getattr(config, section), name) for name, (section, _) in OPTIONS.items()}
+            )
+            found._take(run)
         return found
 
     def _lasting_as_long(self) -> Path:
@@ -244,18 +264,19 @@ def _columns(y: Sequence[Words] | Mapping[str, Sequence[Words]]) -> dict[str, st
     return {"names": ",".join(["word", *names]), "columns": ",".join(names), "words": "word"}
 
 
-def _file(X: str | Path | Sequence[Words], y: Any, file: Path) -> Path:
-    """A file of tagged sentences: the one that is given, or one that is written now."""
+def _part(X: str | Path | Sequence[Words], y: Any) -> Path | list[TaggedSentence]:
+    """A file of tagged sentences, or the sentences that are given."""
     if isinstance(X, str | Path):
         return Path(X)
     tags = {"tag": y} if not isinstance(y, Mapping) else y
     if y is None or not tags:
         raise DataError("sentences were given without tags; give fit both, as fit(X, y), or the name of a file.")
-    if not len(X):
+    if not any(len(words) for words in X):
         raise DataError("fit was given no sentences; give some, as fit([['Teddy', 'sleeps']], [['B-PER', 'O']]).")
     _refuse_misfit(X, tags)
-    write_sentences(file, (_sentence(i, words, {n: c[i] for n, c in tags.items()}) for i, words in enumerate(X)))
-    return file
+    rows = [_sentence(i, words, {name: column[i] for name, column in tags.items()}) for i, words in enumerate(X)]
+    # Nothing is learnt from a sentence without words.
+    return [row for row in rows if row.words]
 
 
 def _refuse_misfit(X: Sequence[Words], tags: Mapping[str, Sequence[Words]]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gateflow.data.parts import in_both
 from gateflow.data.tagged import TaggedSentence
 from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given, Table, Tables
@@ -90,7 +91,22 @@ def evaluate_run(given: Given, data: Path | None, predictions: Path | None, batc
     tables = [table for column in vocabulary.columns for table in _tables(column, found.measures[column.name])]
     lines = [_line(column, found.measures[column.name]) for column in vocabulary.columns]
     figures = {name: measures.figures() for name, measures in found.measures.items()}
-    return Tables(tables, {"columns": figures, "seconds": found.seconds}, [*lines, speed])
+    learnt = _learnt_from(run, vocabulary, sentences)
+    if learnt:
+        lines.append(
+            f"{learnt:,} of the {len(sentences):,} sentences are in the training part too, word for word; the figures "
+            "are better than those on new text will be"
+        )
+    told = {"columns": figures, "sentences_in_training": learnt, "seconds": found.seconds}
+    return Tables(tables, told, [*lines, speed])
+
+
+def _learnt_from(run: TaggerRun, vocabulary: Vocabulary, sentences: Sequence[TaggedSentence]) -> int | None:
+    """How many of these the run has learnt from; None where its training part was taken away."""
+    if not run.sentences_file("train").is_file():
+        return None
+    known = {sentence.words for sentence in own_sentences(run, vocabulary, "train")}
+    return in_both(known, [sentence.words for sentence in sentences])
 
 
 def _line(column: Column, measures: Measures) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.vocabulary import Vocabulary
 
 __all__ = ["begin_from_vectors", "give_vectors"]
+
+told = logging.getLogger(__name__)
 
 # Of the words that training knows; below it a file of another language or of other letters is the likelier reason.
 FEWEST = 0.05
@@ -58,10 +61,9 @@ def give_vectors(model: TaggerModel, numbers: Sequence[int], vectors: Tensor, so
     model.embedding.weight[torch.tensor(numbers)] = vectors
     # What nothing is known of is the mean of what is known.
     model.embedding.weight[UNKNOWN] = vectors.mean(0)
+    found = f"{source} has vectors of {len(numbers):,} of the {words:,} words of the training part"
     if len(numbers) < FEWEST * words:
-        warnings.warn(
-            f"{source} has vectors of {len(numbers):,} of the {words:,} words; they are looked up in small letters.",
-            DataWarning,
-            stacklevel=3,
-        )
+        warnings.warn(f"{found}; they are looked up in small letters.", DataWarning, stacklevel=3)
+    else:
+        told.info(f"{found}, {100 * len(numbers) / words:.1f} %.")
     return len(numbers)
