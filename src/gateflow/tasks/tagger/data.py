@@ -14,12 +14,13 @@ from gateflow.data.tagged import TaggedSentence, read_tagged
 from gateflow.errors import DataError, DataWarning
 from gateflow.files import appears_whole, write
 from gateflow.runs.new_run import new_run
+from gateflow.tasks.duplicates import tell_duplicates
 from gateflow.tasks.tagger.config import SentencesConfig, TaggerConfig
 from gateflow.tasks.tagger.loading import build_model
 from gateflow.tasks.tagger.run import TaggerRun
-from gateflow.tasks.tagger.transfer import begin_from_language_model
-from gateflow.tasks.tagger.vectors import begin_from_vectors
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
+from gateflow.tasks.transfer import begin_from_language_model
+from gateflow.tasks.vectors import begin_from_vectors
 from gateflow.training.checkpoint import Checkpoint, Progress
 from gateflow.training.optimizers import build_optimizer
 
@@ -47,7 +48,9 @@ def set_up(path: Path, config: TaggerConfig, *, force: bool = False) -> TaggerRu
             as_learnt(part, {column.name: column.scheme for column in columns}, f"the {name} part")
             for part, name in ((train, "training"), (valid, "validation"))
         )
-        tell_duplicates(train, valid)
+        # Greetings and headings are in every part, and prove nothing: they are not counted as known.
+        known = {sentence.words for sentence in train if len(sentence.words) > 3}
+        tell_duplicates(known, (sentence.words for sentence in valid), "sentences to validate on")
         learnt = [_learnt(column) for column in columns]
         vocabulary = Vocabulary.of(train, learnt, config.data.min_count)
         write(run.vocabulary_file, vocabulary.to_json())
@@ -57,9 +60,9 @@ def set_up(path: Path, config: TaggerConfig, *, force: bool = False) -> TaggerRu
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, vocabulary)
         if config.data.embeddings is not None:
-            begin_from_vectors(model, vocabulary, config.data.embeddings)
+            begin_from_vectors(model.embedding, vocabulary.words, config.data.embeddings)
         if config.data.from_lm is not None:
-            begin_from_language_model(model, config.model, vocabulary, config.data.from_lm)
+            begin_from_language_model(model, config.model, vocabulary.word, config.data.from_lm, reader="tagger")
         Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
         # Last: whatever is sealed is whole.
         run.seal()
@@ -105,20 +108,6 @@ def write_sentences(file: Path, sentences: Iterable[TaggedSentence]) -> None:
         for sentence in sentences:
             rows = zip(sentence.words, *sentence.tags.values(), strict=True)
             out.write(("".join("\t".join(row) + "\n" for row in rows) + "\n").encode())
-
-
-def tell_duplicates(train: Sequence[TaggedSentence], valid: Sequence[TaggedSentence]) -> None:
-    """Say how many sentences of the second part are in the first: what is known by heart is no measure."""
-    known = {sentence.words for sentence in train}
-    # Greetings and headings are in every part, and prove nothing.
-    count = sum(len(sentence.words) > 3 and sentence.words in known for sentence in valid)
-    if count:
-        warnings.warn(
-            f"{count:,} of the {len(valid):,} sentences to validate on are in the training part too, word for word; "
-            "the figures are better than those on new text will be.",
-            DataWarning,
-            stacklevel=2,
-        )
 
 
 def _column(name: str, train: Sequence[TaggedSentence], valid: Sequence[TaggedSentence], scheme: str) -> Column:

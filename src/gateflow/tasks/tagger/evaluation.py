@@ -11,9 +11,10 @@ from typing import Any
 from gateflow.data.tagged import TaggedSentence
 from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given, Table, Tables
+from gateflow.tasks.score import Score
 from gateflow.tasks.tagger.data import read_as_learnt, write_sentences
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
-from gateflow.tasks.tagger.measures import Measures, Score
+from gateflow.tasks.tagger.measures import Measures
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.prediction import predict
 from gateflow.tasks.tagger.run import TaggerRun
