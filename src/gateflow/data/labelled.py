@@ -110,11 +110,23 @@ def _of_rows(
         found = _cell(row, of_text, where)
         if not isinstance(found, str):
             raise DataError(f"{where}: the text is {reprlib.repr(found)}, and no text. Put it between double quotes.")
+        _refuse_half_characters(found, where)
         labels: tuple[Label, ...] = ()
         if of_label is not None:
             labels = _labels(_cell(row, of_label, where), separator, where)
             _refuse_other_count(where, labels, separator, f"no label in column {_spoken(of_label)}")
         yield LabelledText(found, labels, row.line)
+
+
+def _refuse_half_characters(text: str, where: str) -> None:
+    """Refuse half of a character, which JSON can spell and no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where}: character {error.start + 1} of the text is \\u{ord(text[error.start]):x}, half of a character. "
+            "Write the file anew from its source."
+        ) from None
 
 
 def _columns(
@@ -180,6 +192,7 @@ def _labels(found: Any, separator: str | None, where: str) -> tuple[Label, ...]:
             f"{where}: the label is {reprlib.repr(found)}; a label is a name or a whole number. If numbers are to be "
             "predicted, this is the wrong task."
         )
+    _refuse_half_characters(found, where)
     parts = [found] if separator is None else found.split(separator)
     return tuple(dict.fromkeys(filter(None, map(str.strip, parts))))
 

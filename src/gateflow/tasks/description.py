@@ -163,6 +163,9 @@ class TaskDescription:
         verbs: what can be done with a run apart from `resume` and `diagnose`.
         next_steps: commands to try after a training, ``{run}`` for its folder.
         option_help: other words for options of the configuration.
+        series: ``series(path, config)`` gives the places and configurations of the runs of one training, where it is
+            several, such as folds; else nothing. Left out, a training is one run.
+        summary: ``summary(runs)`` is the `Answer` that is printed when all runs of a series are trained.
     """
 
     name: str
@@ -175,6 +178,8 @@ class TaskDescription:
     verbs: tuple[Verb, ...] = ()
     next_steps: tuple[str, ...] = ()
     option_help: Mapping[str, str] = field(default_factory=dict)
+    series: str = ""
+    summary: str = ""
 
     def part(self, name: str) -> Any:
         """What the place in the field `name` names.

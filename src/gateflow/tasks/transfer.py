@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 
 from gateflow.data.tokenizer import END_OF_LINE, UNKNOWN, splits_into_characters, splits_into_words
@@ -23,7 +24,7 @@ from gateflow.tasks.language_model.run import LanguageModelRun
 from gateflow.tasks.vectors import UNKNOWN as NUMBER_OF_UNKNOWN
 from gateflow.tasks.vectors import give_vectors
 
-__all__ = ["Network", "Sizes", "begin_from_language_model", "shared_words"]
+__all__ = ["Network", "Sizes", "begin_from_language_model", "shared_words", "tokenizer_of"]
 
 
 class Network(Protocol):
@@ -59,7 +60,7 @@ def begin_from_language_model(
     path: Path,
     *,
     reader: str,
-    characters: bool = False,
+    tokens: str = "word",
 ) -> int:
     """Give a network the word vectors of a language model, and its layers to the forward directions of the same layers.
 
@@ -73,14 +74,14 @@ def begin_from_language_model(
         number_of: the number of a word here, 0 if it is not known.
         path: the run of the language model; it is not needed afterwards.
         reader: what the network is called in messages, such as ``tagger``.
-        characters: whether it reads characters in place of words; the language model then has to as well.
+        tokens: what both read: ``word``, ``char`` or ``bpe``.
 
     Returns:
         How many words have a vector.
 
     Raises:
         RunError: there is no run, one that has not been validated yet, or a damaged one.
-        ConfigError: it is no language model of words (of characters), or one of another cell or size.
+        ConfigError: it is no language model of such tokens, or one of another cell or size.
         DataError: it knows none of the words.
 
     Warns:
@@ -96,17 +97,7 @@ def begin_from_language_model(
     # Read as text: `run.config` would ask to trust a cell that does not fit anyway.
     _refuse_other_network(path, LanguageModelConfig.read(run.config_file), config, reader)
     tokenizer = load_tokenizer(run)
-    if characters:
-        if not splits_into_characters(tokenizer):
-            raise ConfigError(
-                f"--from-lm {path}: its tokens are words or parts of them, and this {reader} reads characters; take a "
-                "language model trained with --tokenizer char."
-            )
-    elif not splits_into_words(tokenizer):
-        raise ConfigError(
-            f"--from-lm {path}: its tokens are characters or parts of words, and a {reader} needs vectors of words; "
-            "take a language model trained with --tokenizer word."
-        )
+    _refuse_other_tokens(tokenizer, tokens, path, reader)
     known = shared_words(number_of, tokenizer.get_vocab())
     if not known:
         raise DataError(
@@ -117,6 +108,18 @@ def begin_from_language_model(
     _copy_layers(model, source, path, reader)
     rows = source.embedding.weight.detach()[torch.tensor(list(known.values()))]
     return give_vectors(model.embedding, list(known), rows, path)
+
+
+def tokenizer_of(path: Path) -> Tokenizer:
+    """The tokenizer of a language model's run, for a task that cuts its texts as that one does.
+
+    Raises:
+        RunError: there is no run, or a damaged one.
+        ConfigError: it is a run of another task.
+    """
+    run = LanguageModelRun.open(path)
+    _refuse_other_task(run)
+    return load_tokenizer(run)
 
 
 def shared_words(number_of: Callable[[str], int], tokens: Mapping[str, int]) -> dict[int, int]:
@@ -141,6 +144,17 @@ def _refuse_other_task(run: LanguageModelRun) -> None:
     if (task := run.task()) != "lm":
         raise ConfigError(
             f"--from-lm {run.path} is a run of the task {task!r:.80}; name one that `gateflow train lm` has made."
+        )
+
+
+def _refuse_other_tokens(tokenizer: Tokenizer, tokens: str, path: Path, reader: str) -> None:
+    kinds = {"word": splits_into_words(tokenizer), "char": splits_into_characters(tokenizer)}
+    names = {"word": "words", "char": "characters", "bpe": "parts of words"}
+    if not (kinds | {"bpe": not any(kinds.values())})[tokens]:
+        others = " or ".join(name for kind, name in names.items() if kind != tokens)
+        raise ConfigError(
+            f"--from-lm {path}: its tokens are {others}, and a {reader} needs vectors of {names[tokens]}; take a "
+            f"language model trained with --tokenizer {tokens}."
         )
 
 
