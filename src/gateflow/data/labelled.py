@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateflow.data.rows import Row, Rows, is_blank, is_number, numbered, rows_of
 from gateflow.data.source import spoken
@@ -50,6 +50,7 @@ def read_labelled(
     label: str | None = None,
     separator: str | None = None,
     labelled: bool = True,
+    known: Collection[str] = (),
 ) -> Iterator[LabelledText]:
     r"""Yield the texts of a file with their labels.
 
@@ -65,6 +66,8 @@ def read_labelled(
         separator: What stands between the labels of a text, which may then have several or none. JSON lists and
             fastText's labels need no such mark, but this to be allowed. Default: each text has one label.
         labelled: Whether labels are wanted; else texts are read alone.
+        known: Labels that another file has. Of two columns without names that with more of them has the labels: so two
+            files of one kind are read alike.
 
     Raises:
         DataError: As :func:`gateflow.data.text.read_lines`; or a column is asked for that is not there, cannot be found
@@ -85,7 +88,17 @@ def read_labelled(
         return (_of_fasttext(where, number, line, separator, labelled) for number, line in filled)
     asked = [name for name in (text, label) if name is not None]
     rows = rows_of(where, lines, True if any(not is_number(name) for name in asked) else None, _LABELS)
-    return _of_rows(rows, text, label, separator, labelled)
+    return _of_rows(rows, _Asked(text, label, separator, labelled, known))
+
+
+class _Asked(NamedTuple):
+    """What the caller wants: see `read_labelled`."""
+
+    text: str | None
+    label: str | None
+    separator: str | None
+    labelled: bool
+    known: Collection[str]
 
 
 def _of_fasttext(where: str, number: int, line: str, separator: str | None, labelled: bool) -> LabelledText:
@@ -98,13 +111,11 @@ def _of_fasttext(where: str, number: int, line: str, separator: str | None, labe
     return LabelledText(line[at:].strip(), tuple(dict.fromkeys(labels)) if labelled else (), number)
 
 
-def _of_rows(
-    rows: Rows, text: str | None, label: str | None, separator: str | None, labelled: bool
-) -> Iterator[LabelledText]:
+def _of_rows(rows: Rows, asked: _Asked) -> Iterator[LabelledText]:
     held = list(islice(rows.rows, _LOOKED_AT))
     if not held:
         raise DataError(f"{rows.path} has the names of its columns and no rows. Give a file with texts in it.")
-    of_text, of_label = _columns(rows, held, text, label, labelled)
+    of_text, of_label = _columns(rows, held, asked)
     for row in chain(held, rows.rows):
         where = f"{rows.path}, line {row.line}"
         found = _cell(row, of_text, where)
@@ -113,8 +124,8 @@ def _of_rows(
         _refuse_half_characters(found, where)
         labels: tuple[Label, ...] = ()
         if of_label is not None:
-            labels = _labels(_cell(row, of_label, where), separator, where)
-            _refuse_other_count(where, labels, separator, f"no label in column {_spoken(of_label)}")
+            labels = _labels(_cell(row, of_label, where), asked.separator, where)
+            _refuse_other_count(where, labels, asked.separator, f"no label in column {_spoken(of_label)}")
         yield LabelledText(found, labels, row.line)
 
 
@@ -129,23 +140,20 @@ def _refuse_half_characters(text: str, where: str) -> None:
         ) from None
 
 
-def _columns(
-    rows: Rows, held: Sequence[Row], text: str | None, label: str | None, labelled: bool
-) -> tuple[int | str, int | str | None]:
+def _columns(rows: Rows, held: Sequence[Row], asked: _Asked) -> tuple[int | str, int | str | None]:
     """Where the texts and the labels are."""
-    text = text or _called(rows, _TEXTS)
-    label = (label or _called(rows, _LABELS)) if labelled else None
-    both = list(rows.names) if rows.kind == "json" else list(range(rows.width))
+    text, label = asked.text or _called(rows, _TEXTS), asked.label or _called(rows, _LABELS)
     of_text = None if text is None else rows.column(text, "--text")
-    of_label = None if label is None else rows.column(label, "--label")
-    if labelled and len(both) == 2:
+    of_label = None if label is None or not asked.labelled else rows.column(label, "--label")
+    both = list(rows.names) if rows.kind == "json" else list(range(rows.width))
+    if asked.labelled and len(both) == 2:
         if of_text is None and of_label is None:
-            of_label = _fewest_different(both, held)
+            of_label = _with_labels(both, held, asked)
         of_text = _other(both, of_label) if of_text is None else of_text
         of_label = _other(both, of_text) if of_label is None else of_label
-    wanted = [option for option, found in (("--text", of_text), ("--label", of_label)) if found is None]
-    if of_text is None or (labelled and of_label is None):
+    if of_text is None or (asked.labelled and of_label is None):
         has = f"the columns {', '.join(rows.names)}" if rows.names else f"{rows.width} columns without names"
+        wanted = [option for option, found in (("--text", of_text), ("--label", of_label)) if found is None]
         raise DataError(
             f"{rows.path} has {has:.300}, and which holds what cannot be seen: say it with {' and '.join(wanted)}."
         )
@@ -154,11 +162,20 @@ def _columns(
     return of_text, of_label
 
 
-def _fewest_different(both: Sequence[int | str], held: Sequence[Row]) -> int | str | None:
-    """Of two columns the one with fewer different cells; none if they have equally many."""
-    of_json = isinstance(held[0].cells, dict)
-    first, second = (len({str(row.cells.get(k) if of_json else row.cells[k]) for row in held}) for k in both)
+def _with_labels(both: Sequence[int | str], held: Sequence[Row], asked: _Asked) -> int | str | None:
+    """Of two columns the one with more known labels, else with fewer different cells; none if they are alike."""
+    columns = [[str(_cell(row, k, f"line {row.line}")).strip() for row in held] for k in both]
+    # The known ones first: of a few texts hardly two need have the same label.
+    first, second = ((-_known(cells, asked), len(set(cells))) for cells in columns)
     return None if first == second else both[int(second < first)]
+
+
+def _known(cells: Sequence[str], asked: _Asked) -> int:
+    """How many known labels a column has."""
+    # Where a text has one label, a cell is taken as it is.
+    whole = asked.separator is None
+    parts = (part.strip() for cell in cells for part in ([cell] if whole else cell.split(asked.separator)))
+    return sum(part in asked.known for part in parts)
 
 
 def _called(rows: Rows, names: Sequence[str]) -> str | None:

@@ -102,7 +102,7 @@ class Estimator:
         found._take(run)
         return found
 
-    def _take(self, run: Run[Any]) -> None:
+    def _take(self, run: Any) -> None:
         """Load what a run has learnt, and keep the run as ``run_``."""
         raise NotImplementedError
 

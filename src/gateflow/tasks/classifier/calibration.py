@@ -58,9 +58,9 @@ def best_temperature(nats: Sequence[float]) -> float:
     Source: Guo, Pleiss, Sun, Weinberger (2017). On calibration of modern neural networks. ICML. arXiv:1706.04599.
 
     Example:
-        >>> scores, targets = torch.tensor([[8.0, 0.0]]).repeat(4, 1), torch.tensor([0, 0, 0, 1])
-        >>> round(best_temperature(nats_at(scores, targets).tolist()), 2)  # 8 / T = log 3
-        7.28
+        >>> scores, targets = torch.tensor([[4.0, 0.0]]).repeat(4, 1), torch.tensor([0, 0, 0, 1])
+        >>> round(best_temperature(nats_at(scores, targets).tolist()), 2)  # 4 / T = log 3
+        3.65
     """
     if not all(map(math.isfinite, nats)):
         return 1.0

@@ -56,7 +56,7 @@ def tell_about_labels(labels: Labels, train: Sequence[LabelledText], valid: Sequ
         number = _as_number(name)
         if number is not None and (other := seen.setdefault(number, name)) != name:
             _tell(f"{other!r:.40} and {name!r:.40} are two labels, though they look like one number; make them equal.")
-    first = min(train[:1] + list(valid[:1]), key=lambda text: text.line)
+    first = min([*train[:1], *valid[:1]], key=lambda text: text.line)
     # The first line of a table that was asked for by number.
     if len(labels) > 2 and len(first.labels) == 1 and counts[str(first.labels[0])] + (first in valid) == 1:
         _tell(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,7 +92,8 @@ def read_parts(data: TextsConfig) -> Parts:
         test = [text for text, fold in zip(train, folds, strict=True) if fold + 1 == data.fold]
         train = [text for text, fold in zip(train, folds, strict=True) if fold + 1 != data.fold]
     if data.valid is not None:
-        return Parts(train, read_texts(data.valid, data), test)
+        known = {str(label) for text in train for label in text.labels}
+        return Parts(train, read_texts(data.valid, data, known=known), test)
     if len(train) < 2:
         raise DataError(f"{data.train} has one text, so none can be held out; give a second file with --valid.")
     out = set(drawn([text.labels for text in train], data.held_out, stratified=data.stratified))
@@ -101,10 +102,13 @@ def read_parts(data: TextsConfig) -> Parts:
     )
 
 
-def read_texts(path: Path, data: TextsConfig, text: str | None = None, label: str | None = None) -> list[LabelledText]:
-    """All texts of a file, by the columns of the configuration or by others."""
+def read_texts(
+    path: Path, data: TextsConfig, text: str | None = None, label: str | None = None, known: Collection[str] = ()
+) -> list[LabelledText]:
+    """All texts of a file, by the columns of the configuration or by others; `known` are labels of other files."""
     separator = data.separator if data.multi_label else None
-    return list(read_labelled(path, text=text or data.text, label=label or data.label, separator=separator))
+    text, label = text or data.text, label or data.label
+    return list(read_labelled(path, text=text, label=label, separator=separator, known=known))
 
 
 def write_texts(file: Path, texts: Iterable[LabelledText]) -> None:

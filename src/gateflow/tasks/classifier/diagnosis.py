@@ -42,7 +42,7 @@ def diagnose_run(run: ClassifierRun, data: Path | None = None, needed_lag: int |
     """
     labels, vocabulary = load_labels(run), load_vocabulary(run)
     model, config = load_model(run, vocabulary, labels), run.config().data
-    texts = own_texts(run, labels, "valid") if data is None else read_texts(data, config)
+    texts = own_texts(run, labels, "valid") if data is None else read_texts(data, config, known=labels.numbers)
     found = [text for text in texts if text.text and known(text, labels)] or texts[:1]
     chosen = sorted(found, key=lambda text: -len(text.text))[:REPORTED]
     most = min(LONGEST, config.longest)

@@ -11,7 +11,6 @@ import numpy as np
 
 from gateflow.data.labelled import Label, LabelledText
 from gateflow.errors import DataError
-from gateflow.runs.run import Run
 from gateflow.tasks.classifier import CLASSIFIER
 from gateflow.tasks.classifier.data import write_texts
 from gateflow.tasks.classifier.loading import load_labels, load_model, load_vocabulary
@@ -39,8 +38,9 @@ class Classifier(Estimator):
     Example:
         >>> X = ["terribly exciting", "terribly dull", "an exciting film", "a dull film"] * 8
         >>> y = ["good", "bad", "good", "bad"] * 8
-        >>> classifier = Classifier(hidden_size=8, embedding_size=8, epochs=20, lr=0.02).fit(X, y, valid=(X[:4], y[:4]))
-        >>> classifier.predict(["exciting", "a terribly dull film"]).tolist()
+        >>> valid = ["exciting", "dull", "a terribly exciting film", "a terribly dull film"], y[:4]
+        >>> classifier = Classifier(hidden_size=8, embedding_size=8, epochs=20, lr=0.02).fit(X, y, valid=valid)
+        >>> classifier.predict(["an exciting one", "dull"]).tolist()
         ['good', 'bad']
         >>> classifier.predict_proba(["exciting"]).shape
         (1, 2)
@@ -99,7 +99,7 @@ class Classifier(Estimator):
         return self
 
     def predict(self, X: Iterable[str]) -> Any:
-        """The label of each text, an array ``[N]`` of texts or numbers; with `multi_label` a list of lists of labels."""
+        """The label of each text, an array ``[N]``; with `multi_label` a list of labels for each text."""
         found = [tuple(map(self.labels_.given, answer.labels)) for answer in self.answers(X)]
         if self.labels_.multi_label:
             return [list(labels) for labels in found]
@@ -125,20 +125,20 @@ class Classifier(Estimator):
         right = [{str(label) for label in row.labels} == found for row, found in zip(rows, given, strict=True)]
         return sum(right) / len(right)
 
-    def _take(self, run: Run[Any]) -> None:
+    def _take(self, run: Any) -> None:
         # With the underscore that scikit-learn gives to what is learnt.
-        self.labels_, self.vocabulary_ = load_labels(run), load_vocabulary(run)  # type: ignore[arg-type]
-        self.model_ = load_model(run, self.vocabulary_, self.labels_)  # type: ignore[arg-type]
+        self.labels_, self.vocabulary_ = load_labels(run), load_vocabulary(run)
+        self.model_ = load_model(run, self.vocabulary_, self.labels_)
         self.classes_ = np.array([self.labels_.given(name) for name in self.labels_.names])
         self.run_ = run
 
     def _file(self, X: str | Path | Sequence[str], y: Any, file: Path) -> Path:
         """A file of labelled texts: the one that is given, or one that is written now."""
-        if isinstance(X, str | Path):
+        if isinstance(X, str | Path) and y is None:
             return Path(X)
         if y is None:
             raise DataError("texts were given without labels; give fit both, as fit(X, y), or the name of a file.")
-        write_texts(file, _rows(X, y, bool(vars(self)["multi_label"])))
+        write_texts(file, _rows(_list(X), y, bool(vars(self)["multi_label"])))
         return file
 
 
@@ -153,6 +153,13 @@ def _rows(X: Sequence[str], y: Sequence[Any], multi_label: bool) -> list[Labelle
     if not len(X):
         raise DataError("no texts were given; give some, as fit(['a good film', 'a bad film'], ['good', 'bad']).")
     return [LabelledText(text, _labels(i, y[i], multi_label), line=i) for i, text in enumerate(_texts(X))]
+
+
+def _list(X: str | Path | Sequence[str]) -> Sequence[str]:
+    """The texts; one alone is none, though it too can be gone through piece by piece."""
+    if isinstance(X, str | Path):
+        raise DataError(f"{str(X)!r:.60} is one text; give a list of texts, as ['a good film'].")
+    return X
 
 
 def _labels(i: int, given: Any, multi_label: bool) -> tuple[Label, ...]:
@@ -176,10 +183,8 @@ def _label(i: int, label: Any) -> Label:
 
 
 def _texts(X: Iterable[str]) -> Iterator[str]:
-    """The texts; one alone is none, though it too can be gone through piece by piece."""
-    if isinstance(X, str):
-        raise DataError(f"{X!r:.60} is one text; give a list of texts, as ['a good film'].")
-    for i, text in enumerate(X):
+    """The texts, each looked at."""
+    for i, text in enumerate(_list(X) if isinstance(X, str) else X):
         if not isinstance(text, str):
             raise DataError(f"text {i} is {text!r:.60}, and no text; give a list of texts, as ['a good film'].")
         try:

@@ -95,7 +95,7 @@ def evaluate_run(
     if data is None:
         texts = own_texts(run, labels, "test" if run.texts_file("test").is_file() else "valid")
     else:
-        texts = read_texts(data, config, text, label)
+        texts = read_texts(data, config, text, label, labels.numbers)
         _refuse_strange_labels(texts, labels, data)
     if predictions is not None and data is not None and predictions.resolve() == data.resolve():
         raise ConfigError(
@@ -118,8 +118,8 @@ def _refuse_strange_labels(texts: Sequence[LabelledText], labels: Labels, file: 
     theirs = {str(label) for text in texts for label in text.labels}
     if theirs and not theirs & set(labels.names):
         raise DataError(
-            f"{file} has none of the run's labels ({', '.join(labels.names):.100}), but {', '.join(sorted(theirs)):.100}; "
-            "say with --label which column has them."
+            f"{file} has none of the run's labels ({', '.join(labels.names):.100}), but "
+            f"{', '.join(sorted(theirs)):.100}; say with --label which column has them."
         )
 
 

@@ -14,7 +14,7 @@ from gateflow.data.labelled import Label
 from gateflow.errors import RunError
 from gateflow.files import read_bounded
 
-__all__ = ["Labels", "read_labels"]
+__all__ = ["Labels", "first_error", "read_labels"]
 
 # Of labels.json: a million labels of ten letters.
 MOST_BYTES = 1 << 24
@@ -81,11 +81,12 @@ def read_labels(file: Path, remedy: str) -> Labels:
         return Labels.model_validate_json(read_bounded(file, MOST_BYTES))
     except (OSError, ValueError, ValidationError, RecursionError) as error:
         raise RunError(
-            f"{file} is damaged: it holds no labels of a classifier ({_first(error):.200}); {remedy}."
+            f"{file} is damaged: it holds no labels of a classifier ({first_error(error):.200}); {remedy}."
         ) from None
 
 
-def _first(error: Exception) -> str:
+def first_error(error: Exception) -> str:
+    """What is said first of a file that is not as it should be."""
     if isinstance(error, ValidationError):
         return error.errors(include_url=False, include_input=False)[0]["msg"]
     return str(error)

@@ -22,7 +22,7 @@ from gateflow.data.tokenizer import build_tokenizer
 from gateflow.data.tokenizer_file import read_tokenizer, tokenizer_text
 from gateflow.data.words import Word, composed, lowered, split_words
 from gateflow.errors import DataError, RunError
-from gateflow.files import read_bounded
+from gateflow.files import appears_whole, read_bounded
 from gateflow.tasks.vectors import UNKNOWN
 
 __all__ = ["Pieces", "Vocabulary", "Words", "read_pieces_of_bpe", "read_words"]
@@ -160,8 +160,8 @@ class Pieces(Vocabulary):
         """
         file = folder / "texts.txt"
         try:
-            with file.open("w", encoding="utf-8") as lines:
-                lines.writelines(composed(text).replace("\n", " ").replace("\r", " ") + "\n" for text in texts)
+            with appears_whole(file) as lines:
+                lines.writelines((_one_line(text) + "\n").encode() for text in texts)
             return cls(build_tokenizer("bpe", file, most))
         finally:
             file.unlink(missing_ok=True)
@@ -191,6 +191,10 @@ class Pieces(Vocabulary):
     def to_json(self) -> str:
         """The text of tokenizer.json."""
         return tokenizer_text(self.tokenizer)
+
+
+def _one_line(text: str) -> str:
+    return composed(text).replace("\n", " ").replace("\r", " ").replace("\0", " ")
 
 
 def _characters(text: str, form: Form) -> Iterator[Word]:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 from gateflow.data.spans import converted, find_scheme
 from gateflow.data.tagged import DOCUMENT, TaggedSentence
 from gateflow.errors import ConfigError, DataError
-from gateflow.runs.run import Run
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.tagger import TAGGER
 from gateflow.tasks.tagger.data import write_sentences
@@ -132,7 +131,7 @@ class Tagger(Estimator):
     def _loaded(self) -> tuple[TaggerModel, Vocabulary]:
         return self._run and (self.model_, self.vocabulary_)
 
-    def _take(self, run: Run[Any]) -> None:
+    def _take(self, run: Any) -> None:
         # With the underscore that scikit-learn gives to what is learnt.
         self.run_, self.vocabulary_ = run, load_vocabulary(run)
         self.model_ = load_model(run, self.vocabulary_)
