@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from gateflow import cells, errors, export, flow, layers, recurrence, remedies
     from gateflow.cells import Cell
     from gateflow.layers import GRU, LSTM, RNN, LinearChainCRF, Recurrent, safe_globals
+    from gateflow.tasks.classifier.estimator import Classifier
     from gateflow.tasks.tagger.estimator import Tagger
 
 __version__ = "0.1.0"
 __all__ = ["GRU", "LSTM", "RNN", "Cell", "LinearChainCRF", "Recurrent", "cells", "errors", "export", "flow", "layers"]
-__all__ += ["Tagger", "recurrence", "remedies", "safe_globals"]
+__all__ += ["Classifier", "Tagger", "recurrence", "remedies", "safe_globals"]
 
 _LAYERS = ("GRU", "LSTM", "RNN", "LinearChainCRF", "Recurrent", "safe_globals")
 _HOMES = {
     "Cell": "gateflow.cells",
+    "Classifier": "gateflow.tasks.classifier.estimator",
     "Tagger": "gateflow.tasks.tagger.estimator",
     **dict.fromkeys(_LAYERS, "gateflow.layers"),
 }

@@ -16,6 +16,7 @@ from gateflow.cli.train import train_command
 from gateflow.runs.config import TrainingConfig
 from gateflow.studies import compared
 from gateflow.tasks import TASKS, description
+from gateflow.tasks.classifier.config import ClassifierNetworkConfig, ClassifierTraining, TextsConfig
 from gateflow.tasks.description import imported
 from gateflow.tasks.language_model.config import DataConfig, ModelConfig
 from gateflow.tasks.language_model.run import LanguageModelRun
@@ -193,6 +194,62 @@ def test_what_is_typed_for_a_tagger_is_what_is_read(validation, gateflow, tmp_pa
     assert result.code == 0, result.err
     for name, value in typed.items():
         assert (name, value) in found, f"train tagger shows {name} and never reads {value}"
+
+
+# Likewise for a classifier.
+CLASSIFIER_TYPED = {
+    "text": "2",
+    "label": "1",
+    "multi_label": True,
+    "separator": ";",
+    "folds": 2,
+    "fold": 1,
+    "stratified": False,
+    "vocab_size": 5,
+    "min_count": 2,
+    "longest": 7,
+    "cell": "gru",
+    "embedding_size": 3,
+    "frozen": True,
+    "hidden_size": 5,
+    "layers": 2,
+    "bidirectional": False,
+    "read_out": "mean",
+    "dropout": 0.25,
+    "weight_dropout": 0.125,
+    "word_dropout": 0.3,
+    "skip": "residual",
+    "init": "orthogonal",
+    "class_weights": "balanced",
+    "label_smoothing": 0.125,
+    "threshold": 0.25,
+    "metric": "macro_f1",
+}
+
+
+@pytest.mark.parametrize("validation", ["held_out", "valid"])
+def test_what_is_typed_for_a_classifier_is_what_is_read(validation, gateflow, tmp_path, monkeypatch):
+    sections = (TextsConfig, ClassifierNetworkConfig, ClassifierTraining)
+    fields = {name: field for section in sections for name, field in section.model_fields.items()}
+    training = {name: value for name, value in TYPED.items() if name in ClassifierTraining.model_fields} | {"epochs": 2}
+    training.pop("window")
+    typed = CLASSIFIER_TYPED | training
+    # Vectors are of words, the default; `from_lm` stands in the place of `embeddings`.
+    left_out = {"train", "valid", "held_out", "tokenizer", "embeddings", "from_lm", "window"}
+    assert typed.keys() | left_out == fields.keys()
+    assert all(fields[name].default != value for name, value in typed.items())
+    file, vectors = tmp_path / "train.tsv", tmp_path / "words.vec"
+    rows = [f"pos;fun\tterribly good {k}\nneg\tdull film {k}\n" for k in range(9)]
+    file.write_text("".join(rows))
+    (tmp_path / "valid.tsv").write_text("".join(rows).replace("\t", "\tso "))
+    vectors.write_text("dull 1 2 3\nfilm 3 2 1\n")
+    other = {"held_out": 0.25, "valid": tmp_path / "valid.tsv"}[validation]
+    typed |= {"train": file, "embeddings": vectors, validation: other}
+    found = watched(monkeypatch, sections)
+    result = gateflow("train", "classifier", "--out", tmp_path / "run", *flags(typed))
+    assert result.code == 0, result.err
+    for name, value in typed.items():
+        assert (name, value) in found, f"train classifier shows {name} and never reads {value}"
 
 
 def test_what_a_comparison_does_not_use_is_not_offered(gateflow, monkeypatch, corpus):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateflow.data.parts import divided, in_both
+from gateflow.data.parts import divided
 from gateflow.errors import DataError
 
 SHARES = st.floats(0.001, 0.999)
@@ -42,8 +42,3 @@ def test_what_cannot_be_divided_is_refused():
         divided(["a"], 0.5, source="mine", item="text")
     with pytest.raises(DataError, match="mine has one group, so none can be held out; leave --group out"):
         divided(["a", "b"], 0.5, [1, 1], source="mine", item="text")
-
-
-def test_what_is_in_both_parts_is_counted_but_for_greetings():
-    known = {("a", "b", "c", "d"), ("yours",)}
-    assert in_both(known, [("a", "b", "c", "d")] * 2 + [("yours",), ("a", "b", "c", "e")]) == 2

@@ -128,7 +128,7 @@ def test_a_run_of_a_task_that_is_gone_says_so(command, tmp_path, monkeypatch):
     monkeypatch.delitem(TASKS, "tones")
     result = command("resume", run)
     assert (result.code, result.out) == (1, "")
-    assert "is a run of the task 'tones', and there are lm, tagger, agreement" in result.err
+    assert f"is a run of the task 'tones', and there are {', '.join(TASKS)}" in result.err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gateflow.backends.cpu.process import prepare_process
 from gateflow.cli.failures import INTERRUPTED
 from gateflow.cli.output import print_json, say
 from gateflow.cli.progress import TrainingDisplay, figure, minutes
+from gateflow.cli.verbs import show
 from gateflow.flow import Monitor
 from gateflow.runs.config import RunConfig
 from gateflow.runs.run import Run
@@ -33,6 +35,9 @@ def set_up_and_train(
         require_tensorboard()
     prepare_process()
     accelerator = join_processes(config.training)
+    if task.series and (places := task.part("series")(out, config)):
+        _train_series(task, places, accelerator, trust, force=force, json=json)
+        return
     if accelerator.is_main_process:
         task.part("set_up")(out, config, force=force)
     # The others open what the first one has made.
@@ -40,11 +45,57 @@ def set_up_and_train(
     train_run(task, task.part("run").open(out, trust), accelerator, json=json)
 
 
+def _train_series(
+    task: TaskDescription,
+    places: Sequence[tuple[Path, RunConfig]],
+    accelerator: Accelerator,
+    trust: Trust,
+    *,
+    force: bool,
+    json: bool,
+) -> None:
+    """Train the runs of one training one after the other, and sum them up; typed again, the command goes on."""
+    runs: list[Run[Any]] = []
+    for place, config in places:
+        if accelerator.is_main_process and (force or not _is_there(task, place, config, trust)):
+            task.part("set_up")(place, config, force=force)
+        accelerator.wait_for_everyone()
+        runs.append(run := task.part("run").open(place, trust))
+        trained, outcome = _trained(task, run, accelerator)
+        if accelerator.is_main_process and not json:
+            say(f"{place} ({len(runs)} of {len(places)})", style="bold")
+            report(task, run, trained, outcome, json=False)
+        if outcome.interrupted:
+            leave_processes(accelerator, INTERRUPTED)
+            raise typer.Exit(INTERRUPTED)
+        # Of the model that is done with.
+        accelerator.free_memory()
+    if accelerator.is_main_process:
+        show(task.part("summary")(runs), json=json)
+    leave_processes(accelerator, 0)
+
+
+def _is_there(task: TaskDescription, place: Path, config: RunConfig, trust: Trust) -> bool:
+    """Whether a run with just these options is at this place."""
+    return (place / "config.toml").is_file() and task.part("run").open(place, trust).config() == config
+
+
 def train_run(described: TaskDescription, run: Run[Any], accelerator: Accelerator | None = None, *, json: bool) -> None:
     """Train a run to its end, or to Ctrl-C, and say where it stands; Ctrl-C leaves with code 130."""
     prepare_process()
+    accelerator = accelerator or join_processes(run.config().training)
+    task, outcome = _trained(described, run, accelerator)
+    if accelerator.is_main_process:
+        report(described, run, task, outcome, json=json)
+    # After the report: as one of several, this process ends in there.
+    leave_processes(accelerator, INTERRUPTED if outcome.interrupted else 0)
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _trained(described: TaskDescription, run: Run[Any], accelerator: Accelerator) -> tuple[Task, TrainingOutcome]:
+    """A run trained to its end, or to Ctrl-C, with a display."""
     config = run.config()
-    accelerator = accelerator or join_processes(config.training)
     task: Task = described.part("build")(run, config, accelerator.process_index, accelerator.num_processes)
     with TrainingDisplay(enabled=accelerator.is_main_process) as display:
         callbacks: list[Callback] = [display]
@@ -56,13 +107,7 @@ def train_run(described: TaskDescription, run: Run[Any], accelerator: Accelerato
             # It warns of a step that is not finite, and the clipper decides whether that one is skipped.
             folder = run.path / "non_finite_step"
             monitor = Monitor(task.model, folder=folder, non_finite="warn", writer=writer)
-        outcome = TrainingLoop(task, config.training, run, accelerator, callbacks, monitor).train()
-    if accelerator.is_main_process:
-        report(described, run, task, outcome, json=json)
-    # After the report: as one of several, this process ends in there.
-    leave_processes(accelerator, INTERRUPTED if outcome.interrupted else 0)
-    if outcome.interrupted:
-        raise typer.Exit(INTERRUPTED)
+        return task, TrainingLoop(task, config.training, run, accelerator, callbacks, monitor).train()
 
 
 def report(described: TaskDescription, run: Run[Any], task: Task, outcome: TrainingOutcome, *, json: bool) -> None:

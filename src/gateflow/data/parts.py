@@ -1,19 +1,16 @@
-"""How data are divided into a part to learn from and one to validate on; what stands in both parts."""
+"""How data are divided into a part to learn from and one to validate on."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from gateflow.errors import DataError
 
-__all__ = ["Parts", "divided", "in_both"]
+__all__ = ["Parts", "divided"]
 
 T = TypeVar("T")
-
-# Of words: greetings and headings are in every part, and prove nothing.
-SHORTEST = 4
 
 
 class Parts(NamedTuple, Generic[T]):
@@ -79,13 +76,3 @@ def _held_out(from_the_end: Iterable[Hashable], sizes: Counter[Hashable], wanted
             chosen.add(group)
             count = more
     return chosen or {min(sizes, key=lambda group: sizes[group])}
-
-
-def in_both(known: Container[Sequence[str]], others: Iterable[Sequence[str]]) -> int:
-    """How many of the others are known, word for word: what is known by heart is no measure. Short ones do not count.
-
-    Example:
-        >>> in_both({("the", "cat", "sat", "down"), ("hello",)}, [("hello",), ("the", "cat", "sat", "down")])
-        1
-    """
-    return sum(len(words) >= SHORTEST and words in known for words in others)

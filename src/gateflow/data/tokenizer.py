@@ -133,6 +133,17 @@ def splits_into_words(tokenizer: Tokenizer) -> bool:
     return isinstance(tokenizer.model, models.WordLevel)
 
 
+def splits_into_characters(tokenizer: Tokenizer) -> bool:
+    """Whether its tokens are single characters.
+
+    Example:
+        >>> splits_into_characters(assemble("char", {UNKNOWN: 0, "\\n": 1}))
+        True
+    """
+    # Both are BPE for `tokenizers`, which cuts the text of byte-level BPE before it merges.
+    return isinstance(tokenizer.model, models.BPE) and tokenizer.pre_tokenizer is None
+
+
 def whole_words(pieces: Iterator[Piece], path: Path) -> Iterator[Piece]:
     """Pass the pieces on, as long as no word lies in two of them.
 

@@ -25,7 +25,7 @@ from functools import cache
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-__all__ = ["Word", "split_sentences", "split_words"]
+__all__ = ["Word", "composed", "lowered", "split_sentences", "split_words"]
 
 _ABBREVIATIONS = (
     "Mr Mrs Ms Dr Drs Prof St Sts Jr Sr Inc Ltd LTD Co Corp Bros vs etc cf al approx dept est "
@@ -85,6 +85,27 @@ def split_sentences(text: str, *, split_hyphens: bool = False) -> list[list[Word
         sentences += _parted(list(_words(line, begin, split_hyphens)))
         begin += len(line) + 1
     return sentences
+
+
+def lowered(word: str) -> str:
+    """A word in small letters, in Unicode's composed form: as a vocabulary knows it.
+
+    Example:
+        >>> lowered("Teddy")
+        'teddy'
+    """
+    return composed(word).lower()
+
+
+def composed(text: str) -> str:
+    """A text in Unicode's composed form (NFC): Hangul may come as syllables or as their parts, and is the same word.
+
+    Example:
+        >>> len("\u1100\u1169\u11b7"), composed("\u1100\u1169\u11b7")
+        (3, '곰')
+    """
+    # Most words are spared the search.
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _words(line: str, offset: int, split_hyphens: bool) -> Iterator[Word]:

@@ -20,6 +20,7 @@ __all__ = ["TASKS", "description", "open_run"]
 TASKS: dict[str, str] = {
     "lm": "gateflow.tasks.language_model:LANGUAGE_MODEL",
     "tagger": "gateflow.tasks.tagger:TAGGER",
+    "classifier": "gateflow.tasks.classifier:CLASSIFIER",
     "agreement": "gateflow.tasks.agreement:AGREEMENT",
 }
 

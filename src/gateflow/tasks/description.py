@@ -176,6 +176,9 @@ class TaskDescription:
         compared: ``compared(run, model)`` is the `Compared` of a trained network. With it, `begin` and an option
             ``cell``, cells are compared on the task by ``gateflow compare --task NAME``.
         figure_names: figures of the task as people write them, such as ``{"f1": "F1"}``.
+        series: ``series(path, config)`` gives the places and configurations of the runs of one training, where it is
+            several, such as folds; else nothing. Left out, a training is one run.
+        summary: ``summary(runs)`` is the `Answer` that is printed when all runs of a series are trained.
     """
 
     name: str
@@ -191,6 +194,8 @@ class TaskDescription:
     begin: str = ""
     compared: str = ""
     figure_names: Mapping[str, str] = field(default_factory=dict)
+    series: str = ""
+    summary: str = ""
 
     def part(self, name: str) -> Any:
         """What the place in the field `name` names.

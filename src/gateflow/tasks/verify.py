@@ -43,6 +43,10 @@ def verified(key: str, place: object) -> TaskDescription:
         raise TaskError(f"{what} has the description of {found.name!r:.80}; give both the same name.")
     for field in ("config", "run", "set_up", "build", "diagnose"):
         refuse_no_place(getattr(found, field), f"`{field}` of the task {key}")
+    for field in ("series", "summary"):
+        # Both or none: runs that nobody sums up would end without a word.
+        if found.series or found.summary:
+            refuse_no_place(getattr(found, field), f"`{field}` of the task {key}")
     _verify_config(found)
     _verify_comparison(found)
     _verify_verbs(found)

@@ -12,7 +12,8 @@ from seqeval.scheme import IOB1, IOB2, IOBES
 
 from gateflow.data.spans import SCHEMES, mended
 from gateflow.errors import DataError, ShapeError
-from gateflow.tasks.tagger.measures import INVENTED, MISSED, Average, Measures, Score
+from gateflow.tasks.score import Average, Score
+from gateflow.tasks.tagger.measures import INVENTED, MISSED, Measures
 
 JUDGES = {"IOB1": IOB1, "IOB2": IOB2, "BIOES": IOBES}
 

@@ -9,22 +9,32 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from gateflow.data.parts import divided, in_both
+from gateflow.data.parts import divided
 from gateflow.data.spans import converted, find_scheme, labels_of, mended, spans
 from gateflow.data.tagged import DOCUMENT, DOCUMENT_GROUP, TaggedSentence, read_tagged
 from gateflow.errors import ConfigError, DataError, DataWarning
 from gateflow.files import appears_whole, write
 from gateflow.runs.new_run import new_run
+from gateflow.tasks.duplicates import tell_duplicates
 from gateflow.tasks.tagger.config import SentencesConfig, TaggerConfig
 from gateflow.tasks.tagger.loading import build_model, load_vocabulary
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.run import TaggerRun
-from gateflow.tasks.tagger.transfer import begin_from_language_model
-from gateflow.tasks.tagger.vectors import begin_from_vectors
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
+from gateflow.tasks.transfer import begin_from_language_model
+from gateflow.tasks.vectors import begin_from_vectors
 from gateflow.training.start import begin_run
 
-__all__ = ["LEARNT", "as_learnt", "begin", "read_as_learnt", "read_sentences", "set_up", "write_sentences"]
+__all__ = [
+    "LEARNT",
+    "as_learnt",
+    "begin",
+    "known_by_heart",
+    "read_as_learnt",
+    "read_sentences",
+    "set_up",
+    "write_sentences",
+]
 
 # What is to be known and is nothing amiss; the command line prints it.
 told = logging.getLogger(__name__)
@@ -32,6 +42,9 @@ told = logging.getLogger(__name__)
 # How entities are marked where they are learnt: on CoNLL 2003 and others better than IOB2 by some tenths of F1, since
 # the end and the single word are said too. Source: Ratinov, Roth (2009), CoNLL. Answers come in it as spans.
 LEARNT = "BIOES"
+
+# Of words.
+SHORTEST = 4
 
 
 def set_up(
@@ -70,7 +83,7 @@ def set_up(
                 (valid, "validation", "valid" if config.data.valid else "train"),
             )
         )
-        tell_duplicates(train, valid)
+        tell_duplicates(known_by_heart(train), (sentence.words for sentence in valid), "sentences to validate on")
         learnt = [_learnt(column) for column in columns]
         vocabulary = Vocabulary.of(train, learnt, config.data.min_count)
         write(run.vocabulary_file, vocabulary.to_json())
@@ -81,14 +94,19 @@ def set_up(
     return TaggerRun.open(path)
 
 
+def known_by_heart(train: Iterable[TaggedSentence]) -> set[tuple[str, ...]]:
+    """The sentences that prove nothing when they come again. Greetings and headings are in every part: not counted."""
+    return {sentence.words for sentence in train if len(sentence.words) >= SHORTEST}
+
+
 def begin(run: TaggerRun, config: TaggerConfig) -> TaggerModel:
     """The network with its initial weights, those of word vectors or of a language model if it begins from these."""
     vocabulary = load_vocabulary(run)
     model = build_model(config.model, vocabulary)
     if config.data.embeddings is not None:
-        begin_from_vectors(model, vocabulary, config.data.embeddings)
+        begin_from_vectors(model.embedding, vocabulary.words, config.data.embeddings)
     if config.data.from_lm is not None:
-        begin_from_language_model(model, config.model, vocabulary, config.data.from_lm)
+        begin_from_language_model(model, config.model, vocabulary.word, config.data.from_lm, reader="tagger")
     return model
 
 
@@ -153,17 +171,6 @@ def write_sentences(file: Path, sentences: Iterable[TaggedSentence]) -> None:
         for sentence in sentences:
             rows = zip(sentence.words, *sentence.tags.values(), strict=True)
             out.write(("".join("\t".join(row) + "\n" for row in rows) + "\n").encode())
-
-
-def tell_duplicates(train: Sequence[TaggedSentence], valid: Sequence[TaggedSentence]) -> None:
-    """Say how many sentences of the second part are in the first."""
-    if count := in_both({sentence.words for sentence in train}, [sentence.words for sentence in valid]):
-        warnings.warn(
-            f"{count:,} of the {len(valid):,} sentences to validate on are in the training part too, word for word; "
-            "the figures are better than those on new text will be.",
-            DataWarning,
-            stacklevel=2,
-        )
 
 
 def _column(name: str, train: Sequence[TaggedSentence], valid: Sequence[TaggedSentence], scheme: str) -> Column:

@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from tempfile import mkdtemp
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from gateflow.data.spans import converted, find_scheme
 from gateflow.data.tagged import DOCUMENT, TaggedSentence
-from gateflow.errors import ConfigError, DataError, RunError
-from gateflow.runs.trust import NOBODY, Trust
-from gateflow.tasks.arguments import as_arguments, flags_of
-from gateflow.tasks.tagger.config import TaggerConfig
-from gateflow.tasks.tagger.data import set_up
+from gateflow.errors import ConfigError, DataError
+from gateflow.tasks.estimator import Estimator
+from gateflow.tasks.tagger import TAGGER
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
 from gateflow.tasks.tagger.measures import Measures
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.prediction import Answer, predict, refuse_no_crf
-from gateflow.tasks.tagger.run import TaggerRun
-from gateflow.tasks.tagger.task import TaggerTask
 from gateflow.tasks.tagger.vocabulary import Vocabulary
-from gateflow.training.distributed import join_processes
-from gateflow.training.loop import TrainingLoop
 
 __all__ = ["Tagger"]
-
-# Of the options of `gateflow train tagger`: where data lie is an argument of `fit`.
-OF_FIT = {"train", "valid"}
-OPTIONS: dict[str, tuple[str, Any]] = {
-    name: (section, field.get_default())
-    for section, kind in TaggerConfig.sections().items()
-    for name, field in kind.model_fields.items()
-    if name not in OF_FIT | TaggerConfig.unused
-}
-
-# Options of the commands, and the arguments that say the same.
-FLAGS = flags_of(TaggerConfig) | {"--data": "X", "--out": "out", "--force": "force=True", "--nbest": "n_best"}
-FLAGS |= {"--trust-code": "trust=Trust(everything=True)"}
 
 Words = Sequence[str]
 
 
-class Tagger:
+class Tagger(Estimator):
     """Gives each word of a sentence a tag: names, parts of speech, whatever the examples have.
 
     Args:
@@ -66,35 +44,14 @@ class Tagger:
         'lstm'
     """
 
-    def __init__(self, *, out: str | Path | None = None, **options: Any) -> None:
-        if strangers := sorted(options.keys() - OPTIONS.keys()):
-            raise ConfigError(f"Tagger has no option {strangers[0]}; there are {', '.join(OPTIONS)}.")
-        self.out = out
-        for name, (_, default) in OPTIONS.items():
-            setattr(self, name, options.get(name, default))
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """All options with their values, as scikit-learn asks for them."""
-        return {"out": self.out, **{name: getattr(self, name) for name in OPTIONS}}
+    description: ClassVar = TAGGER
+    called_here: ClassVar = {"--nbest": "n_best"}
 
     def __sklearn_tags__(self) -> Any:
         """What `cross_val_score` and `GridSearchCV` ask of an estimator."""
         from sklearn.utils import Tags, TargetTags
 
         return Tags(estimator_type=None, target_tags=TargetTags(required=True))
-
-    def __repr__(self) -> str:
-        changed = {name: value for name, value in self.get_params().items() if value != OPTIONS.get(name, (0, None))[1]}
-        return f"Tagger({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
-
-    def set_params(self, **options: Any) -> Self:
-        """Set some options for the next `fit`.
-
-        Raises:
-            ConfigError: there is no such option.
-        """
-        self.__init__(**{**self.get_params(), **options})
-        return self
 
     def fit(
         self,
@@ -115,7 +72,6 @@ class Tagger:
         Raises:
             ConfigError, DataError, RunError: as the training on the command line.
         """
-        place = Path(self.out) if self.out is not None else self._lasting_as_long()
         parts: dict[str, Path | list[TaggedSentence]] = {"train": _part(X, y)}
         if valid is not None:
             parts["valid"] = _part(*((valid, None) if isinstance(valid, str | Path) else valid))
@@ -124,14 +80,8 @@ class Tagger:
         files = {name: Path("X" if name == "train" else name) for name in given} | {
             name: part for name, part in parts.items() if isinstance(part, Path)
         }
-        with as_arguments(FLAGS):
-            run = set_up(place, self._config(files, {} if y is None else _columns(y)), force=force, given=given)
-            config = run.config()
-            task = TaggerTask(run, config)
-            outcome = TrainingLoop(task, config.training, run, join_processes(config.training)).train()
-        if outcome.interrupted:
-            raise KeyboardInterrupt
-        self._take(run)
+        columns = {} if y is None else _columns(y)
+        self._train(self._set_up({**files, **columns}, force=force, given=given))
         return self
 
     def predict(self, X: Iterable[Words]) -> list[Any]:
@@ -160,7 +110,7 @@ class Tagger:
             ConfigError: several sequences are asked for, and the tagger has no CRF to compare them.
         """
         model, vocabulary = self._loaded()
-        with as_arguments(FLAGS):
+        with self.in_words_of_python():
             refuse_no_crf(model, n_best)
         return predict(model, vocabulary, _words(X), probabilities=probabilities, n_best=n_best)
 
@@ -191,62 +141,13 @@ class Tagger:
             raise DataError("score was given no words; give at least one sentence.")
         return measures.accuracy
 
-    def save(self, path: str | Path) -> None:
-        """Keep the run of the last `fit` at `path`; ``gateflow tag``, ``evaluate`` and `load` read it.
-
-        Raises:
-            RunError: something is there; or the run went with the process that trained it.
-        """
-        run, path = self._run, Path(path)
-        if not run.path.is_dir():
-            raise RunError(
-                f"the run was at {run.path} and went with the process that trained it; call save in that one, or give "
-                "Tagger an out."
-            )
-        if path.exists():
-            raise RunError(f"{path} exists; choose another name, or remove it first.")
-        shutil.copytree(run.path, path)
-
-    @classmethod
-    def load(cls, path: str | Path, trust: Trust = NOBODY) -> Self:
-        """The tagger of a run, trained here or by ``gateflow train tagger``."""
-        with as_arguments(FLAGS):
-            run = TaggerRun.open(Path(path), trust)
-            config = run.config()
-            found = cls(
-                out=path, **{name: getattr(getattr(config, section), name) for name, (section, _) in OPTIONS.items()}
-            )
-            found._take(run)
-        return found
-
-    def _lasting_as_long(self) -> Path:
-        """A place for a run that goes with this object; `save` keeps it."""
-        folder = mkdtemp()
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder, "run")
-
-    @property
-    def _run(self) -> TaggerRun:
-        run = vars(self).get("run_")
-        if run is None:
-            raise ConfigError("this Tagger has learnt nothing yet; call fit, or read a run with Tagger.load.")
-        return run
-
     def _loaded(self) -> tuple[TaggerModel, Vocabulary]:
         return self._run and (self.model_, self.vocabulary_)
 
-    def _take(self, run: TaggerRun) -> None:
+    def _take(self, run: Any) -> None:
         # With the underscore that scikit-learn gives to what is learnt.
         self.run_, self.vocabulary_ = run, load_vocabulary(run)
         self.model_ = load_model(run, self.vocabulary_)
-
-    def _config(self, files: Mapping[str, Path], columns: Mapping[str, str]) -> TaggerConfig:
-        sections: dict[str, dict[str, Any]] = {"data": {**files, **columns}}
-        for name, (section, default) in OPTIONS.items():
-            # What is left at its default is left out, so that a default may depend on others.
-            if (value := getattr(self, name)) != default:
-                sections.setdefault(section, {})[name] = value
-        return TaggerConfig.build(sections)
 
     def _plain(self, answers: Mapping[str, Answer]) -> Any:
         schemes = {column.name: column.scheme for column in self.vocabulary_.columns}

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gateflow.data.parts import in_both
 from gateflow.data.tagged import TaggedSentence
 from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given, Table, Tables
-from gateflow.tasks.tagger.data import read_as_learnt, write_sentences
+from gateflow.tasks.score import Score
+from gateflow.tasks.tagger.data import known_by_heart, read_as_learnt, write_sentences
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
-from gateflow.tasks.tagger.measures import Measures, Score
+from gateflow.tasks.tagger.measures import Measures
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.prediction import predict
 from gateflow.tasks.tagger.run import TaggerRun
@@ -105,8 +105,8 @@ def _learnt_from(run: TaggerRun, vocabulary: Vocabulary, sentences: Sequence[Tag
     """How many of these the run has learnt from; None where its training part was taken away."""
     if not run.sentences_file("train").is_file():
         return None
-    known = {sentence.words for sentence in own_sentences(run, vocabulary, "train")}
-    return in_both(known, [sentence.words for sentence in sentences])
+    known = known_by_heart(own_sentences(run, vocabulary, "train"))
+    return sum(sentence.words in known for sentence in sentences)
 
 
 def _line(column: Column, measures: Measures) -> str:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from gateflow.data.spans import mended, spans
 from gateflow.errors import ShapeError
+from gateflow.tasks.score import Average, Confusion, Score, figures_of, mean_of
 
-__all__ = ["INVENTED", "LENGTHS", "MISSED", "Average", "Case", "Confusion", "Measures", "Score"]
+__all__ = ["INVENTED", "LENGTHS", "MISSED", "Case", "Measures"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -20,50 +21,6 @@ LENGTHS = (10, 20, 40)
 """Sentences are grouped by length: up to so many words each, and longer ones."""
 MISSED, INVENTED = "missed", "invented"
 """What a confusion table says of a span that was not predicted, and of one that was and is none."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """How many there are, how many were predicted, and how many of these are right.
-
-    A measure whose divisor is zero is 0, as in seqeval.
-
-    Example:
-        >>> score = Score(gold=4, predicted=2, correct=1)
-        >>> score.precision, score.recall, round(score.f1, 3)
-        (0.5, 0.25, 0.333)
-    """
-
-    gold: int = 0
-    predicted: int = 0
-    correct: int = 0
-
-    @property
-    def precision(self) -> float:
-        """The share of what was predicted that is right."""
-        return self.correct / self.predicted if self.predicted else 0.0
-
-    @property
-    def recall(self) -> float:
-        """The share of what there is that was found."""
-        return self.correct / self.gold if self.gold else 0.0
-
-    @property
-    def f1(self) -> float:
-        """The harmonic mean of both: ``2 correct / (gold + predicted)``."""
-        return 2 * self.correct / (self.gold + self.predicted) if self.gold + self.predicted else 0.0
-
-    def __add__(self, other: Score) -> Score:
-        return Score(self.gold + other.gold, self.predicted + other.predicted, self.correct + other.correct)
-
-
-@dataclass(frozen=True)
-class Average:
-    """Means over types of precision, recall and F1, each type with equal weight."""
-
-    precision: float
-    recall: float
-    f1: float
 
 
 class Case(NamedTuple):
@@ -80,15 +37,6 @@ class Case(NamedTuple):
     predicted: str | None
     length: int
     seen: bool | None
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """How often each row (gold) was taken for each column (predicted)."""
-
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
 
 
 @dataclass
@@ -189,8 +137,7 @@ class Measures:
 
     def macro(self) -> Average:
         """The means over the types of `per_type`; 0 if there are none."""
-        scores = self.per_type().values()
-        return Average(*(_mean([getattr(s, name) for s in scores]) for name in ("precision", "recall", "f1")))
+        return mean_of(self.per_type().values())
 
     def by_length(self) -> dict[str, Score]:
         """The score of all types together, by the number of words of the sentence."""
@@ -224,11 +171,11 @@ class Measures:
             "sentences": self.sentences,
             "words": self.words,
             "accuracy": self.accuracy,
-            "micro": _figures(self.micro()),
+            "micro": figures_of(self.micro()),
             "macro": vars(self.macro()),
-            "per_type": {name: _figures(score) for name, score in self.per_type().items()},
-            "by_length": {name: _figures(score) for name, score in self.by_length().items()},
-            "by_seen": {name: _figures(score) for name, score in self.by_seen().items()},
+            "per_type": {name: figures_of(score) for name, score in self.per_type().items()},
+            "by_length": {name: figures_of(score) for name, score in self.by_length().items()},
+            "by_seen": {name: figures_of(score) for name, score in self.by_seen().items()},
             "confusion": {
                 "gold": list(confusion.rows),
                 "predicted": list(confusion.columns),
@@ -269,14 +216,6 @@ def _spans(
         yield right.get((begin, end)), guess.get((begin, end)), known
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
-
-
 def _length_named(group: int) -> str:
     first = LENGTHS[group - 1] + 1 if group else 1
     return f"{first} to {LENGTHS[group]}" if group < len(LENGTHS) else f"{first} or more"
-
-
-def _figures(score: Score) -> dict[str, float]:
-    return {**vars(score), "precision": score.precision, "recall": score.recall, "f1": score.f1}

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
-from unicodedata import normalize
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateflow.data.spans import transitions
 from gateflow.data.tagged import TaggedSentence
+from gateflow.data.words import composed, lowered
 from gateflow.errors import RunError
 from gateflow.files import read_bounded
 from gateflow.tasks.tagger.batches import UNKNOWN
@@ -83,8 +83,8 @@ class Vocabulary:
         """All words that occur from `min_count` times on, the most frequent first, and all characters."""
         words, characters = Counter[str](), Counter[str]()
         for sentence in sentences:
-            words.update(map(_known_as, sentence.words))
-            characters.update(_composed("".join(sentence.words)))
+            words.update(map(lowered, sentence.words))
+            characters.update(composed("".join(sentence.words)))
         frequent = tuple(word for word, count in words.most_common() if count >= min_count)
         return cls(frequent, tuple(character for character, _ in characters.most_common()), tuple(columns))
 
@@ -103,15 +103,15 @@ class Vocabulary:
             >>> Vocabulary(("teddy",), ("t",), ()).knows("Teddy")
             True
         """
-        return _known_as(word) in self._words
+        return lowered(word) in self._words
 
     def word(self, word: str) -> int:
         """The number of a word; 0 if it is not known."""
-        return self._words.get(_known_as(word), UNKNOWN)
+        return self._words.get(lowered(word), UNKNOWN)
 
     def spelling(self, word: str) -> list[int]:
         """The numbers of a word's characters, of those in its middle none if it is very long."""
-        word, half = _composed(word), MOST_CHARACTERS // 2
+        word, half = composed(word), MOST_CHARACTERS // 2
         read = word if len(word) <= MOST_CHARACTERS else word[:half] + word[-half:]
         return [self._characters.get(character, UNKNOWN) for character in read]
 
@@ -138,12 +138,3 @@ def read_vocabulary(file: Path, remedy: str) -> Vocabulary:
         )
         raise RunError(f"{file} is damaged: it is no vocabulary of a tagger ({first!s:.200}); {remedy}.") from None
     return Vocabulary(tuple(found.words), tuple(found.characters), tuple(found.columns))
-
-
-def _known_as(word: str) -> str:
-    return _composed(word).lower()
-
-
-def _composed(word: str) -> str:
-    # Hangul may come as syllables or as their parts, and is the same word. Most words are spared the search.
-    return word if word.isascii() else normalize("NFC", word)

@@ -1,4 +1,4 @@
-"""A tagger's words begin from vectors that others have trained."""
+"""The words of a task begin from vectors that others have trained."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gateflow.data.vectors import read_vectors
 from gateflow.errors import DataError, DataWarning
-from gateflow.tasks.tagger.batches import UNKNOWN
-from gateflow.tasks.tagger.model import TaggerModel
-from gateflow.tasks.tagger.vocabulary import Vocabulary
 
-__all__ = ["begin_from_vectors", "give_vectors"]
+__all__ = ["UNKNOWN", "begin_from_vectors", "give_vectors"]
+
+# The number of every word that training has not seen; the first row of an embedding.
+UNKNOWN = 0
 
 told = logging.getLogger(__name__)
 
@@ -24,8 +24,13 @@ told = logging.getLogger(__name__)
 FEWEST = 0.05
 
 
-def begin_from_vectors(model: TaggerModel, vocabulary: Vocabulary, file: Path) -> int:
-    """Give the words of a vocabulary their vectors out of a file; others keep the ones they have.
+def begin_from_vectors(embedding: nn.Embedding, words: Sequence[str], file: Path) -> int:
+    """Give words their vectors out of a file; others keep the ones they have.
+
+    Args:
+        embedding: its first row is the unknown word's, and then each of `words` has one.
+        words: as they are looked up.
+        file: word vectors as text, plain or gz.
 
     Returns:
         How many words have a vector.
@@ -36,19 +41,19 @@ def begin_from_vectors(model: TaggerModel, vocabulary: Vocabulary, file: Path) -
     Warns:
         DataWarning: hardly any word has one.
     """
-    numbers = {word: number for number, word in enumerate(vocabulary.words, UNKNOWN + 1)}
+    numbers = {word: number for number, word in enumerate(words, UNKNOWN + 1)}
     vectors = read_vectors(file, numbers)
-    size = model.embedding.embedding_dim
+    size = embedding.embedding_dim
     if vectors.matrix.shape[1] != size:
         raise DataError(
             f"{file} has vectors of {vectors.matrix.shape[1]} components, and --embedding-size is {size}: make them "
             "equal."
         )
-    return give_vectors(model, [numbers[word] for word in vectors.words], torch.from_numpy(vectors.matrix), file)
+    return give_vectors(embedding, [numbers[word] for word in vectors.words], torch.from_numpy(vectors.matrix), file)
 
 
 @torch.no_grad()
-def give_vectors(model: TaggerModel, numbers: Sequence[int], vectors: Tensor, source: Path) -> int:
+def give_vectors(embedding: nn.Embedding, numbers: Sequence[int], vectors: Tensor, source: Path) -> int:
     """Give the words of these numbers the vectors ``[len(numbers), E]``; the unknown word gets their mean.
 
     Returns:
@@ -57,10 +62,10 @@ def give_vectors(model: TaggerModel, numbers: Sequence[int], vectors: Tensor, so
     Warns:
         DataWarning: hardly any word has one.
     """
-    words = model.embedding.num_embeddings - 1
-    model.embedding.weight[torch.tensor(numbers)] = vectors
+    words = embedding.num_embeddings - 1
+    embedding.weight[torch.tensor(numbers)] = vectors
     # What nothing is known of is the mean of what is known.
-    model.embedding.weight[UNKNOWN] = vectors.mean(0)
+    embedding.weight[UNKNOWN] = vectors.mean(0)
     found = f"{source} has vectors of {len(numbers):,} of the {words:,} words of the training part"
     if len(numbers) < FEWEST * words:
         warnings.warn(f"{found}; they are looked up in small letters.", DataWarning, stacklevel=3)

@@ -1,0 +1,71 @@
+"""Classification: one label for a whole text, or several. The description; torch stays out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateflow.tasks.description import Option, TaskDescription, Verb
+
+__all__ = ["CLASSIFIER"]
+
+BATCH_SIZE = Option("batch_size", int, "Texts read side by side; it changes no answer.", default=64, least=1)
+TEXT = Option("text", str, "Column of the texts, a number from 1 or a name.")
+
+EVALUATE = Verb(
+    "evaluate",
+    """Accuracy, macro F1, AUROC, each label by itself, confusions and calibration of a classifier on labelled texts.
+
+    Example: `gateflow evaluate runs/films --data test.tsv --predictions test.out`
+    """,
+    "gateflow.tasks.classifier.evaluation:evaluate_run",
+    (
+        Option("data", Path, "Labelled texts; if left out those of the run's fold, or those it was validated on."),
+        Option("predictions", Path, "Write right label, label, probability and text to this file, as TSV."),
+        TEXT,
+        Option("label", str, "Column of the labels, a number from 1 or a name."),
+        BATCH_SIZE,
+    ),
+)
+
+CLASSIFY = Verb(
+    "classify",
+    """The label of each line of a text, with its probability.
+
+    Example: `gateflow classify runs/films --data reviews.txt`, or `echo "I slept" | gateflow classify runs/films`
+
+    Lines are answered as they come. With --json each is an object with the probabilities of all labels.
+    """,
+    "gateflow.tasks.classifier.classifying:classify_text",
+    (
+        Option("data", Path, "Texts, one a line, plain or gz, UTF-8; stdin if left out.", default=Path("-")),
+        Option("text", str, "The input is TSV, CSV or JSON lines, and this column holds the texts."),
+        Option(
+            "weights",
+            bool,
+            "Show how much each word weighs in the decision; it takes a run trained with --read-out attention.",
+            default=False,
+        ),
+        BATCH_SIZE,
+    ),
+)
+
+CLASSIFIER = TaskDescription(
+    name="classifier",
+    help="""Train a classifier of texts on examples with labels: opinions, topics, languages, whatever texts have.
+
+    Example: `gateflow train classifier --data films.tsv --out runs/films`
+
+    TSV, CSV with a header, JSON lines, or fastText's __label__. Ctrl-C saves; `gateflow resume` goes on. With
+    `--folds 10` ten runs are trained, each tested on the tenth that it has not seen.
+    """,
+    config="gateflow.tasks.classifier.config:ClassifierConfig",
+    run="gateflow.tasks.classifier.run:ClassifierRun",
+    set_up="gateflow.tasks.classifier.data:set_up",
+    build="gateflow.tasks.classifier.task:ClassifierTask",
+    diagnose="gateflow.tasks.classifier.diagnosis:diagnose_run",
+    series="gateflow.tasks.classifier.folds:series",
+    summary="gateflow.tasks.classifier.folds:summary",
+    verbs=(EVALUATE, CLASSIFY),
+    next_steps=("evaluate {run} --data FILE", "classify {run}"),
+    option_help={"train": "Texts with labels to learn from: TSV, CSV, JSON lines or fastText's, plain or gz."},
+)
