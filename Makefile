@@ -1,10 +1,10 @@
-# make demo · make test · make check · make docs · make wheel · make check-native · make bench · make published: each sets itself up in .venv first.
+# make demo · make test · make test-all · make check · make docs · make wheel · make check-native · make bench · make published: each sets itself up in .venv first.
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test check docs wheel check-native bench published clean
+.PHONY: setup demo test test-all check docs wheel check-native bench published clean
 
 setup: $(STAMP)
 
@@ -18,6 +18,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2
+
+# With those that take minutes: trainings that are killed ten times, by themselves and under torchrun.
+test-all: setup
+	$(BIN)/python -m pytest -n 2 -m ""
 
 check: setup docs
 	$(BIN)/ruff format --check .

@@ -2,16 +2,15 @@
 
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from tests.cli.conftest import gateflow  # noqa: F401  (a fixture)
 from tests.conftest import reset_accelerate
 from tests.tasks import toy
+from tests.training.killed_again_and_again import Command
+from tests.training.kills import kill_again_and_again
 
 from gateflow.tasks import TASKS
 from gateflow.training.metrics import MetricsLog
@@ -64,28 +63,14 @@ def test_it_is_trained_evaluated_diagnosed_and_sings(command, tmp_path):
     assert len(report["context"]["history"]) > 10
 
 
+def long_training(path):
+    """What a killed child is to do; it is forked from a program that knows the task from here."""
+    TASKS["tones"] = toy.PLACE
+    return Command(path, "train", "tones", *SMALL, "--epochs=40", "--no-monitor")
+
+
 def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(tmp_path):
-    words, delay = ["train", "tones", *SMALL, "--epochs=150", "--no-monitor"], random.uniform(0, 1.0)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-
-    def started(*command):
-        return subprocess.Popen(
-            [sys.executable, "-c", REGISTERED, *map(str, command)], stderr=subprocess.DEVNULL, env=environment
-        )
-
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with started(*words, "--out", whole) as process:
-        process.wait(timeout=120)
-    with started(*words, "--out", killed) as process:
-        while process.poll() is None and not (killed / "metrics.jsonl").exists():
-            time.sleep(0.005)
-        time.sleep(delay)
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
-    with started("resume", killed) as process:
-        assert process.wait(timeout=120) == 0
-    assert records(killed) == records(whole), f"killed {delay} seconds after its first record"
-    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    kill_again_and_again(f"{__name__}:{long_training.__name__}", tmp_path, seed=0, kills=3)
 
 
 def test_cells_are_compared_on_it_with_its_own_options(command):

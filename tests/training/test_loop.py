@@ -5,12 +5,11 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 from tests.training import killed_again_and_again
+from tests.training.kills import kill_again_and_again
 from tests.training.tiny import Echo, EchoTask, echo_run
 
 from gateflow import flow
@@ -92,18 +91,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, options
 
 
 def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(tmp_path):
-    module = killed_again_and_again.__name__
-    command = [sys.executable, "-m", module, str(tmp_path / "run"), "0"]
-    killed = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert killed.returncode == 0, killed.stderr
-    assert int(killed.stdout) >= 10
-    killed_again_and_again.train(tmp_path / "whole")
-    whole, run = (killed_again_and_again.EchoRun.open(tmp_path / name) for name in ("whole", "run"))
-    assert metrics(run) == metrics(whole)
-    assert run.model_file.read_bytes() == whole.model_file.read_bytes()
-    left, right = (Checkpoint.read(r.checkpoint_file).tensors for r in (run, whole))
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[name], right[name]) for name in left)
+    kill_again_and_again(f"{killed_again_and_again.__name__}:echo", tmp_path, seed=0, kills=12)
 
 
 class NeverBetter(EchoTask):

@@ -1,0 +1,41 @@
+"""A tagger is killed at any moment, alone and as two processes, and goes on as if nothing had happened."""
+
+import pytest
+from tests.tasks.tagger.sentences import sentences, write
+from tests.training.killed_again_and_again import Command
+from tests.training.kills import kill_again_and_again
+
+from gateflow.tasks.tagger import data, diagnosis, task
+
+HERE = f"{__name__}:"
+# Imported before the children are forked.
+LOADED = data, diagnosis, task
+NETWORK = ("--hidden-size", 12, "--embedding-size", 8, "--character-size", 6, "--average", 0.9)
+RECORDS = ("--log-every", 3, "--validate-every", 7, "--checkpoint-every", 4, "--batch-size", 8)
+
+
+def short(path):
+    return tagger(path, 3)
+
+
+def long(path):
+    return tagger(path, 60)
+
+
+def tagger(path, epochs):
+    """With a monitor, whose records come when there is time, and must change nothing."""
+    file = path.parent / "train.conll"
+    if not file.exists():
+        write(file, sentences(100))
+    return Command(path, "train", "tagger", "--data", file, *NETWORK, *RECORDS, "--epochs", epochs)
+
+
+@pytest.mark.parametrize(("processes", "kills"), [(1, 4), (2, 3)])
+def test_killed_at_any_moment_it_goes_on(tmp_path, processes, kills):
+    kill_again_and_again(f"{HERE}short", tmp_path, seed=processes, kills=kills, processes=processes)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("processes", "how"), [(1, ""), (2, ""), (2, "torchrun")])
+def test_killed_ten_times_it_goes_on(tmp_path, processes, how):
+    kill_again_and_again(f"{HERE}long", tmp_path, seed=10 + processes, kills=10, processes=processes, how=how)
