@@ -31,8 +31,7 @@ class ClassifierTask:
     (`metric`). It also fits the temperature and the thresholds, which are buffers of the model and kept with it.
 
     Raises:
-        ConfigError: more processes than texts in a batch.
-        DataError: a class weight for a label that there is not.
+        ConfigError: more processes than texts in a batch, or a class weight for a label that there is not.
         RunError: a file of the run is damaged, or the checkpoint is not one of this network.
     """
 
