@@ -81,7 +81,7 @@ def tf_idf(tokenizer: Literal["word", "char"], train: Part) -> tuple[Any, Callab
 
 def nbsvm(tokenizer: Literal["word", "char"], train: Part) -> tuple[Any, Callable[[csr_matrix, float], Predict]]:
     """A vectorizer that is fitted, and what fits a model to its features."""
-    vectorizer = CountVectorizer(binary=True, min_df=RAREST, dtype=np.float64, **_features(tokenizer))
+    vectorizer = CountVectorizer(binary=True, min_df=RAREST, **_features(tokenizer))
     vectorizer.fit(train.texts)
     names = np.unique(train.labels)
 
@@ -97,14 +97,14 @@ def nbsvm(tokenizer: Literal["word", "char"], train: Part) -> tuple[Any, Callabl
     return vectorizer, fit
 
 
-def _scores(features: csr_matrix, gold: np.ndarray, strength: float) -> Callable[[csr_matrix], np.ndarray]:
+def _scores(features: Any, gold: np.ndarray, strength: float) -> Callable[[csr_matrix], np.ndarray]:
     """What scores one label against all others."""
     having, lacking = (1 + np.asarray(features[rows].sum(0)).ravel() for rows in (gold, ~gold))
     ratio = np.log(having / having.sum()) - np.log(lacking / lacking.sum())
     model = LinearSVC(C=strength).fit(features.multiply(ratio).tocsr(), gold)
-    weights = model.coef_[0]
+    weights, bias = np.asarray(model.coef_)[0], np.ravel(model.intercept_)[0]
     mixed = ratio * ((1 - BETA) * np.abs(weights).mean() + BETA * weights)
-    return lambda of: of @ mixed + model.intercept_[0]
+    return lambda of: of @ mixed + bias
 
 
 MODELS = {"TF-IDF, logistic regression": tf_idf, "NBSVM": nbsvm}

@@ -128,6 +128,13 @@ def test_options_that_cannot_work(options, message):
         config_of({"train": "x", **options.get("data", {})}, options.get("model"), options.get("training"))
 
 
+def test_a_weight_of_no_label_leaves_no_run(tmp_path):
+    file = write(tmp_path / "train", opinions(20))
+    with pytest.raises(ConfigError, match="no text has the label 'good'; there are neg, pos"):
+        set_up(tmp_path / "run", config_of({"train": file}, training={"class_weights": "good=2"}))
+    assert not (tmp_path / "run").exists()
+
+
 def test_folds_need_a_fold_and_enough_texts(tmp_path):
     file = write(tmp_path / "train", opinions(20))
     with pytest.raises(ConfigError, match="--folds 4 makes 4 runs"):

@@ -9,7 +9,7 @@ from tests.tasks.classifier.conftest import config_of, go_on, train
 from tests.tasks.classifier.texts import opinions, topics, write, write_json
 from tests.training.test_loop import StopAfter, metrics
 
-from gateflow.errors import ConfigError, DataError
+from gateflow.errors import ConfigError
 from gateflow.tasks.classifier.class_weights import class_weights
 from gateflow.tasks.classifier.data import own_texts, set_up
 from gateflow.tasks.classifier.evaluation import evaluate
@@ -127,7 +127,7 @@ def test_class_weights_are_those_of_scikit_learn():
     assert class_weights("balanced", {"a": 5, "b": 2, "c": 1}, 8) == pytest.approx(judged.tolist())
     assert class_weights("c=3,a=0.5", {"a": 5, "b": 2, "c": 1}, 8) == [0.5, 1.0, 3.0]
     assert class_weights("balanced", {"a": 2}, 8, multi_label=True) == [3.0]
-    with pytest.raises(DataError, match="no text has the label 'd'"):
+    with pytest.raises(ConfigError, match="no text has the label 'd'"):
         class_weights("d=1", {"a": 5}, 5)
 
 

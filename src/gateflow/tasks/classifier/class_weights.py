@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateflow.errors import DataError
+from gateflow.errors import ConfigError
 
 __all__ = ["BALANCED", "class_weights", "parse_class_weights"]
 
@@ -52,7 +52,7 @@ def class_weights(
         multi_label: whether a text may have several.
 
     Raises:
-        DataError: a label that there is not.
+        ConfigError: a label that there is not.
 
     Source: King, Zeng (2001). Logistic regression in rare events data. Political Analysis 9(2).
 
@@ -67,7 +67,7 @@ def class_weights(
         n, few = texts, {label: max(count, 1) for label, count in counts.items()}
         return [(n - count) / count if multi_label else n / (len(counts) * count) for count in few.values()]
     if strangers := sorted(asked.keys() - counts.keys()):
-        raise DataError(
+        raise ConfigError(
             f"--class-weights: no text has the label {strangers[0]!r:.80}; there are {', '.join(counts):.200}."
         )
     return [asked.get(label, 1.0) for label in counts]

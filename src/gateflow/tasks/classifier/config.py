@@ -74,7 +74,7 @@ class ClassifierNetworkConfig(ConfigSection):
     cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
     embedding_size: int = Field(default=100, ge=1, le=MOST_UNITS, description="Components of a token's vector.")
     frozen: bool = Field(default=False, description="Leave the vectors of --embeddings or --from-lm as they are.")
-    hidden_size: int = Field(default=256, ge=1, le=MOST_UNITS, description="Units per layer and direction.")
+    hidden_size: int = Field(default=128, ge=1, le=MOST_UNITS, description="Units per layer and direction.")
     layers: int = Field(default=1, ge=1, le=MOST_LAYERS, description="Recurrent layers on top of each other.")
     bidirectional: bool = Field(default=True, description="Read from the end too.")
     read_out: Literal["last", "mean", "max", "attention"] = Field(
@@ -92,7 +92,7 @@ class ClassifierNetworkConfig(ConfigSection):
 class ClassifierTraining(TrainingConfig):
     """The optimisation, with the defaults of a classifier."""
 
-    epochs: Count = Field(default=10, description="Passes over the texts.")
+    epochs: Count = Field(default=5, description="Passes over the texts.")
     lr: float = Field(default=3e-3, gt=0, description="Peak learning rate.")
     clip: float | Literal["auto"] = Field(default=5.0, description="Largest gradient norm, or auto.")
     class_weights: str = Field(
@@ -102,8 +102,8 @@ class ClassifierTraining(TrainingConfig):
     threshold: float | Literal["fit"] = Field(
         default="fit", description="Probability from which a label is given (multi-label); fit chooses one per label."
     )
-    metric: Literal["auto", "accuracy", "macro_f1", "micro_f1", "loss"] = Field(
-        default="auto", description="Which figure decides what is kept; auto is accuracy, or micro_f1 of multi-label."
+    metric: Literal["auto", "macro_f1", "loss"] = Field(
+        default="auto", description="Which figure decides what is kept; auto is accuracy, or micro F1 of multi-label."
     )
 
     @field_validator("class_weights")

@@ -15,6 +15,7 @@ from gateflow.errors import ConfigError, DataError, RunError
 from gateflow.files import appears_whole, write
 from gateflow.runs.new_run import new_run
 from gateflow.tasks.classifier.checks import checked_labels, tell_about_labels, tell_about_texts
+from gateflow.tasks.classifier.class_weights import class_weights
 from gateflow.tasks.classifier.config import ClassifierConfig, TextsConfig
 from gateflow.tasks.classifier.labels import Labels
 from gateflow.tasks.classifier.loading import build_model
@@ -50,11 +51,14 @@ def set_up(path: Path, config: ClassifierConfig, *, force: bool = False) -> Clas
     Raises:
         RunError: `path` is taken, or cannot be written.
         DataError: a file is missing, holds no labelled texts, or there is nothing to learn.
-        ConfigError: folds are asked for and no one of them, or what is to be begun from does not fit.
+        ConfigError: folds are asked for and no one of them, a class weight is that of no label, or what is to be begun
+            from does not fit.
     """
     with new_run(ClassifierRun, path, config, force=force) as run:
         parts = read_parts(config.data)
         labels = checked_labels(parts.train, parts.valid + parts.test, config.data.multi_label)
+        # Told now, and not when the run is there and its training begins.
+        class_weights(config.training.class_weights, dict.fromkeys(labels.names, 1), texts=1)
         tell_about_labels(labels, parts.train, parts.valid)
         for part, what in ((parts.valid, "texts to validate on"), (parts.test, "texts to test on")):
             tell_duplicates({text.text for text in parts.train if text.text}, (text.text for text in part), what)

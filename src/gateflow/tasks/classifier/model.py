@@ -61,7 +61,7 @@ class ClassifierModel(nn.Module):
         multi_label: bool = False,
         cell: str | type[Cell] = "lstm",
         embedding_size: int = 100,
-        hidden_size: int = 256,
+        hidden_size: int = 128,
         num_layers: int = 1,
         bidirectional: bool = True,
         read_out: str = "max",
