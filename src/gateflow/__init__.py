@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from gateflow.cells import Cell
     from gateflow.layers import GRU, LSTM, RNN, LinearChainCRF, Recurrent, safe_globals
     from gateflow.tasks.classifier.estimator import Classifier
+    from gateflow.tasks.forecaster.estimator import Forecaster
     from gateflow.tasks.tagger.estimator import Tagger
 
 __version__ = "0.1.0"
 __all__ = ["GRU", "LSTM", "RNN", "Cell", "LinearChainCRF", "Recurrent", "cells", "errors", "export", "flow", "layers"]
-__all__ += ["Classifier", "Tagger", "recurrence", "remedies", "safe_globals"]
+__all__ += ["Classifier", "Forecaster", "Tagger", "recurrence", "remedies", "safe_globals"]
 
 _LAYERS = ("GRU", "LSTM", "RNN", "LinearChainCRF", "Recurrent", "safe_globals")
 _HOMES = {
     "Cell": "gateflow.cells",
     "Classifier": "gateflow.tasks.classifier.estimator",
+    "Forecaster": "gateflow.tasks.forecaster.estimator",
     "Tagger": "gateflow.tasks.tagger.estimator",
     **dict.fromkeys(_LAYERS, "gateflow.layers"),
 }

@@ -90,7 +90,7 @@ def test_a_task_of_memory_needs_no_text(gateflow):
 
 def test_options_of_another_task_are_refused(gateflow):
     for words, part in (
-        (("--task", "adding", "--window", 5), "--window belongs to --task lm; --task adding has --hidden-size"),
+        (("--task", "adding", "--window", 5), "--window belongs to --task lm and forecaster; --task adding has --hidden-size"),
         (("--task", "parity"), "--task parity: there are lm, tagger, agreement, adding, copy, order"),
         (("--task", "order", "--length", 3), "the task needs a length of 10 or more"),
     ):
@@ -102,7 +102,7 @@ def test_options_of_another_task_are_refused(gateflow):
 def test_an_option_that_is_typed_for_another_task_says_whose_it_is(gateflow, tagged):
     for words, part in (
         (("--crf",), "--crf belongs to --task tagger; --task lm: see gateflow compare --task lm --help"),
-        (("--task", "tagger", "--window", 5), "--window belongs to --task lm; --task tagger: see"),
+        (("--task", "tagger", "--window", 5), "--window belongs to --task lm and forecaster; --task tagger: see"),
         (("--task=tagger", "--no-tied"), "--no-tied belongs to --task lm"),
         (("--task", "tagger", "--length", 5), "--length belongs to --task adding and copy and order"),
         (("--no-crf", "--task", "copy"), "--no-crf belongs to --task tagger; --task copy has --hidden-size"),

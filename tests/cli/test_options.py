@@ -18,6 +18,7 @@ from gateflow.studies import compared
 from gateflow.tasks import TASKS, description
 from gateflow.tasks.classifier.config import ClassifierNetworkConfig, ClassifierTraining, TextsConfig
 from gateflow.tasks.description import imported
+from gateflow.tasks.forecaster.config import ForecasterNetworkConfig, ForecasterTraining, SeriesConfig
 from gateflow.tasks.language_model.config import DataConfig, ModelConfig
 from gateflow.tasks.language_model.run import LanguageModelRun
 from gateflow.tasks.tagger.config import SentencesConfig, TaggerNetworkConfig, TaggerTraining
@@ -250,6 +251,45 @@ def test_what_is_typed_for_a_classifier_is_what_is_read(validation, gateflow, tm
     assert result.code == 0, result.err
     for name, value in typed.items():
         assert (name, value) in found, f"train classifier shows {name} and never reads {value}"
+
+
+# Likewise for a forecaster; never a default.
+FORECASTER_TYPED = {
+    "held_out": 0.25,
+    "series": "name",
+    "time": "hour",
+    "target": "load",
+    "past": "wind",
+    "future": "holiday",
+    "horizon": 3,
+    "season": 4,
+    "calendar": False,
+    "quantiles": "0.25,0.5",
+    "cell": "gru",
+    "hidden_size": 5,
+    "layers": 2,
+    "dropout": 0.25,
+    "weight_dropout": 0.125,
+    "skip": "residual",
+    "init": "orthogonal",
+}
+
+
+def test_what_is_typed_for_a_forecaster_is_what_is_read(gateflow, tmp_path, monkeypatch):
+    sections = (SeriesConfig, ForecasterNetworkConfig, ForecasterTraining)
+    fields = {name: field for section in sections for name, field in section.model_fields.items()}
+    training = {name: value for name, value in TYPED.items() if name in ForecasterTraining.model_fields} | {"epochs": 2}
+    typed = FORECASTER_TYPED | training
+    assert typed.keys() | {"train"} == fields.keys()
+    assert all(fields[name].default != value for name, value in typed.items())
+    file = tmp_path / "table.csv"
+    file.write_text("name,hour,load,wind,holiday\n" + "".join(f"a,{t},{t % 5},{t % 3},{t % 2}\n" for t in range(60)))
+    typed["train"] = file
+    found = watched(monkeypatch, sections)
+    result = gateflow("train", "forecaster", "--out", tmp_path / "run", *flags(typed))
+    assert result.code == 0, result.err
+    for name, value in typed.items():
+        assert (name, value) in found, f"train forecaster shows {name} and never reads {value}"
 
 
 def test_what_a_comparison_does_not_use_is_not_offered(gateflow, monkeypatch, corpus):

@@ -75,7 +75,7 @@ class TestTs:
     def test_dates_with_colons(self, tmp_path):
         text = "@timeStamps true\n@classLabel true x\n@data\n(1970-01-01 00:00:10,1),(1970-01-01 00:01:00,2):x\n"
         (found,) = read_series(write(tmp_path, text))
-        assert found.times.tolist() == [10.0, 60.0]
+        assert found.times.astype("datetime64[s]").astype(int).tolist() == [10, 60]
 
     def test_without_labels(self, tmp_path):
         (found,) = read_series(write(tmp_path, "@classLabel false\n@data\n1,2\n"))
@@ -157,7 +157,8 @@ class TestTable:
     def test_dates_and_quotes(self, tmp_path):
         text = 'id,date,"a, b"\n"x,1",1970-01-02,"1.5"\n"x,1",1970-01-01T00:00:01Z,2\n'
         (found,) = read_series(write(tmp_path, text))
-        assert (found.name, found.times.tolist(), found.values[:, 0].tolist()) == ("x,1", [1, 86400], [2, 1.5])
+        assert found.times.astype("datetime64[s]").astype(int).tolist() == [1, 86400]
+        assert (found.name, found.channel_names, found.values[:, 0].tolist()) == ("x,1", ("a, b",), [2, 1.5])
 
     @pytest.mark.parametrize(
         ("text", "told"),
@@ -291,7 +292,13 @@ def test_no_file(tmp_path):
     assert "does not exist" in refused(tmp_path / "none")
 
 
-@given(st.lists(st.lists(st.floats(width=32, allow_infinity=False), min_size=2, max_size=2), min_size=1, max_size=9))
+@given(
+    st.lists(
+        st.lists(st.floats(width=32, allow_infinity=False, allow_subnormal=False), min_size=2, max_size=2),
+        min_size=1,
+        max_size=9,
+    )
+)
 def test_numbers_come_back_as_they_were_written(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("t") / "a.csv"
     with path.open("w", newline="") as file:

@@ -21,6 +21,7 @@ TASKS: dict[str, str] = {
     "lm": "gateflow.tasks.language_model:LANGUAGE_MODEL",
     "tagger": "gateflow.tasks.tagger:TAGGER",
     "classifier": "gateflow.tasks.classifier:CLASSIFIER",
+    "forecaster": "gateflow.tasks.forecaster:FORECASTER",
     "agreement": "gateflow.tasks.agreement:AGREEMENT",
 }
 

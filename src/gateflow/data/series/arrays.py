@@ -37,7 +37,7 @@ def read_arrays(path: Path) -> Iterator[Series]:
     if lengths is not None and len(wrong := np.flatnonzero((lengths < 1) | (lengths > longest))):
         case = int(wrong[0])
         raise DataError(f"{path}, case {case + 1}: a length of {lengths[case]}, and 1 to {longest} can be.")
-    labels, times = _labels(arrays, count, longest, path), _beside(arrays, "times", (count, longest), "iuf", path)
+    labels, times = _labels(arrays, count, longest, path), _beside(arrays, "times", (count, longest), "iufM", path)
     for i in range(count):
         length, place = longest if lengths is None else int(lengths[i]), f"case {i + 1}"
         where = f"{path}, {place}"
@@ -47,7 +47,7 @@ def read_arrays(path: Path) -> Iterator[Series]:
             place,
             label=None if own is None or own.ndim else _written(own),
             step_labels=tuple(map(_written, own[:length])) if own is not None and own.ndim else None,
-            times=None if times is None else rising(times[i, :length].astype(np.float64), where),
+            times=None if times is None else rising(_moments(times[i, :length]), where),
         )
 
 
@@ -96,6 +96,10 @@ def _beside(
 
 def _named(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any] | None:
     return next((arrays[other] for other in NAMES[name] if other in arrays), None)
+
+
+def _moments(times: NDArray[Any]) -> NDArray[Any]:
+    return times.astype("datetime64[us]" if times.dtype.kind == "M" else np.float64)
 
 
 def _written(label: Any) -> str:

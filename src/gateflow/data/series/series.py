@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gateflow.data.series.moments import Moments
 from gateflow.errors import DataError
 
 __all__ = ["MISSING", "Series", "checked", "numbers"]
@@ -28,17 +29,19 @@ class Series:
         place: where it stands, as messages say it: ``line 7``, ``case 7``, ``series 'a'``.
         label: what the series is, as it was written; None where the file does not say so.
         step_labels: what each step is; None likewise.
-        times: ``[T]`` float64, when each step was, never falling; None where steps are only counted. Dates are seconds
-            since 1970 in UTC.
+        times: ``[T]``, when each step was, never falling: float64, or datetime64 in UTC; None where steps are only
+            counted.
         name: what the file calls the series, if it does.
+        channel_names: what it calls the channels; none where it only counts them.
     """
 
     values: NDArray[np.float32]
     place: str
     label: str | None = None
     step_labels: tuple[str, ...] | None = None
-    times: NDArray[np.float64] | None = None
+    times: Moments | None = None
     name: str | None = None
+    channel_names: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:

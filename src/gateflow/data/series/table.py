@@ -138,4 +138,5 @@ def _series(name: str, rows: _Rows, columns: Columns, file: str) -> Series:
         step_labels=tuple(labels) if labels and columns.per_step else None,
         times=times,
         name=name or None,
+        channel_names=columns.channels,
     )

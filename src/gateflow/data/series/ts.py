@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gateflow.data.series.moments import moments, rising
+from gateflow.data.series.moments import Moments, moments, rising
 from gateflow.data.series.series import Series, checked, numbers
 from gateflow.data.source import spoken
 from gateflow.data.text import read_lines
@@ -141,7 +141,7 @@ def _label(text: str, header: _Header, where: str) -> str:
     return text
 
 
-def _timed(part: str, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _timed(part: str, where: str) -> tuple[Moments, NDArray[np.float64]]:
     pairs = _TIMED.findall(part)
     if not pairs or _TIMED.sub("", part).strip(" ,"):
         raise DataError(f"{where}: with @timeStamps true each value is written (time,value), and {part[:40]!r} is not.")

@@ -1,0 +1,89 @@
+"""The options of a forecaster: where its series lie, what is forecast from what, and its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from gateflow.runs.config import ConfigSection, Count, InitialWeightsText, RunConfig, Share, TrainingConfig
+
+# Larger than any network of this kind, and small enough for their products to be counted.
+MOST_UNITS, MOST_LAYERS = 1 << 20, 1000
+# Steps ahead that one forecast covers, and steps of a season; hours of a year are 8,766.
+MOST_AHEAD = 1 << 14
+
+
+class SeriesConfig(ConfigSection):
+    """Where the series lie, and which of their channels are what."""
+
+    train: Path = Field(description="Series: a table in long form (CSV), .ts or .npz; plain or gz.")
+    held_out: Share = Field(default=0.2, gt=0, description="Share of each series' last steps to validate on.")
+    series: str | None = Field(default=None, description="Column that tells the series of a table apart.")
+    time: str | None = Field(default=None, description="Column of a table with the times of the steps.")
+    target: str = Field(default="", description="Channels to forecast, such as load,price. All others if left out.")
+    past: str = Field(default="", description="Channels that are known up to now only, and are not forecast.")
+    future: str = Field(default="", description="Channels that are known ahead, such as holiday.")
+    horizon: int = Field(default=24, ge=1, le=MOST_AHEAD, description="Steps ahead that a forecast covers.")
+    season: int = Field(default=1, ge=1, le=MOST_AHEAD, description="Steps after which a pattern comes again; 1: none.")
+    calendar: bool = Field(default=True, description="Read hour, weekday and day of the year out of dates.")
+    quantiles: str = Field(default="0.1,0.5,0.9", description="Which quantiles are forecast; 0.5 is one of them.")
+
+    @field_validator("quantiles")
+    @classmethod
+    def _are_quantiles(cls, value: str) -> str:
+        try:
+            found = [float(part) for part in value.split(",")]
+        except ValueError:
+            raise ValueError("quantiles are numbers between 0 and 1, such as 0.1,0.5,0.9") from None
+        if not all(0 < q < 1 for q in found) or found != sorted(set(found)) or 0.5 not in found:
+            raise ValueError("quantiles rise from above 0 to below 1, and 0.5 is one of them")
+        return value
+
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles as numbers."""
+        return tuple(float(part) for part in self.quantiles.split(","))
+
+
+class ForecasterNetworkConfig(ConfigSection):
+    """The network: recurrent layers over what has been, and a forecast from each of their states."""
+
+    cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
+    hidden_size: int = Field(default=64, ge=1, le=MOST_UNITS, description="Units per layer.")
+    layers: int = Field(default=1, ge=1, le=MOST_LAYERS, description="Recurrent layers on top of each other.")
+    dropout: Share = Field(default=0.1, description="Share of activations dropped, alike for a series.")
+    weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
+    skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
+    init: InitialWeightsText | None = Field(
+        default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60."
+    )
+
+
+class ForecasterTraining(TrainingConfig):
+    """The optimisation, with the defaults of a forecaster."""
+
+    window: int = Field(default=168, ge=2, le=1 << 20, description="Steps that training reads of a series at a time.")
+    epochs: Count = Field(default=50, description="Passes over the series.")
+    lr: float = Field(default=3e-3, gt=0, description="Peak learning rate.")
+    patience: Count | None = Field(
+        default=10, description="Stop early after so many validations in a row without a better one."
+    )
+
+
+class ForecasterConfig(RunConfig):
+    """The content of a forecaster's config.toml.
+
+    Example:
+        >>> ForecasterConfig.build({"data": {"train": "load.csv", "season": 24}}).data.levels()
+        (0.1, 0.5, 0.9)
+    """
+
+    task: Literal["forecaster"] = "forecaster"
+    data: SeriesConfig
+    model: ForecasterNetworkConfig = ForecasterNetworkConfig()
+    training: ForecasterTraining = ForecasterTraining()  # type: ignore[assignment]  # frozen, by `model_config`
+
+    def named_code(self) -> tuple[str, ...]:
+        """The cell."""
+        return (self.model.cell,)

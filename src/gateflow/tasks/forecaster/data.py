@@ -1,0 +1,167 @@
+"""Setting up a forecaster's run: series are read once, spaced evenly, and kept with the point where training ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from gateflow.data.series import Series, read_series
+from gateflow.data.series.spacing import Spacing, evenly
+from gateflow.data.series.table import Columns
+from gateflow.data.source import spoken
+from gateflow.errors import DataError, RunError
+from gateflow.files import write
+from gateflow.runs.new_run import new_run
+from gateflow.tasks.forecaster.config import ForecasterConfig, SeriesConfig
+from gateflow.tasks.forecaster.layout import Layout, chosen, layout_of
+from gateflow.tasks.forecaster.loading import build_model, load_layout
+from gateflow.tasks.forecaster.model import ForecasterModel
+from gateflow.tasks.forecaster.prepared import Prepared, prepared
+from gateflow.tasks.forecaster.run import ForecasterRun
+from gateflow.training.start import begin_run
+
+__all__ = ["begin", "even_series", "own_series", "prepared_for", "read_for", "set_up"]
+
+
+def set_up(path: Path, config: ForecasterConfig, *, force: bool = False) -> ForecasterRun:
+    """A new run: the roles of the channels, the series, and a checkpoint of step 0.
+
+    Raises:
+        RunError: `path` is taken, or cannot be written.
+        DataError: the file is missing or holds no series; a channel is not there; a series is too short to learn from.
+    """
+    with new_run(ForecasterRun, path, config, force=force) as run:
+        read = list(_read(config.data.train, config.data))
+        layout = layout_of(read[0], config.data, config.data.train)
+        found = [_evenly(series, layout, spoken(config.data.train))[0] for series in read]
+        ends = [_end_of_training(series, layout, config.data) for series in found]
+        layout = _with_scales(layout, found, ends)
+        write(run.layout_file, layout.model_dump_json(indent=1) + "\n")
+        run.series_file.parent.mkdir()
+        write(run.series_file, _packed(found, ends))
+        begin_run(run, config, lambda: begin(run, config))
+    return ForecasterRun.open(path)
+
+
+def begin(run: ForecasterRun, config: ForecasterConfig) -> ForecasterModel:
+    """The network with its initial weights."""
+    return build_model(config, load_layout(run))
+
+
+def read_for(path: Path, config: SeriesConfig, layout: Layout) -> list[Prepared]:
+    """The series of another file, each scaled by all that is known of it.
+
+    Raises:
+        DataError: the file is missing, or lacks a channel that the run reads.
+    """
+    return [prepared_for(series, spacing, layout, config) for series, spacing in even_series(path, config, layout)]
+
+
+def even_series(path: Path, config: SeriesConfig, layout: Layout) -> list[tuple[Series, Spacing | None]]:
+    """The series of a file with the channels that are read, evenly spaced.
+
+    Raises:
+        DataError: as `read_for`.
+    """
+    return [_evenly(series, layout, spoken(path)) for series in _read(path, config)]
+
+
+def prepared_for(
+    series: Series, spacing: Spacing | None, layout: Layout, config: SeriesConfig, seen: int | None = None
+) -> Prepared:
+    """A series as a run's network reads it; `seen` of its steps decide how it is scaled, all if not given."""
+    return prepared(series, spacing, layout, horizon=config.horizon, season=config.season, seen=seen)
+
+
+def own_series(run: ForecasterRun) -> list[Prepared]:
+    """The series of a run, scaled by what training reads of them.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    remedy = "set the run up again with `gateflow train forecaster --force`"
+    layout, config = load_layout(run), run.config().data
+    series, ends = _unpacked(run.unharmed(run.series_file, remedy), layout, remedy)
+    # They are evenly spaced already; of the kept times the spacing is found again.
+    even = [_evenly(each, layout, str(run.series_file)) for each in series]
+    return [prepared_for(*each, layout, config, seen) for each, seen in zip(even, ends, strict=True)]
+
+
+def _read(path: Path, config: SeriesConfig) -> Iterable[Series]:
+    return read_series(path, columns=Columns(config.series, config.time))
+
+
+def _evenly(series: Series, layout: Layout, file: str) -> tuple[Series, Spacing | None]:
+    """The channels that are read, evenly spaced."""
+    where = f"{file}, {series.place}"
+    even, spacing = evenly(chosen(series, layout.channels, where), where)
+    if layout.dated and spacing is None:
+        raise DataError(f"{where}: the forecaster reads dates, and this series has fewer than two. Give its times too.")
+    return even, spacing
+
+
+def _end_of_training(series: Series, layout: Layout, config: SeriesConfig) -> int:
+    """The step from which on is validated: the last share, at least as long as a forecast."""
+    known = np.flatnonzero(np.isfinite(series.values[:, : len(layout.targets)]).any(axis=1))
+    steps = int(known[-1]) + 1 if len(known) else 0
+    end = steps - max(config.horizon, round(config.held_out * steps))
+    least = config.season + config.horizon + 1
+    if end < least:
+        raise DataError(
+            f"{config.train}, {series.place}: {steps} steps with values, {steps - end} of them to validate on; what "
+            f"is left must hold a season, a forecast and one more, {least}. Give longer series, or a shorter --horizon."
+        )
+    return end
+
+
+def _with_scales(layout: Layout, series: Sequence[Series], ends: Sequence[int]) -> Layout:
+    """The layout with mean and deviation of each covariate in the steps of training."""
+    others = np.concatenate([s.values[:end, len(layout.targets) :] for s, end in zip(series, ends, strict=True)])
+    known = np.isfinite(others)
+    count = np.maximum(known.sum(axis=0), 1)
+    means = np.where(known, others, 0).sum(axis=0, dtype=np.float64) / count
+    deviations = np.sqrt((np.where(known, others - means, 0) ** 2).sum(axis=0, dtype=np.float64) / count)
+    # A channel that never changes says nothing, and is divided by no zero.
+    deviations = np.where(deviations > 0, deviations, 1)
+    return layout.model_copy(update={"means": tuple(means.tolist()), "deviations": tuple(deviations.tolist())})
+
+
+def _packed(series: Sequence[Series], ends: Sequence[int]) -> bytes:
+    arrays: dict[str, Any] = {
+        "values": np.concatenate([s.values for s in series]),
+        "lengths": np.array([len(s) for s in series]),
+        "ends": np.array(ends),
+        "names": np.frombuffer(json.dumps([s.name or "" for s in series]).encode(), np.uint8),
+    }
+    times = [s.times for s in series if s.times is not None]
+    if len(times) == len(series):
+        joined = np.concatenate(times)
+        arrays["dates" if joined.dtype.kind == "M" else "times"] = joined.view(np.int64)
+    # It writes memory as it lies: columns that stand first there would come back as rows.
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def _unpacked(file: Path, layout: Layout, remedy: str) -> tuple[list[Series], list[int]]:
+    """What `_packed` has made; the file is sealed, and what does not fit is refused all the same."""
+    try:
+        found = load_file(file)
+        values, lengths, ends = (found[name] for name in ("values", "lengths", "ends"))
+        names = json.loads(found["names"].tobytes())
+        fits = values.dtype == np.float32 and values.shape == (lengths.sum(), len(layout.channels))
+        fits &= len(ends) == len(names) == len(lengths) and bool(((ends > 0) & (ends <= lengths)).all())
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise RunError(f"{file} is damaged: it holds no series of a forecaster ({error!s:.120}); {remedy}.") from None
+    times = [found[name].view(kind) for name, kind in (("times", np.float64), ("dates", "M8[us]")) if name in found]
+    if not fits or any(len(each) != len(values) for each in times):
+        raise RunError(f"{file} is damaged: its arrays do not fit each other; {remedy}.")
+    cuts = np.cumsum(lengths)[:-1]
+    of_each = np.split(times[0], cuts) if times else [None] * len(lengths)
+    parts = zip(np.split(values, cuts), of_each, names, strict=True)
+    series = [Series(v, f"series {n!r:.40}", times=t, name=n, channel_names=layout.channels) for v, t, n in parts]
+    return series, ends.tolist()

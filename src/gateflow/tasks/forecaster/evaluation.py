@@ -1,0 +1,155 @@
+"""The verb ``evaluate``: a backtest from every step on, beside forecasts that need no training."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateflow.errors import ConfigError, DataError
+from gateflow.files import write
+from gateflow.tasks.description import Given, Table, Tables
+from gateflow.tasks.forecaster.data import own_series, read_for
+from gateflow.tasks.forecaster.forecasting import labels_of_steps
+from gateflow.tasks.forecaster.layout import Layout
+from gateflow.tasks.forecaster.loading import load_layout, load_model
+from gateflow.tasks.forecaster.measures import Measures
+from gateflow.tasks.forecaster.model import ForecasterModel
+from gateflow.tasks.forecaster.prediction import forecasts
+from gateflow.tasks.forecaster.prepared import Prepared, to_come
+from gateflow.tasks.forecaster.run import ForecasterRun
+from gateflow.tasks.forecaster.seasonal import carried_forward, naive
+
+__all__ = ["backtest", "evaluate_run"]
+
+# Steps ahead that a table has a row for; of more, so many that are evenly spread.
+TOLD_STEPS = 12
+
+Numbers = NDArray[np.float32]
+Rule = Callable[[Prepared], Numbers]
+
+
+def backtest(
+    model: ForecasterModel, series: Sequence[Prepared], ends: Sequence[int], measures: Measures
+) -> list[Numbers]:
+    """Forecast each series from its step ``end - 1`` and from every later one but the last, and measure.
+
+    Returns:
+        The quantiles of each series, as `forecasts` gives them.
+    """
+    found = list(forecasts(model, series, [end - 1 for end in ends]))
+    for each, quantiles, end in zip(series, found, ends, strict=True):
+        measures.add(quantiles, _from(each, end), each.scale)
+    return found
+
+
+def evaluate_run(given: Given, data: Path | None, steps: int | None, predictions: Path | None) -> Tables:
+    """The verb ``evaluate``: see `backtest`.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+        DataError: the file is missing, lacks a channel, or has series that are too short.
+        ConfigError: the file for predictions is the one with the data.
+        WriteError: the file for predictions cannot be written.
+    """
+    run: ForecasterRun = given.run
+    layout, config = load_layout(run), run.config().data
+    model = load_model(run, layout)
+    if predictions is not None and data is not None and predictions.resolve() == data.resolve():
+        raise ConfigError(f"--predictions {predictions} is the file of --data, and would replace it; choose another.")
+    series = own_series(run) if data is None else read_for(data, config, layout)
+    ends = _ends(series, data, steps, config.horizon)
+    ours = Measures.empty(config.levels(), config.horizon)
+    began = time.perf_counter()
+    found = backtest(model, series, ends, ours)
+    seconds = max(time.perf_counter() - began, 1e-9)
+    if predictions is not None:
+        write(predictions, _as_csv(series, ends, found, layout, config.levels()))
+    others = {
+        "seasonal naive" if config.season > 1 else "last value": _by_rule(series, ends, lambda each: each.naive, ours),
+    }
+    if config.season > 1:
+        last = _by_rule(series, ends, lambda each: naive(carried_forward(each.targets, 1), 1, config.horizon), ours)
+        others["last value"] = last
+    origins = sum(len(quantiles) for quantiles in found)
+    return _told({run.path.resolve().name: ours, **others}, origins, len(series), origins / seconds)
+
+
+def _ends(series: Sequence[Prepared], data: Path | None, steps: int | None, horizon: int) -> list[int]:
+    """Of each series the step from which on is forecast: of the run's own where training ends."""
+    if data is None and steps is None:
+        return [each.seen for each in series]
+    steps = horizon if steps is None else steps
+    for each in series:
+        if len(each) <= steps:
+            raise DataError(
+                f"{data or 'the run'}, series {each.name!r:.40}: {len(each)} steps, and {steps} are to be forecast; "
+                "what comes before them is missing. Give a longer series, or a smaller --steps."
+            )
+    return [len(each) - steps for each in series]
+
+
+def _from(series: Prepared, end: int) -> Numbers:
+    """What comes after step ``end - 1`` and after each later one, ``[origins, horizon, N]``."""
+    return to_come(series.targets[end - 1 :], series.naive.shape[1])
+
+
+def _by_rule(series: Sequence[Prepared], ends: Sequence[int], rule: Rule, ours: Measures) -> Measures:
+    """The same measures of forecasts ``[T, horizon, N]`` that a rule gives; they have no quantiles."""
+    found = Measures.empty((0.5,), len(ours.counts))
+    for each, end in zip(series, ends, strict=True):
+        found.add(rule(each)[end - 1 :, ..., None], _from(each, end), each.scale)
+    return found
+
+
+def _told(found: dict[str, Measures], origins: int, count: int, speed: float) -> Tables:
+    figures = {name: measures.figures() for name, measures in found.items()}
+    (own, ours), *_ = found.items()
+    share = f"{100 * (ours.levels[-1] - ours.levels[0]):.0f}"
+    rows = [
+        (name, *(f"{each[key]:.4g}" for key in ("mae", "rmse", "mase")), *_of_quantiles(each, found[name]))
+        for name, each in figures.items()
+    ]
+    header = ("forecast", "MAE", "RMSE", "MASE", "pinball", f"inside the {share} % interval")
+    horizon = len(ours.counts)
+    told = sorted({round(k) for k in np.linspace(1, horizon, min(TOLD_STEPS, horizon))})
+    ahead = {name: measures.mase_ahead() for name, measures in found.items()}
+    by_step = [(str(k), *(f"{each[k - 1]:.4g}" for each in ahead.values())) for k in told]
+    lines = [
+        f"{own}: MASE {figures[own]['mase']:.3f}, from {origins:,} steps of {count:,} series",
+        f"{speed:,.0f} forecasts a second",
+    ]
+    tables = [
+        Table(header, rows, title="all steps ahead"),
+        Table(("steps ahead", *ahead), by_step, title="MASE by steps ahead"),
+    ]
+    return Tables(tables, {"forecasts": figures, "origins": origins, "series": count}, lines)
+
+
+def _of_quantiles(figures: dict[str, float], measures: Measures) -> tuple[str, str]:
+    if len(measures.levels) == 1:
+        return "", ""
+    return f"{figures['pinball']:.4g}", f"{100 * figures['coverage']:.1f} %"
+
+
+def _as_csv(
+    series: Sequence[Prepared], ends: Sequence[int], found: Iterable[Numbers], layout: Layout, levels: Sequence[float]
+) -> str:
+    """A row for each origin, step ahead and target: what was forecast, and what came."""
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow(("series", "from", "step", "target", *(f"q{level:g}" for level in levels), "value"))
+    for each, end, quantiles in zip(series, ends, found, strict=True):
+        labels, values = labels_of_steps(each), _from(each, end)
+        for origin, ahead, target in np.ndindex(values.shape):
+            if np.isfinite(value := values[origin, ahead, target]):
+                at = end - 1 + origin
+                numbers: list[Any] = [f"{x:.7g}" for x in (*quantiles[origin, ahead, target], value)]
+                out.writerow((each.name, labels[at], labels[at + ahead + 1], layout.targets[target], *numbers))
+    return text.getvalue()

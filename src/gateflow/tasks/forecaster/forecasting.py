@@ -1,0 +1,57 @@
+"""The verb ``forecast``: what comes after the end of each series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gateflow.tasks.description import Given, Lines
+from gateflow.tasks.forecaster.data import own_series, read_for
+from gateflow.tasks.forecaster.layout import Layout
+from gateflow.tasks.forecaster.loading import load_layout, load_model
+from gateflow.tasks.forecaster.model import ForecasterModel
+from gateflow.tasks.forecaster.prediction import forecasts
+from gateflow.tasks.forecaster.prepared import Prepared
+from gateflow.tasks.forecaster.run import ForecasterRun
+
+__all__ = ["forecast_series", "labels_of_steps"]
+
+
+def forecast_series(given: Given, data: Path | None) -> Lines:
+    """The verb ``forecast``: a line for each step to come, with its quantiles.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+        DataError: the file is missing, or lacks a channel that the run reads.
+    """
+    run: ForecasterRun = given.run
+    layout, config = load_layout(run), run.config().data
+    model = load_model(run, layout)
+    series = own_series(run) if data is None else read_for(data, config, layout)
+    return Lines(_lines(model, series, layout, config.levels()))
+
+
+def labels_of_steps(series: Prepared) -> list[str]:
+    """What each step and each one to come is called: its time, or its number from 1."""
+    if series.times is None:
+        return [str(step + 1) for step in range(len(series) + series.naive.shape[1])]
+    if series.times.dtype.kind != "M":
+        return [f"{moment:.10g}" for moment in series.times]
+    whole_days = bool((series.times == series.times.astype("datetime64[D]")).all())
+    return np.datetime_as_string(series.times, unit="D" if whole_days else "s").tolist()
+
+
+def _lines(
+    model: ForecasterModel, series: list[Prepared], layout: Layout, levels: tuple[float, ...]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "\t".join(("series", "step", "target", *(f"q{level:g}" for level in levels))), {"quantiles": list(levels)}
+    for each, quantiles in zip(series, forecasts(model, series), strict=True):
+        labels = labels_of_steps(each)[len(each) :]
+        for ahead, target in np.ndindex(quantiles.shape[1:3]):
+            numbers = [float(f"{x:.7g}") for x in quantiles[0, ahead, target]]
+            cells = (each.name, labels[ahead], layout.targets[target])
+            data = dict(zip(("series", "step", "target"), cells, strict=True)) | {"forecast": numbers}
+            yield "\t".join((*cells, *(f"{x:g}" if abs(x) < 1e6 else f"{x:.7g}" for x in numbers))), data

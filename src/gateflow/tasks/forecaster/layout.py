@@ -1,0 +1,109 @@
+"""What a forecaster reads and what it forecasts, by name; the file ``layout.json`` of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gateflow.data.series import Series
+from gateflow.errors import DataError, RunError
+from gateflow.files import read_bounded
+from gateflow.tasks.forecaster.config import SeriesConfig
+
+__all__ = ["Layout", "layout_of", "read_layout"]
+
+MOST_BYTES = 1 << 20
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Layout(BaseModel):
+    """The roles of the channels.
+
+    Attributes:
+        targets: are forecast.
+        past: are read, and known up to now.
+        future: are read, and known as far ahead as forecasts go.
+        dated: whether the calendar is read too.
+        means, deviations: of each channel of `past` and `future` in training; targets are scaled series by series.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    targets: tuple[Name, ...] = Field(min_length=1)
+    past: tuple[Name, ...] = ()
+    future: tuple[Name, ...] = ()
+    dated: bool = False
+    means: tuple[float, ...] = ()
+    deviations: tuple[Annotated[float, Field(gt=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _has_scales(self) -> Layout:
+        if not len(self.means) == len(self.deviations) in (0, len(self.past) + len(self.future)):
+            raise ValueError("it has other means than channels")
+        return self
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """All that are read, in the order in which they are kept."""
+        return (*self.targets, *self.past, *self.future)
+
+
+def layout_of(series: Series, config: SeriesConfig, file: Path) -> Layout:
+    """The roles of a file's channels, as the options say; what is not named is a target.
+
+    Raises:
+        DataError: a channel that is named is not there; there is no target; one has two roles.
+    """
+    names = names_of(series)
+    past, future, targets = (
+        tuple(filter(None, map(str.strip, text.split(",")))) for text in (config.past, config.future, config.target)
+    )
+    for name in (*past, *future, *targets):
+        if name not in names:
+            raise DataError(f"{file} has no channel {name!r:.40}, only {', '.join(names):.120}.")
+        if (past + future + targets).count(name) > 1:
+            raise DataError(f"the channel {name!r:.40} is named twice among target, past and future; take one.")
+    targets = targets or tuple(name for name in names if name not in past + future)
+    if not targets:
+        raise DataError(f"{file} has no channel left to forecast: all are named as past or future.")
+    return Layout(targets=targets, past=past, future=future, dated=config.calendar and is_dated(series))
+
+
+def names_of(series: Series) -> tuple[str, ...]:
+    """What the channels are called, or their numbers from 1."""
+    return series.channel_names or tuple(str(i + 1) for i in range(series.channels))
+
+
+def is_dated(series: Series) -> bool:
+    """Whether its times are dates."""
+    return series.times is not None and series.times.dtype.kind == "M"
+
+
+def chosen(series: Series, channels: Sequence[str], where: str) -> Series:
+    """The series with these channels in this order.
+
+    Raises:
+        DataError: it lacks one.
+    """
+    names = names_of(series)
+    if missing := [name for name in channels if name not in names]:
+        raise DataError(
+            f"{where} lacks the channel {missing[0]!r:.40}, which the forecaster reads; it has {', '.join(names):.120}."
+        )
+    values = series.values[:, [names.index(name) for name in channels]]
+    return Series(values, series.place, times=series.times, name=series.name, channel_names=tuple(channels))
+
+
+def read_layout(file: Path, remedy: str) -> Layout:
+    """The layout in a file.
+
+    Raises:
+        RunError: it is none; the message ends in the remedy.
+    """
+    try:
+        return Layout.model_validate_json(read_bounded(file, MOST_BYTES))
+    except (OSError, ValueError, ValidationError, RecursionError) as error:
+        raise RunError(f"{file} is damaged: it is no layout of a forecaster ({error!s:.120}); {remedy}.") from None

@@ -1,0 +1,129 @@
+"""What a forecaster cannot use is told in a line or two, and nothing is left behind."""
+
+import numpy as np
+import pytest
+from tests.tasks.forecaster.conftest import HORIZON, SEASON, rows, write
+
+from gateflow.cli import main
+from gateflow.tasks.forecaster.config import ForecasterConfig
+
+GOOD = "series,time,load,holiday\n" + "".join(f"a,{t},{t % 12},{t % 5 == 0:d}\n" for t in range(90))
+FEW = ("--season", SEASON, "--horizon", HORIZON, "--epochs", 1)
+
+
+@pytest.fixture
+def gateflow(capsys):
+    def run(*words):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        return int(left.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "told"),
+    [
+        (lambda t: t.replace("a,7,7,0", "a,7,seven,0"), (), "'seven' is no number"),
+        (lambda t: t.replace("a,7,7,0", "a,7,inf,0"), (), "is infinite"),
+        (lambda t: t.replace("a,7,7,0", "a,7,1e300,0"), (), "more than float32 can hold"),
+        (lambda t: t.replace("a,7,7,0", "a,6,7,0"), (), "at the same time"),
+        (lambda t: t.replace("a,7,7,0", "a,6.3,7,0"), (), "not evenly spaced"),
+        (lambda t: t.replace("a,7,7,0", "a,7,7"), (), "line 9: 3 cells"),
+        (lambda t: "".join(t.splitlines(True)[:21]), (), "Give longer series, or a shorter --horizon"),
+        (lambda t: t, ("--target", "wind"), "no channel 'wind'"),
+        (lambda t: t, ("--target", "load", "--past", "load"), "named twice"),
+        (lambda t: t, ("--past", "load", "--future", "holiday"), "no channel left to forecast"),
+        (lambda t: t, ("--quantiles", "0.9,0.5"), "quantiles rise"),
+        (lambda t: t, ("--quantiles", "0.1,0.9"), "0.5 is one of them"),
+        (lambda t: t, ("--horizon", 0), "--horizon"),
+        (lambda t: t, ("--series", "town"), "no column 'town'"),
+        (lambda t: "", (), "is empty"),
+        (lambda t: "series,time,load\n", (), "no rows below"),
+        (lambda t: "\0" + t, (), "not text"),
+    ],
+)
+def test_a_training_that_cannot_be(gateflow, tmp_path, change, options, told):
+    file = tmp_path / "table.csv"
+    file.write_text(change(GOOD))
+    code, _, err = gateflow("train", "forecaster", "--data", file, "--out", tmp_path / "run", *FEW, *options)
+    assert code in (1, 2)
+    assert told in " ".join(err.split())
+    assert "Traceback" not in err
+    assert [each.name for each in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_the_whole_way_on_the_command_line(gateflow, tmp_path):
+    file = tmp_path / "table.csv"
+    file.write_text(GOOD)
+    run = tmp_path / "run"
+    code, out, err = gateflow("train", "forecaster", "--data", file, "--out", run, *FEW, "--future", "holiday")
+    assert code == 0, err
+    code, out, err = gateflow("evaluate", run)
+    assert code == 0, err
+    assert "seasonal naive" in out
+    code, out, err = gateflow("forecast", run, "--data", file)
+    assert code == 0, err
+    assert out.splitlines()[1].startswith("a\t90\tload\t")
+    code, out, err = gateflow("diagnose", run)
+    assert code == 0, err
+    assert "forecast-gradient" in out
+    assert gateflow("resume", run)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("series,time,load\na,1,2\na,2,3\n", "lacks the channel 'holiday'"),
+        ("series,time,load,holiday\na,1,2,x\n", "'x' is no number"),
+    ],
+)
+def test_data_that_do_not_fit_the_run(gateflow, tmp_path, trained, text, told):
+    file = tmp_path / "other.csv"
+    file.write_text(text)
+    code, out, err = gateflow("forecast", trained.path, "--data", file)
+    assert (code, out) == (1, "")
+    assert told in " ".join(err.split())
+
+
+def test_a_series_without_dates_for_a_forecaster_that_reads_them(gateflow, tmp_path, trained):
+    file = tmp_path / "one.csv"
+    file.write_text("series,load,holiday\na,1,0\na,2,1\n")
+    code, _, err = gateflow("forecast", trained.path, "--data", file)
+    assert code == 1
+    assert "reads dates" in err
+
+
+def test_predictions_never_replace_the_data(gateflow, tmp_path, trained):
+    file = write(tmp_path / "a.csv", {"a": rows(0)})
+    before = file.read_bytes()
+    code, _, err = gateflow("evaluate", trained.path, "--data", file, "--predictions", file)
+    assert code != 0
+    assert "would replace it" in " ".join(err.split())
+    assert file.read_bytes() == before
+
+
+def test_more_steps_than_there_are(gateflow, tmp_path, trained):
+    file = write(tmp_path / "a.csv", {"a": rows(0)[:20]})
+    code, _, err = gateflow("evaluate", trained.path, "--data", file, "--steps", 20)
+    assert code == 1
+    assert "smaller --steps" in " ".join(err.split())
+
+
+def test_a_constant_series_is_forecast_as_it_is(tmp_path):
+    from gateflow import Forecaster
+
+    found = Forecaster(horizon=3, epochs=1, hidden_size=4, window=20).fit(np.full(80, 7.0)).predict()
+    np.testing.assert_allclose(found, 7, atol=0.2)
+
+
+def test_a_series_of_nothing_but_missing_values(gateflow, tmp_path):
+    file = write(tmp_path / "a.csv", {"a": np.full((90, 2), np.nan)})
+    code, _, err = gateflow("train", "forecaster", "--data", file, "--out", tmp_path / "run", *FEW)
+    assert code == 1
+    assert "Give longer series" in " ".join(err.split())
+
+
+def test_defaults_are_a_configuration():
+    assert ForecasterConfig.build({"data": {"train": "x"}}).training.patience == 10
