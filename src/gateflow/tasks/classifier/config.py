@@ -7,11 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from gateflow.runs.config import ConfigSection, Count, InitialWeightsText, RunConfig, Share, TrainingConfig
+from gateflow.runs.config import ConfigSection, Count, RunConfig, Share, TrainingConfig
 from gateflow.tasks.classifier.class_weights import parse_class_weights
-
-# Larger than any network of this kind, and small enough for their products to be counted.
-MOST_UNITS, MOST_LAYERS = 1 << 20, 1000
+from gateflow.tasks.network import MOST_UNITS, LayersConfig
 
 
 class TextsConfig(ConfigSection):
@@ -68,25 +66,18 @@ class TextsConfig(ConfigSection):
         return value
 
 
-class ClassifierNetworkConfig(ConfigSection):
+class ClassifierNetworkConfig(LayersConfig):
     """The network: tokens, recurrent layers, and how one answer is read out of them."""
 
-    cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
     embedding_size: int = Field(default=100, ge=1, le=MOST_UNITS, description="Components of a token's vector.")
     frozen: bool = Field(default=False, description="Leave the vectors of --embeddings or --from-lm as they are.")
     hidden_size: int = Field(default=128, ge=1, le=MOST_UNITS, description="Units per layer and direction.")
-    layers: int = Field(default=1, ge=1, le=MOST_LAYERS, description="Recurrent layers on top of each other.")
     bidirectional: bool = Field(default=True, description="Read from the end too.")
     read_out: Literal["last", "mean", "max", "attention"] = Field(
         default="max", description="How the steps of a text become one vector."
     )
     dropout: Share = Field(default=0.5, description="Share of activations dropped, alike for all steps of a text.")
-    weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
     word_dropout: Share = Field(default=0.1, description="Share of tokens read as unknown, so that these are learnt.")
-    skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
-    init: InitialWeightsText | None = Field(
-        default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60."
-    )
 
 
 class ClassifierTraining(TrainingConfig):

@@ -7,10 +7,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from gateflow.runs.config import ConfigSection, Count, InitialWeightsText, RunConfig, Share, TrainingConfig
+from gateflow.runs.config import ConfigSection, Count, RunConfig, Share, TrainingConfig
+from gateflow.tasks.network import MOST_UNITS, LayersConfig
 
-# Larger than any network of this kind, and small enough for their products to be counted.
-MOST_UNITS, MOST_LAYERS = 1 << 20, 1000
 # Steps ahead that one forecast covers, and steps of a season; hours of a year are 8,766.
 MOST_AHEAD = 1 << 14
 
@@ -46,18 +45,11 @@ class SeriesConfig(ConfigSection):
         return tuple(float(part) for part in self.quantiles.split(","))
 
 
-class ForecasterNetworkConfig(ConfigSection):
+class ForecasterNetworkConfig(LayersConfig):
     """The network: recurrent layers over what has been, and a forecast from each of their states."""
 
-    cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
     hidden_size: int = Field(default=64, ge=1, le=MOST_UNITS, description="Units per layer.")
-    layers: int = Field(default=1, ge=1, le=MOST_LAYERS, description="Recurrent layers on top of each other.")
     dropout: Share = Field(default=0.1, description="Share of activations dropped, alike for a series.")
-    weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
-    skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
-    init: InitialWeightsText | None = Field(
-        default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60."
-    )
 
 
 class ForecasterTraining(TrainingConfig):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateflow.remedies.initial_weights import Initialiser
 from gateflow.runs.best_model import load_best, refuse_other_network
 from gateflow.runs.fit import Specs
 from gateflow.tasks.forecaster.config import ForecasterConfig
@@ -18,23 +17,15 @@ __all__ = ["build_model", "load_layout", "load_model", "refuse_other_model"]
 
 def build_model(config: ForecasterConfig, layout: Layout) -> ForecasterModel:
     """The network that `config` describes, with its initial weights."""
-    network = config.model
     model = ForecasterModel(
         read_width(layout),
         ahead_width(layout, config.data.season),
         targets=len(layout.targets),
         horizon=config.data.horizon,
         quantiles=len(config.data.levels()),
-        cell=network.cell,
-        hidden_size=network.hidden_size,
-        num_layers=network.layers,
-        dropout=network.dropout,
-        weight_dropout=network.weight_dropout,
-        skip=network.skip,
+        **config.model.of_layers(),
     )
-    if network.init:
-        Initialiser.parse(network.init).apply(model)
-    return model
+    return config.model.with_initial_weights(model)
 
 
 def load_layout(run: ForecasterRun) -> Layout:

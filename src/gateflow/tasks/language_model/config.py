@@ -7,10 +7,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from gateflow.runs.config import ConfigSection, InitialWeightsText, RunConfig, Share
+from gateflow.runs.config import ConfigSection, RunConfig, Share
+from gateflow.tasks.network import MOST_UNITS, LayersConfig
 
 # Larger than any network of this kind, and small enough for their products to be counted.
-MOST_UNITS, MOST_LAYERS, MOST_WORDS = 1 << 20, 1000, 10**7
+MOST_WORDS = 10**7
 
 
 class DataConfig(ConfigSection):
@@ -27,23 +28,16 @@ class DataConfig(ConfigSection):
     )
 
 
-class ModelConfig(ConfigSection):
+class ModelConfig(LayersConfig):
     """The network: embedding, recurrent layers, output."""
 
-    cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
     embedding_size: int = Field(default=256, ge=1, le=MOST_UNITS, description="Components of a word vector.")
     hidden_size: int = Field(default=512, ge=1, le=MOST_UNITS, description="Units per layer.")
-    layers: int = Field(default=1, ge=1, le=MOST_LAYERS, description="Recurrent layers on top of each other.")
     dropout: Share = Field(default=0.3, description="Share of activations dropped.")
-    weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
     tied: bool = Field(default=True, description="One matrix for embedding and output.")
     # On WikiText-2 the softmax over all words took four times as long per token and, at equal updates, was no better.
     softmax_samples: int = Field(
         default=1024, ge=0, lt=2**63, description="Words drawn to normalise over in training; 0: all."
-    )
-    skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
-    init: InitialWeightsText | None = Field(
-        default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60."
     )
     bidirectional: bool = Field(default=False, description="Refused: a language model must not read the future.")
 

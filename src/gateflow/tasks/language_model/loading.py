@@ -8,7 +8,6 @@ from tokenizers import Tokenizer
 
 from gateflow.data.tokenizer_file import LARGEST_FILE, read_tokenizer
 from gateflow.errors import DataError, RunError
-from gateflow.remedies.initial_weights import Initialiser
 from gateflow.runs.best_model import load_best, refuse_other_network
 from gateflow.runs.fit import Specs
 from gateflow.tasks.language_model.config import ModelConfig
@@ -22,19 +21,12 @@ def build_model(config: ModelConfig, vocab_size: int) -> LanguageModel:
     """The network that `config` describes, with its initial weights."""
     model = LanguageModel(
         vocab_size,
-        cell=config.cell,
         embedding_size=config.embedding_size,
-        hidden_size=config.hidden_size,
-        num_layers=config.layers,
-        dropout=config.dropout,
         tied=config.tied,
         softmax_samples=config.softmax_samples or None,
-        skip=config.skip,
-        weight_dropout=config.weight_dropout,
+        **config.of_layers(),
     )
-    if config.init:
-        Initialiser.parse(config.init).apply(model)
-    return model
+    return config.with_initial_weights(model)
 
 
 def load_tokenizer(run: LanguageModelRun) -> Tokenizer:

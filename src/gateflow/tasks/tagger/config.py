@@ -7,10 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from gateflow.runs.config import ConfigSection, Count, InitialWeightsText, RunConfig, Share, TrainingConfig
-
-# Larger than any network of this kind, and small enough for their products to be counted.
-MOST_UNITS, MOST_LAYERS = 1 << 20, 1000
+from gateflow.runs.config import ConfigSection, Count, RunConfig, Share, TrainingConfig
+from gateflow.tasks.network import MOST_UNITS, LayersConfig
 
 
 class SentencesConfig(ConfigSection):
@@ -53,28 +51,20 @@ class SentencesConfig(ConfigSection):
         return value
 
 
-class TaggerNetworkConfig(ConfigSection):
+class TaggerNetworkConfig(LayersConfig):
     """The network: words, their characters, recurrent layers, and what chooses the tags."""
 
-    cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
     embedding_size: int = Field(default=100, ge=1, le=MOST_UNITS, description="Components of a word vector.")
     frozen: bool = Field(default=False, description="Leave the vectors of --embeddings or --from-lm as they are.")
     characters: Literal["lstm", "cnn", "none"] = Field(default="lstm", description="What reads a word's characters.")
     character_size: int = Field(
         default=100, ge=2, le=MOST_UNITS, multiple_of=2, description="Components that the characters give to a word."
     )
-    hidden_size: int = Field(default=256, ge=1, le=MOST_UNITS, description="Units per layer and direction.")
-    layers: int = Field(default=1, ge=1, le=MOST_LAYERS, description="Recurrent layers on top of each other.")
     bidirectional: bool = Field(default=True, description="Read from the end too: the future decides.")
     dropout: Share = Field(default=0.5, description="Share of a word's activations dropped, alike for a sentence.")
-    weight_dropout: Share = Field(default=0.0, description="Share of recurrent weights dropped.")
     word_dropout: Share = Field(default=0.1, description="Share of words read as unknown, so that these are learnt.")
-    skip: Literal["residual", "highway"] | None = Field(default=None, description="Connection around each layer.")
     crf: bool | None = Field(
         default=None, description="A CRF chooses the tags of a sentence together. Default: where tags mark entities."
-    )
-    init: InitialWeightsText | None = Field(
-        default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60."
     )
 
 

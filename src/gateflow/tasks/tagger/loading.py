@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateflow.remedies.initial_weights import Initialiser
 from gateflow.runs.best_model import load_best, refuse_other_network
 from gateflow.runs.fit import Specs
 from gateflow.tasks.tagger.config import TaggerNetworkConfig
@@ -23,23 +22,16 @@ def build_model(config: TaggerNetworkConfig, vocabulary: Vocabulary) -> TaggerMo
         len(vocabulary.characters) + 1,
         {column.name: len(column.labels) for column in vocabulary.columns},
         {column.name: column.transitions() for column in with_crf},
-        cell=config.cell,
         embedding_size=config.embedding_size,
         character_reader=None if config.characters == "none" else config.characters,
         character_size=config.character_size,
-        hidden_size=config.hidden_size,
-        num_layers=config.layers,
         bidirectional=config.bidirectional,
-        dropout=config.dropout,
         word_dropout=config.word_dropout,
-        skip=config.skip,
-        weight_dropout=config.weight_dropout,
+        **config.of_layers(),
     )
     # Frozen here and not where the vectors are read: a resumed run builds its model anew.
     model.embedding.weight.requires_grad_(not config.frozen)
-    if config.init:
-        Initialiser.parse(config.init).apply(model)
-    return model
+    return config.with_initial_weights(model)
 
 
 def load_vocabulary(run: TaggerRun) -> Vocabulary:
