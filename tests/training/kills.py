@@ -19,7 +19,7 @@ from gateflow.training.metrics import MetricsLog
 def kill_again_and_again(
     training: str, folder: Path, *, seed: int, kills: int, processes: int = 1, how: str = ""
 ) -> None:
-    """Train alone and under kills, print when these came, and compare the runs; half of the kills at least hit it.
+    """Train alone and under kills, print when these came, and compare the runs; some of the kills at least hit it.
 
     Args:
         training: ``module:function``, see `killed_again_and_again`.
@@ -35,7 +35,8 @@ def kill_again_and_again(
     log = folder / "log"
     assert done.returncode == 0, done.stderr + (log.read_text() if log.exists() else "")
     hit = sum(not line.endswith(str([0] * (1 if how else processes))) for line in done.stdout.splitlines()[1:])
-    assert hit >= kills // 2, f"{hit} kills hit it:\n{done.stdout}"
+    # Moments are drawn by the time that the training took when left alone; beside other work that may be far off.
+    assert hit >= max(1, kills // 3), f"{hit} kills hit it:\n{done.stdout}"
     assert_same_course(Run.open(folder / "killed"), Run.open(folder / "whole"))
 
 

@@ -24,6 +24,7 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path):
         command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr
+    assert "broadcast_buffers" not in done.stderr
     one, config = echo_run(tmp_path / "one", **one_of_several.OPTIONS)
     TrainingLoop(EchoTask(), config.training, one, join_processes(config.training)).train()
 

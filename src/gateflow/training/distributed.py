@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from gateflow.errors import ConfigError
 from gateflow.runs.config import TrainingConfig
@@ -63,15 +66,23 @@ def leave_processes(accelerator: Accelerator, code: int = 0) -> None:
         os._exit(code)
 
 
+def prepared(accelerator: Accelerator, model: nn.Module, optimizer: Optimizer) -> tuple[Any, Any]:
+    """The model and the optimizer as Accelerate wraps them."""
+    with warnings.catch_warnings():
+        # Torch has a new word for it, which Accelerate does not hand on; no user can do anything about that.
+        warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+        return accelerator.prepare(model, optimizer)
+
+
 def join_processes(settings: TrainingConfig) -> Accelerator:
     """This process as one of those that ``torchrun`` or ``accelerate launch`` started; alone otherwise.
 
     Raises:
         ConfigError: this device has no bf16.
     """
+    no_broadcast = DistributedDataParallelKwargs(broadcast_buffers=False)  # a model's buffers never change in training
     # Accelerate's words for it.
     precision = {"fp32": "no", "bf16": "bf16"}[settings.precision]
-    no_broadcast = DistributedDataParallelKwargs(broadcast_buffers=False)  # a model's buffers never change in training
     try:
         return Accelerator(
             cpu=not torch.accelerator.is_available(),  # otherwise torchrun without a GPU starts strangers, not a group

@@ -26,7 +26,7 @@ from gateflow.training.average import WeightAverage
 from gateflow.training.callbacks import Callback
 from gateflow.training.checkpoint import Progress, State
 from gateflow.training.checkpointer import Checkpointer
-from gateflow.training.distributed import summed
+from gateflow.training.distributed import prepared, summed
 from gateflow.training.interrupt import Interrupt
 from gateflow.training.optimizers import build_optimizer
 from gateflow.training.schedule import rate
@@ -62,7 +62,7 @@ class TrainingLoop:
         self.updates_per_epoch = _updates_per_epoch(task, settings)
         # No limit is a number too, so that the smaller one is simply taken; 2**63 updates take for ever.
         self.total = min(settings.max_updates or 2**63, settings.epochs * self.updates_per_epoch)
-        self.model, self.optimizer = accelerator.prepare(task.model, build_optimizer(task.model, settings))
+        self.model, self.optimizer = prepared(accelerator, task.model, build_optimizer(task.model, settings))
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # only the loss runs under autocast, see backward
         # Of the model itself, not of the wrapped one: names in its message are then those that the user
         # knows.

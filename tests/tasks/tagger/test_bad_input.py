@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -101,6 +102,42 @@ def test_a_vocabulary_that_is_none(tmp_path, name):
         load_vocabulary(run)
     (run.path / "SHA256SUMS").unlink()
     with pytest.raises(RunError, match="no vocabulary of a tagger"):
+        load_vocabulary(run)
+
+
+def second(part, value=None):
+    """Makes the second of a list what it is told, or what the first one is."""
+
+    def edit(found):
+        entries = part(found)
+        entries[1] = entries[0] if value is None else value
+
+    return edit
+
+
+def labels(found):
+    return found["columns"][0]["labels"]
+
+
+EDITS = {
+    "tags in another order": (lambda found: labels(found).reverse(), "the tags of column 'tag' are not those of BIOES"),
+    "a tag of no scheme": (second(labels, "Q-PER"), "the tags of column 'tag' are not those of BIOES"),
+    "another scheme": (lambda found: found["columns"][0].update(scheme="IOB2"), "are not those of IOB2 in their order"),
+    "a word twice": (second(lambda found: found["words"]), "a word stands in it twice"),
+    "a character twice": (second(lambda found: found["characters"]), "a character stands in it twice"),
+    "a column twice": (lambda found: found["columns"].append(found["columns"][0]), "a column stands in it twice"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_vocabulary_that_was_edited_and_sealed_again_is_refused(tmp_path, trained, name):
+    """Numbers are places in it: in another order it would fit the weights, and each answer would be wrong."""
+    edit, message = EDITS[name]
+    run = TaggerRun.open(shutil.copytree(trained.path, tmp_path / "run"))
+    edit(found := json.loads(run.vocabulary_file.read_text(encoding="utf-8")))
+    run.vocabulary_file.write_text(json.dumps(found), encoding="utf-8")
+    run.seal()
+    with pytest.raises(RunError, match=f"vocabulary.json is damaged: .*{message}"):
         load_vocabulary(run)
 
 

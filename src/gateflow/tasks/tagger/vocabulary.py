@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateflow.data.spans import transitions
+from gateflow.data.spans import labels_of, transitions
 from gateflow.data.tagged import TaggedSentence
 from gateflow.data.words import composed, lowered
 from gateflow.errors import RunError
@@ -61,6 +61,27 @@ class _File(BaseModel):
     words: list[str]
     characters: list[Annotated[str, Field(min_length=1, max_length=1)]]
     columns: list[Column] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_as_it_was_written(self) -> _File:
+        """Numbers are places in these lists: what is in another order fits the weights, and means something else."""
+        names = [column.name for column in self.columns]
+        for what, found in (("word", self.words), ("character", self.characters), ("column", names)):
+            if len(set(found)) < len(found):
+                raise ValueError(f"a {what} stands in it twice")
+        for column in self.columns:
+            if list(column.labels) != _as_written(column):
+                whose = column.scheme or "a set-up"
+                raise ValueError(f"the tags of column {column.name!r:.80} are not those of {whose} in their order")
+        return self
+
+
+def _as_written(column: Column) -> list[str]:
+    """The tags of a column in the order in which a set-up puts them."""
+    if column.scheme is None:
+        return sorted(column.labels)
+    types = {label.partition("-")[2] for label in column.labels if label != "O"}
+    return labels_of(sorted(types), column.scheme)
 
 
 @dataclass(frozen=True)
@@ -132,7 +153,7 @@ def read_vocabulary(file: Path, remedy: str) -> Vocabulary:
         found = _File.model_validate_json(read_bounded(file, MOST_BYTES))
     except (OSError, ValueError, ValidationError, RecursionError) as error:
         first = (
-            error.errors(include_url=False, include_input=False)[0]["msg"]
+            error.errors(include_url=False, include_input=False)[0]["msg"].removeprefix("Value error, ")
             if isinstance(error, ValidationError)
             else error
         )
