@@ -84,13 +84,19 @@ class Sequences:
 
     @cached_property
     def _line_of_numbers(self) -> Tensor:
-        return torch.tensor([self.step.numbers], dtype=self.x.dtype)
+        return self._line(self.step.numbers)
 
     @cached_property
     def line_of_sizes(self) -> Tensor | None:
         """The sizes of rows that stand in the equations, such as in a mean, as one line; none if none do."""
         measured = self.step.cell.storage.measured
-        return torch.tensor([[float(self.sizes[w]) for w in measured]], dtype=self.x.dtype) if measured else None
+        return self._line([float(self.sizes[w]) for w in measured]) if measured else None
+
+    def _line(self, numbers: Sequence[float]) -> Tensor:
+        if self.x.device.type == "cpu":
+            return torch.tensor([numbers], dtype=self.x.dtype)
+        # A copy from the host would make it wait; to fill memory with a number does not.
+        return torch.cat([self.x.new_full((1, 1), number) for number in numbers], dim=1)
 
     # What follows stays on the device: asking how long a sequence is would make the host wait for it.
 

@@ -124,7 +124,8 @@ def _hold(layout: Layout, hold: Tensor | float, part: Tensor, lines: Tensor, *, 
 
 
 def _in_bf16(x: Tensor) -> bool:
-    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    device = x.device.type
+    autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
     # float64 is not narrowed by autocast, in torch neither.
     return x.dtype == torch.bfloat16 or (autocast and x.dtype == torch.float32)
 
@@ -152,5 +153,5 @@ def _refuse_mixed(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None
         raise ShapeError(f"input, weights and start states must be on one device, found {found}; move them with .to()")
     found = {str(t.dtype).removeprefix("torch.") for t in (x, *weights, *start)}
     # The kernels read addresses by one dtype; mixed ones were read as if they were float32.
-    if len(found) > 1 and not torch.is_autocast_enabled("cpu"):
+    if len(found) > 1 and not torch.is_autocast_enabled(device.type):
         raise ShapeError(f"input, weights and start states must be of one dtype, found {' and '.join(sorted(found))}")
