@@ -152,6 +152,62 @@ def judge(case: Case) -> dict[str, Any]:
     return asdict(case) | {"worst": worst, "loop": max(far(loop[n], v) for n, v in wanted.items()), "wrong": wrong}
 
 
+def habits() -> Iterator[tuple[str, Callable[[], bool]]]:
+    """What else is promised: how the kernels behave in a program."""
+    torch.manual_seed(1)
+    cell, x = cells.LSTM(37, 64).cuda(), torch.randn(7, 24, 37, device="cuda")
+
+    def run(x: Tensor) -> Tensor:
+        start = tuple(x.new_zeros(x.shape[1], 64) for _ in range(2))
+        with force_path("native"):
+            return run_layer((cell,), x, (start,))[0][0]
+
+    def no_synchronisation() -> bool:
+        run(x).sum().backward()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            run(x).sum().backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        return True
+
+    def alone_as_in_a_batch() -> bool:
+        with torch.no_grad():
+            whole = run(x)
+            return all(torch.equal(run(x[:, k : k + 1].contiguous())[:, 0], whole[:, k]) for k in (0, 13, 23))
+
+    def the_same_twice() -> bool:
+        with torch.no_grad():
+            return torch.equal(run(x), run(x))
+
+    def captured() -> bool:
+        graph, still = torch.cuda.CUDAGraph(), x.clone()
+        with torch.no_grad():
+            run(still)
+            with torch.cuda.graph(graph):
+                made = run(still)
+            still.copy_(x * 0.5)
+            graph.replay()
+            return torch.equal(made, run(x * 0.5))
+
+    def twice_differentiated() -> bool:
+        given = x[:3, :2].clone().requires_grad_()
+        (first,) = torch.autograd.grad(run(given).sum(), given, create_graph=True)
+        first.square().sum().backward()
+        return bool(given.grad is not None and given.grad.abs().sum() > 0)
+
+    def on_another_stream() -> bool:
+        with torch.no_grad(), torch.cuda.stream(torch.cuda.Stream()):
+            torch.cuda.current_stream().wait_stream(torch.cuda.default_stream())
+            aside = run(x)
+            torch.cuda.current_stream().synchronize()
+            return torch.equal(aside, run(x))
+
+    for each in (no_synchronisation, alone_as_in_a_batch, the_same_twice, captured, twice_differentiated):
+        yield each.__name__, each
+    yield on_another_stream.__name__, on_another_stream
+
+
 def milliseconds(run: Callable[[], object], rounds: int = 5) -> float:
     """The median of a few runs, by the card's own clock."""
     for _ in range(2):
@@ -262,6 +318,14 @@ def main() -> int:
             print("WRONG", json.dumps(judged)[:600], flush=True)
         if "CUDA error" in judged.get("error", ""):
             break  # of a context that is broken nothing can be asked
+    for what, holds in habits():
+        try:
+            said = "yes" if holds() else "NO"
+        except Exception as problem:  # noqa: BLE001
+            said = f"{type(problem).__name__}: {problem}"[:300]
+        wrong += said != "yes"
+        found["figures"].append({"kind": "habit", "what": what, "holds": said})
+        print(what, said, flush=True)
     judged = [f for f in found["figures"] if f["kind"] == "case"]
     print(f"{len(judged)} cases, {wrong} wrong, {time.time() - begin:.0f} s", flush=True)
     for one in times():

@@ -73,7 +73,7 @@ class NonFiniteError(GateflowError, ArithmeticError):
 
 
 class BuildError(GateflowError, RuntimeError):
-    """A kernel cannot be built: there is no compiler, it refuses the text, or the result cannot be loaded or launched."""
+    """A kernel cannot be built: there is no compiler, it refuses the text, or the result cannot be loaded or run."""
 
 
 class KernelError(GateflowError, RuntimeError):

@@ -19,7 +19,7 @@ LOOPS = ["train", "backward"]
 REGISTERS = 128
 """More than these, and a block of 512 threads does not start."""
 SPILLED = 1024
-"""Bytes at most that a thread keeps in local memory instead; only large steps do, and the first level has room for it."""
+"""Bytes at most that a thread keeps in local memory instead; only large steps do, and their cache has room for it."""
 
 
 def variant_of(loop, samples):
