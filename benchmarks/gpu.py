@@ -90,11 +90,13 @@ def kernels(shapes: set[tuple[str, int, int, int]], card: Card) -> Iterator[tupl
         states = list(cell.state_sizes.values())
         for which in ("infer", "train", "backward"):
             loop = loop_of(step.cell, which)
-            try:
-                cut = grid(loop.exchange, Sizes(H=H, P=states[0], I=cell.row_size), B, card)
-            except BuildError:
-                continue
-            yield loop.text, card.architecture, loop.variant(cut).definitions(card.warps)
+            for matrix_units in {False, not loop.exchange.reads_lines}:
+                sizes = Sizes(H=H, P=states[0], I=cell.row_size)
+                try:
+                    cut = grid(loop.exchange, sizes, B, card, matrix_units=matrix_units)
+                except BuildError:
+                    continue
+                yield loop.text, card.architecture, loop.variant(cut).definitions(card.warps)
 
 
 def build(shapes: set[tuple[str, int, int, int]], card: Card) -> dict[str, Any]:

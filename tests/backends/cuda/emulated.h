@@ -15,6 +15,7 @@
 #include <random>
 #include <vector>
 
+typedef uint16_t u16;
 typedef uint32_t u32;
 
 #define GATEFLOW_INLINE inline __attribute__((always_inline))
@@ -46,6 +47,7 @@ struct Block {
     Meeting all;
     std::vector<Meeting> warps;
     std::vector<float> shuffled;
+    std::vector<Words> a, b;  // what lanes give to a product of a warp
     std::vector<float> shared;
 };
 
@@ -96,6 +98,7 @@ inline int run(void (*body)(void*), void* argument, int blocks, int threads, int
         Block& block = here.blocks[static_cast<size_t>(b)];
         block.all.expected = threads;
         block.shuffled.resize(static_cast<size_t>(threads));
+        block.a.resize(static_cast<size_t>(threads)), block.b.resize(static_cast<size_t>(threads));
         block.warps.resize(static_cast<size_t>(threads / 32));
         for (Meeting& warp : block.warps) warp.expected = 32;
         // Memory nobody has written is NaN, so that whoever reads it is found out.
@@ -152,6 +155,11 @@ inline void store_word(u32* to, u32 word) {
     *to = word;
 }
 
+inline void store_half(u16* to, u16 half) {
+    emulated::launch->progress = true;
+    *to = half;
+}
+
 inline u32 bits(float x) {
     u32 word;
     std::memcpy(&word, &x, sizeof word);
@@ -162,6 +170,28 @@ inline float number(u32 word) {
     std::memcpy(&x, &word, sizeof x);
     return x;
 }
+// Number `k` of the words of lane `lane`, from register `word` on.
+inline float bfloat16_of(const Words& words, int word, int k) {
+    return number(words.of[word] >> 16 * (k % 2) << 16);
+}
+
+// Where lanes have which number: PTX, "Matrix Fragments for mma.m16n8k16 with floating point type".
+inline void multiply_tile(float (&sum)[4], const Words& a, u32 b0, u32 b1) {
+    emulated::Block& block = own_block();
+    const size_t warp = static_cast<size_t>(thread() / 32 * 32), lane = static_cast<size_t>(thread() % 32);
+    block.a[warp + lane] = a, block.b[warp + lane] = Words{{b0, b1, 0, 0}};
+    warp_barrier();
+    for (int i = 0; i < 4; ++i) {
+        const int row = static_cast<int>(lane) / 4 + i / 2 * 8, column = static_cast<int>(lane) % 4 * 2 + i % 2;
+        for (int k = 0; k < 16; ++k) {
+            const size_t of_a = warp + static_cast<size_t>(row % 8 * 4 + k % 8 / 2);
+            const size_t of_b = warp + static_cast<size_t>(column * 4 + k % 8 / 2);
+            sum[i] += bfloat16_of(block.a[of_a], row / 8 + k / 8 * 2, k) * bfloat16_of(block.b[of_b], k / 8, k);
+        }
+    }
+    warp_barrier();
+}
+
 inline void prefetch(const void*) {}
 
 struct Patience {

@@ -22,16 +22,16 @@ SPILLED = 1024
 """Bytes at most that a thread keeps in local memory instead; only large steps do, and their cache has room for it."""
 
 
-def variant_of(loop, samples):
+def variant_of(loop, samples, matrix_units=False):
     many = sum(bool(each.terms) for each in loop.exchange.passes) > 2
-    return Variant(samples, weights_are_shared=True, many_products=many)
+    return Variant(samples, weights_are_shared=True, many_products=many, matrix_units=matrix_units)
 
 
 @pytest.mark.parametrize(("k", "name"), list(enumerate(cells.names())))
 def test_every_cell_is_built(k, name):
     """Each cell for one kind of card, forward or backward, for groups of one size: all of them meet all of these."""
     loop = loop_of(compile_cell(cells.get(name)(5, 8)), LOOPS[k % 2])
-    definitions = variant_of(loop, (4, 8, 16)[k // 2 % 3]).definitions(WARPS)
+    definitions = variant_of(loop, (4, 8, 16)[k // 2 % 3], matrix_units=k // 2 % 3 > 0 and k % 5 > 1).definitions(WARPS)
     kernel, said = nvrtc.compiled(loop.text, ARCHITECTURES[k % 3], definitions)
     assert kernel[:4] == b"\x7fELF"
     assert max(map(int, re.findall(r"Used (\d+) registers", said))) <= REGISTERS

@@ -53,10 +53,12 @@ def arguments(
 ) -> array[int]:
     """A `Call`. The tensors must outlive the launch."""
     exchange, sizes, parts = grid.exchange, grid.sizes, grid.parts
-    columns = exchange.total_columns(sizes)
+    columns = grid.total_columns
     numbers = array("q", [span.first, span.iterations, span.direction, span.steps, span.samples, span.reverse])
     numbers.extend([_address(span.offsets), grid.replicas, grid.blocks, grid.groups, span.rounded])
-    numbers.extend([_address(tape), columns[-1], _address(reduced), 0 if reduced is None else reduced.shape[2]])
+    numbers.extend(
+        [_address(tape), columns[-1], grid.operands, _address(reduced), 0 if reduced is None else reduced.shape[2]]
+    )
     numbers.extend([_address(weights), grid.weights, parts.stage, parts.partial, parts.sums, parts.gathered])
     numbers.extend([parts.sliced, parts.totals, PATIENCE, failure])
     numbers.extend(sizes[width] for width in exchange.plan.widths)
@@ -68,7 +70,7 @@ def arguments(
     begin = 0
     for k, p, term in products:
         numbers.extend(_product(k, p, term, begin, grid, tensors))
-        begin += grid.depth(term.columns) * grid.share(p.width) * term.count
+        begin += grid.weights_of(p, term)
     # Arrays of no elements are not C++.
     numbers.extend([] if products else [0] * 10)
     return numbers
@@ -78,7 +80,7 @@ def _place(row: Row, grid: Grid, tensors: Mapping[str, Lines]) -> list[int]:
     if row.kind is Kind.AHEAD and row.tensor not in tensors:
         return [0] * 5
     base, start, stride, copies = _where(row, grid, tensors)
-    return [base, start, stride, copies, grid.exchange.column(row, grid.sizes)]
+    return [base, start, stride, copies, grid.column(row)]
 
 
 def _where(row: Row, grid: Grid, tensors: Mapping[str, Lines]) -> tuple[int, int, int, int]:
@@ -92,7 +94,7 @@ def _where(row: Row, grid: Grid, tensors: Mapping[str, Lines]) -> tuple[int, int
 def _product(k: int, p: Pass, term: Term, begin: int, grid: Grid, tensors: Mapping[str, Lines]) -> list[int]:
     exchange, row = grid.exchange, term.operand
     base, start, stride, _ = _where(row, grid, tensors)
-    column = exchange.column(row, grid.sizes)
+    column = grid.column(row)
     previous = row.kind is Kind.PREVIOUS
     depth = grid.depth(term.columns)
     return [base, start, stride, previous, column, exchange.later(k, term), depth, term.first, term.count, begin]

@@ -9,7 +9,7 @@ All other rows are read unit by unit, by the thread that wrote them (`native/rec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
@@ -59,6 +59,10 @@ class Exchange:
             return Written.NOWHERE
         return Written.NEXT if self._is_carried(row) else Written.THIS
 
+    def place(self, row: Row) -> int | None:
+        """Which of `rows` a row is; none if it is not there."""
+        return self.rows.index(_now(row)) if _now(row) in self.rows else None
+
     def carried(self, row: Row) -> bool:
         """Whether a row is put on the tape before the first step: what it starts from."""
         return _now(row) in self.rows and (row.kind is not Kind.STEP) and self._is_carried(_now(row))
@@ -79,19 +83,10 @@ class Exchange:
         row = term.operand
         return int(row.kind is Kind.STEP and self.written(row) is Written.NEXT and self.stored[row] < k)
 
-    def column(self, row: Row, sizes: Mapping[str, int]) -> int:
-        """Where a row begins on the tape; -1 if it is not there."""
-        if _now(row) not in self.rows:
-            return -1
-        return sum(sizes[each.width] for each in self.rows[: self.rows.index(_now(row))])
-
-    def total_columns(self, sizes: Mapping[str, int]) -> list[int]:
-        """Where the totals of each pass begin, behind the rows, and where the tape ends."""
-        columns = [sum(sizes[row.width] for row in self.rows)]
-        for each in self.passes:
-            # Of four units each: then no order of a sum depends on how many units a block has.
-            columns.append(columns[-1] + len(each.totals) * -(-sizes[each.width] // 4))
-        return columns
+    @cached_property
+    def reads_lines(self) -> bool:
+        """Whether a product reads what no step of this loop writes, such as the input."""
+        return any(_now(term.operand) not in self.rows for each in self.passes for term in each.terms)
 
     @property
     def obstacle(self) -> str | None:

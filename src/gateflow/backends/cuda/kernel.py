@@ -74,15 +74,16 @@ class Loop:
         Raises:
             BuildError: it fits on this machine in no way.
         """
-        key = (machine, run.samples, *run.sizes.items())
+        matrix_units = run.rounded and not self.exchange.reads_lines
+        key = (machine, run.samples, matrix_units, *run.sizes.items())
         if key not in self.grids:
-            self.grids[key] = grid(self.exchange, Sizes(run.sizes), run.samples, machine)
+            self.grids[key] = grid(self.exchange, Sizes(run.sizes), run.samples, machine, matrix_units=matrix_units)
         return self.grids[key]
 
     def variant(self, grid: Grid) -> Variant:
         """For what the kernel of a cut is built."""
         many = sum(bool(each.terms) for each in self.exchange.passes) > MANY
-        return Variant(grid.samples, grid.weights_are_shared and grid.weights > 0, many)
+        return Variant(grid.samples, grid.weights_are_shared and grid.weights > 0, many, grid.matrix_units)
 
     def run(self, run: Sequences, tensors: Mapping[str, Lines], machine: Machine, *, back: bool) -> Tensor | None:
         """All steps; returns the sums over steps of the gradients of vectors, `[vectors, B, longest]`.
@@ -98,16 +99,16 @@ class Loop:
         """
         if obstacle := self.exchange.obstacle:
             raise BuildError(f"{self.cell}: {obstacle}")
-        grid, sizes = self.grid(run, machine), Sizes(run.sizes)
+        grid = self.grid(run, machine)
         function = machine.function(self.text, self.name, self.variant(grid))
         lines = {**tensors, **self._own(grid, run)}
         weights, reduced = packed(grid, run.weights, rounded=run.rounded), self._reduced(run)
         direction = -1 if run.reverse != back else 1
-        entry = grid.groups * grid.samples * self.exchange.total_columns(sizes)[-1]
+        entry = grid.groups * grid.samples * grid.total_columns[-1]
         most = max(1, MOST_OF_TAPE // max(4 * entry, 1) - 1)
         for done in range(0, run.steps, most):
             iterations = min(most, run.steps - done)
-            tape = torch.full(((iterations + 1) * entry,), -1, dtype=torch.int32, device=run.x.device)
+            tape = _tape(grid, iterations + 1, run.x.device)
             first = done if direction == 1 else run.steps - 1 - done
             span = Span(first, iterations, direction, run.steps, run.samples, run.reverse, run.offsets, run.rounded)
             given = arguments(grid, span, lines, tape, weights, reduced, machine.failure())
@@ -130,3 +131,16 @@ class Loop:
             return None
         longest = max(run.sizes[each.width] for each in self.plan.passes if each.reductions)
         return run.x.new_zeros(len(self.plan.parameters), run.samples, longest)
+
+
+def _tape(grid: Grid, entries: int, device: torch.device) -> Tensor:
+    """A tape that is EMPTY, but for the zeros that fill rows up."""
+    tape = torch.full(
+        (entries, grid.groups, grid.samples * grid.total_columns[-1]), -1, dtype=torch.int32, device=device
+    )
+    for row, column in zip(grid.exchange.rows, grid.columns, strict=True):
+        size, length = grid.sizes[row.width], grid.length(row.width)
+        if length > size:
+            halves = tape[:, :, : grid.samples * grid.operands // 2].view(torch.int16)
+            halves.view(entries, grid.groups, grid.samples, -1)[..., column + size : column + length] = 0
+    return tape

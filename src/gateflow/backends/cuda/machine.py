@@ -16,11 +16,13 @@ class Variant(NamedTuple):
         samples: of a group, see `native/recurrence.cuh`.
         weights_are_shared: whether the weights of a block lie in its shared memory.
         many_products: whether products share one copy of their loop.
+        matrix_units: whether products are made by these, of bfloat16.
     """
 
     samples: int
     weights_are_shared: bool
     many_products: bool
+    matrix_units: bool
 
     def definitions(self, warps: int) -> dict[str, int]:
         """What the text is told."""
@@ -28,6 +30,7 @@ class Variant(NamedTuple):
             "GATEFLOW_WARPS": warps,
             "GATEFLOW_SAMPLES": self.samples,
             "GATEFLOW_WEIGHTS_ARE_SHARED": int(self.weights_are_shared),
+            "GATEFLOW_MATRIX_UNITS": int(self.matrix_units),
         }
         return given | ({"GATEFLOW_MANY_PRODUCTS": 1} if self.many_products else {})
 

@@ -3,6 +3,7 @@
 
 #ifdef __CUDACC_RTC__
 
+typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef long long int64_t;
@@ -44,6 +45,18 @@ GATEFLOW_INLINE Words load_words(const u32* from) {
 }
 GATEFLOW_INLINE void store_word(u32* to, u32 word) {
     asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(word) : "memory");
+}
+
+GATEFLOW_INLINE void store_half(u16* to, u16 half) {
+    asm volatile("st.relaxed.gpu.global.u16 [%0], %1;" ::"l"(to), "h"(half) : "memory");
+}
+
+// sum += a b for tiles of 16 by 16 and 16 by 8 numbers of bfloat16, which the lanes of a warp have parts of.
+GATEFLOW_INLINE void multiply_tile(float (&sum)[4], const Words& a, u32 b0, u32 b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+        : "r"(a.of[0]), "r"(a.of[1]), "r"(a.of[2]), "r"(a.of[3]), "r"(b0), "r"(b1));
 }
 
 GATEFLOW_INLINE u32 bits(float x) { return __float_as_uint(x); }
