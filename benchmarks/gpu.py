@@ -10,6 +10,7 @@ What was found is written into the folder, as JSON with the name of the card. No
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import json
 import multiprocessing
@@ -19,11 +20,11 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from gateflow import cells
 from gateflow.backends.cuda.card import Card, card_of
 from gateflow.backends.cuda.grid import grid
 from gateflow.backends.cuda.kernel import loop_of
+from gateflow.backends.cuda.machine import Machine
 from gateflow.backends.cuda.nvrtc import cubin
 from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
@@ -44,6 +46,8 @@ NEAR = {"float32": 3e-6, "bfloat16": 4e-3}
 SIZES, BATCHES = (100, 128, 512, 768), (1, 5, 16, 64)
 PRECISIONS = ((torch.float32, False), (torch.float32, True), (torch.bfloat16, False), (torch.float16, False))
 """Of torch's own layers, and whether float32 may be TF32."""
+OTHERS = ((128, 16), (256, 16), (768, 16), (1024, 16), (512, 1), (512, 64), (256, 64), (512, 256))
+"""Sizes and batches at which LSTM and GRU are timed, beside the one for all cells."""
 TIMED = ("lstm", "gru", "elman", "full_gru", "peephole_lstm", "layernorm_lstm")
 
 
@@ -81,29 +85,38 @@ def cases(seed: int) -> list[Case]:
     return found
 
 
-def kernels(shapes: set[tuple[str, int, int, int]], card: Card) -> Iterator[tuple[str, str, dict[str, int]]]:
-    """The texts that runs of these cells, inputs, sizes and batches need."""
-    for name, inputs, H, B in sorted(shapes):
-        cell = cells.get(name)(inputs, H)
+class Needed(NamedTuple):
+    """What a run needs kernels for; a run that is timed has no gradients at first."""
+
+    cell: str
+    inputs: int
+    H: int
+    B: int
+    rounded: bool
+    timed: bool
+
+
+def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """The texts that runs need, and for what each is built."""
+    for each in needed:
+        cell = cells.get(each.cell)(each.inputs, each.H)
         step = look_at(cell, zoneout=False)
         assert isinstance(step, Step)
-        states = list(cell.state_sizes.values())
-        for which in ("infer", "train", "backward"):
+        sizes = Sizes(H=each.H, P=next(iter(cell.state_sizes.values())), I=cell.row_size)
+        for which in ("infer", "train", "backward") if each.timed else ("train", "backward"):
             loop = loop_of(step.cell, which)
-            for matrix_units in {False, not loop.exchange.reads_lines}:
-                sizes = Sizes(H=H, P=states[0], I=cell.row_size)
-                try:
-                    cut = grid(loop.exchange, sizes, B, card, matrix_units=matrix_units)
-                except BuildError:
-                    continue
-                yield loop.text, card.architecture, loop.variant(cut).definitions(card.warps)
+            matrix_units = each.rounded and not loop.exchange.reads_lines
+            with contextlib.suppress(BuildError):
+                cut = grid(loop.exchange, sizes, each.B, card, matrix_units=matrix_units)
+                yield loop.text, which, loop.variant(cut).definitions(card.warps)
 
 
-def build(shapes: set[tuple[str, int, int, int]], card: Card) -> dict[str, Any]:
+def build(needed: Iterable[Needed], card: Card) -> dict[str, Any]:
     """Builds what the runs need; a process each, since one text takes seconds."""
-    begin, texts = time.time(), {repr(each): each for each in kernels(shapes, card)}
+    begin, texts = time.time(), {repr(each): each for each in kernels(needed, card)}
+    tasks = [(text, card.architecture, definitions) for text, _, definitions in texts.values()]
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(_build, texts.values()))
+        list(pool.map(_build, tasks))
     return {"kernels": len(texts), "seconds": round(time.time() - begin, 1)}
 
 
@@ -271,21 +284,22 @@ def times() -> Iterator[Callable[[], dict[str, Any]]]:
     for name in TIMED:
         for precision in ("float32", "bfloat16"):
             yield lambda name=name, precision=precision: ours(name, precision, 1024, 16, 512)
-    for H, B in ((128, 16), (256, 16), (768, 16), (1024, 16), (512, 1), (512, 64), (256, 64)):
+    for H, B in OTHERS:
         for name in ("lstm", "gru"):
-            yield lambda name=name, H=H, B=B: ours(name, "float32", 512, B, H)
+            for precision in ("float32", "bfloat16"):
+                yield lambda name=name, precision=precision, H=H, B=B: ours(name, precision, 512, B, H)
     for name in ("lstm", "gru"):
-        for H, B in ((512, 16), (128, 16), (256, 16), (768, 16), (1024, 16), (512, 1), (512, 64), (256, 64)):
+        for H, B in ((512, 16), *OTHERS):
             for dtype, tf32 in PRECISIONS:
                 yield lambda name=name, dtype=dtype, tf32=tf32, H=H, B=B: torchs(name, dtype, tf32, 512, B, H)
     for name in ("full_gru", "layernorm_lstm"):
         yield lambda name=name: ours(name, "float32", 128, 16, 512, "reference", 2)
 
 
-def shapes_of_times() -> set[tuple[str, int, int, int]]:
-    found = {(name, 512, 512, 16) for name in TIMED}
-    for H, B in ((128, 16), (256, 16), (768, 16), (1024, 16), (512, 1), (512, 64), (256, 64)):
-        found |= {("lstm", H, H, B), ("gru", H, H, B)}
+def needed_for_times() -> set[Needed]:
+    found = {Needed(name, 512, 512, 16, rounded, True) for name in TIMED for rounded in (False, True)}
+    for H, B in OTHERS:
+        found |= {Needed(name, H, H, B, rounded, True) for name in ("lstm", "gru") for rounded in (False, True)}
     return found
 
 
@@ -302,8 +316,9 @@ def main() -> int:
     found: dict[str, Any] = {"card": name, "torch": torch.__version__, "seed": given.seed, "figures": []}
     chosen = cases(given.seed)[: given.cases]
     card = card_of(torch.device("cuda"))
-    shapes = {(case.cell, 37, case.H, case.B) for case in chosen} | shapes_of_times()
-    found["build"] = build(shapes, card)
+    needed = [Needed(c.cell, 37, c.H, c.B, c.precision == "bfloat16", False) for c in chosen]
+    needed += [Needed("lstm", 37, 64, B, False, True) for B in (1, 24)]
+    found["build"] = build([*needed, *needed_for_times()], card)
     print(name, found["build"], f"{time.time() - begin:.0f} s", flush=True)
     wrong = 0
     for case in chosen:
