@@ -76,18 +76,23 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights)
     T* const shared = shared_memory();
     const Sums<T> sums{shared + call.totals, shared + call.gathered, call.reduced + at.sample * call.longest,
                        share, begin, call.samples * call.longest, thread() % S};
+    Rows<T, slots> rows;
+    if (has_units) rows = rows_at<Layout, T, slots>(call, at);
     if constexpr (Pass::sums > 0) {
-        // What the equations will read arrives while the product is waited for.
-        if (has_units) {
-            const Rows<T, slots> early = rows_at<Layout, T, slots>(call, at);
-            GATEFLOW_UNROLL(1)
-            for (int u = thread() / S; u < units; u += threads / S) Pass::fetch(early, 0, begin + u);
-        }
+        // What the equations will read arrives while products are waited for: loaded here, it is near by then.
+        T early[slots] = {};
+        GATEFLOW_UNROLL()
+        for (int s = 0; s < slots; ++s)
+            if (Frame::loads(s) && has_units) early[s] = rows.at[s][begin + thread() / S];
         multiply_all<Frame>(call, at, weights);
+        GATEFLOW_UNROLL()
+        for (int s = 0; s < slots; ++s)
+            if (Frame::loads(s)) used(early[s]);
+        // Products of float32 need the registers that addresses took.
+        if constexpr (!matrix_units)
+            if (has_units) rows = rows_at<Layout, T, slots>(call, at);
     }
-    // Addresses are worked out again, so that they take no registers while products do.
     if (has_units) {
-        const Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
         GATEFLOW_UNROLL(1)
         for (int u = thread() / S; u < units; u += threads / S) {
             T sum[Pass::sums + 1];

@@ -20,7 +20,7 @@ struct Rows {
     }
     GATEFLOW_INLINE void keep(int slot, int64_t m, int64_t j, One n, T v) const { store(slot, m, j, n, v); }
     GATEFLOW_INLINE void store_number(int slot, int64_t, T v) const { *at[slot] = v; }
-    GATEFLOW_INLINE void fetch(int slot, int64_t, int64_t j) const { prefetch(at[slot] + j); }
+    GATEFLOW_INLINE void fetch(int, int64_t, int64_t) const {}
 };
 
 // What a pass gathers over the units of a row, and over steps.
