@@ -182,11 +182,13 @@ class Backend(ABC):
         name: the type of the device, as torch has it.
         dtypes: of states, sums and equations.
         costs: by which its plans are made.
+        is_compared: whether torch's own kernels are taken where they were measured to be faster.
     """
 
     name: str
     dtypes: tuple[torch.dtype, ...]
     costs: Costs
+    is_compared = False
 
     @abstractmethod
     def obstacle(self) -> str | None:
@@ -232,6 +234,10 @@ class Backend(ABC):
             wanted: names of the weights whose gradients are asked for.
             d_x: whether the gradient of the input is asked for.
         """
+
+    def faster_elsewhere(self, cell: str, hidden_size: int, samples: int | None, *, rounded: bool) -> str | None:
+        """Why torch's own kernel of a cell (the name of its class) is rather taken; none where this is faster."""
+        return None
 
     def multiplier(self) -> str | None:
         """Who multiplies the large matrices of rounded runs, where bits depend on it; none if none ran."""

@@ -12,7 +12,7 @@ from gateflow.backends import backend_of
 from gateflow.cells import Cell
 from gateflow.compiler import Step, is_name, is_shipped, look_at, look_of
 
-__all__ = ["Found", "step_for", "step_of", "transformed"]
+__all__ = ["Found", "is_rounded", "step_for", "step_of", "transformed"]
 
 Found = tuple[Step | str | None, str | None]
 """A step, or none and why. While torch compiles, a step goes by its name."""
@@ -38,6 +38,14 @@ def step_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dt
     # What costs nothing is asked first: `obstacle` may have to look for a compiler.
     obstacle = refusal or transformed() or backend.obstacle() or _rounded_by_torch(cell, step, zoneout, dtype)
     return (step, None) if obstacle is None else (None, obstacle)
+
+
+def is_rounded(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether products of an input are of bfloat16: it is, or autocast makes it so."""
+    kind = device.type
+    autocast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
+    # float64 is not narrowed by autocast, in torch neither.
+    return dtype == torch.bfloat16 or (autocast and dtype == torch.float32)
 
 
 def _names(dtypes: Sequence[torch.dtype]) -> str:

@@ -6,12 +6,12 @@ from tests.backends.cuda.emulation import EmulatedFunction, Emulation
 from tests.compiler.fuzz import case_of
 from tests.recurrence.case import Case, assert_same
 
-from gateflow import cells
+from gateflow import Recurrent, cells
 from gateflow.backends import BACKENDS, Sequences
 from gateflow.backends.cuda import CUDA, kernel
 from gateflow.compiler import look_at
 from gateflow.errors import BuildError, PathError
-from gateflow.recurrence import force_path, run_layer
+from gateflow.recurrence import explain, force_path, run_layer
 
 T, I, H = 4, 3, 10
 LENGTHS = [4, 1, 3, 0, 4, 2]
@@ -98,6 +98,17 @@ def test_products_of_bfloat16(on):
         wanted = case.run("native")
         on(Emulation())
         assert_same(case.run("native"), wanted, 2e-2, case)
+
+
+def test_torchs_kernel_is_taken_where_it_was_faster(on):
+    on(Emulation())
+    small, other = Recurrent("lstm", I, H), Recurrent("peephole_lstm", I, H)
+    assert "took less time for 10 units in float32" in str(explain(small))
+    assert explain(small).paths == ("vendor",)
+    assert explain(small, torch.randn(T, 2, I, dtype=torch.bfloat16)).paths == ("native",)
+    assert explain(other).paths == ("native",)
+    with force_path("native"):
+        assert explain(small).paths == ("native",)
 
 
 def test_a_wait_without_end_is_an_error(on, monkeypatch):

@@ -11,6 +11,7 @@ from gateflow.backends.base import Backend, Forward, Gradients, Sequences, Singl
 from gateflow.backends.cuda.card import card_of, why_no_card
 from gateflow.backends.cuda.kernel import COSTS, loop_of
 from gateflow.backends.cuda.machine import Machine
+from gateflow.backends.cuda.measured import faster_elsewhere
 from gateflow.backends.cuda.runs import backward, forward
 from gateflow.compiler import Step, constant_result
 from gateflow.errors import BuildError
@@ -32,6 +33,7 @@ class CUDA(Backend):
     name = "cuda"
     dtypes = (torch.float32,)
     costs = COSTS
+    is_compared = True
 
     def __init__(
         self,
@@ -69,6 +71,10 @@ class CUDA(Backend):
     ) -> Gradients:
         """One launch for all steps, then the large products that give the gradients of weights."""
         return backward(run, self.machine_of(run.x.device), saved, d_output, d_finals, wanted, d_x)
+
+    def faster_elsewhere(self, cell: str, hidden_size: int, samples: int | None, *, rounded: bool) -> str | None:
+        """By a table of what was measured."""
+        return faster_elsewhere(cell, hidden_size, samples, rounded=rounded)
 
     def stream(self, step: Step, weights: Mapping[str, Tensor]) -> SingleStep:
         """
