@@ -1,10 +1,12 @@
-# make demo · make test · make test-all · make check · make docs · make wheel · make check-native · make bench · make published: each sets itself up in .venv first.
+# make demo · make test · make test-all · make check · make docs · make wheel · make check-native · make check-gpu · make bench · make published: each sets itself up in .venv first.
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-all check docs wheel check-native bench published clean
+RESULTS ?= build/gpu-results
+
+.PHONY: setup demo test test-all check docs wheel check-native check-gpu bench published clean
 
 setup: $(STAMP)
 
@@ -44,6 +46,11 @@ wheel: setup
 # The C++ of the kernels under sanitizers and at every vector width; accuracy over all floats takes half an hour.
 check-native: setup
 	$(BIN)/python -m tests.backends.cpu.native.check --full
+
+# The kernels for GPUs on the card that is there, four minutes at most. It installs nothing, so that a machine that is at
+# hand for a quarter of an hour, with torch and without a network, is enough.
+check-gpu:
+	PYTHONPATH=src $(PYTHON) -m benchmarks.gpu $(RESULTS)
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -73,7 +73,11 @@ class NonFiniteError(GateflowError, ArithmeticError):
 
 
 class BuildError(GateflowError, RuntimeError):
-    """A kernel cannot be built: there is no C++ compiler, it refuses the source, or the result cannot be loaded."""
+    """A kernel cannot be built: there is no compiler, it refuses the text, or the result cannot be loaded or run."""
+
+
+class KernelError(GateflowError, RuntimeError):
+    """A kernel on a GPU has given up, since a part of it waited too long for another; the message says what to do."""
 
 
 class ArtifactError(GateflowError, RuntimeError):

@@ -9,11 +9,12 @@ import torch
 
 from gateflow.backends.base import Backend, Forward, Gradients, Sequences, SingleStep
 from gateflow.backends.cpu import CPU
+from gateflow.backends.cuda import CUDA
 
 __all__ = ["BACKENDS", "Backend", "Forward", "Gradients", "Sequences", "SingleStep", "backend_of"]
 
-# Importing it costs nothing: a compiler is looked for at first use.
-BACKENDS: dict[str, Backend] = {"cpu": CPU()}
+# Importing them costs nothing: compilers and drivers are looked for at first use.
+BACKENDS: dict[str, Backend] = {"cpu": CPU(), "cuda": CUDA()}
 
 
 def backend_of(device: torch.device) -> Backend | None:

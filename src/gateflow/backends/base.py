@@ -84,13 +84,19 @@ class Sequences:
 
     @cached_property
     def _line_of_numbers(self) -> Tensor:
-        return torch.tensor([self.step.numbers], dtype=self.x.dtype)
+        return self._line(self.step.numbers)
 
     @cached_property
     def line_of_sizes(self) -> Tensor | None:
         """The sizes of rows that stand in the equations, such as in a mean, as one line; none if none do."""
         measured = self.step.cell.storage.measured
-        return torch.tensor([[float(self.sizes[w]) for w in measured]], dtype=self.x.dtype) if measured else None
+        return self._line([float(self.sizes[w]) for w in measured]) if measured else None
+
+    def _line(self, numbers: Sequence[float]) -> Tensor:
+        if self.x.device.type == "cpu":
+            return torch.tensor([numbers], dtype=self.x.dtype)
+        # A copy from the host would make it wait; to fill memory with a number does not.
+        return torch.cat([self.x.new_full((1, 1), number) for number in numbers], dim=1)
 
     # What follows stays on the device: asking how long a sequence is would make the host wait for it.
 
@@ -176,11 +182,13 @@ class Backend(ABC):
         name: the type of the device, as torch has it.
         dtypes: of states, sums and equations.
         costs: by which its plans are made.
+        is_compared: whether torch's own kernels are taken where they were measured to be faster.
     """
 
     name: str
     dtypes: tuple[torch.dtype, ...]
     costs: Costs
+    is_compared = False
 
     @abstractmethod
     def obstacle(self) -> str | None:
@@ -226,6 +234,10 @@ class Backend(ABC):
             wanted: names of the weights whose gradients are asked for.
             d_x: whether the gradient of the input is asked for.
         """
+
+    def faster_elsewhere(self, cell: str, hidden_size: int, samples: int | None, *, rounded: bool) -> str | None:
+        """Why torch's own kernel of a cell (the name of its class) is rather taken; none where this is faster."""
+        return None
 
     def multiplier(self) -> str | None:
         """Who multiplies the large matrices of rounded runs, where bits depend on it; none if none ran."""

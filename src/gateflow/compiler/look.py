@@ -92,7 +92,7 @@ class Look:
     def __init__(self, cell: Cell):
         # Weak, since the cell holds its look: a cycle would keep the weights until the collector runs.
         self._cell = weakref.ref(cell)
-        self._found: dict[tuple[bool, bool, bool], _Found] = {}
+        self._found: dict[tuple[bool, bool, bool, bool], _Found] = {}
         self._never: tuple[object, str] | None = None
         self._declarations, self._declared_by = _declarations_of(cell), _declared_by(cell)
 
@@ -145,7 +145,8 @@ class Look:
             return declarations
         # Modes belong to what is captured: an `autograd.Function` is its forward function alone while nobody asks for
         # gradients, and has a gradient of its own otherwise.
-        mode = zoneout, torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+        autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
+        mode = zoneout, torch.is_grad_enabled(), *autocast
         # A step with effects is not looked at again: each look would count, draw or keep once more
         # (`test_a_counter_counts_every_step`). A step that is replaced is.
         if self._never is not None and self._never[0] is type(cell).step:

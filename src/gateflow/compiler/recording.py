@@ -223,8 +223,8 @@ def is_number(value: Any) -> bool:
     return isinstance(value, float) or -(1 << 63) <= value < 1 << 63
 
 
-def _mode() -> tuple[bool, bool]:
-    return torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+def _mode() -> tuple[bool, bool, bool]:
+    return torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
 
 
 def refusal(cell: Cell, found: str, place: Place | None) -> UnsupportedStepError:

@@ -249,7 +249,7 @@ def recurrence(step: Step | str, *inputs: Any) -> Sequence[Tensor]:
     Returns:
         The output's history, `[lines, size]`, then the final values of the parts of the state.
     """
-    if torch.is_autocast_enabled("cpu") or traced():
+    if torch.is_autocast_enabled(inputs[0].device.type) or traced():
         # `draft_export` takes an optional tensor that is none for one that was changed, so here none is an empty one.
         *before, offsets, reverse, rounded, memory = inputs
         offsets = before[0].new_empty(0, dtype=torch.int64) if offsets is None else offsets
@@ -283,7 +283,7 @@ def _backend_for(run: Sequences) -> Backend:
     # Kernels have no float16, and a program may have been moved to a GPU.
     if backend is None or run.x.dtype not in backend.dtypes:
         found = f"{run.x.dtype} on {run.x.device}"
-        raise BuildError(f"kernels are built for CPUs, in float32 and float64; the input is {found}")
+        raise BuildError(f"kernels compute in float32, on CPUs in float64 too; the input is {found}")
     return backend
 
 

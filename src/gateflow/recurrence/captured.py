@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.autograd import forward_ad
 from torch.overrides import has_torch_function
@@ -10,7 +12,7 @@ from gateflow.backends import backend_of
 from gateflow.cells import Cell
 from gateflow.compiler import Step, is_name, is_shipped, look_at, look_of
 
-__all__ = ["Found", "step_for", "step_of", "transformed"]
+__all__ = ["Found", "is_rounded", "step_for", "step_of", "transformed"]
 
 Found = tuple[Step | str | None, str | None]
 """A step, or none and why. While torch compiles, a step goes by its name."""
@@ -22,18 +24,39 @@ def step_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dt
     """The captured step that runs a cell, or why the compiled loops cannot."""
     backend = backend_of(device)
     if backend is None:
-        return None, f"kernels are built for CPUs, the input is on {device}"
+        return None, f"kernels are built for CPUs and CUDA, the input is on {device}"
     if not torch.compiler.is_compiling() and has_torch_function(tuple(cell._parameters.values())):
         return None, "the weights are of a class that wants to see every operation of torch"
     if torch._C._get_tracing_state() is not None:
         return None, "torch.jit.trace is at work, whose graphs hold torch's own operations"
-    if dtype not in DTYPES:
-        found = str(dtype).removeprefix("torch.")
-        return None, f"kernels compute in float32, float64 and bfloat16, the input is {found}"
+    if dtype not in DTYPES or (dtype != torch.bfloat16 and dtype not in backend.dtypes):
+        known = [*backend.dtypes, torch.bfloat16]
+        return None, f"kernels compute in {_names(known)}, the input is {_names([dtype])}"
+    if _is_narrowed_to_half(device):
+        return None, "autocast asks for float16, kernels round products to bfloat16 alone"
     step, refusal = step_of(cell, zoneout=zoneout)
     # What costs nothing is asked first: `obstacle` may have to look for a compiler.
     obstacle = refusal or transformed() or backend.obstacle() or _rounded_by_torch(cell, step, zoneout, dtype)
     return (step, None) if obstacle is None else (None, obstacle)
+
+
+def is_rounded(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether products of an input are of bfloat16: it is, or autocast makes it so."""
+    kind = device.type
+    autocast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
+    # float64 is not narrowed by autocast, in torch neither.
+    return dtype == torch.bfloat16 or (autocast and dtype == torch.float32)
+
+
+def _names(dtypes: Sequence[torch.dtype]) -> str:
+    *first, last = [str(dtype).removeprefix("torch.") for dtype in dtypes]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _is_narrowed_to_half(device: torch.device) -> bool:
+    """On a CPU kernels run in float32 then, which is no loss; on a GPU torch's own are faster."""
+    kind = device.type
+    return kind == "cuda" and torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
 
 
 def _rounded_by_torch(cell: Cell, step: Step | str | None, zoneout: bool, dtype: torch.dtype) -> str | None:

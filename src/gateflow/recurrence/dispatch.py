@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from gateflow.backends import backend_of
 from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
 from gateflow.errors import BuildError, ExportError, PathError, ReferencePathWarning
 from gateflow.recurrence import native, onnx_operators, reference, scan, vendor
-from gateflow.recurrence.captured import step_for, transformed
+from gateflow.recurrence.captured import is_rounded, step_for, transformed
 from gateflow.recurrence.leaving import leaves_for_onnx, leaves_python
 
 __all__ = ["PATHS", "Choice", "choose", "force_path", "path_is_forced", "prepare", "run_layer"]
@@ -71,18 +72,26 @@ def choose(
     zoneout: bool = False,
     device: torch.device = _CPU,
     dtype: torch.dtype = torch.float32,
+    samples: int | None = None,
+    memory: str = "fast",
 ) -> Choice:
     """The path for a cell under what matters to it: native where it can, else torch's kernel, else the reference.
+
+    Torch's kernel goes first where it was measured to be faster.
 
     Args:
         cell: the equations.
         zoneout: whether parts of the old state stay.
         device, dtype: where and what the input is.
+        samples: of the batch, if it is known.
+        memory: what the native path keeps for the backward pass.
     """
     forced = _demanded()
     if forced == "reference":
         return Choice("reference", "force_path")
     found = {}
+    if forced is None and (faster := _faster_elsewhere(cell, zoneout, device, dtype, samples, memory)):
+        return Choice("vendor", f"{_computed_by(cell)} and {faster}")
     if forced in (None, "native"):
         step, found["native"] = step_for(cell, zoneout=zoneout, device=device, dtype=dtype)
         if step is not None:
@@ -94,6 +103,20 @@ def choose(
     if forced is not None:
         raise PathError(f"{type(cell).__name__} cannot run on the {forced} path: {found[forced]}")
     return Choice("reference", "; ".join(found.values()))
+
+
+def _faster_elsewhere(
+    cell: Cell, zoneout: bool, device: torch.device, dtype: torch.dtype, samples: int | None, memory: str
+) -> str | None:
+    """Why torch's kernel is taken although the native path could run, in words."""
+    backend = backend_of(device)
+    # What torch's kernels cannot do is never taken from them.
+    if backend is None or not backend.is_compared or memory != "fast" or _vendor_obstacle(cell, zoneout=zoneout):
+        return None
+    rounded, name = is_rounded(device, dtype), type(cell).__name__
+    if not rounded and dtype not in backend.dtypes:
+        return None
+    return backend.faster_elsewhere(name, cell.hidden_size, samples, rounded=rounded)
 
 
 def _without_kernel(cell: Cell, *, zoneout: bool, problem: BuildError) -> Choice:
@@ -159,14 +182,15 @@ def run_layer(
     if leaves_python():
         return _leaving(cells, x, states, lengths, zoneout)
     # By the forward cell; `native.run` looks at the reverse one, which may have other attributes.
-    step, choice = _native_step(cells[0], zoneout is not None, x), None
+    step, choice = _native_step(cells[0], zoneout is not None, x, memory), None
     if step is not None:
         try:
             return native.run(step, cells, x, states, lengths, zoneout, memory)
         # Whatever is wrong with a compiler or the cache leads to the next path and one warning, never out of a call.
         except BuildError as problem:
             choice = _without_kernel(cells[0], zoneout=zoneout is not None, problem=problem)
-    choice = choice or choose(cells[0], zoneout=zoneout is not None, device=x.device, dtype=x.dtype)
+    place = {"device": x.device, "dtype": x.dtype, "samples": x.shape[1], "memory": memory}
+    choice = choice or choose(cells[0], zoneout=zoneout is not None, **place)
     if choice.path == "vendor":
         return vendor.run(cells, x, states, lengths)
     if _demanded() is None:
@@ -175,9 +199,11 @@ def run_layer(
     return _step_by_step(reference.unroll, cells, filled, states, lengths, zoneout)
 
 
-def _native_step(cell: Cell, zoneout: bool, x: Tensor) -> Step | str | None:
+def _native_step(cell: Cell, zoneout: bool, x: Tensor, memory: str) -> Step | str | None:
     """What `choose` finds first, without the reasons that a call does not need."""
     if _demanded() not in (None, "native"):
+        return None
+    if _demanded() is None and _faster_elsewhere(cell, zoneout, x.device, x.dtype, x.shape[1], memory):
         return None
     return step_for(cell, zoneout=zoneout, device=x.device, dtype=x.dtype)[0]
 

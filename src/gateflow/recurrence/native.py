@@ -10,7 +10,7 @@ from gateflow.cells import Cell
 from gateflow.compiler import Step
 from gateflow.errors import BuildError, ShapeError
 from gateflow.recurrence.autograd import recurrence
-from gateflow.recurrence.captured import step_for, step_of
+from gateflow.recurrence.captured import is_rounded, step_for, step_of
 from gateflow.recurrence.layout import Layout, layout_of
 from gateflow.recurrence.saved_tensors import resolved
 
@@ -48,7 +48,7 @@ def run(
         ShapeError: input, weights and start states are not on one device or, without autocast, not of one dtype; a
             weight does not have its shape.
     """
-    rounded, given = _in_bf16(x), x.dtype
+    rounded, given = is_rounded(x.device, x.dtype), x.dtype
     if rounded:  # the factors of products are rounded inside; states and sums are fp32
         x, states = x.float(), tuple(tuple(part.float() for part in state) for state in states)
     x, layout = resolved(x), layout_of(x, lengths)
@@ -123,12 +123,6 @@ def _hold(layout: Layout, hold: Tensor | float, part: Tensor, lines: Tensor, *, 
     return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
 
 
-def _in_bf16(x: Tensor) -> bool:
-    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    # float64 is not narrowed by autocast, in torch neither.
-    return x.dtype == torch.bfloat16 or (autocast and x.dtype == torch.float32)
-
-
 def _refuse_unbuilt(step: Step | str, kept: str, x: Tensor, rounded: bool) -> None:
     """Whatever is wrong with the compiler, the cache or the text of a kernel is known before anything has been run.
 
@@ -152,5 +146,5 @@ def _refuse_mixed(x: Tensor, weights: list[Tensor], start: list[Tensor]) -> None
         raise ShapeError(f"input, weights and start states must be on one device, found {found}; move them with .to()")
     found = {str(t.dtype).removeprefix("torch.") for t in (x, *weights, *start)}
     # The kernels read addresses by one dtype; mixed ones were read as if they were float32.
-    if len(found) > 1 and not torch.is_autocast_enabled("cpu"):
+    if len(found) > 1 and not torch.is_autocast_enabled(device.type):
         raise ShapeError(f"input, weights and start states must be of one dtype, found {' and '.join(sorted(found))}")

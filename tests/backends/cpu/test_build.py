@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from gateflow import Recurrent, cells
+from gateflow.backends import cache
 from gateflow.backends.cpu import build as building
-from gateflow.backends.cpu import cache, toolchain
+from gateflow.backends.cpu import toolchain
 from gateflow.backends.cpu.build import build, cache_directory, load
 from gateflow.backends.cpu.kernel import COSTS, Kernel
 from gateflow.compiler import compile_cell

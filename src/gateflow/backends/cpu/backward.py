@@ -20,8 +20,8 @@ from gateflow.backends.cpu.gemm import Gemms, blas
 from gateflow.backends.cpu.kernel import CompiledLoop, kernel_of
 from gateflow.backends.cpu.launch import Launch
 from gateflow.backends.cpu.multiplier import chosen, factor
-from gateflow.backends.cpu.previous_states import PreviousStates
 from gateflow.backends.cpu.repeated import Repeated, may_be_repeated, stand_in, stand_ins
+from gateflow.backends.previous_states import PreviousStates
 from gateflow.compiler.plan import Kind, Row
 from gateflow.compiler.weight_gradients import WeightProduct, weight_products
 
@@ -77,7 +77,7 @@ class BackwardRun:
         d_x: bool,
     ):
         self.launch = launch = Launch(run)
-        self.forward, self.previous, self.carries = run, PreviousStates(launch), carries
+        self.forward, self.previous, self.carries = run, PreviousStates(run), carries
         self.wanted, self.sizes = wanted, run.sizes
         self.loop, self.products = launch.loop("backward"), weight_products(run.step.cell, run.sizes)
         self.multiplier = chosen() if run.rounded else "float32"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from gateflow.backends.cpu.cache import cache_directory, cached, check_owner
+from gateflow.backends.cache import cache_directory, cached, check_owner
 from gateflow.backends.cpu.toolchain import Toolchain, candidates, cpu_flags, cpu_name, run
 from gateflow.errors import BuildError
 

@@ -22,8 +22,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from gateflow.backends.cache import kept
 from gateflow.backends.cpu.build import build, load, processor_key
-from gateflow.backends.cpu.cache import kept
 from gateflow.backends.cpu.gemm import Gemms, blas
 from gateflow.backends.cpu.toolchain import cpu_flags
 from gateflow.errors import BuildError, RunWarning

@@ -1,10 +1,10 @@
 """The cache of built kernels: what is found there is ours, whole, and was built once however many processes ask.
 
-A kernel is three files, named by the hash of all that it depends on: ``KEY.so``, the source ``KEY.cpp`` next to it for
-debuggers, and ``KEY.sha256``, by which a damaged library is known before it is loaded. A choice that was measured on
-this machine is a file ``KEY.choice``, a word with its own checksum. Whatever else is found under
-these names is taken away and built again. What a builder has not finished lies in a folder ``.gateflow-….build`` that
-it has locked; the next builder removes those whose builder has died.
+A kernel is three files, named by the hash of all that it depends on: ``KEY.so`` (for a GPU ``KEY.cubin``), the source
+``KEY.cpp`` (``KEY.cu``) next to it for debuggers, and ``KEY.sha256``, by which a damaged library is known before it is
+loaded. A choice that was measured on this machine is a file ``KEY.choice``, a word with its own checksum. Whatever else
+is found under these names is taken away and built again. What a builder has not finished lies in a folder
+``.gateflow-….build`` that it has locked; the next builder removes those whose builder has died.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from _ctypes import dlclose
 from atexit import register
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
@@ -32,7 +33,7 @@ from filelock import FileLock
 from gateflow.errors import BuildError, CacheWarning, WriteError
 from gateflow.files import flush, read_bounded, sweep, write
 
-__all__ = ["cache_directory", "cached", "check_owner", "kept"]
+__all__ = ["LIBRARY", "Form", "cache_directory", "cached", "check_owner", "kept"]
 
 PATIENCE = 600
 """Seconds to wait for another process that builds the same kernel, before building it for this process alone."""
@@ -49,6 +50,24 @@ _OLD_DRAFT = re.compile(r"[0-9a-f]{64}-\w+\.(part|o)")
 
 _NOT_LINKED = ("undefined symbol", "symbol not found")
 """The library is whole, and was linked in a way that does not do here; whoever loads it tries another."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a kind of kernel is kept.
+
+    Attributes:
+        ending: of its file.
+        source: the ending of its text's.
+        is_tried: whether the system must be able to load it from where it lies.
+    """
+
+    ending: str
+    source: str
+    is_tried: bool
+
+
+LIBRARY = Form(".so", ".cpp", is_tried=True)
 
 
 class _CannotRunError(Exception):
@@ -73,8 +92,8 @@ def cache_directory() -> Path:
         raise FileNotFoundError(str(no_home)) from None
 
 
-def cached(key: str, source: str, make: Callable[[Path, Path], None]) -> Path:
-    """The library of this key, from the cache or made by ``make(source_file, library_file)``.
+def cached(key: str, source: str, make: Callable[[Path, Path], None], form: Form = LIBRARY) -> Path:
+    """The kernel of this key, from the cache or made by ``make(source_file, kernel_file)``.
 
     Where the cache cannot be used (read-only, full, not ours, no place to run programs from) the kernel is made in a
     private temporary directory that lives as long as this process, with one warning.
@@ -87,11 +106,11 @@ def cached(key: str, source: str, make: Callable[[Path, Path], None]) -> Path:
         folder = cache_directory()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_owner(folder)
-        return _found_or_made(folder, key, source, make)
+        return _found_or_made(folder, key, source, make, form)
     except (OSError, NotImplementedError, _CannotRunError) as problem:  # the second: a file system without locks
         refused = _in_words(problem)
     try:
-        library = _found_or_made(_private(str(folder)), key, source, make)
+        library = _found_or_made(_private(str(folder)), key, source, make, form)
     except (OSError, NotImplementedError, _CannotRunError) as problem:
         raise BuildError(
             f"a kernel can be built neither in {folder} ({refused}) "
@@ -151,19 +170,19 @@ def check_owner(path: Path) -> None:
         raise PermissionError(f"{path} can be written by other users (mend it by: chmod {right} {path})")
 
 
-def _found_or_made(folder: Path, key: str, source: str, make: Callable[[Path, Path], None]) -> Path:
-    library = folder / f"{key}.so"
+def _found_or_made(folder: Path, key: str, source: str, make: Callable[[Path, Path], None], form: Form) -> Path:
+    library = folder / f"{key}{form.ending}"
     # Without a lock: a read-only cache gives what it has (`test_a_read_only_cache_gives_what_it_has`).
-    if _whole(library):
+    if _whole(library, form):
         return library
     with _lock(folder / f"{key}.lock"):
-        if not _whole(library):  # else another process made it while we waited
+        if not _whole(library, form):  # else another process made it while we waited
             _sweep(folder)
-            _make(library, source, make)
+            _make(library, source, make, form)
     return library
 
 
-def _whole(library: Path) -> bool:
+def _whole(library: Path, form: Form) -> bool:
     """Whether the library is there, ours, what was written, and can be loaded; if not, it is built again."""
     try:
         for path in (library, checksum := library.with_suffix(".sha256")):
@@ -173,7 +192,8 @@ def _whole(library: Path) -> bool:
             check_owner(path)
         if _hash(library) != checksum.read_text(encoding="ascii"):
             return False
-        _try(library)
+        if form.is_tried:
+            _try(library)
     except (OSError, ValueError, _CannotRunError):
         return False
     return True
@@ -199,9 +219,9 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _make(library: Path, source: str, make: Callable[[Path, Path], None]) -> None:
+def _make(library: Path, source: str, make: Callable[[Path, Path], None], form: Form) -> None:
     """Make in a folder of its own, then rename: nobody ever sees half a library."""
-    text, checksum = library.with_suffix(".cpp"), library.with_suffix(".sha256")
+    text, checksum = library.with_suffix(form.source), library.with_suffix(".sha256")
     for path in (library, text, checksum):
         if path.is_dir() and not path.is_symlink():
             _remove(path)
@@ -212,7 +232,8 @@ def _make(library: Path, source: str, make: Callable[[Path, Path], None]) -> Non
         make(text, made)
         # The compiler makes it as the umask says; a library that others can write to is not loaded.
         made.chmod(0o600)
-        _try(made)
+        if form.is_tried:
+            _try(made)
         # Before the rename: after a power cut the name must not lead to nothing.
         flush(made)
         # Before the library has its name: one without a checksum counts as damaged.

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gateflow.backends.cpu.launch import Launch
+from gateflow.backends.base import Sequences
 
 __all__ = ["PreviousStates"]
 
@@ -15,8 +15,8 @@ __all__ = ["PreviousStates"]
 class PreviousStates:
     """The states of a run before the steps of its lines."""
 
-    def __init__(self, launch: Launch):
-        self.launch, self.run = launch, launch.run
+    def __init__(self, run: Sequences):
+        self.run = run
 
     def lines(self, state: int, begin: int, end: int) -> list[tuple[slice, Tensor]]:
         """The values of a state before some lines: parts of these lines, and the values there."""
@@ -41,11 +41,13 @@ class PreviousStates:
     @cached_property
     def _previous_lines(self) -> Tensor:
         """For each line that of the step before; the start, which follows the history, where there is none."""
-        run = self.run
-        begins, counts = torch.tensor(self.launch.begins), run.counts
-        step = torch.repeat_interleave(torch.arange(run.steps), counts)
-        sample = torch.arange(run.x.shape[0]) - begins[step]
+        run, lines = self.run, self.run.x.shape[0]
+        assert run.offsets is not None
+        begins, counts, device = run.offsets, run.counts, run.offsets.device
+        # With the number of lines, which is known here, no device need be asked for it.
+        step = torch.repeat_interleave(torch.arange(run.steps, device=device), counts, output_size=lines)
+        sample = torch.arange(lines, device=device) - begins[step]
         previous = step + 1 if run.reverse else step - 1
         inside = (previous >= 0) & (previous < run.steps)
         previous = previous.clamp(0, max(run.steps - 1, 0))
-        return torch.where(inside & (sample < counts[previous]), begins[previous] + sample, run.x.shape[0] + sample)
+        return torch.where(inside & (sample < counts[previous]), begins[previous] + sample, lines + sample)
