@@ -40,6 +40,9 @@ DROPOUT = 0.2
 # A moment of a process that was killed may be that of another, which then ends by itself, or waits for it in vain.
 PATIENCE = 60
 
+# Looks, and neither waits nor takes the exit code away.
+_HAS_ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
 Child = Callable[[], None]
 
 
@@ -112,11 +115,18 @@ def kill(pids: list[int], chance: random.Random, *, one: bool) -> str:
     begun = [process for pid in pids for process in _family(pid)]
     if one and len(begun) > len(pids):
         chance.choice(begun[len(pids) :]).kill()
-        psutil.wait_procs(begun, timeout=PATIENCE)
+        _wait(pids)
     for process in begun:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     return "one" if one else "all"
+
+
+def _wait(pids: list[int]) -> None:
+    """Until they have ended, or for so long; their exit codes stay where `ended` finds them."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and any(os.waitid(os.P_PID, pid, _HAS_ENDED) is None for pid in pids):
+        time.sleep(0.05)
 
 
 def _family(pid: int) -> Iterator[psutil.Process]:
