@@ -1,8 +1,10 @@
 """Series out of files: every format, and what is said about broken ones."""
 
+import contextlib
 import csv
 import gzip
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +173,9 @@ class TestTable:
             (TABLE.replace("time,x", "x,x"), "the column 'x' twice"),
             ("series,time,label\na,1,up\n", "no column of numbers"),
             ("series,x\n", "no rows below"),
+            ('series,x\na,"' + "1" * 140_000 + '"\n', "is no table"),
+            ("series,time,x\na,9999-12-31T23:59-05:00,1\n", "is no time"),
+            ("x\n1000000001\n1000000002\n1000000004\n", "float32 does not tell apart"),
             ("series,x\n\n \n", "no rows below"),
         ],
     )
@@ -219,6 +224,19 @@ class TestArrays:
     def test_what_does_not_fit(self, tmp_path, arrays, told):
         np.savez(tmp_path / "a.npz", **arrays)
         assert told in refused(tmp_path / "a.npz")
+
+    def test_a_member_that_is_no_array(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+            file.writestr("x", "hello")
+        assert "no array x" in refused(tmp_path / "a.npz")
+
+    def test_any_changed_byte_is_an_answer_in_words(self, tmp_path):
+        np.savez_compressed(tmp_path / "a.npz", x=np.arange(12.0).reshape(2, 6), y=np.array(["a", "b"]))
+        whole = (tmp_path / "a.npz").read_bytes()
+        for place in range(0, len(whole), 3):
+            changed = whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :]
+            with contextlib.suppress(DataError):
+                list(read_series(write(tmp_path, changed, "b.npz")))
 
     @pytest.mark.parametrize("kept", [6, 60, 150])
     def test_cut_short(self, tmp_path, kept):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from tests.tasks.forecaster.conftest import HORIZON, SEASON, rows, write
 
+from gateflow import Forecaster
 from gateflow.cli import main
+from gateflow.errors import DataError
 from gateflow.tasks.forecaster.config import ForecasterConfig
 
 GOOD = "series,time,load,holiday\n" + "".join(f"a,{t},{t % 12},{t % 5 == 0:d}\n" for t in range(90))
@@ -104,6 +106,45 @@ def test_predictions_never_replace_the_data(gateflow, tmp_path, trained):
     assert file.read_bytes() == before
 
 
+def test_predictions_never_replace_a_part_of_the_run_or_what_it_was_trained_on(gateflow, tmp_path):
+    file = write(tmp_path / "a.csv", {"a": rows(0)})
+    run = tmp_path / "run"
+    assert gateflow("train", "forecaster", "--data", file, "--out", run, *FEW)[0] == 0
+    for target in (file, run / "config.toml", run / "model.safetensors", run / "data" / "series.safetensors"):
+        before = target.read_bytes()
+        code, _, err = gateflow("evaluate", run, "--predictions", target)
+        assert code != 0
+        assert "choose another name" in " ".join(err.split())
+        assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"a": [1.0] * 90, "a ": [2.0] * 90},
+        {"": [1.0] * 90},
+        {1: [1.0] * 90, "1": [2.0] * 90},
+        {"a\nb": [1.0] * 90},
+        np.array(["1", "x"]),
+        np.array([1j] * 90),
+        np.full(90, np.nan),
+        np.arange(90.0) + 1e9,
+    ],
+)
+def test_series_that_are_none(trained, given):
+    with pytest.raises(DataError):
+        Forecaster(horizon=3, season=1, epochs=1, hidden_size=4, window=20).fit(given)
+
+
+def test_a_stream_refuses_what_float32_cannot_hold():
+    stream = Forecaster(horizon=3, epochs=1, hidden_size=4, window=20).fit(np.arange(90.0)).stream(np.arange(90.0))
+    for value in (np.inf, 1e39):
+        with pytest.raises(DataError, match="infinite"):
+            stream.update([value])
+    assert np.isfinite(stream.update([np.nan])).all()
+
+
 def test_more_steps_than_there_are(gateflow, tmp_path, trained):
     file = write(tmp_path / "a.csv", {"a": rows(0)[:20]})
     code, _, err = gateflow("evaluate", trained.path, "--data", file, "--steps", 20)
@@ -112,8 +153,6 @@ def test_more_steps_than_there_are(gateflow, tmp_path, trained):
 
 
 def test_a_constant_series_is_forecast_as_it_is(tmp_path):
-    from gateflow import Forecaster
-
     found = Forecaster(horizon=3, epochs=1, hidden_size=4, window=20).fit(np.full(80, 7.0)).predict()
     np.testing.assert_allclose(found, 7, atol=0.2)
 

@@ -14,12 +14,13 @@ from gateflow.data.series import Series
 from gateflow.data.series.spacing import spacing_of
 from gateflow.tasks.description import Given
 from gateflow.tasks.forecaster.batches import Stretches
-from gateflow.tasks.forecaster.data import own_series, read_for
+from gateflow.tasks.forecaster.config import ForecasterConfig
+from gateflow.tasks.forecaster.data import own_series, read_for, set_up
 from gateflow.tasks.forecaster.evaluation import backtest, evaluate_run
 from gateflow.tasks.forecaster.forecasting import forecast_series
 from gateflow.tasks.forecaster.loading import load_layout, load_model
 from gateflow.tasks.forecaster.measures import Measures
-from gateflow.tasks.forecaster.model import pinball
+from gateflow.tasks.forecaster.model import ForecasterModel, pinball
 from gateflow.tasks.forecaster.prediction import forecasts
 from gateflow.tasks.forecaster.prepared import prepared
 from gateflow.tasks.forecaster.run import ForecasterRun
@@ -52,6 +53,36 @@ def test_what_comes_after_changes_no_forecast(loaded):
         ready = prepared(of, spacing_of(series.times), layout, horizon=HORIZON, season=SEASON, seen=origin + 1)
         found.append(next(forecasts(model, [ready], [origin]))[0])
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("leading", [0, 20])
+def test_what_is_judged_on_decides_no_scale(tmp_path, trained, leading):
+    """The forecasts of `evaluate --data` and of a run's own held-out part, with another end and a gap at the beginning."""
+    values, steps = rows(0), 40
+    values[:leading, 0] = np.nan
+    other = values.copy()
+    other[-4:, 0] += 500
+    found = []
+    for each in (values, other):
+        file = write(tmp_path / "a.csv", {"a": each})
+        evaluate_run(Given(trained), file, steps, tmp_path / "out.csv")
+        with (tmp_path / "out.csv").open() as out:
+            origin = str(np.datetime64("2026-01-01T00:00:00") + np.timedelta64(len(each) - steps - 1, "h"))
+            found.append([row["q0.5"] for row in csv.DictReader(out) if row["from"] == origin])
+        run = set_up(
+            tmp_path / f"run{len(found)}", ForecasterConfig.build({"data": {"train": file, "future": "holiday"}})
+        )
+        found.append(own_series(run)[0].read[: own_series(run)[0].seen].tolist())
+    assert len(found[0]) == HORIZON
+    assert found[0] == found[2]
+    assert found[1] == found[3]
+
+
+def test_an_untrained_network_is_the_naive_forecast_with_its_usual_error():
+    model = ForecasterModel(5, 0, targets=1, horizon=4, quantiles=(0.1, 0.5, 0.9), hidden_size=8)
+    found = model(torch.randn(10, 2, 5), torch.zeros(14, 2, 0), torch.tensor([10, 7]))
+    # Of a normal error with a mean size of 1: 1.2533 · 1.2816.
+    torch.testing.assert_close(found, torch.tensor([-1.6062, 0, 1.6062]).expand(found.shape), atol=1e-3, rtol=0)
 
 
 def test_a_covariate_that_is_known_ahead_is_read_ahead(loaded):

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateflow.data.series import Series
+from gateflow.data.series.moments import moments
 from gateflow.data.series.spacing import evenly, spacing_of
 from gateflow.errors import DataError
 from gateflow.tasks.forecaster.calendar import calendar
@@ -65,6 +66,8 @@ def of(times):
     [
         (dates("2024-01-31", "2024-02-29", "2024-04-30"), ["2024-05-31", "2024-06-30"]),
         (dates("2024-01-15", "2024-04-15", "2024-07-15"), ["2024-10-15", "2025-01-15"]),
+        (dates("2023-11-30", "2023-12-30", "2024-01-30"), ["2024-02-29", "2024-03-30"]),
+        (dates("2024-12-30", "2025-01-30", "2025-02-28"), ["2025-03-30", "2025-04-30"]),
         (dates("2024-02-27", "2024-02-28"), ["2024-02-29", "2024-03-01"]),
         (dates("2024-12-31T22", "2024-12-31T23"), ["2025-01-01T00", "2025-01-01T01"]),
     ],
@@ -92,6 +95,16 @@ def test_steps_left_out_become_missing_values():
 def test_times_that_no_forecast_can_go_on(times, told):
     with pytest.raises(DataError, match=told):
         evenly(of(np.array(times)), "x")
+
+
+def test_a_long_irregular_series_is_not_evenly_spaced():
+    steps = np.cumsum(np.tile([1.5, 1.0], 150_000))
+    assert spacing_of(steps) is None
+
+
+def test_days_without_marks_are_dates():
+    found = moments(["20240131", "20240201"], "x")
+    assert found.tolist() == dates("2024-01-31", "2024-02-01").tolist()
 
 
 def test_the_calendar_is_a_circle():

@@ -6,6 +6,7 @@ np.savez("train.npz", x=x, y=y, lengths=lengths, times=times)      x [N, T, C] o
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,10 @@ def _loaded(path: Path) -> Mapping[str, NDArray[Any]]:
         # Opened here: of a file that is damaged NumPy leaves its own open.
         with path.open("rb") as file:
             found = np.load(file, allow_pickle=False)
-            return {"x": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+            arrays = {"x": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+            # A member that is no array comes as bytes.
+            return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
         objects = "pickle" in str(error)
         reason = "it holds Python objects, which only pickle could read" if objects else f"{error!s:.120}"
         raise DataError(
@@ -105,4 +108,4 @@ def _moments(times: NDArray[Any]) -> NDArray[Any]:
 def _written(label: Any) -> str:
     # A label that is a number is written as Python writes it: 3, not np.int64(3); 3.0 stays 3.0.
     value = label.item() if isinstance(label, np.generic | np.ndarray) else label
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

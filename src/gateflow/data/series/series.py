@@ -18,6 +18,9 @@ __all__ = ["MISSING", "Series", "checked", "numbers"]
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-nan"})
 """What stands for a value that nobody has measured, in small letters."""
 
+# Of the spread of a channel, what rounding to float32 may take away; and the spread that is rounding itself.
+_MOST_LOST, _ROUNDING = 0.05, 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -83,6 +86,8 @@ def checked(values: NDArray[np.floating], where: str) -> NDArray[np.float32]:
     """
     with np.errstate(over="ignore"):  # told below, in words
         found = values.astype(np.float32)
+    if np.isfinite(values).any() and not np.isinf(found).any():
+        _refuse_loss(values, found, where)
     if (wrong := np.isinf(found)).any():
         step, channel = np.argwhere(wrong)[0]
         told = values[step, channel]
@@ -92,6 +97,23 @@ def checked(values: NDArray[np.floating], where: str) -> NDArray[np.float32]:
             "Write NaN where there is no value, and scale what is that large."
         )
     return found
+
+
+def _refuse_loss(values: NDArray[np.floating], found: NDArray[np.float32], where: str) -> None:
+    """Refuse what varies by less than float32 tells apart, such as seconds since 1970 or 1e9 and some."""
+    known = np.isfinite(values).sum(axis=0) > 1
+    exact = values[:, known].astype(np.float64)
+    if not exact.size:
+        return
+    spread, size = np.nanstd(exact, axis=0), np.nanmax(np.abs(exact), axis=0)
+    lost = np.nanmax(np.abs(exact - found[:, known]), axis=0)
+    # What varies by the rounding of its last digit is constant.
+    if (wrong := (lost > _MOST_LOST * spread) & (spread > _ROUNDING * size)).any():
+        which = int(np.flatnonzero(known)[wrong.argmax()])
+        raise DataError(
+            f"{where}: channel {which + 1} lies about {size[wrong][0]:.4g} and varies by {spread[wrong][0]:.3g}, which "
+            "float32 does not tell apart. Subtract a constant from it first."
+        )
 
 
 def _plain(cells: Sequence[str]) -> NDArray[np.float64] | None:

@@ -18,6 +18,8 @@ __all__ = ["Spacing", "evenly", "spacing_of"]
 MOST_FOLD = 100
 # Of numbers as text: 0.1 + 0.2 is not 0.3.
 _TOLERANCE = 1e-6
+# However long a series is: a step that lies farther from its place is at another one.
+_MOST_OFF = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class Spacing:
         step: a number; for dates a timedelta64, or a number of months.
         months: whether it is one of months, which are not equally long.
         at_ends: whether dates are the last days of their months.
+        day: of the month, where they are not.
     """
 
     step: Any
     months: bool = False
     at_ends: bool = False
+    day: int = 1
 
     def places(self, times: Moments) -> NDArray[np.float64]:
         """How many steps each time lies after the first; whole numbers, if this is the spacing of the times."""
@@ -52,11 +56,11 @@ class Spacing:
         last, ahead = times[-1], np.arange(1, count + 1)
         if not self.months:
             return np.asarray(last + ahead * self.step, dtype=times.dtype)
-        if self.at_ends:
-            ends = (last.astype("datetime64[M]") + ahead * self.step + 1).astype("datetime64[D]") - 1
-            return (ends + _of_day(last)).astype(times.dtype)
-        within = last - last.astype("datetime64[M]")
-        return ((last.astype("datetime64[M]") + ahead * self.step) + within).astype(times.dtype)
+        months = last.astype("datetime64[M]") + ahead * self.step
+        ends = (months + 1).astype("datetime64[D]") - 1
+        # The 31st of a month that has none is its last day.
+        days = ends if self.at_ends else np.minimum(months.astype("datetime64[D]") + (self.day - 1), ends)
+        return (days + _of_day(last)).astype(times.dtype)
 
 
 def spacing_of(times: Moments) -> Spacing | None:
@@ -64,7 +68,7 @@ def spacing_of(times: Moments) -> Spacing | None:
 
     Example:
         >>> spacing_of(np.array([0.0, 0.5, 2.0])), spacing_of(np.array([0.0, 2.0, 5.0]))
-        (Spacing(step=np.float64(0.5), months=False, at_ends=False), None)
+        (Spacing(step=np.float64(0.5), months=False, at_ends=False, day=1), None)
     """
     if len(times) < 2 or not (smallest := np.diff(times).min()):
         return None
@@ -72,7 +76,8 @@ def spacing_of(times: Moments) -> Spacing | None:
         return by_month
     found = Spacing(smallest)
     places = found.places(times)
-    return found if np.abs(places - np.rint(places)).max() < _TOLERANCE * max(1.0, float(places[-1])) else None
+    off = np.abs(places - np.rint(places)).max()
+    return found if off < min(_MOST_OFF, _TOLERANCE * max(1.0, float(places[-1]))) else None
 
 
 def evenly(series: Series, where: str) -> tuple[Series, Spacing | None]:
@@ -107,15 +112,14 @@ def _months(times: Moments, smallest: Any) -> Spacing | None:
     """Of dates that are all on one day of their month, or all on the last."""
     if smallest < np.timedelta64(28, "D"):
         return None
-    days = times.astype("datetime64[D]")
-    month = times.astype("datetime64[M]")
-    of_month = (days - month).astype(np.int64)
-    at_ends = bool(((month + 1).astype("datetime64[D]") - 1 == days).all())
-    if not at_ends and len(np.unique(of_month)) > 1:
+    days, month = times.astype("datetime64[D]"), times.astype("datetime64[M]")
+    of_month = (days - month).astype(np.int64) + 1
+    lengths = ((month + 1).astype("datetime64[D]") - month).astype(np.int64)
+    at_ends, day = bool((of_month == lengths).all()), int(of_month.max())
+    # The 30th of February is its last day.
+    if not (at_ends or (of_month == np.minimum(day, lengths)).all()) or len(np.unique(_of_day(times))) > 1:
         return None
-    if len(np.unique(_of_day(times))) > 1:
-        return None
-    return Spacing(int(np.diff(month.astype(np.int64)).min()), months=True, at_ends=at_ends)
+    return Spacing(int(np.diff(month.astype(np.int64)).min()), months=True, at_ends=at_ends, day=day)
 
 
 def _of_day(times: Any) -> Any:

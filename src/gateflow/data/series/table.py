@@ -70,7 +70,11 @@ def read_table(path: Path, columns: Columns = Columns()) -> Iterator[Series]:
     separator = max(SEPARATORS, key=first.count)
     header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
     found = _resolved(columns, header, spoken(path))
-    for name, rows in _grouped(csv.reader(lines, delimiter=separator), header, found, spoken(path)).items():
+    try:
+        grouped = _grouped(csv.reader(lines, delimiter=separator), header, found, spoken(path))
+    except csv.Error as error:
+        raise DataError(f"{spoken(path)} is no table: {error}. Is a quotation mark not closed?") from None
+    for name, rows in grouped.items():
         yield _series(name, rows, found, spoken(path))
 
 

@@ -21,6 +21,7 @@ from gateflow.tasks.classifier.prediction import Answer, predict
 from gateflow.tasks.classifier.run import ClassifierRun
 from gateflow.tasks.classifier.vocabulary import Vocabulary
 from gateflow.tasks.description import Given, Table, Tables
+from gateflow.tasks.predictions import refuse_to_replace
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run"]
 
@@ -86,7 +87,7 @@ def evaluate_run(
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
         DataError: the file is missing, or holds no labelled texts.
-        ConfigError: the file for predictions is the one with the data, or there are no columns to choose.
+        ConfigError: the file for predictions is one with data, or a part of the run, or there are no columns to choose.
         WriteError: the file for predictions cannot be written.
     """
     run: ClassifierRun = given.run
@@ -99,10 +100,7 @@ def evaluate_run(
     else:
         texts = read_texts(data, config, text, label, labels.numbers)
         _refuse_strange_labels(texts, labels, data)
-    if predictions is not None and data is not None and predictions.resolve() == data.resolve():
-        raise ConfigError(
-            f"--predictions {predictions} is the file of --data, and would replace it; choose another name."
-        )
+    refuse_to_replace(predictions, run, data)
     seen = frozenset(text.text for text in own_texts(run, labels, "train"))
     found = evaluate(
         model, vocabulary, labels, texts, longest=config.longest, batch_size=batch_size, seen=seen, track=given.track

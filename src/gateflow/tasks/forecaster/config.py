@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -28,6 +28,11 @@ class SeriesConfig(ConfigSection):
     season: int = Field(default=1, ge=1, le=MOST_AHEAD, description="Steps after which a pattern comes again; 1: none.")
     calendar: bool = Field(default=True, description="Read hour, weekday and day of the year out of dates.")
     quantiles: str = Field(default="0.1,0.5,0.9", description="Which quantiles are forecast; 0.5 is one of them.")
+
+    @field_validator("quantiles", mode="before")
+    @classmethod
+    def _may_be_a_list(cls, value: Any) -> Any:
+        return ",".join(f"{float(q):g}" for q in value) if isinstance(value, list | tuple) else value
 
     @field_validator("quantiles")
     @classmethod

@@ -54,13 +54,14 @@ def begin(run: ForecasterRun, config: ForecasterConfig) -> ForecasterModel:
     return build_model(config, load_layout(run))
 
 
-def read_for(path: Path, config: SeriesConfig, layout: Layout) -> list[Prepared]:
-    """The series of another file, each scaled by all that is known of it.
+def read_for(path: Path, config: SeriesConfig, layout: Layout, unseen: int = 0) -> list[Prepared]:
+    """The series of another file, each scaled by all that is known of it, but for the last `unseen` steps.
 
     Raises:
         DataError: the file is missing, or lacks a channel that the run reads.
     """
-    return [prepared_for(series, spacing, layout, config) for series, spacing in even_series(path, config, layout)]
+    found = even_series(path, config, layout)
+    return [prepared_for(series, spacing, layout, config, unseen=unseen) for series, spacing in found]
 
 
 def even_series(path: Path, config: SeriesConfig, layout: Layout) -> list[tuple[Series, Spacing | None]]:
@@ -73,14 +74,19 @@ def even_series(path: Path, config: SeriesConfig, layout: Layout) -> list[tuple[
 
 
 def prepared_for(
-    series: Series, spacing: Spacing | None, layout: Layout, config: SeriesConfig, seen: int | None = None
+    series: Series,
+    spacing: Spacing | None,
+    layout: Layout,
+    config: SeriesConfig,
+    seen: int | None = None,
+    unseen: int = 0,
 ) -> Prepared:
-    """A series as a run's network reads it; `seen` of its steps decide how it is scaled, all if not given."""
-    return prepared(series, spacing, layout, horizon=config.horizon, season=config.season, seen=seen)
+    """A series as a run's network reads it; see `prepared`."""
+    return prepared(series, spacing, layout, horizon=config.horizon, season=config.season, seen=seen, unseen=unseen)
 
 
-def own_series(run: ForecasterRun) -> list[Prepared]:
-    """The series of a run, scaled by what training reads of them.
+def own_series(run: ForecasterRun, unseen: int = 0) -> list[Prepared]:
+    """The series of a run, scaled by what training reads of them, but for the last `unseen` steps.
 
     Raises:
         RunError: the file is missing or damaged.
@@ -90,7 +96,7 @@ def own_series(run: ForecasterRun) -> list[Prepared]:
     series, ends = _unpacked(run.unharmed(run.series_file, remedy), layout, remedy)
     # They are evenly spaced already; of the kept times the spacing is found again.
     even = [_evenly(each, layout, str(run.series_file)) for each in series]
-    return [prepared_for(*each, layout, config, seen) for each, seen in zip(even, ends, strict=True)]
+    return [prepared_for(*each, layout, config, seen, unseen) for each, seen in zip(even, ends, strict=True)]
 
 
 def _read(path: Path, config: SeriesConfig) -> Iterable[Series]:
@@ -154,12 +160,14 @@ def _unpacked(file: Path, layout: Layout, remedy: str) -> tuple[list[Series], li
         values, lengths, ends = (found[name] for name in ("values", "lengths", "ends"))
         names = json.loads(found["names"].tobytes())
         fits = values.dtype == np.float32 and values.shape == (lengths.sum(), len(layout.channels))
-        fits &= len(ends) == len(names) == len(lengths) and bool(((ends > 0) & (ends <= lengths)).all())
+        fits &= len(ends) == len(names) == len(lengths) and bool(((ends > 0) & (ends < lengths)).all())
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunError(f"{file} is damaged: it holds no series of a forecaster ({error!s:.120}); {remedy}.") from None
     times = [found[name].view(kind) for name, kind in (("times", np.float64), ("dates", "M8[us]")) if name in found]
     if not fits or any(len(each) != len(values) for each in times):
         raise RunError(f"{file} is damaged: its arrays do not fit each other; {remedy}.")
+    if any(not np.isfinite(each).all() for each in times) or np.isinf(values).any():
+        raise RunError(f"{file} is damaged: it holds what is infinite, or no time; {remedy}.")
     cuts = np.cumsum(lengths)[:-1]
     of_each = np.split(times[0], cuts) if times else [None] * len(lengths)
     parts = zip(np.split(values, cuts), of_each, names, strict=True)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gateflow.data.series import Series
-from gateflow.errors import DataError
+from gateflow.errors import ConfigError, DataError
 from gateflow.files import write
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.forecaster import FORECASTER
 from gateflow.tasks.forecaster.data import even_series, own_series, prepared_for
-from gateflow.tasks.forecaster.evaluation import backtest
+from gateflow.tasks.forecaster.evaluation import backtest, judged
 from gateflow.tasks.forecaster.loading import load_layout, load_model
 from gateflow.tasks.forecaster.measures import Measures
 from gateflow.tasks.forecaster.prediction import forecasts
@@ -89,11 +89,12 @@ class Forecaster(Estimator):
             y: the series; those of the training, and what was held out of them, if not given.
             steps: the last steps that are forecast; without it what was held out, or of other series the horizon.
         """
-        series, config = self._prepared(y), self._config
-        if y is None and steps is None:
-            ends = [each.seen for each in series]
-        else:
-            ends = [max(1, len(each) - (steps or config.horizon)) for each in series]
+        if steps is not None and steps < 1:
+            raise ConfigError(f"steps={steps}: the last steps that are forecast are 1 or more.")
+        config = self._config
+        with TemporaryDirectory() as folder:
+            file = None if y is None else _file(y, Path(folder))
+            series, ends = judged(self._run, self.layout_, file, steps)
         found = Measures.empty(config.levels(), config.horizon)
         backtest(self.model_, series, ends, found)
         return found.figures()
@@ -156,7 +157,9 @@ def _file(given: Given, folder: Path) -> Path:
         counted = type(given.index).__name__ == "RangeIndex"  # type: ignore[union-attr]
         given.to_csv(folder / "series.csv", index=not counted, index_label="time")  # type: ignore[union-attr]
         return folder / "series.csv"
-    arrays = given if isinstance(given, Mapping) else {"": given}
+    arrays = {str(name): array for name, array in given.items()} if isinstance(given, Mapping) else {"": given}
+    if isinstance(given, Mapping):
+        _refuse_names([str(name) for name in given])
     rows = {name: _matrix(array) for name, array in arrays.items()}
     if len({array.shape[1] for array in rows.values()}) > 1:
         raise DataError("the series have different numbers of channels; give each the same.")
@@ -164,8 +167,23 @@ def _file(given: Given, folder: Path) -> Path:
     return folder / "series.csv"
 
 
+def _refuse_names(names: list[str]) -> None:
+    """Names that a table could not tell apart would make one series of two."""
+    if not names:
+        raise DataError("no series was given; give at least one.")
+    for name in names:
+        if names.count(name) > 1 or not name or name != name.strip() or any(mark in name for mark in "\r\n"):
+            raise DataError(
+                f"{name!r:.60} is no name of a series: names differ, and are one line without spaces around."
+            )
+
+
 def _matrix(given: ArrayLike) -> NDArray[np.float64]:
-    found = np.asarray(given, dtype=np.float64)
+    array = np.asarray(given)
+    try:
+        found = array.astype(np.float64, casting="same_kind" if array.dtype.kind == "c" else "unsafe")
+    except (TypeError, ValueError) as error:
+        raise DataError(f"a series is an array of numbers, and one is not ({error!s:.80}).") from None
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2 or not found.size:
         raise DataError(

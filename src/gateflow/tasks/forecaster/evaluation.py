@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateflow.errors import ConfigError, DataError
 from gateflow.files import write
 from gateflow.tasks.description import Given, Table, Tables
 from gateflow.tasks.forecaster.data import own_series, read_for
@@ -25,8 +24,9 @@ from gateflow.tasks.forecaster.prediction import forecasts
 from gateflow.tasks.forecaster.prepared import Prepared, to_come
 from gateflow.tasks.forecaster.run import ForecasterRun
 from gateflow.tasks.forecaster.seasonal import carried_forward, naive
+from gateflow.tasks.predictions import refuse_to_replace
 
-__all__ = ["backtest", "evaluate_run"]
+__all__ = ["backtest", "evaluate_run", "judged"]
 
 # Steps ahead that a table has a row for; of more, so many that are evenly spread.
 TOLD_STEPS = 12
@@ -55,16 +55,14 @@ def evaluate_run(given: Given, data: Path | None, steps: int | None, predictions
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
         DataError: the file is missing, lacks a channel, or has series that are too short.
-        ConfigError: the file for predictions is the one with the data.
+        ConfigError: the file for predictions is one with data, or a part of the run.
         WriteError: the file for predictions cannot be written.
     """
     run: ForecasterRun = given.run
     layout, config = load_layout(run), run.config().data
     model = load_model(run, layout)
-    if predictions is not None and data is not None and predictions.resolve() == data.resolve():
-        raise ConfigError(f"--predictions {predictions} is the file of --data, and would replace it; choose another.")
-    series = own_series(run) if data is None else read_for(data, config, layout)
-    ends = _ends(series, data, steps, config.horizon)
+    refuse_to_replace(predictions, run, data)
+    series, ends = judged(run, layout, data, steps)
     ours = Measures.empty(config.levels(), config.horizon)
     began = time.perf_counter()
     found = backtest(model, series, ends, ours)
@@ -77,22 +75,28 @@ def evaluate_run(given: Given, data: Path | None, steps: int | None, predictions
     if config.season > 1:
         last = _by_rule(series, ends, lambda each: naive(carried_forward(each.targets, 1), 1, config.horizon), ours)
         others["last value"] = last
-    origins = sum(len(quantiles) for quantiles in found)
+    # From the last step nothing is known of what comes.
+    origins = sum(len(quantiles) - 1 for quantiles in found)
     return _told({run.path.resolve().name: ours, **others}, origins, len(series), origins / seconds)
 
 
-def _ends(series: Sequence[Prepared], data: Path | None, steps: int | None, horizon: int) -> list[int]:
-    """Of each series the step from which on is forecast: of the run's own where training ends."""
+def judged(
+    run: ForecasterRun, layout: Layout, data: Path | None, steps: int | None
+) -> tuple[list[Prepared], list[int]]:
+    """The series to be forecast, and of each the step from which on: of the run's own where training ends.
+
+    What comes after that step decides nothing that a forecast reads, its scales neither.
+
+    Raises:
+        DataError: as `evaluate_run`.
+    """
+    config = run.config().data
     if data is None and steps is None:
-        return [each.seen for each in series]
-    steps = horizon if steps is None else steps
-    for each in series:
-        if len(each) <= steps:
-            raise DataError(
-                f"{data or 'the run'}, series {each.name!r:.40}: {len(each)} steps, and {steps} are to be forecast; "
-                "what comes before them is missing. Give a longer series, or a smaller --steps."
-            )
-    return [len(each) - steps for each in series]
+        series = own_series(run)
+        return series, [each.seen for each in series]
+    unseen = config.horizon if steps is None else steps
+    series = own_series(run, unseen) if data is None else read_for(data, config, layout, unseen)
+    return series, [len(each) - unseen for each in series]
 
 
 def _from(series: Prepared, end: int) -> Numbers:

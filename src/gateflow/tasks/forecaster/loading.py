@@ -22,7 +22,7 @@ def build_model(config: ForecasterConfig, layout: Layout) -> ForecasterModel:
         ahead_width(layout, config.data.season),
         targets=len(layout.targets),
         horizon=config.data.horizon,
-        quantiles=len(config.data.levels()),
+        quantiles=config.data.levels(),
         **config.model.of_layers(),
     )
     return config.model.with_initial_weights(model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,12 +30,13 @@ class ForecasterModel(nn.Module):
     Args:
         read: numbers that are read of a step.
         ahead: numbers that are known of a step to come; none if 0.
-        targets, horizon, quantiles: how many.
+        targets, horizon: how many.
+        quantiles: which are forecast.
         hidden_size, num_layers, dropout: of the layers.
         recurrent: further options of `gateflow.Recurrent`.
 
     Example:
-        >>> model = ForecasterModel(5, 0, targets=1, horizon=4, quantiles=3, hidden_size=8)
+        >>> model = ForecasterModel(5, 0, targets=1, horizon=4, quantiles=(0.1, 0.5, 0.9), hidden_size=8)
         >>> model(torch.zeros(10, 2, 5), torch.zeros(14, 2, 0), torch.tensor([10, 7])).shape
         torch.Size([10, 2, 4, 1, 3])
 
@@ -47,7 +50,7 @@ class ForecasterModel(nn.Module):
         *,
         targets: int,
         horizon: int,
-        quantiles: int,
+        quantiles: Sequence[float],
         cell: str | type[Cell] = "lstm",
         hidden_size: int = 64,
         num_layers: int = 1,
@@ -55,7 +58,7 @@ class ForecasterModel(nn.Module):
         **recurrent: Any,
     ) -> None:
         super().__init__()
-        self.shape = (targets, quantiles)
+        self.shape = (targets, len(quantiles))
         self.horizon = horizon
         self.dropout = LockedDropout(dropout)
         self.recurrent = Recurrent(
@@ -65,13 +68,15 @@ class ForecasterModel(nn.Module):
         if ahead:
             self.contexts: nn.Linear | None = nn.Linear(size, horizon * CONTEXT)
             self.local = nn.Linear(CONTEXT + ahead, hidden_size)
-            self.head = nn.Linear(hidden_size, targets * quantiles)
+            self.head = nn.Linear(hidden_size, targets * len(quantiles))
         else:
             self.contexts = None
-            self.head = nn.Linear(size, horizon * targets * quantiles)
-        # At first the forecast is the naive one.
+            self.head = nn.Linear(size, horizon * targets * len(quantiles))
+        # At first the forecast is the naive one, its quantiles those of a normal error whose mean size is the unit.
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        spread = math.sqrt(math.pi / 2) * torch.special.ndtri(torch.tensor(quantiles, dtype=torch.float64))
+        with torch.no_grad():
+            self.head.bias.view(-1, len(quantiles)).copy_(spread)
 
     def forward(self, read: Tensor, ahead: Tensor, lengths: Tensor) -> Tensor:
         """Departures from every step, ``[T, B, horizon, targets, quantiles]``.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gateflow.data.series import Series
 from gateflow.data.series.moments import Moments
 from gateflow.data.series.spacing import Spacing
+from gateflow.errors import DataError
 from gateflow.tasks.forecaster.calendar import CALENDAR, calendar
 from gateflow.tasks.forecaster.layout import Layout
 from gateflow.tasks.forecaster.seasonal import carried_forward, naive, typical_error
@@ -38,10 +39,11 @@ class Level:
     @classmethod
     def of(cls, targets: Numbers, filled: Numbers, season: int, seen: int) -> Level:
         """That of the first `seen` steps."""
-        mean = filled[:seen].mean(axis=0)
+        # In float64: squares of large values are beyond float32.
+        mean, deviation = filled[:seen].mean(axis=0, dtype=np.float64), filled[:seen].std(axis=0, dtype=np.float64)
         # A target that never changes is divided by no zero.
-        deviation = np.maximum(filled[:seen].std(axis=0), 1e-6 * np.maximum(1, np.abs(mean)))
-        return cls(mean, deviation, typical_error(targets[:seen], season))
+        deviation = np.where(deviation > 1e-6 * np.abs(mean), deviation, np.where(mean == 0, 1, np.abs(mean)))
+        return cls(mean.astype(np.float32), deviation.astype(np.float32), typical_error(targets[:seen], season))
 
     def standard(self, filled: Numbers) -> Numbers:
         """Values of about size 1."""
@@ -116,7 +118,14 @@ def ahead_width(layout: Layout, season: int) -> int:
 
 
 def prepared(
-    series: Series, spacing: Spacing | None, layout: Layout, *, horizon: int, season: int, seen: int | None = None
+    series: Series,
+    spacing: Spacing | None,
+    layout: Layout,
+    *,
+    horizon: int,
+    season: int,
+    seen: int | None = None,
+    unseen: int = 0,
 ) -> Prepared:
     """A series with the channels of `layout`, its steps evenly spaced.
 
@@ -127,15 +136,26 @@ def prepared(
         layout: of the run.
         horizon, season: steps.
         seen: steps from the first that may decide the scales; all if not given.
+        unseen: steps from the last that may not: those that are forecast to be judged.
+
+    Raises:
+        DataError: no value of a target is known, or none of the steps that may decide the scales.
     """
-    known = np.isfinite(series.values[:, : len(layout.targets)]).any(axis=1)
-    steps = int(np.flatnonzero(known)[-1]) + 1 if known.any() else len(series)
-    seen = steps if seen is None else min(seen, steps)
+    known = np.asarray(np.isfinite(series.values[:, : len(layout.targets)]).any(axis=1))
+    if not known.any():
+        raise DataError(f"{series.place}: no value of {', '.join(layout.targets):.60} is known. Give some.")
+    steps = int(np.flatnonzero(known)[-1]) + 1
+    seen = min(steps if seen is None else seen, steps - unseen)
+    if seen < 1 or not bool(np.any(known[:seen])):
+        raise DataError(
+            f"{series.place}: of {steps} steps {unseen} are to be forecast, and nothing is known before them. Give a "
+            "longer series, or a smaller --steps."
+        )
     targets, given = np.split(series.values, [len(layout.targets)], axis=1)
     targets = targets[:steps]
     others = np.full((steps + horizon, given.shape[1]), np.nan, dtype=np.float32)
     others[: len(given)] = given[: len(others)]
-    filled = carried_forward(targets, season)
+    filled = carried_forward(targets, season, seen)
     level, times = Level.of(targets, filled, season, seen), _times(series, spacing, steps, horizon)
     read, ahead = arranged(targets, filled, others, times, level, layout, season)
     return Prepared(

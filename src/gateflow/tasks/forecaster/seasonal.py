@@ -15,12 +15,13 @@ __all__ = ["carried_forward", "naive", "typical_error"]
 Numbers = NDArray[np.float32]
 
 
-def carried_forward(y: Numbers, season: int) -> Numbers:
+def carried_forward(y: Numbers, season: int, seen: int | None = None) -> Numbers:
     """The values with each missing one as it was a season before; the mean of what is known where there is none.
 
     Args:
         y: ``[T, N]``.
         season: steps.
+        seen: steps from the first of which the mean may be; all if not given.
 
     Example:
         >>> carried_forward(np.array([[1.0], [2.0], [np.nan], [4.0]], dtype=np.float32), season=2).ravel()
@@ -28,7 +29,7 @@ def carried_forward(y: Numbers, season: int) -> Numbers:
     """
     known = np.isfinite(y)
     # Mean of none is none: such a target is zero everywhere, and counts nowhere.
-    mean = np.where(known, y, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, y, 0)[:seen].sum(axis=0) / np.maximum(known[:seen].sum(axis=0), 1)
     found = np.where(known, y, np.nan).astype(np.float32)
     for t in range(len(y)):
         before = found[t - season] if t >= season else mean

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from gateflow.data.series.spacing import Spacing
-from gateflow.errors import ShapeError
+from gateflow.errors import DataError, ShapeError
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.forecaster.layout import Layout
 from gateflow.tasks.forecaster.model import ForecasterModel
@@ -63,6 +63,7 @@ class Stream:
 
         Raises:
             ShapeError: there are not as many numbers.
+            DataError: one is infinite.
         """
         layout, now = self.layout, len(self.targets)
         row = _shaped(values, (len(layout.targets),), "values")
@@ -102,7 +103,10 @@ class Stream:
 
 
 def _shaped(given: ArrayLike, shape: tuple[int, ...], name: str) -> Numbers:
-    found = np.asarray(given, dtype=np.float32)
+    with np.errstate(over="ignore"):  # told below, in words
+        found = np.asarray(given, dtype=np.float32)
     if found.shape != shape:
         raise ShapeError(f"{name} has the shape {list(found.shape)}, and {list(shape)} is needed.")
+    if np.isinf(found).any():
+        raise DataError(f"{name} holds what is infinite, or more than float32 can hold. NaN says that one is missing.")
     return found

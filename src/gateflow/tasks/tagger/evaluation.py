@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gateflow.data.tagged import TaggedSentence
-from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given, Table, Tables
+from gateflow.tasks.predictions import refuse_to_replace
 from gateflow.tasks.score import Score
 from gateflow.tasks.tagger.data import known_by_heart, read_as_learnt, write_sentences
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
@@ -69,7 +69,7 @@ def evaluate_run(given: Given, data: Path | None, predictions: Path | None, batc
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
         DataError: the file is missing, or lacks a column that the run has learnt.
-        ConfigError: the file for predictions is the one with the data.
+        ConfigError: the file for predictions is one with data, or a part of the run.
         WriteError: the file for predictions cannot be written.
     """
     run: TaggerRun = given.run
@@ -79,15 +79,12 @@ def evaluate_run(given: Given, data: Path | None, predictions: Path | None, batc
         sentences = own_sentences(run, vocabulary, "valid")
     else:
         sentences = read_as_learnt(data, run.config().data, vocabulary)
-    if predictions is not None and data is not None and predictions.resolve() == data.resolve():
-        raise ConfigError(
-            f"--predictions {predictions} is the file of --data, and would replace it; choose another name."
-        )
+    refuse_to_replace(predictions, run, data)
     found = evaluate(model, vocabulary, sentences, batch_size, given.track)
     if predictions is not None:
         _write_predictions(predictions, sentences, found)
     words, seconds = sum(len(sentence.words) for sentence in sentences), max(found.seconds, 1e-9)
-    speed = f"{len(sentences) / seconds:,.0f} sentences, {words / seconds:,.0f} words a second"
+    speed = f"{len(sentences) / seconds:,.0f} sentences a second, {words / seconds:,.0f} words"
     tables = [table for column in vocabulary.columns for table in _tables(column, found.measures[column.name])]
     lines = [_line(column, found.measures[column.name]) for column in vocabulary.columns]
     figures = {name: measures.figures() for name, measures in found.measures.items()}
