@@ -57,7 +57,7 @@ def test_what_comes_after_changes_no_forecast(loaded):
 
 @pytest.mark.parametrize("leading", [0, 20])
 def test_what_is_judged_on_decides_no_scale(tmp_path, trained, leading):
-    """The forecasts of `evaluate --data` and of a run's own held-out part, with another end and a gap at the beginning."""
+    """Neither in `evaluate --data` nor for a run's own held-out part; with a gap at the beginning too."""
     values, steps = rows(0), 40
     values[:leading, 0] = np.nan
     other = values.copy()
