@@ -47,7 +47,7 @@ def belonging_to(option: str) -> list[str]:
     """The tasks to whose comparison an option belongs, as it is typed.
 
     Example:
-        >>> belonging_to("--window"), belonging_to("--length")
+        >>> belonging_to("--tied"), belonging_to("--length")
         (['lm'], ['adding', 'copy', 'order'])
     """
     tasks = [task.name for task in comparable() if option in _flags(task.part("config"))]

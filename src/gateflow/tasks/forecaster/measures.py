@@ -17,13 +17,11 @@ Numbers = NDArray[np.floating]
 class Measures:
     """The figures of forecasts, as a whole and for each step ahead.
 
-    | | |
-    |---|---|
-    | MAE | mean of ``|y - median|``, in the units of the series |
-    | RMSE | root of the mean of its square |
-    | MASE | mean of ``|y - median| / scale``: below 1 is better than the seasonal naive forecast was in training |
-    | coverage | share of values between the lowest and the highest quantile |
-    | pinball | mean pinball loss over all quantiles, divided by the scale |
+    * MAE: mean of ``|y - median|``, in the units of the series
+    * RMSE: root of the mean of its square
+    * MASE: mean of ``|y - median| / scale``; below 1 is better than the seasonal naive forecast was in training
+    * coverage: share of values between the lowest and the highest quantile
+    * pinball: mean pinball loss over all quantiles, divided by the scale
 
     Attributes:
         levels: the quantiles.
