@@ -98,7 +98,9 @@ def test_threads_have_runs_of_their_own():
 def test_what_stands_in_is_not_kept():
     layer, x = LSTM(I, H), torch.randn(T, B, I)
     layer(x)[0].sum().backward()
-    loop = forward.kernel_of(layer._equations[0]._look._found[False, True, False].cell).loop("train", x.dtype, None)
+    loop = forward.kernel_of(layer._equations[0]._look._found[False, True, False, False].cell).loop(
+        "train", x.dtype, None
+    )
     (again,) = next(iter(loop.repeats._free.values()))
     assert again.run.prepared.held is None
 
@@ -106,7 +108,9 @@ def test_what_stands_in_is_not_kept():
 def test_a_number_that_points_nowhere_known_is_refused():
     layer, x = LSTM(I, H), torch.randn(T, B, I)
     layer(x)[0].sum().backward()
-    loop = forward.kernel_of(layer._equations[0]._look._found[False, True, False].cell).loop("train", x.dtype, None)
+    loop = forward.kernel_of(layer._equations[0]._look._found[False, True, False, False].cell).loop(
+        "train", x.dtype, None
+    )
     (again,) = next(iter(loop.repeats._free.values()))
     with pytest.raises(LookupError):
         Repeated(again.run.prepared, [], [x])
