@@ -293,8 +293,7 @@ def test_a_tensor_that_is_no_weight_is_for_the_loop():
     with pytest.warns(ReferencePathWarning, match="a tensor made outside of the step's arguments"):
         before = layer(x)[0]
     layer.cells[0].held = torch.ones(H, dtype=torch.float64)
-    with pytest.warns(ReferencePathWarning):
-        assert not torch.equal(layer(x)[0], before)
+    assert not torch.equal(layer(x)[0], before)
 
 
 def rarely(cell, x, h):
@@ -387,9 +386,11 @@ def setter(cell, x, h):
 def test_a_step_that_does_more_than_compute_is_for_the_loop(rule, held, why):
     _, layer = fresh(rule, held)
     x = torch.randn(4, 2, I, dtype=torch.float64)
-    for _ in range(3):
-        with pytest.warns(ReferencePathWarning, match=why):
-            layer(x)
+    with pytest.warns(ReferencePathWarning, match=why):
+        layer(x)
+    # Told once.
+    layer(x)
+    layer(x)
     assert explain(layer).paths == ("reference",)
 
 
@@ -400,8 +401,7 @@ def test_a_counter_counts_every_step():
     with pytest.warns(ReferencePathWarning):
         layer(x)
     before = held["steps"]
-    with pytest.warns(ReferencePathWarning):
-        layer(x)
+    layer(x)
     assert held["steps"] == before + 4
 
 

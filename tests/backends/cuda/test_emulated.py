@@ -37,7 +37,12 @@ def check(case):
     assert_same(case.run("native"), case.run("reference"), NEAR, case)
 
 
-@pytest.mark.parametrize("name", cells.names())
+# One of each kind of pass; each takes a second or two of a compiler.
+FEW = ("elman", "lstm", "gru", "full_gru", "peephole_lstm", "layernorm_lstm", "slstm")
+REST = [pytest.param(name, marks=pytest.mark.long) for name in cells.names() if name not in FEW]
+
+
+@pytest.mark.parametrize("name", [*FEW, *REST])
 def test_every_cell(on, name):
     on(Emulation())
     check(Case(pair(name), T, len(LENGTHS), LENGTHS))

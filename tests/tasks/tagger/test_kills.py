@@ -30,9 +30,9 @@ def tagger(path, epochs):
     return Command(path, "train", "tagger", "--data", file, *NETWORK, *RECORDS, "--epochs", epochs)
 
 
-@pytest.mark.parametrize(("processes", "kills"), [(1, 4), (2, 3)])
-def test_killed_at_any_moment_it_goes_on(tmp_path, processes, kills):
-    kill_again_and_again(f"{HERE}short", tmp_path, seed=processes, kills=kills, processes=processes)
+# One process, more draws: a moment that comes after the end of so short a training hits nothing.
+def test_killed_at_any_moment_it_goes_on(tmp_path):
+    kill_again_and_again(f"{HERE}short", tmp_path, seed=1, kills=4)
 
 
 @pytest.mark.long
