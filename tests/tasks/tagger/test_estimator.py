@@ -53,6 +53,9 @@ def test_a_text_is_no_list_of_words(fitted):
     for X in ("Teddy came", ["Teddy came"]):
         with pytest.raises(DataError, match="give"):
             fitted[0].predict(X)
+    # As many tags as letters, and as few.
+    with pytest.raises(DataError, match="sentence 0 is a text"):
+        Tagger(epochs=1).fit(["a b"], [["O", "O"]])
     with pytest.raises(DataError, match="sentence 0 is a text"):
         Tagger(**OPTIONS).fit(["abc"], ["XYZ"])
     assert repr(Tagger(cell="gru")) == "Tagger(cell='gru')"
@@ -92,7 +95,7 @@ def test_the_package_has_it():
 
 
 BAD = [
-    ([["a", "b"]], [["X"]], "sentence 0 has 2 words and 1 of tag"),
+    ([["a", "b"]], [["X"]], "sentence 0 has 2 words and 1 tags of tag"),
     ([["a"], ["b"]], [["X"]], "2 sentences were given and 1 rows of tag"),
     ([["a\tb"]], [["X"]], "sentence 0 holds 'a\\\\tb'"),
     ([["a", ""]], [["X", "Y"]], "sentence 0 holds ''"),

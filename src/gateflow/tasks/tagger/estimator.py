@@ -200,10 +200,11 @@ def _words(X: Iterable[Words]) -> Iterator[Words]:
 
 def _sentence(i: int, words: Words, tags: Mapping[str, Words]) -> TaggedSentence:
     for name, row in tags.items():
-        if len(row) != len(words):
-            raise DataError(f"sentence {i} has {len(words)} words and {len(row)} of {name}; give one for each word.")
+        # First: a text has a length too, that of its letters.
         if isinstance(words, str) or isinstance(row, str):
             raise DataError(f"sentence {i} is a text and no list of words and of tags; give lists of both.")
+        if len(row) != len(words):
+            raise DataError(f"sentence {i} has {len(words)} words and {len(row)} tags of {name}; give one for each.")
         for text in (*words, *row):
             if isinstance(text, str) and text.startswith(DOCUMENT):
                 raise DataError(f"sentence {i} holds {text!r:.80}, which marks a document in files; leave it out.")
