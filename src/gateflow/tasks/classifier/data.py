@@ -7,8 +7,6 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from gateflow.data.folds import drawn, folds_of
 from gateflow.data.labelled import LabelledText, read_labelled
 from gateflow.errors import ConfigError, DataError, RunError
@@ -25,8 +23,7 @@ from gateflow.tasks.classifier.vocabulary import Pieces, Vocabulary, Words
 from gateflow.tasks.duplicates import tell_duplicates
 from gateflow.tasks.transfer import begin_from_language_model, tokenizer_of
 from gateflow.tasks.vectors import begin_from_vectors
-from gateflow.training.checkpoint import Checkpoint, Progress
-from gateflow.training.optimizers import build_optimizer
+from gateflow.training.start import begin_run
 
 __all__ = ["Parts", "own_texts", "read_parts", "read_texts", "set_up", "write_texts"]
 
@@ -70,12 +67,7 @@ def set_up(path: Path, config: ClassifierConfig, *, force: bool = False) -> Clas
         for name, part in parts._asdict().items():
             if part:
                 write_texts(run.texts_file(name), part)
-        torch.manual_seed(config.training.seed)
-        model = build_model(config.model, vocabulary, labels)
-        _begin(model, config, vocabulary)
-        Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
-        # Last: whatever is sealed is whole.
-        run.seal()
+        begin_run(run, config, lambda: _begun(config, vocabulary, labels))
     return ClassifierRun.open(path)
 
 
@@ -149,8 +141,9 @@ def _vocabulary(data: TextsConfig, texts: Sequence[str], folder: Path) -> Vocabu
     return Pieces(tokenizer_of(data.from_lm)) if data.from_lm else Pieces.of(texts, folder, most=data.vocab_size)
 
 
-def _begin(model: ClassifierModel, config: ClassifierConfig, vocabulary: Vocabulary) -> None:
-    """Give the network what it is to begin from."""
+def _begun(config: ClassifierConfig, vocabulary: Vocabulary, labels: Labels) -> ClassifierModel:
+    """The network with its initial weights, those of word vectors or of a language model if it begins from these."""
+    model = build_model(config.model, vocabulary, labels)
     if config.data.embeddings is not None and isinstance(vocabulary, Words):
         begin_from_vectors(model.embedding, vocabulary.tokens, config.data.embeddings)
     if config.data.from_lm is not None:
@@ -158,3 +151,4 @@ def _begin(model: ClassifierModel, config: ClassifierConfig, vocabulary: Vocabul
         begin_from_language_model(
             model, config.model, vocabulary.number, config.data.from_lm, reader="classifier", tokens=tokens
         )
+    return model
