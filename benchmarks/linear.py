@@ -36,7 +36,7 @@ from gateflow.data.labelled import LabelledText
 from gateflow.data.words import lowered
 from gateflow.tasks.classifier.config import TextsConfig
 from gateflow.tasks.classifier.data import read_parts, read_texts
-from gateflow.tasks.classifier.vocabulary import Words
+from gateflow.tasks.classifier.inputs.vocabulary import Words
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """C, of which the best on the part to validate on is taken."""

@@ -16,7 +16,13 @@ from gateflow.cli.train import train_command
 from gateflow.runs.config import TrainingConfig
 from gateflow.studies import compared
 from gateflow.tasks import TASKS, description
-from gateflow.tasks.classifier.config import ClassifierNetworkConfig, ClassifierTraining, TextsConfig
+from gateflow.tasks.classifier.config import (
+    ClassifierNetworkConfig,
+    ClassifierTraining,
+    ExamplesConfig,
+    TextsConfig,
+)
+from gateflow.tasks.classifier.config import SeriesConfig as ClassifierSeriesConfig
 from gateflow.tasks.description import imported
 from gateflow.tasks.forecaster.config import ForecasterNetworkConfig, ForecasterTraining, SeriesConfig
 from gateflow.tasks.language_model.config import DataConfig, ModelConfig
@@ -199,6 +205,7 @@ def test_what_is_typed_for_a_tagger_is_what_is_read(validation, gateflow, tmp_pa
 
 # Likewise for a classifier.
 CLASSIFIER_TYPED = {
+    "input": "text",
     "text": "2",
     "label": "1",
     "multi_label": True,
@@ -230,13 +237,14 @@ CLASSIFIER_TYPED = {
 
 @pytest.mark.parametrize("validation", ["held_out", "valid"])
 def test_what_is_typed_for_a_classifier_is_what_is_read(validation, gateflow, tmp_path, monkeypatch):
-    sections = (TextsConfig, ClassifierNetworkConfig, ClassifierTraining)
+    sections = (ExamplesConfig, TextsConfig, ClassifierNetworkConfig, ClassifierTraining)
     fields = {name: field for section in sections for name, field in section.model_fields.items()}
     training = {name: value for name, value in TYPED.items() if name in ClassifierTraining.model_fields} | {"epochs": 2}
     training.pop("window")
     typed = CLASSIFIER_TYPED | training
     # Vectors are of words, the default; `from_lm` stands in the place of `embeddings`.
     left_out = {"train", "valid", "held_out", "tokenizer", "embeddings", "from_lm", "window"}
+    left_out |= {"regression", "per_step", "group"}  # of series, below
     assert typed.keys() | left_out == fields.keys()
     assert all(fields[name].default != value for name, value in typed.items())
     file, vectors = tmp_path / "train.tsv", tmp_path / "words.vec"
@@ -251,6 +259,37 @@ def test_what_is_typed_for_a_classifier_is_what_is_read(validation, gateflow, tm
     assert result.code == 0, result.err
     for name, value in typed.items():
         assert (name, value) in found, f"train classifier shows {name} and never reads {value}"
+
+
+# Likewise for a classifier of series.
+OF_SERIES_TYPED = {
+    "input": "series",
+    "label": "state",
+    "regression": True,
+    "per_step": True,
+    "group": "site",
+    "longest": 99,
+    "series": "name",
+    "time": "hour",
+    "channels": "load",
+    "order": "pixels",
+    "scale": "series",
+    "missing": "cell",
+    "cell": "gru_d",
+    "epochs": 1,
+}
+
+
+def test_what_is_typed_for_a_classifier_of_series_is_what_is_read(gateflow, tmp_path, monkeypatch):
+    assert ClassifierSeriesConfig.model_fields.keys() < OF_SERIES_TYPED.keys()
+    rows = [f"{k},{h},{k * h + k},9,{h / 2},{k % 4}\n" for k in range(9) for h in range(5)]
+    (tmp_path / "a.csv").write_text("name,hour,load,wind,state,site\n" + "".join(rows))
+    found = watched(monkeypatch, (ExamplesConfig, ClassifierSeriesConfig, ClassifierTraining))
+    typed = OF_SERIES_TYPED | {"train": tmp_path / "a.csv"}
+    result = gateflow("train", "classifier", "--out", tmp_path / "run", *flags(typed))
+    assert result.code == 0, result.err
+    for name, value in typed.items():
+        assert name == "cell" or (name, value) in found, f"train classifier shows {name} and never reads {value}"
 
 
 # Likewise for a forecaster; never a default.

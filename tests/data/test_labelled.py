@@ -98,7 +98,7 @@ BAD = {
     "no object": ('{"text": "a", "label": "x"}\n[1]\n', {}, "line 2: .* is no JSON object"),
     "no field": ('{"text": "a", "label": "x"}\n{"text": "b"}\n', {}, "line 2: there is no field 'label'; it has text"),
     "no text": ('{"text": 3, "label": "x"}\n', {}, "line 1: the text is 3, and no text"),
-    "half a number": ('{"text": "a", "label": 0.5}\n', {}, "line 1: the label is 0.5; .* the wrong task"),
+    "half a number": ('{"text": "a", "label": 0.5}\n', {}, "line 1: the label is 0.5; .* say so with --regression"),
     "half a character": ('{"text": "a\\ud800", "label": "x"}\n', {}, r"character 2 of the text is \\ud800, half of a"),
     "deep": ("[" * 10_000 + "\n" + "{" * 10_000, {}, "has one column"),
     "binary": (b"a\tx\n\x00\x01\n", {}, "is not text: there is a NUL byte"),

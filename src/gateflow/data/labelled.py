@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,15 +15,15 @@ from gateflow.data.source import spoken
 from gateflow.data.text import read_lines
 from gateflow.errors import DataError
 
-__all__ = ["Label", "LabelledText", "read_labelled"]
+__all__ = ["TEXTS", "Label", "LabelledText", "read_labelled"]
 
-Label = str | int
-"""A label as the file has it: JSON tells numbers from texts."""
+Label = str | int | float
+"""A label as the file has it: JSON tells numbers from texts; a fraction only where numbers are asked for."""
 
 _FASTTEXT = "__label__"
 _LABEL = re.compile(rf"\s*{_FASTTEXT}(\S++)(?=\s|$)")
 # By these names a column is found, and a first line of a TSV is known to hold names.
-_LABELS, _TEXTS = ("label", "labels"), ("text", "sentence", "document")
+_LABELS, TEXTS = ("label", "labels"), ("text", "sentence", "document")
 # Rows that are looked at to find out which of two columns has the labels.
 _LOOKED_AT = 1000
 
@@ -36,11 +36,23 @@ class LabelledText:
         text: may be empty.
         labels: one; or as many as there are, where a text may have several; none where they were not asked for.
         line: where it begins in the file, from 1.
+        group: what it belongs to, such as its author; None where that is not asked for.
     """
 
     text: str
     labels: tuple[Label, ...]
     line: int
+    group: str | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as messages say it."""
+        return f"line {self.line}"
+
+    @property
+    def key(self) -> str:
+        """Equal for equal texts."""
+        return self.text
 
 
 def read_labelled(
@@ -51,6 +63,8 @@ def read_labelled(
     separator: str | None = None,
     labelled: bool = True,
     known: Collection[str] = (),
+    group: str | None = None,
+    numbers: bool = False,
 ) -> Iterator[LabelledText]:
     r"""Yield the texts of a file with their labels.
 
@@ -68,6 +82,8 @@ def read_labelled(
         labelled: Whether labels are wanted; else texts are read alone.
         known: Labels that another file has. Of two columns without names that with more of them has the labels: so two
             files of one kind are read alike.
+        group: The column of what texts belong to, such as their author, by name or number.
+        numbers: Whether the labels are numbers to be predicted, which may be fractions.
 
     Raises:
         DataError: As :func:`gateflow.data.text.read_lines`; or a column is asked for that is not there, cannot be found
@@ -84,11 +100,13 @@ def read_labelled(
     first = next(lines)
     lines = chain([first], lines)
     if first[1].lstrip().startswith(_FASTTEXT):
+        if group is not None:
+            raise DataError(f"{where} is fastText's, which has no columns, and --group {group} asks for one.")
         filled = (entry for entry in lines if not is_blank(entry[1]))
         return (_of_fasttext(where, number, line, separator, labelled) for number, line in filled)
-    asked = [name for name in (text, label) if name is not None]
+    asked = [name for name in (text, label, group) if name is not None]
     rows = rows_of(where, lines, True if any(not is_number(name) for name in asked) else None, _LABELS)
-    return _of_rows(rows, _Asked(text, label, separator, labelled, known))
+    return _of_rows(rows, _Asked(text, label, separator, labelled, known, group, numbers))
 
 
 class _Asked(NamedTuple):
@@ -99,6 +117,8 @@ class _Asked(NamedTuple):
     separator: str | None
     labelled: bool
     known: Collection[str]
+    group: str | None
+    numbers: bool
 
 
 def _of_fasttext(where: str, number: int, line: str, separator: str | None, labelled: bool) -> LabelledText:
@@ -116,6 +136,7 @@ def _of_rows(rows: Rows, asked: _Asked) -> Iterator[LabelledText]:
     if not held:
         raise DataError(f"{rows.path} has the names of its columns and no rows. Give a file with texts in it.")
     of_text, of_label = _columns(rows, held, asked)
+    of_group = None if asked.group is None else rows.column(asked.group, "--group")
     for row in chain(held, rows.rows):
         where = f"{rows.path}, line {row.line}"
         found = _cell(row, of_text, where)
@@ -124,9 +145,10 @@ def _of_rows(rows: Rows, asked: _Asked) -> Iterator[LabelledText]:
         _refuse_half_characters(found, where)
         labels: tuple[Label, ...] = ()
         if of_label is not None:
-            labels = _labels(_cell(row, of_label, where), asked.separator, where)
+            labels = _labels(_cell(row, of_label, where), asked.separator, where, asked.numbers)
             _refuse_other_count(where, labels, asked.separator, f"no label in column {_spoken(of_label)}")
-        yield LabelledText(found, labels, row.line)
+        group = None if of_group is None else str(_cell(row, of_group, where)).strip()
+        yield LabelledText(found, labels, row.line, group)
 
 
 def _refuse_half_characters(text: str, where: str) -> None:
@@ -142,7 +164,7 @@ def _refuse_half_characters(text: str, where: str) -> None:
 
 def _columns(rows: Rows, held: Sequence[Row], asked: _Asked) -> tuple[int | str, int | str | None]:
     """Where the texts and the labels are."""
-    text, label = asked.text or _called(rows, _TEXTS), asked.label or _called(rows, _LABELS)
+    text, label = asked.text or _called(rows, TEXTS), asked.label or _called(rows, _LABELS)
     of_text = None if text is None else rows.column(text, "--text")
     of_label = None if label is None or not asked.labelled else rows.column(label, "--label")
     both = list(rows.names) if rows.kind == "json" else list(range(rows.width))
@@ -194,20 +216,20 @@ def _cell(row: Row, column: int | str, where: str) -> Any:
     return row.cells[column]
 
 
-def _labels(found: Any, separator: str | None, where: str) -> tuple[Label, ...]:
+def _labels(found: Any, separator: str | None, where: str, numbers: bool) -> tuple[Label, ...]:
     """The labels that a cell holds, each once."""
     if isinstance(found, list):
-        return tuple(dict.fromkeys(label for part in found for label in _labels(part, None, where)))
+        return tuple(dict.fromkeys(label for part in found for label in _labels(part, None, where, numbers)))
     if found is None:
         return ()
     if isinstance(found, bool):
         return ("true" if found else "false",)
-    if isinstance(found, int):
+    if isinstance(found, int) or (numbers and isinstance(found, float)):
         return (found,)
     if not isinstance(found, str):
         raise DataError(
             f"{where}: the label is {reprlib.repr(found)}; a label is a name or a whole number. If numbers are to be "
-            "predicted, this is the wrong task."
+            "predicted, say so with --regression."
         )
     _refuse_half_characters(found, where)
     parts = [found] if separator is None else found.split(separator)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
+from typing import TypeVar
 
 from gateflow.data.source import STDIN
 from gateflow.data.text import read_lines
 from gateflow.errors import GateflowError
 
-__all__ = ["blocks_of_lines"]
+__all__ = ["blocks_of", "blocks_of_lines"]
+
+T = TypeVar("T")
+
+
+def blocks_of(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Yield lists of at most so many, in order (Python 3.12 has it).
+
+    Example:
+        >>> list(blocks_of("abcde", 2))
+        [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    remaining = iter(items)
+    while block := list(islice(remaining, most)):
+        yield block
 
 
 def blocks_of_lines(path: Path, most: int) -> Iterator[list[str]]:
@@ -33,9 +48,7 @@ def blocks_of_lines(path: Path, most: int) -> Iterator[list[str]]:
         [['one', 'two'], ['three']]
     """
     if path != STDIN:
-        lines = read_lines(path)
-        while block := list(islice(lines, most)):
-            yield block
+        yield from blocks_of(read_lines(path), most)
         return
     # Bounded: a pipe may be faster than whoever reads it.
     queue: Queue[str | Exception | None] = Queue(most)

@@ -122,15 +122,19 @@ class Estimator:
         """Load what a run has learnt, and keep the run as ``run_``."""
         raise NotImplementedError
 
-    def _set_up(self, data: Mapping[str, Any], *, force: bool, **given: Any) -> Run[Any]:
+    def _set_up(
+        self, data: Mapping[str, Any], *, force: bool, more: Mapping[str, Mapping[str, Any]] | None = None, **given: Any
+    ) -> Run[Any]:
         """A new run at step 0: the options as they are now, with these of the section ``data``.
 
         Args:
             data: options; where data lie is one of them.
             force: replace a run.
+            more: options of further sections.
             given: more for the task's set-up, such as data that lie in no file.
         """
         sections: dict[str, dict[str, Any]] = {"data": dict(data)}
+        sections |= {name: dict(options) for name, options in (more or {}).items()}
         for name, (section, default) in self.options().items():
             # What is left at its default is left out, so that a default may depend on others.
             if (value := getattr(self, name)) != default:

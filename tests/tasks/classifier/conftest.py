@@ -28,10 +28,12 @@ def _fresh_accelerator():
 
 
 def config_of(data: dict, model: dict | None = None, training: dict | None = None) -> ClassifierConfig:
-    """A small network."""
-    return ClassifierConfig.build(
-        {"data": data, "model": MODEL | (model or {}), "training": TRAINING | (training or {})}
-    )
+    """A small network; options of all sections of data may stand in `data`."""
+    sections: dict[str, dict] = {"model": MODEL | (model or {}), "training": TRAINING | (training or {})}
+    of = {name: section for section, part in ClassifierConfig.sections().items() for name in part.model_fields}
+    for name, value in data.items():
+        sections.setdefault(of[name], {})[name] = value
+    return ClassifierConfig.build(sections)
 
 
 def train(path: Path, data: dict, model: dict | None = None, training: dict | None = None) -> ClassifierRun:

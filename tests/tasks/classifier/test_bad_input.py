@@ -8,9 +8,12 @@ from tests.tasks.classifier.conftest import config_of, train
 from tests.tasks.classifier.texts import opinions, topics, write
 
 from gateflow.errors import ConfigError, DataError, DataWarning, GateflowError, RunError
-from gateflow.tasks.classifier.data import own_texts, set_up
+from gateflow.runs.weights import read_header
+from gateflow.tasks.classifier.data import own_examples, set_up
 from gateflow.tasks.classifier.evaluation import evaluate_run
-from gateflow.tasks.classifier.loading import load_labels, load_model, load_vocabulary
+from gateflow.tasks.classifier.inputs.texts import TextEncoder
+from gateflow.tasks.classifier.inputs.vocabulary import Words
+from gateflow.tasks.classifier.loading import load, load_encoder, load_targets, refuse_other_model
 from gateflow.tasks.description import Given
 
 GOOD = "".join(f"{label}\t{text}\n" for text, label in opinions(12))
@@ -53,7 +56,7 @@ def told(tmp_path, content, valid=None, **data):
 def test_a_label_of_the_validation_alone_is_told(tmp_path):
     run, (message,) = told(tmp_path, GOOD, "strange\tnothing new\npos\tnothing else\n")
     assert message.startswith("1 label of the validation part cannot be learnt")
-    assert load_labels(run).names == ("neg", "pos", "strange")
+    assert load_targets(run).names == ("neg", "pos", "strange")
 
 
 def test_texts_in_both_parts_are_counted(tmp_path):
@@ -66,7 +69,7 @@ def test_empty_texts_and_long_ones_are_counted_and_learnt(tmp_path):
     run, messages = told(tmp_path, f"{GOOD}pos\t\nneg\t{long}\n", "pos\ta b c\n", label="1", longest=50)
     assert any("1 of the 14 texts to learn from are empty" in text for text in messages)
     assert any("1 of the 14 texts to learn from have more than 50 tokens" in text for text in messages)
-    assert len(own_texts(run, load_labels(run), "train")) == 14
+    assert len(own_examples(run, load_targets(run), "train")) == 14
 
 
 def test_names_of_columns_that_were_taken_for_a_text_are_told(tmp_path):
@@ -84,7 +87,7 @@ def test_a_file_that_changes_after_the_set_up_changes_nothing(tmp_path):
     file = write(tmp_path / "train", opinions(20))
     run = set_up(tmp_path / "run", config_of({"train": file}))
     file.unlink()
-    assert len(own_texts(run, load_labels(run), "train")) == 18
+    assert len(own_examples(run, load_targets(run), "train")) == 18
 
 
 DAMAGE = {
@@ -97,20 +100,24 @@ DAMAGE = {
 def test_files_of_a_run_that_are_none(tmp_path, name, content):
     run = set_up(tmp_path / "run", config_of({"train": write(tmp_path / "train", opinions(20))}))
     (run.path / name).write_text(content)
-    load = load_labels if name == "labels.json" else load_vocabulary
+    read = load_targets if name == "labels.json" else load_encoder
     with pytest.raises(RunError, match="damaged"):  # by its checksum
-        load(run)
+        read(run)
     (run.path / "SHA256SUMS").unlink()
     with pytest.raises(RunError, match="damaged: it (holds no labels|is no vocabulary) of a classifier"):
-        load(run)
+        read(run)
 
 
 def test_labels_and_tokens_of_another_model_are_refused_by_the_weights(tmp_path, trained):
-    labels, vocabulary = load_labels(trained), load_vocabulary(trained)
-    with pytest.raises(RunError, match="does not fit"):
-        load_model(trained, vocabulary, labels.model_copy(update={"names": ("a", "b", "c")}))
-    with pytest.raises(RunError, match="does not fit"):
-        load_model(trained, type(vocabulary)("word", vocabulary.tokens[:-1]), labels)
+    labels, encoder, config = load_targets(trained), load_encoder(trained), trained.config()
+    file = trained.model_file
+    found = read_header(file).tensors
+    three = labels.model_copy(update={"names": ("a", "b", "c")})
+    fewer = TextEncoder(Words("word", encoder.vocabulary.tokens[:-1]), 99)
+    refuse_other_model(found, config, encoder, labels, file)
+    for other in ((encoder, three), (fewer, labels)):
+        with pytest.raises(RunError, match="does not fit"):
+            refuse_other_model(found, config, *other, file)
 
 
 WRONG = [
@@ -149,7 +156,7 @@ def evaluated(run, **options):
 
 
 def test_evaluation_of_other_files(trained, tmp_path):
-    known = own_texts(trained, load_labels(trained), "train")[0]
+    known = own_examples(trained, load_targets(trained), "train")[0]
     rows = [*opinions(12, seed=9), (known.text, str(known.labels[0])), ("what is this", "strange")]
     answer = evaluated(trained, data=write(tmp_path / "test", rows), predictions=tmp_path / "out")
     assert any("labels that training has not seen, and that cannot be given: strange" in line for line in answer.lines)
@@ -175,4 +182,4 @@ def test_figures_of_several_labels_have_their_thresholds(tmp_path):
 def test_a_run_without_a_model_says_what_to_do(tmp_path):
     run = set_up(tmp_path / "run", config_of({"train": write(tmp_path / "train", opinions(20))}))
     with pytest.raises(GateflowError, match="gateflow resume"):
-        load_model(run, load_vocabulary(run), load_labels(run))
+        load(run)

@@ -5,14 +5,15 @@ import torch
 from tests.tasks.classifier.conftest import train
 
 from gateflow.data.labelled import LabelledText
+from gateflow.tasks.classifier.batches import Batch
 from gateflow.tasks.classifier.diagnosis import diagnose_run, encoded, label_shares
-from gateflow.tasks.classifier.loading import load_labels, load_model, load_vocabulary
+from gateflow.tasks.classifier.loading import load
 
 
 def shares(run, text, label):
-    labels, vocabulary = load_labels(run), load_vocabulary(run)
-    batch = encoded(vocabulary, labels, [LabelledText(text, (label,), 1)], 99)
-    return label_shares(load_model(run, vocabulary, labels), batch), batch
+    learnt = load(run)
+    batch = encoded(learnt, [LabelledText(text, (label,), 1)])
+    return label_shares(learnt.model, batch), batch
 
 
 def test_the_gradient_of_a_label_comes_from_the_words_that_decide(trained):
@@ -22,16 +23,16 @@ def test_the_gradient_of_a_label_comes_from_the_words_that_decide(trained):
 
 
 def test_shares_are_those_of_finite_differences(trained):
-    labels, vocabulary = load_labels(trained), load_vocabulary(trained)
-    model = load_model(trained, vocabulary, labels).double()
-    batch = encoded(vocabulary, labels, [LabelledText("the film not good", ("pos",), 1)], 99)
+    learnt = load(trained)
+    model = learnt.model.double()
+    batch = encoded(learnt, [LabelledText("the film not good", ("pos",), 1)])
     vectors, steps = model.vectors(batch).detach(), torch.zeros(4, dtype=torch.float64)
     for t in range(4):
         moved = vectors.repeat(1, 2 * vectors.shape[2], 1)
         for i in range(vectors.shape[2]):
             moved[t, 2 * i, i] += 1e-5
             moved[t, 2 * i + 1, i] -= 1e-5
-        scores = model.scores(moved, batch.lengths.repeat(moved.shape[1]))
+        scores = model.scores(moved, Batch(moved, batch.lengths.repeat(moved.shape[1])))
         nats = torch.nn.functional.cross_entropy(scores, batch.targets.repeat(moved.shape[1]), reduction="none")
         steps[t] = ((nats[::2] - nats[1::2]) / 2e-5).norm()
     torch.testing.assert_close(label_shares(model, batch), steps / steps.sum(), rtol=1e-4, atol=1e-6)

@@ -7,8 +7,8 @@ import pytest
 from tests.tasks.classifier.texts import opinions, write
 
 from gateflow.cli import main
-from gateflow.tasks.classifier.data import own_texts
-from gateflow.tasks.classifier.loading import load_labels
+from gateflow.tasks.classifier.data import own_examples
+from gateflow.tasks.classifier.loading import load_targets
 from gateflow.tasks.classifier.run import ClassifierRun
 
 SMALL = ["--hidden-size", "4", "--embedding-size", "4", "--epochs", "1", "--batch-size", "8", "--no-monitor"]
@@ -21,8 +21,8 @@ def typed(*words):
 
 
 def parts(run):
-    labels = load_labels(run)
-    return {part: [text.text for text in own_texts(run, labels, part)] for part in ("train", "valid", "test")}
+    labels = load_targets(run)
+    return {part: [text.text for text in own_examples(run, labels, part)] for part in ("train", "valid", "test")}
 
 
 def test_folds_are_runs_that_are_summed_up(tmp_path, capsys):

@@ -8,32 +8,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.tasks.classifier.texts import opinions
 
+from gateflow.data.labelled import LabelledText
 from gateflow.errors import ConfigError
-from gateflow.tasks.classifier.batches import TextBatch
-from gateflow.tasks.classifier.classifying import classify_text
-from gateflow.tasks.classifier.loading import load_labels, load_model, load_vocabulary
+from gateflow.tasks.classifier.batches import Batch
+from gateflow.tasks.classifier.classifying import classify_examples
+from gateflow.tasks.classifier.inputs.texts import TextEncoder
+from gateflow.tasks.classifier.inputs.vocabulary import Pieces, Words
+from gateflow.tasks.classifier.loading import load
 from gateflow.tasks.classifier.model import ClassifierModel
 from gateflow.tasks.classifier.prediction import predict
 from gateflow.tasks.classifier.read_out import READ_OUTS, Attention
-from gateflow.tasks.classifier.vocabulary import Pieces, Words
 from gateflow.tasks.description import Given
 
 
 @pytest.fixture(scope="module")
 def loaded(trained):
-    labels, vocabulary = load_labels(trained), load_vocabulary(trained)
-    return load_model(trained, vocabulary, labels), vocabulary, labels
+    return load(trained)
+
+
+def as_texts(texts):
+    return [LabelledText(text, (), line) for line, text in enumerate(texts, 1)]
+
+
+def answers(loaded, texts, **options):
+    """Of each text its only one."""
+    return [answer for (answer,) in predict(loaded, texts, **options)]
 
 
 def test_an_answer_is_the_same_in_any_batch_and_order(loaded):
-    texts = [text for text, _ in opinions(40, seed=5)] + ["", "word " * 300]
-    one = list(predict(*loaded, texts, longest=1000, batch_size=1))
+    texts = as_texts([text for text, _ in opinions(40, seed=5)] + ["", "word " * 300])
+    one = answers(loaded, texts, batch_size=1)
     for size, chunk in ((7, 1024), (64, 1024), (5, 9)):
-        found = list(predict(*loaded, texts, longest=1000, batch_size=size, chunk=chunk))
+        found = answers(loaded, texts, batch_size=size, chunk=chunk)
         assert [answer.labels for answer in found] == [answer.labels for answer in one]
         for a, b in zip(found, one, strict=True):
             assert a.probabilities == pytest.approx(b.probabilities, abs=1e-5)
-    turned = list(predict(*loaded, texts[::-1], longest=1000))[::-1]
+    turned = answers(loaded, texts[::-1])[::-1]
     assert [answer.labels for answer in turned] == [answer.labels for answer in one]
 
 
@@ -41,15 +51,15 @@ def test_an_answer_is_the_same_in_any_batch_and_order(loaded):
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_what_lies_beyond_a_text_is_never_seen_be_it_nan(read_out, bidirectional):
     torch.manual_seed(0)
-    model = ClassifierModel(9, 3, embedding_size=5, hidden_size=4, read_out=read_out, bidirectional=bidirectional)
+    model = ClassifierModel(5, 3, hidden_size=4, read_out=read_out, bidirectional=bidirectional)
     vectors, lengths = torch.randn(7, 4, 5), torch.tensor([7, 3, 0, 1])
     for b, length in enumerate(lengths):
         vectors[length:, b] = torch.nan
     vectors.requires_grad_()
-    scores = model.scores(vectors, lengths)
+    scores = model(Batch(vectors, lengths))
     scores.sum().backward()
     for b, length in enumerate(lengths.tolist()):
-        alone = model.scores(vectors[: max(length, 1), b : b + 1], lengths[b : b + 1])
+        alone = model(Batch(vectors[: max(length, 1), b : b + 1], lengths[b : b + 1]))
         torch.testing.assert_close(alone[0], scores[b], rtol=0, atol=1e-6)
         assert vectors.grad[:length, b].isfinite().all()
         assert not vectors.grad[length:, b].nan_to_num().any()
@@ -78,7 +88,7 @@ def test_read_outs_are_what_they_are_called():
 
 def lines(run, file, **options):
     given = {"text": None, "weights": False, "batch_size": 64} | options
-    return list(classify_text(Given(run), data=file, **given).items)
+    return list(classify_examples(Given(run), data=file, **given).items)
 
 
 def test_each_line_is_answered_with_its_label(trained, tmp_path):
@@ -111,14 +121,15 @@ def test_weights_of_what_weighs_nothing_are_refused(files, tmp_path):
 
 def test_a_text_of_a_hundred_thousand_words_is_read_as_far_as_asked(loaded):
     long = "the film not good " * 25_000
-    first, short = predict(*loaded, [long, "the film not good " * 3], longest=12)
+    encoder = TextEncoder(loaded.encoder.vocabulary, longest=12)
+    first, short = answers(loaded._replace(encoder=encoder), as_texts([long, "the film not good " * 3]))
     assert first.labels == short.labels
     assert first.probabilities == pytest.approx(short.probabilities, abs=1e-5)
-    assert len(next(predict(*loaded, [long], longest=1000, weights=True)).weights) == 1000
+    assert len(answers(loaded, as_texts([long]), weights=True)[0].weights) == 1000
 
 
 def test_padding_does_not_change_tokens():
-    batch = TextBatch(torch.tensor([[1, 2]]), torch.tensor([1, 0]))
+    batch = Batch(torch.tensor([[1, 2]]), torch.tensor([1, 0]))
     assert batch.to(torch.device("cpu")).targets is None
 
 

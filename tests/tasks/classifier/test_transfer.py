@@ -10,7 +10,7 @@ from tests.tasks.classifier.texts import opinions, write
 from gateflow.errors import ConfigError
 from gateflow.runs.weights import read_tensors
 from gateflow.tasks.classifier.data import set_up
-from gateflow.tasks.classifier.loading import load_vocabulary
+from gateflow.tasks.classifier.loading import load_encoder
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.data import set_up as set_up_lm
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
@@ -38,7 +38,7 @@ def test_vectors_and_layers_are_those_of_the_language_model(tmp_path, tokenizer)
     lm = language_model(tmp_path, tokenizer)
     data = {"train": write(tmp_path / "a", opinions(30)), "tokenizer": tokenizer, "from_lm": lm.path}
     run = set_up(tmp_path / "run", config_of(data))
-    source, vocabulary, known = load_model(lm), load_vocabulary(run), load_tokenizer(lm)
+    source, vocabulary, known = load_model(lm), load_encoder(run).vocabulary, load_tokenizer(lm)
     begun, _ = read_tensors(run.checkpoint_file)
     token = {"word": "good", "char": "g", "bpe": "g"}[tokenizer]
     vector = source.embedding.weight[known.token_to_id(token)]

@@ -18,8 +18,10 @@ from gateflow.data.series.moments import rising
 from gateflow.data.series.series import Series, checked
 from gateflow.errors import DataError
 
-__all__ = ["read_arrays"]
+__all__ = ["NPY", "ZIP", "read_arrays"]
 
+NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
+"""What the two kinds of files begin with."""
 NAMES = {"x": ("x", "X", "values"), "y": ("y", "Y", "labels"), "lengths": ("lengths",), "times": ("times",)}
 """What an array of a ``.npz`` may be called."""
 

@@ -23,6 +23,9 @@ __all__ = ["Order", "labels_beside", "read_idx"]
 Order = Literal["rows", "pixels", "permuted"]
 """What a step is: a row of an image; a pixel, from the first row to the last; the same in one random order."""
 
+IDX = b"\x00\x00\x08"
+"""What a file begins with: two zeros, then the type, unsigned bytes; the number of dimensions follows."""
+
 # Type 08, unsigned bytes, of three dimensions and of one.
 _IMAGES, _LABELS = 0x0803, 0x0801
 # Ten times the largest set in this form (EMNIST, 814,255 images of 784 bytes) is still refused before it fills memory.

@@ -6,19 +6,16 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from gateflow.data.series.arrays import read_arrays
-from gateflow.data.series.idx import Order, read_idx
+from gateflow.data.series.arrays import NPY, ZIP, read_arrays
+from gateflow.data.series.idx import IDX, Order, read_idx
 from gateflow.data.series.series import Series
 from gateflow.data.series.table import Columns, read_table
 from gateflow.data.series.ts import COMMENTS, read_ts
 from gateflow.data.source import STDIN, chunks, require
 from gateflow.errors import DataError
 
-__all__ = ["read_series"]
+__all__ = ["are_images", "read_series"]
 
-_NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
-# Two zeros, then the type (unsigned bytes) and the number of dimensions.
-_IDX = b"\x00\x00\x08"
 # A file of text may begin with a byte order mark and empty lines.
 _LOOKED_AT = 64
 
@@ -55,15 +52,20 @@ def read_series(
     return _alike(_read(path, columns or Columns(), labels, order, seed), path)
 
 
+def are_images(path: Path) -> bool:
+    """Whether a file holds IDX images."""
+    return _beginning(path).startswith(IDX)
+
+
 def _read(path: Path, columns: Columns, labels: Path | None, order: Order, seed: int) -> Iterator[Series]:
     if path == STDIN:  # what is piped in is taken once, and is text
         yield from read_table(path, columns)
         return
     require(path)
     first = _beginning(path)
-    if first.startswith((_NPY, _ZIP)):
+    if first.startswith((NPY, ZIP)):
         yield from read_arrays(path)
-    elif first.startswith(_IDX):
+    elif first.startswith(IDX):
         yield from read_idx(path, labels, order, seed)
     elif first.lstrip(b"\xef\xbb\xbf \t\r\n")[:1].decode("latin-1") in ("@", *COMMENTS):
         yield from read_ts(path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from gateflow.data.series.moments import Moments
 from gateflow.errors import DataError
 
-__all__ = ["MISSING", "Series", "checked", "numbers"]
+__all__ = ["MISSING", "Series", "checked", "is_number_or_missing", "numbers"]
 
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-nan"})
 """What stands for a value that nobody has measured, in small letters."""
@@ -36,6 +37,8 @@ class Series:
             counted.
         name: what the file calls the series, if it does.
         channel_names: what it calls the channels; none where it only counts them.
+        group: what it belongs to, such as a speaker; None where that is not known.
+        several: its labels, where it may have any number of them; None elsewhere.
     """
 
     values: NDArray[np.float32]
@@ -45,11 +48,29 @@ class Series:
     times: Moments | None = None
     name: str | None = None
     channel_names: tuple[str, ...] = ()
+    group: str | None = None
+    several: tuple[str, ...] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its label, or its several ones; or those of its steps; none where there are none."""
+        if self.several is not None:
+            return self.several
+        return (self.label,) if self.label is not None else self.step_labels or ()
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for series of equal values."""
+        return self.values.shape, hashlib.sha256(self.values.tobytes()).digest()
 
     @property
     def channels(self) -> int:
         """Numbers per step."""
         return self.values.shape[1]
+
+    def with_values(self, values: NDArray[np.float32], channel_names: tuple[str, ...]) -> Series:
+        """The same series with other channels."""
+        return replace(self, values=values, channel_names=channel_names)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -76,6 +97,19 @@ def numbers(cells: Sequence[str], where: str) -> NDArray[np.float64]:
         cell = cells[int(np.isinf(found).argmax())]
         raise DataError(f"{where}: {cell.strip()!r:.40} is infinite. Write NaN where there is no value.")
     return found
+
+
+def is_number_or_missing(cell: str) -> bool:
+    """Whether `numbers` takes it.
+
+    Example:
+        >>> is_number_or_missing("2.5"), is_number_or_missing("?"), is_number_or_missing("dry")
+        (True, True, False)
+    """
+    try:
+        return not math.isinf(_number(cell, ""))
+    except DataError:
+        return False
 
 
 def checked(values: NDArray[np.floating], where: str) -> NDArray[np.float32]:

@@ -39,6 +39,7 @@ class Columns:
         label: of the series, the same in all of its rows; or of the step, where `per_step` says so.
         channels: the numbers. Left out: all other columns.
         per_step: the label is that of a step.
+        group: what a series belongs to, the same in all of its rows.
     """
 
     series: str | None = None
@@ -46,6 +47,7 @@ class Columns:
     label: str | None = None
     channels: tuple[str, ...] = ()
     per_step: bool = False
+    group: str | None = None
 
 
 @dataclass
@@ -56,6 +58,7 @@ class _Rows:
     cells: list[str] = field(default_factory=list)
     times: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
 
 def read_table(path: Path, columns: Columns = Columns()) -> Iterator[Series]:
@@ -82,7 +85,7 @@ def _resolved(asked: Columns, header: Sequence[str], file: str) -> Columns:
     """The columns with the names that the header has; those not asked for are recognised by their usual names."""
     if twice := {name for name in header if header.count(name) > 1}:
         raise DataError(f"{file}: the header has the column {min(twice)!r:.40} twice. Give each a name of its own.")
-    for name in filter(None, (asked.series, asked.time, asked.label, *asked.channels)):
+    for name in filter(None, (asked.series, asked.time, asked.label, asked.group, *asked.channels)):
         if name not in header:
             known = ", ".join(header)
             raise DataError(f"{file} has no column {name!r:.40} in its first line, only {known:.120}.")
@@ -91,18 +94,20 @@ def _resolved(asked: Columns, header: Sequence[str], file: str) -> Columns:
         return given or next((name for name in header if name.lower() in names), None)
 
     series, time, label = usual(asked.series, SERIES), usual(asked.time, TIMES), usual(asked.label, LABELS)
-    channels = asked.channels or tuple(name for name in header if name not in (series, time, label))
+    channels = asked.channels or tuple(name for name in header if name not in (series, time, label, asked.group))
     if not channels:
         raise DataError(
             f"{file} has no column of numbers beside {', '.join(header):.120}. The first line names columns."
         )
-    return Columns(series, time, label, channels, asked.per_step)
+    return Columns(series, time, label, channels, asked.per_step, asked.group)
 
 
 def _grouped(rows: Iterator[list[str]], header: Sequence[str], columns: Columns, file: str) -> Mapping[str, _Rows]:
     at = {name: i for i, name in enumerate(header)}
     channels = [at[name] for name in columns.channels]
-    series, time, label = (None if name is None else at[name] for name in (columns.series, columns.time, columns.label))
+    series, time, label, group = (
+        None if name is None else at[name] for name in (columns.series, columns.time, columns.label, columns.group)
+    )
     found: dict[str, _Rows] = {}
     for line, row in enumerate(rows, 2):
         if not any(map(str.strip, row)):
@@ -115,6 +120,8 @@ def _grouped(rows: Iterator[list[str]], header: Sequence[str], columns: Columns,
             of.times.append(row[time])
         if label is not None:
             of.labels.append(row[label].strip())
+        if group is not None:
+            of.groups.append(row[group].strip())
     if not found:
         raise DataError(f"{file} has no rows below its first line. Give a file with series in it.")
     return found
@@ -135,6 +142,8 @@ def _series(name: str, rows: _Rows, columns: Columns, file: str) -> Series:
             f"{where}: two labels, {different[0]!r:.30} and {different[1]!r:.30}. A series has one; or say that each "
             "step has its own."
         )
+    if len(groups := sorted(set(rows.groups))) > 1:
+        raise DataError(f"{where}: two groups, {groups[0]!r:.30} and {groups[1]!r:.30}. A series is in one.")
     return Series(
         checked(values, where),
         place,
@@ -143,4 +152,5 @@ def _series(name: str, rows: _Rows, columns: Columns, file: str) -> Series:
         times=times,
         name=name or None,
         channel_names=columns.channels,
+        group=groups[0] if groups else None,
     )

@@ -27,10 +27,16 @@ from gateflow.data.source import spoken
 from gateflow.data.text import read_lines
 from gateflow.errors import DataError
 
-__all__ = ["COMMENTS", "read_ts"]
+__all__ = ["COMMENTS", "TAGS", "read_ts"]
 
 COMMENTS = ("#", "%")
 """What a line that says nothing begins with; the second is of older files."""
+
+TAGS = frozenset(
+    "@problemname @timestamps @missing @univariate @dimension @dimensions @equallength @serieslength @classlabel "
+    "@targetlabel @data".split()
+)
+"""What the lines of a header begin with, in small letters."""
 
 # A value with its time, where `@timeStamps true` says that all have one.
 _TIMED = re.compile(r"\(\s*([^,()]*)\s*,\s*([^,()]*)\s*\)")

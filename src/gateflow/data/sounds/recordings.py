@@ -14,7 +14,7 @@ from gateflow.data.source import spoken
 from gateflow.data.text import read_lines
 from gateflow.errors import DataError
 
-__all__ = ["Recording", "recordings"]
+__all__ = ["Recording", "is_list", "is_sound", "recordings"]
 
 _ENDINGS = frozenset({".wav", ".flac", ".ogg", ".aif", ".aiff", ".au"})
 _HEADER = frozenset({"path", "file", "filename", "audio"})
@@ -63,13 +63,34 @@ def recordings(path: str | Path) -> list[Recording]:
                 f"{path} holds no folder with sounds in it ({wanted}); a folder for each class is expected."
             )
         return found
-    return [Recording(path)] if path.suffix.lower() in _ENDINGS else _of_list(path)
+    return [Recording(path)] if is_sound(path) else _of_list(path)
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a file is named as one with sound is.
+
+    Example:
+        >>> is_sound(Path("one.FLAC")), is_sound(Path("one.txt"))
+        (True, False)
+    """
+    return path.suffix.lower() in _ENDINGS
+
+
+def is_list(line: str) -> bool:
+    """Whether a file with this first line is a list of recordings.
+
+    Example:
+        >>> is_list("audio/anna-1.wav\tone"), is_list("a fine recording\tgood")
+        (True, False)
+    """
+    first = line.split("\t")[0].strip()
+    return "\t" in line and (first.lower() in _HEADER or is_sound(Path(first)))
 
 
 def _of_folder(folder: Path) -> Iterator[Recording]:
     for of_class in sorted(each for each in folder.iterdir() if each.is_dir()):
         for file in sorted(of_class.rglob("*")):
-            if file.suffix.lower() in _ENDINGS and file.is_file():
+            if is_sound(file) and file.is_file():
                 yield Recording(file, of_class.name)
 
 

@@ -1,4 +1,4 @@
-"""Classification: one label for a whole text, or several. The description; torch stays out."""
+"""Classification: a label for a text, a series, an image or a sound, or for each step. Torch stays out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CLASSIFY = Verb(
 
     Lines are answered as they come. With --json each is an object with the probabilities of all labels.
     """,
-    "gateflow.tasks.classifier.classifying:classify_text",
+    "gateflow.tasks.classifier.classifying:classify_examples",
     (
         Option("data", Path, "Texts, one a line, plain or gz, UTF-8; stdin if left out.", default=Path("-")),
         Option("text", str, "The input is TSV, CSV or JSON lines, and this column holds the texts."),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gateflow.tasks.classifier.batches import IGNORED
+from gateflow.tasks.classifier.targets import IGNORED
 
 __all__ = ["TEMPERATURES", "THRESHOLDS", "best_temperature", "best_thresholds", "given_at", "logit", "nats_at"]
 

@@ -1,54 +1,103 @@
-"""What is amiss in labelled texts: refused where nothing could be learnt, told where something else may be meant."""
+"""What is amiss in labelled examples: refused where nothing could be learnt, told where something else may be meant."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from gateflow.data.labelled import LabelledText
-from gateflow.errors import DataError, DataWarning
-from gateflow.tasks.classifier.labels import Labels
-from gateflow.tasks.classifier.vocabulary import Vocabulary
+from gateflow.errors import ConfigError, DataError, DataWarning
+from gateflow.tasks.classifier.config import ClassifierConfig
+from gateflow.tasks.classifier.inputs.base import Example, Input
+from gateflow.tasks.classifier.targets import Labels, Numbers, Targets, number_of
 
-__all__ = ["checked_labels", "tell_about_labels", "tell_about_texts"]
+__all__ = ["checked_labels", "checked_targets", "refuse_no_numbers", "tell_about_labels"]
 
-# Texts from which on so many different labels are no classes: with ten texts each may well have its own.
+# Examples from which on so many different labels are no classes: with ten examples each may well have its own.
 FEW = 20
 
 
-def checked_labels(train: Sequence[LabelledText], others: Sequence[LabelledText], multi_label: bool) -> Labels:
+def checked_targets(
+    train: Sequence[Example], others: Sequence[Example], config: ClassifierConfig, kind: Input[Any]
+) -> Targets:
+    """What is to be found: all labels of all parts, or numbers like those of the training part.
+
+    Raises:
+        DataError: there is nothing to learn, or what should be a number is none.
+    """
+    data = config.data
+    if data.regression and config.training.metric == "macro_f1":
+        raise ConfigError("--metric macro_f1 is of labels, and --regression has numbers; leave one of the two out.")
+    if not data.regression:
+        return checked_labels(train, others, data.multi_label, data.per_step, kind.many)
+    refuse_no_numbers((*train, *others))
+    return Numbers.of([number_of(label) for example in train for label in example.labels], data.per_step)
+
+
+def refuse_no_numbers(examples: Sequence[Example]) -> None:
+    """Refuse labels that are no numbers.
+
+    Raises:
+        DataError: one is none, or infinite.
+    """
+    for example in examples:
+        for label in example.labels:
+            try:
+                number_of(label)
+            except ValueError:
+                raise DataError(
+                    f"{example.place}: {label!r:.60} is no number, and --regression is for numbers; leave it out, or "
+                    "say with --label which column has them."
+                ) from None
+
+
+def checked_labels(
+    train: Sequence[Example],
+    others: Sequence[Example],
+    multi_label: bool,
+    per_step: bool = False,
+    many: str = "texts",
+) -> Labels:
     """All labels of all parts.
 
     Raises:
-        DataError: every text has the same, or hardly two texts have one in common.
+        DataError: every example has the same, or hardly two have one in common.
     """
-    rows = [text.labels for text in train]
-    if len(set(rows)) < 2:
-        same = f"the label {rows[0][0]!s:.80}" if len(rows[0]) == 1 else f"the same {len(rows[0])} labels"
-        raise DataError(f"every text to learn from has {same}, so there is nothing to learn.")
-    labels = Labels.of([label for row in [*rows, *(text.labels for text in others)] for label in row], multi_label)
-    if not multi_label and len(rows) >= FEW and len(set(rows)) > len(rows) / 2:
+    # A step without a label is left out of what is learnt.
+    rows = [tuple(label for label in example.labels if label != "") for example in train]
+    different = {(label,) for row in rows for label in row} if per_step else set(rows)
+    if len(different) < 2:
+        same = next(iter(different), ())
+        what = f"the label {same[0]!s:.80}" if len(same) == 1 else f"the same {len(same)} labels"
+        raise DataError(f"every {_one(many)} to learn from has {what}, so there is nothing to learn.")
+    found = [label for example in (*train, *others) for label in example.labels if label != ""]
+    labels = Labels.of(found, multi_label, per_step)
+    if not multi_label and len(rows) >= FEW and len(different) > sum(map(len, rows)) / 2:
         numbers = all(_as_number(name) is not None for name in labels.names)
-        what = "numbers, and no names of classes" if numbers else "texts of their own"
+        remedy = "Say with --label which column has the classes" + (
+            ", or with --regression that they are numbers to be predicted." if numbers else "."
+        )
+        what = "numbers, and no names of classes" if numbers else f"{many} of their own"
         raise DataError(
-            f"{len(rows):,} texts have {len(set(rows)):,} different labels, such as {labels.names[0]!r:.40} and "
-            f"{labels.names[1]!r:.40}: they look like {what}. Say with --label which column has the classes."
+            f"{len(rows):,} {many} have {len(different):,} different labels, such as {labels.names[0]!r:.40} and "
+            f"{labels.names[1]!r:.40}: they look like {what}. {remedy}"
         )
     return labels
 
 
-def tell_about_labels(labels: Labels, train: Sequence[LabelledText], valid: Sequence[LabelledText]) -> None:
+def tell_about_labels(labels: Labels, train: Sequence[Example], valid: Sequence[Example]) -> None:
     """Say what is strange about the labels.
 
     Warns:
         DataWarning: some are in the validation part alone, one number in two spellings, or the name of a column.
     """
-    counts = Counter(str(label) for text in train for label in text.labels)
-    later = {str(label) for text in valid for label in text.labels}
+    counts = Counter(str(label) for example in train for label in example.labels)
+    later = {str(label) for example in valid for label in example.labels} - {""}
     if new := sorted(later - counts.keys()):
         _tell(
-            f"{len(new)} label{'s' * (len(new) > 1)} of the validation part cannot be learnt, since no text to learn "
+            f"{len(new)} label{'s' * (len(new) > 1)} of the validation part cannot be learnt, since nothing to learn "
             f"from has {'them' if len(new) > 1 else 'it'}: {', '.join(new):.200}."
         )
     seen: dict[float, str] = {}
@@ -56,7 +105,10 @@ def tell_about_labels(labels: Labels, train: Sequence[LabelledText], valid: Sequ
         number = _as_number(name)
         if number is not None and (other := seen.setdefault(number, name)) != name:
             _tell(f"{other!r:.40} and {name!r:.40} are two labels, though they look like one number; make them equal.")
-    first = min([*train[:1], *valid[:1]], key=lambda text: text.line)
+    texts = [example for example in (*train[:1], *valid[:1]) if isinstance(example, LabelledText)]
+    if not texts:
+        return
+    first = min(texts, key=lambda text: text.line)
     # The first line of a table that was asked for by number.
     if len(labels) > 2 and len(first.labels) == 1 and counts[str(first.labels[0])] + (first in valid) == 1:
         _tell(
@@ -65,20 +117,8 @@ def tell_about_labels(labels: Labels, train: Sequence[LabelledText], valid: Sequ
         )
 
 
-def tell_about_texts(texts: Sequence[str], vocabulary: Vocabulary, longest: int) -> None:
-    """Say how many texts to learn from are empty, and of how many not all is read.
-
-    Warns:
-        DataWarning: there are some.
-    """
-    counts = [len(vocabulary.numbers(text, longest + 1)) for text in texts]
-    if empty := counts.count(0):
-        _tell(f"{empty:,} of the {len(texts):,} texts to learn from are empty; their label is learnt all the same.")
-    if cut := sum(count > longest for count in counts):
-        _tell(
-            f"{cut:,} of the {len(texts):,} texts to learn from have more than {longest:,} tokens, and the rest of "
-            "them is not read; --longest reads more."
-        )
+def _one(many: str) -> str:
+    return {"texts": "text", "sounds": "sound"}.get(many, many)
 
 
 def _as_number(name: str) -> float | None:

@@ -1,141 +1,165 @@
-"""The gradient flow of a classifier: which words of a text its label has learnt from, and how far they may be."""
+"""The gradient flow of a classifier: which steps of an example its label has learnt from, and how far they may be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gateflow.data.labelled import LabelledText
-from gateflow.data.words import Word
 from gateflow.flow import Finding, Report
 from gateflow.layers.evaluating import evaluating
-from gateflow.tasks.classifier.batches import EncodedTexts, TextBatch, targets
-from gateflow.tasks.classifier.data import own_texts, read_texts
-from gateflow.tasks.classifier.labels import Labels
-from gateflow.tasks.classifier.loading import load_labels, load_model, load_vocabulary
+from gateflow.tasks.classifier.batches import Batch, Encoded
+from gateflow.tasks.classifier.data import own_examples
+from gateflow.tasks.classifier.inputs.base import Asked, Input
+from gateflow.tasks.classifier.learnt import Learnt
+from gateflow.tasks.classifier.loading import input_of, load
 from gateflow.tasks.classifier.model import ClassifierModel
 from gateflow.tasks.classifier.run import ClassifierRun
-from gateflow.tasks.classifier.vocabulary import Vocabulary
+from gateflow.tasks.classifier.targets import Labels, known
 from gateflow.tasks.diagnosis import diagnose_with_history
 
 __all__ = ["diagnose_run", "label_shares"]
 
-# Texts in a report, the longest; and tokens of them that are looked at: reach is a matrix of steps by steps.
-REPORTED, LONGEST = 8, 200
-# Tokens of a text that is looked at by itself, about.
-READABLE = 20
+# Examples in a report, the longest; and steps of them that are looked at: reach is a matrix of steps by steps.
+REPORTED, LONGEST = 8, 1000
+# Steps of an example that is looked at by itself, about; and how many examples one is chosen from.
+READABLE, CHOSEN_FROM = 20, 1000
 
 
 def diagnose_run(run: ClassifierRun, data: Path | None = None, needed_lag: int | None = None) -> Report:
-    """What keeps the gradients of a classifier from reaching farther, on its validation texts or on others.
+    """What keeps the gradients of a classifier from reaching farther, on its validation part or on other examples.
 
-    One finding is in the task's words: of the gradient of the label of a text, how much arrives at which word.
+    One finding is in the task's words: of the gradient of the label of an example, how much arrives at which step.
 
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
-        DataError: the file is missing, or holds no labelled texts.
+        DataError: the file is missing, or holds no labelled examples.
         FlowError: a needed lag below 1.
     """
-    labels, vocabulary = load_labels(run), load_vocabulary(run)
-    model, config = load_model(run, vocabulary, labels), run.config().data
-    texts = own_texts(run, labels, "valid") if data is None else read_texts(data, config, known=labels.numbers)
-    found = [text for text in texts if text.text and known(text, labels)] or texts[:1]
-    chosen = sorted(found, key=lambda text: -len(text.text))[:REPORTED]
-    most = min(LONGEST, config.longest)
+    learnt, config = load(run), run.config()
+    learnt.encoder.longest = min(LONGEST, learnt.encoder.longest)
+    kind = input_of(config)
+    if data is None:
+        examples = own_examples(run, learnt.targets, "valid")
+    else:
+        names = learnt.targets.numbers if isinstance(learnt.targets, Labels) else ()
+        examples = [learnt.encoder.fitting(x) for x in kind.read(data, config, Asked(known=names))]
+    found = [x for x in examples[:CHOSEN_FROM] if x.key and _has_known_labels(learnt, x)] or examples[:1]
+    lengths = Encoded(learnt.encoder, found).lengths
+    order = sorted(range(len(found)), key=lambda i: -lengths[i])
+    chosen = [found[i] for i in order[:REPORTED]]
     report = diagnose_with_history(
         run,
-        model,
-        encoded(vocabulary, labels, chosen, most),
+        learnt.model,
+        encoded(learnt, chosen),
         _loss,
         needed_lag=needed_lag,
-        tokens=[token.text for token in vocabulary.cut(chosen[0].text, most)],
+        tokens=learnt.encoder.names(chosen[0]),
     )
-    told = of_a_label(model, vocabulary, labels, telling(found, vocabulary), most)
+    # One that a reader takes in at a glance.
+    telling = found[min(order, key=lambda i: abs(lengths[i] - READABLE))]
+    told = of_a_label(learnt, kind, telling)
     return replace(report, findings=(*report.findings, *([told] if told else [])))
 
 
-def known(text: LabelledText, labels: Labels) -> bool:
-    """Whether the run has all labels of a text."""
-    return all(str(label) in labels.numbers for label in text.labels) and bool(text.labels)
+def encoded(learnt: Learnt, examples: Sequence[Any]) -> Batch:
+    """Some examples as one batch."""
+    return Encoded(learnt.encoder, examples, learnt.targets).batch(range(len(examples)))
 
 
-def encoded(vocabulary: Vocabulary, labels: Labels, texts: Sequence[LabelledText], most: int) -> TextBatch:
-    """Some texts as one batch."""
-    wanted = targets(labels, [text.labels for text in texts])
-    return EncodedTexts(vocabulary, [text.text for text in texts], most, wanted).batch(range(len(texts)))
+def label_shares(model: ClassifierModel, batch: Batch) -> Tensor:
+    """``[T]``, what part of the gradient of one example's label arrives at each of its steps.
 
-
-def telling(texts: Sequence[LabelledText], vocabulary: Vocabulary) -> LabelledText:
-    """A text that a reader takes in at a glance."""
-    # Of some only: cutting all of a corpus would take longer than the measurement.
-    return min(texts[:1000], key=lambda text: abs(len(vocabulary.cut(text.text, 4 * READABLE)) - READABLE))
-
-
-def label_shares(model: ClassifierModel, batch: TextBatch) -> Tensor:
-    """``[T]``, what part of the gradient of one text's label arrives at each of its tokens.
-
-    ``‖∂E / ∂v_k‖ / Σ_k ‖∂E / ∂v_k‖``, where ``E`` is the loss of the text and ``v_k`` the vector of token ``k``.
+    ``‖∂E / ∂v_k‖ / Σ_k ‖∂E / ∂v_k‖``, where ``E`` is the loss of the example and ``v_k`` what the layers read at step
+    ``k``. Where each step has a label, ``E`` is the loss of the last one that is known.
 
     Args:
         model: in any mode.
-        batch: of one text, with its label.
+        batch: of one example, with its label.
 
     Source: saliency by gradients, Simonyan, Vedaldi, Zisserman (2014), arXiv:1312.6034; for words Li et al. (2016),
     Visualizing and understanding neural models in NLP, NAACL.
     """
     assert batch.targets is not None, "a label is what is followed back"
     with evaluating(model):
-        vectors = model.vectors(batch).detach().requires_grad_()
-        loss = model.losses(model.scores(vectors, batch.lengths), batch.targets)
-        (gradient,) = torch.autograd.grad(loss, vectors)
-    norms = gradient[:, 0].norm(dim=-1)
+        vectors = model.vectors(batch).detach()
+        # A missing value that is left to the cell is no number that could be varied.
+        there = vectors.isfinite()
+        vectors.requires_grad_()
+        scores, targets = model.scores(vectors, batch), batch.targets
+        if model.per_step:
+            last = known(targets).nonzero()[-1:, 0]
+            scores, targets = scores[last], targets[last]
+        (gradient,) = torch.autograd.grad(model.losses(scores, targets), vectors)
+    norms = torch.where(there, gradient, 0)[:, 0].norm(dim=-1)
     # Nothing arrives anywhere where the label is certain to the last digit.
     return norms / norms.sum().clamp_min(torch.finfo(norms.dtype).tiny)
 
 
-def of_a_label(
-    model: ClassifierModel, vocabulary: Vocabulary, labels: Labels, text: LabelledText, most: int
-) -> Finding | None:
-    """Where the label of one text has its gradient from, and from how far before its end."""
-    tokens = vocabulary.cut(text.text, most)
-    if len(tokens) < 2:
+def of_a_label(learnt: Learnt, kind: Input[Any], example: Any) -> Finding | None:
+    """Where the label of one example has its gradient from, and from how far before its end."""
+    names, batch = learnt.encoder.names(example), encoded(learnt, [example])
+    if len(names) < 2 or batch.targets is None or not known(batch.targets).any():
         return None
-    shares = label_shares(model, encoded(vocabulary, labels, [text], most))
+    shares = label_shares(learnt.model, batch)
     order = shares.argsort(descending=True).tolist()[:4]
-    told = ", ".join(
-        f"{_percent(shares[k])} arrives at {tokens[k].text!r}, {_place(len(tokens) - 1 - k)}" for k in order
-    )
+    last = int(known(batch.targets).nonzero()[-1]) if learnt.targets.per_step else len(names) - 1
+    told = ", ".join(f"{_percent(shares[k])} arrives at {_named(kind, names, k)}, {_place(last - k)}" for k in order)
     back = _reaching_back(shares)
-    names = " and ".join(f"'{label}'" for label in text.labels)
+    what = kind.steps if kind.steps == "steps" else "tokens"
     return Finding(
         "label-gradient",
         "healthy",
-        f"{_beginning(tokens)!r}, {len(tokens)} tokens",
-        f"Of the gradient of the label {names}, {told}. Nine tenths of it arrive within the last {back} of "
-        f"{len(tokens)} tokens.",
-        {"tokens": len(tokens), "reach": back, "first_half": float(shares[: len(tokens) // 2].sum())},
+        _called(kind, example, names, what),
+        f"Of the gradient of {_target(learnt, example)}, {told}. Nine tenths of it arrive within the last {back} of "
+        f"{len(names)} {what}.",
+        {what: len(names), "reach": back, "first_half": float(shares[: len(names) // 2].sum())},
         "Simonyan, Vedaldi, Zisserman (2014), arXiv:1312.6034",
         "",
         "",
     )
 
 
+def _has_known_labels(learnt: Learnt, example: Any) -> bool:
+    """Whether a loss has something to follow back."""
+    if not example.labels:
+        return False
+    if not isinstance(learnt.targets, Labels):
+        return True
+    names = [str(label) in learnt.targets.numbers for label in example.labels]
+    return any(names) if learnt.targets.per_step else all(names)
+
+
+def _target(learnt: Learnt, example: Any) -> str:
+    if learnt.targets.per_step:
+        return f"the last step's label '{next(x for x in reversed(example.labels) if x != '')}'"
+    names = " and ".join(f"'{label}'" for label in example.labels)
+    return f"the label {names}" if isinstance(learnt.targets, Labels) else f"the number {example.labels[0]}"
+
+
+def _named(kind: Input[Any], names: Sequence[str], k: int) -> str:
+    return f"step {names[k]}" if kind.steps == "steps" else repr(names[k])
+
+
+def _called(kind: Input[Any], example: Any, names: Sequence[str], what: str) -> str:
+    """Which example it is: a text by its beginning, others by their name."""
+    if kind.steps == "steps":
+        return f"{next(iter(kind.called(example).values()))}, {len(names)} {what}"
+    return f"{' '.join(names[:3]) + (' …' if len(names) > 3 else '')!r}, {len(names)} {what}"
+
+
 def _reaching_back(shares: Tensor) -> int:
-    """How many of the last tokens have nine tenths of all that arrives."""
+    """How many of the last steps have nine tenths of all that arrives."""
     return int((shares.flip(0).cumsum(0) < 0.9).sum()) + 1
 
 
-def _loss(model: ClassifierModel, batch: TextBatch) -> Tensor:
+def _loss(model: ClassifierModel, batch: Batch) -> Tensor:
     assert batch.targets is not None, "a label is what is followed back"
     return model.losses(model(batch), batch.targets) / len(batch.lengths)
-
-
-def _beginning(tokens: Sequence[Word]) -> str:
-    return " ".join(token.text for token in tokens[:3]) + (" …" if len(tokens) > 3 else "")
 
 
 def _percent(share: Tensor) -> str:
@@ -143,4 +167,6 @@ def _percent(share: Tensor) -> str:
 
 
 def _place(steps: int) -> str:
+    if steps < 0:
+        return f"{-steps} step{'s' * (steps < -1)} behind it"
     return "the last step" if steps == 0 else f"{steps} step{'s' * (steps > 1)} before the end"

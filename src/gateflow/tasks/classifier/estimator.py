@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from gateflow.data.labelled import Label, LabelledText
-from gateflow.errors import DataError
+from gateflow.errors import ConfigError, DataError
 from gateflow.tasks.classifier import CLASSIFIER
-from gateflow.tasks.classifier.data import write_texts
-from gateflow.tasks.classifier.loading import load_labels, load_model, load_vocabulary
+from gateflow.tasks.classifier.given import examples, kind_of_given, labelled
+from gateflow.tasks.classifier.inputs.base import Asked
+from gateflow.tasks.classifier.learnt import Learnt
+from gateflow.tasks.classifier.loading import input_of, load
 from gateflow.tasks.classifier.prediction import Answer, predict
+from gateflow.tasks.classifier.regression import NumberMeasures
+from gateflow.tasks.classifier.targets import Labels
 from gateflow.tasks.estimator import Estimator
 
 __all__ = ["Classifier"]
 
 
 class Classifier(Estimator):
-    """Gives a text a label, or several: opinions, topics, languages, whatever the examples have.
+    """Gives a text, a series of numbers, an image or a sound a label, or several; or a number.
+
+    Examples are texts; arrays of numbers, ``[T, C]`` or ``[T]`` each; one array ``[N, T, C]``; or a file as of
+    ``--data``.
 
     Args:
         options: those of ``gateflow train classifier --help``, with underscores: `cell`, `hidden_size`, `read_out`,
-            `tokenizer`, `epochs`, `lr`, `class_weights`, `multi_label`, … A name that is none is refused here, a value
-            when `fit` begins.
+            `tokenizer`, `epochs`, `lr`, `class_weights`, `multi_label`, `regression`, `per_step`, … A name that is none
+            is refused here, a value when `fit` begins.
         out: folder of the run; without it a temporary one, which `save` keeps.
 
     Attributes:
@@ -48,149 +53,143 @@ class Classifier(Estimator):
 
     description: ClassVar = CLASSIFIER
     # Columns, separators and folds are those of files; `fit` is given lists, and scikit-learn makes its own folds.
-    of_fit: ClassVar = frozenset({"train", "valid", "text", "label", "separator", "folds", "fold"})
+    of_fit: ClassVar = frozenset({"train", "valid", "text", "label", "group", "separator", "folds", "fold"})
 
-    # What scikit-learn 1.5 and older ask for; since then it asks for tags.
-    _estimator_type: ClassVar = "classifier"
+    @property
+    def _estimator_type(self) -> str:
+        """What scikit-learn 1.5 and older ask for; since then it asks for tags."""
+        return "regressor" if vars(self)["regression"] else "classifier"
 
     def __sklearn_tags__(self) -> Any:
         """What `cross_val_score` and `GridSearchCV` ask of an estimator: that folds are stratified, among others."""
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
 
+        numbers = bool(vars(self)["regression"])
         return Tags(
-            estimator_type="classifier",
+            estimator_type="regressor" if numbers else "classifier",
             target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(multi_label=bool(vars(self)["multi_label"])),
-            input_tags=InputTags(two_d_array=False, string=True),
+            classifier_tags=None if numbers else ClassifierTags(multi_label=bool(vars(self)["multi_label"])),
+            regressor_tags=RegressorTags() if numbers else None,
+            input_tags=InputTags(two_d_array=False, three_d_array=True, string=True, allow_nan=True),
         )
 
     def fit(
         self,
-        X: str | Path | Sequence[str],
+        X: str | Path | Sequence[Any],
         y: Sequence[Any] | None = None,
         *,
-        valid: str | Path | tuple[Sequence[str], Sequence[Any]] | None = None,
+        valid: str | Path | tuple[Sequence[Any], Sequence[Any]] | None = None,
+        groups: Sequence[Any] | None = None,
         text: str | None = None,
         label: str | None = None,
         force: bool = False,
     ) -> Self:
-        """Learn from labelled texts; the weights of the best validation are kept.
+        """Learn from labelled examples; the weights of the best validation are kept.
 
         Args:
-            X: a file as of ``--data``, or texts.
-            y: the label of each text, a text or a whole number; with `multi_label` a list of labels for each text.
-                Left out where `X` is a file.
+            X: a file as of ``--data``, or examples.
+            y: the label of each example, a text or a whole number; with `multi_label` a list of labels for each, with
+                `per_step` one for each step, with `regression` numbers. Left out where `X` is a file.
             valid: a file, or a pair like `X, y`, to validate on; else a tenth of `X`, drawn.
+            groups: the author, speaker or the like of each example: none of them is in both parts.
             text, label: the columns of a file, by name or number.
             force: replace the run that is at `out`.
 
         Raises:
             ConfigError, DataError, RunError: as the training on the command line.
         """
-        with TemporaryDirectory() as folder:
-            files: dict[str, Any] = {"train": self._file(X, y, Path(folder, "train.jsonl"))}
-            if valid is not None:
-                pair = (valid, None) if isinstance(valid, str | Path) else valid
-                files["valid"] = self._file(*pair, Path(folder, "valid.jsonl"))
-            if y is None:
-                files |= {name: value for name, value in (("text", text), ("label", label)) if value is not None}
-            run = self._set_up(files, force=force)
-        self._train(run)
+        is_file = isinstance(X, str | Path) and y is None
+        data: dict[str, Any] = {"train": X if is_file else Path("X")}
+        given = {} if is_file else {"train": self._given(X, y, groups)}
+        if isinstance(valid, str | Path):
+            data["valid"] = valid
+        elif valid is not None:
+            data["valid"], given["valid"] = Path("valid"), self._given(*valid)
+        if y is None:
+            data |= {"label": label} if label is not None else {}
+        sections = {"texts": {"text": text}} if y is None and text is not None else {}
+        if given:
+            data["input"] = kind_of_given(X)
+        self._train(self._set_up(data, force=force, given=given, more=sections))
         return self
 
-    def predict(self, X: Iterable[str]) -> Any:
-        """The label of each text, an array ``[N]``; with `multi_label` a list of labels for each text."""
-        found = [tuple(map(self.labels_.given, answer.labels)) for answer in self.answers(X)]
-        if self.labels_.multi_label:
-            return [list(labels) for labels in found]
-        return np.array([labels[0] for labels in found], dtype=self.classes_.dtype)
+    def predict(self, X: str | Path | Iterable[Any]) -> Any:
+        """The label of each example, an array ``[N]``; with `multi_label` a list of labels for each; with `regression`
+        numbers; with `per_step` an array for each example.
+        """
+        found = [self._plain(answers) for answers in self._all_answers(X)]
+        if self.targets_.per_step:
+            return found
+        plain = [of_one[0] for of_one in found]
+        if isinstance(self.targets_, Labels) and self.targets_.multi_label:
+            return plain
+        return np.array(plain, dtype=self.classes_.dtype if isinstance(self.targets_, Labels) else np.float64)
 
-    def predict_proba(self, X: Iterable[str]) -> np.ndarray:
-        """The probability of each label for each text, ``[N, K]``, columns as in `classes_`."""
-        return np.array([answer.probabilities for answer in self.answers(X)]).reshape(-1, len(self.classes_))
+    def predict_proba(self, X: str | Path | Iterable[Any]) -> Any:
+        """The probability of each label for each example, ``[N, K]``, columns as in `classes_`.
 
-    def answers(self, X: Iterable[str], *, weights: bool = False) -> Iterator[Answer]:
-        """All that the classifier says of each text; see `gateflow.tasks.classifier.prediction.predict`."""
-        longest = self._run.config().data.longest
-        return predict(self.model_, self.vocabulary_, self.labels_, _texts(X), longest=longest, weights=weights)
-
-    def score(self, X: Sequence[str], y: Sequence[Any]) -> float:
-        """The share of texts whose label is right, or, with `multi_label`, of which all labels are.
+        With `per_step` an array ``[T, K]`` for each.
 
         Raises:
-            DataError: there are no texts, or not as many labels.
+            ConfigError: numbers are found, and no labels.
         """
-        rows = _rows(X, y, bool(vars(self)["multi_label"]))
-        given = [set(answer.labels) for answer in self.answers(X)]
-        right = [{str(label) for label in row.labels} == found for row, found in zip(rows, given, strict=True)]
-        return sum(right) / len(right)
+        if not isinstance(self.targets_, Labels):
+            raise ConfigError("this Classifier finds numbers, which have no probabilities; ask predict for them.")
+        rows = [[answer.probabilities for answer in answers] for answers in self._all_answers(X)]
+        if self.targets_.per_step:
+            return [np.array(of_one) for of_one in rows]
+        return np.array([of_one[0] for of_one in rows]).reshape(-1, len(self.classes_))
+
+    def answers(self, X: Iterable[Any], *, weights: bool = False) -> Iterator[Answer]:
+        """All that the classifier says of each example; see `gateflow.tasks.classifier.prediction.predict`.
+
+        With `per_step` of each step, one example after the other.
+        """
+        return (answer for answers in self._all_answers(X, weights=weights) for answer in answers)
+
+    def score(self, X: Sequence[Any], y: Sequence[Any]) -> float:
+        """The share of examples whose label is right, or, with `multi_label`, of which all labels are; R² of numbers.
+
+        Raises:
+            DataError: there are no examples, or not as many labels.
+        """
+        from gateflow.tasks.classifier.evaluation import measured
+
+        rows = self._given(X, y)
+        measures = measured(self.targets_, rows, list(predict(self._learnt, rows)))
+        return measures.r2 if isinstance(measures, NumberMeasures) else measures.accuracy
+
+    @property
+    def _learnt(self) -> Learnt:
+        return self._run and Learnt(self.model_, self.encoder_, self.targets_)
+
+    def _all_answers(self, X: str | Path | Iterable[Any], *, weights: bool = False) -> Iterator[list[Answer]]:
+        learnt, config = self._learnt, self._run.config()
+        if isinstance(X, str | Path) and config.data.input != "text":
+            found: Iterable[Any] = input_of(config).read(Path(X), config, Asked(labelled=False))
+        else:
+            found = examples(X, config.data.input)
+        return predict(learnt, map(learnt.encoder.fitting, found), weights=weights)
+
+    def _plain(self, answers: Sequence[Answer]) -> Any:
+        """Labels as they came, or numbers, of one example."""
+        targets = self.targets_
+        if not isinstance(targets, Labels):
+            return np.array([answer.number for answer in answers])
+        given = [list(map(targets.given, answer.labels)) for answer in answers]
+        return given if targets.multi_label else np.array([labels[0] for labels in given], dtype=self.classes_.dtype)
 
     def _take(self, run: Any) -> None:
         # With the underscore that scikit-learn gives to what is learnt.
-        self.labels_, self.vocabulary_ = load_labels(run), load_vocabulary(run)
-        self.model_ = load_model(run, self.vocabulary_, self.labels_)
-        self.classes_ = np.array([self.labels_.given(name) for name in self.labels_.names])
+        self.model_, self.encoder_, self.targets_ = load(run)
+        if isinstance(self.targets_, Labels):
+            self.classes_ = np.array([self.targets_.given(name) for name in self.targets_.names])
         self.run_ = run
 
-    def _file(self, X: str | Path | Sequence[str], y: Any, file: Path) -> Path:
-        """A file of labelled texts: the one that is given, or one that is written now."""
-        if isinstance(X, str | Path) and y is None:
-            return Path(X)
+    def _given(self, X: str | Path | Sequence[Any], y: Any, groups: Any = None) -> list[Any]:
+        """Labelled examples out of lists."""
         if y is None:
-            raise DataError("texts were given without labels; give fit both, as fit(X, y), or the name of a file.")
-        write_texts(file, _rows(_list(X), y, bool(vars(self)["multi_label"])))
-        return file
-
-
-def _rows(X: Sequence[str], y: Sequence[Any], multi_label: bool) -> list[LabelledText]:
-    """Texts with their labels.
-
-    Raises:
-        DataError: there are none, or not as many of each, or one is something else.
-    """
-    if len(X) != len(y):
-        raise DataError(f"{len(X)} texts were given and {len(y)} labels; give one for each text.")
-    if not len(X):
-        raise DataError("no texts were given; give some, as fit(['a good film', 'a bad film'], ['good', 'bad']).")
-    return [LabelledText(text, _labels(i, y[i], multi_label), line=i) for i, text in enumerate(_texts(X))]
-
-
-def _list(X: str | Path | Sequence[str]) -> Sequence[str]:
-    """The texts; one alone is none, though it too can be gone through piece by piece."""
-    if isinstance(X, str | Path):
-        raise DataError(f"{str(X)!r:.60} is one text; give a list of texts, as ['a good film'].")
-    return X
-
-
-def _labels(i: int, given: Any, multi_label: bool) -> tuple[Label, ...]:
-    if multi_label:
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise DataError(f"text {i} has {given!r:.60}; with multi_label give a list of labels for each text.")
-        return tuple(dict.fromkeys(_label(i, label) for label in given))
-    return (_label(i, given),)
-
-
-def _label(i: int, label: Any) -> Label:
-    if isinstance(label, bool | np.bool_):
-        return str(bool(label)).lower()
-    if isinstance(label, int | np.integer):
-        return int(label)
-    if not isinstance(label, str) or not label or label != label.strip():
-        raise DataError(
-            f"text {i} has the label {label!r:.60}; a label is a whole number, or a text without spaces around."
-        )
-    return str(label)
-
-
-def _texts(X: Iterable[str]) -> Iterator[str]:
-    """The texts, each looked at."""
-    for i, text in enumerate(_list(X) if isinstance(X, str) else X):
-        if not isinstance(text, str):
-            raise DataError(f"text {i} is {text!r:.60}, and no text; give a list of texts, as ['a good film'].")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise DataError(
-                f"text {i} holds half of a character, {text!r:.60}; read it anew from its source."
-            ) from None
-        yield str(text)
+            what = "texts" if kind_of_given(X) == "text" else "series"
+            raise DataError(f"{what} were given without labels; give fit both, as fit(X, y), or the name of a file.")
+        asked = {name: bool(vars(self)[name]) for name in ("multi_label", "per_step", "regression")}
+        return labelled(X, y, kind_of_given(X), groups=groups, **asked)

@@ -1,25 +1,28 @@
-"""The verb ``evaluate``: how good a classifier is on labelled texts, label by label, and how well it knows that."""
+"""The verb ``evaluate``: how good a classifier is on labelled examples, and how well it knows that."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gateflow.data.labelled import LabelledText
 from gateflow.errors import ConfigError, DataError
 from gateflow.files import appears_whole
-from gateflow.tasks.classifier.data import own_texts, read_texts
-from gateflow.tasks.classifier.labels import Labels
-from gateflow.tasks.classifier.loading import load_labels, load_model, load_vocabulary
+from gateflow.tasks.classifier.checks import refuse_no_numbers
+from gateflow.tasks.classifier.config import ClassifierConfig
+from gateflow.tasks.classifier.data import own_examples
+from gateflow.tasks.classifier.inputs.base import Asked, Input
+from gateflow.tasks.classifier.learnt import Learnt
+from gateflow.tasks.classifier.loading import input_of, load
 from gateflow.tasks.classifier.measures import Measures
 from gateflow.tasks.classifier.model import ClassifierModel
 from gateflow.tasks.classifier.prediction import Answer, predict
+from gateflow.tasks.classifier.regression import NumberMeasures
 from gateflow.tasks.classifier.run import ClassifierRun
-from gateflow.tasks.classifier.vocabulary import Vocabulary
+from gateflow.tasks.classifier.targets import Labels, Numbers, Targets, number_of
 from gateflow.tasks.description import Given, Table, Tables
 from gateflow.tasks.predictions import refuse_to_replace
 
@@ -34,49 +37,65 @@ class Evaluation:
     """The figures, and how fast they were found.
 
     Attributes:
-        measures: of all texts.
-        answers: of each text.
-        known: numbers of the texts that training has seen too.
+        measures: of all examples, or of all their steps.
+        answers: of each of these.
+        known: numbers of the examples that training has seen too.
         seconds: of predictions alone.
     """
 
-    measures: Measures
-    answers: list[Answer] = field(default_factory=list)
+    measures: Measures | NumberMeasures
+    answers: list[list[Answer]] = field(default_factory=list)
     known: list[int] = field(default_factory=list)
     seconds: float = 0.0
 
 
 def evaluate(
-    model: ClassifierModel,
-    vocabulary: Vocabulary,
-    labels: Labels,
-    texts: Sequence[LabelledText],
+    learnt: Learnt,
+    examples: Sequence[Any],
     *,
-    longest: int,
     batch_size: int = 64,
-    seen: frozenset[str] = frozenset(),
+    seen: frozenset[Hashable] = frozenset(),
     track: Any = None,
 ) -> Evaluation:
-    """Classify texts whose labels are known, and compare: the same predictions as for new text.
+    """Classify examples whose labels are known, and compare: the same predictions as for new ones.
 
     Args:
-        model, vocabulary, labels: of one run.
-        texts: with their labels.
-        longest, batch_size: as for `predict`.
-        seen: texts of the training.
+        learnt: by a run.
+        examples: with their labels.
+        batch_size: as for `predict`.
+        seen: keys of the examples of the training.
         track: what shows progress.
     """
-    found = Evaluation(Measures(labels.names, labels.multi_label))
     # Once for nothing: kernels are built or loaded before the clock starts.
-    _ = list(predict(model, vocabulary, labels, [text.text for text in texts[:1]], longest=longest))
+    _ = list(predict(learnt, examples[:1]))
     began = time.perf_counter()
-    given = predict(model, vocabulary, labels, (t.text for t in texts), longest=longest, batch_size=batch_size)
-    found.answers = list(given if track is None else track(given, "classifying", len(texts)))
-    found.seconds = time.perf_counter() - began
-    for text, answer in zip(texts, found.answers, strict=True):
-        found.measures.add([str(label) for label in text.labels], answer.labels, answer.probabilities)
-    found.known = [i for i, text in enumerate(texts) if text.text in seen]
-    return found
+    given = predict(learnt, examples, batch_size=batch_size)
+    answers = list(given if track is None else track(given, "classifying", len(examples)))
+    seconds = time.perf_counter() - began
+    measures = measured(learnt.targets, examples, answers)
+    return Evaluation(measures, answers, [i for i, x in enumerate(examples) if x.key in seen], seconds)
+
+
+def measured(
+    targets: Targets, examples: Sequence[Any], answers: Sequence[Sequence[Answer]]
+) -> Measures | NumberMeasures:
+    """The figures of answers."""
+    if isinstance(targets, Numbers):
+        numbers = NumberMeasures()
+        for example, found in zip(examples, answers, strict=True):
+            for label, answer in zip(example.labels, found, strict=False):  # steps beyond the longest have no answer
+                assert answer.number is not None
+                numbers.add(number_of(label), answer.number)
+        return numbers
+    assert isinstance(targets, Labels)
+    measures = Measures(targets.names, targets.multi_label)
+    for example, found in zip(examples, answers, strict=True):
+        names = list(map(str, example.labels))
+        of_each = zip(([name] for name in names), found, strict=False) if targets.per_step else [(names, found[0])]
+        for gold, answer in of_each:
+            if gold != [""]:
+                measures.add(gold, answer.labels, answer.probabilities)
+    return measures
 
 
 def evaluate_run(
@@ -86,36 +105,52 @@ def evaluate_run(
 
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
-        DataError: the file is missing, or holds no labelled texts.
+        DataError: the file is missing, or holds no labelled examples.
         ConfigError: the file for predictions is one with data, or a part of the run, or there are no columns to choose.
         WriteError: the file for predictions cannot be written.
     """
     run: ClassifierRun = given.run
-    labels, vocabulary = load_labels(run), load_vocabulary(run)
-    model, config = load_model(run, vocabulary, labels), run.config().data
+    learnt, config = load(run), run.config()
+    kind = input_of(config)
     if data is None and (text or label):
-        raise ConfigError("--text and --label say where --data has its columns; the run's own texts have none.")
+        raise ConfigError("--text and --label say where --data has its columns; the run's own examples have none.")
     if data is None:
-        texts = own_texts(run, labels, "test" if run.texts_file("test").is_file() else "valid")
+        has_test = run.part_file("test", kind.suffix).is_file()
+        examples = own_examples(run, learnt.targets, "test" if has_test else "valid")
     else:
-        texts = read_texts(data, config, text, label, labels.numbers)
-        _refuse_strange_labels(texts, labels, data)
+        examples = _labelled(kind, learnt, config, data, Asked(text, label), given.track)
     refuse_to_replace(predictions, run, data)
-    seen = frozenset(text.text for text in own_texts(run, labels, "train"))
-    found = evaluate(
-        model, vocabulary, labels, texts, longest=config.longest, batch_size=batch_size, seen=seen, track=given.track
-    )
+    seen = frozenset(example.key for example in own_examples(run, learnt.targets, "train"))
+    found = evaluate(learnt, examples, batch_size=batch_size, seen=seen, track=given.track)
     if predictions is not None:
-        _write_predictions(predictions, texts, found, labels)
-    figures = {**found.measures.figures(), "temperature": float(model.temperature), "seconds": found.seconds}
-    if found.known:
-        figures["new_texts"] = found.measures.without(found.known).figures()
-    return Tables(list(_tables(found.measures, model)), figures, list(_lines(found, labels, model)))
+        _write_predictions(predictions, kind, learnt, examples, found)
+    figures: dict[str, Any] = {**found.measures.figures(), "seconds": found.seconds}
+    told = list(_lines(found, learnt, examples, kind))
+    if isinstance(found.measures, NumberMeasures):
+        return Tables([_errors(found.measures)], figures, told)
+    figures["temperature"] = float(learnt.model.temperature)
+    if found.known and not learnt.targets.per_step:
+        figures[f"new_{kind.many}"] = found.measures.without(found.known).figures()
+    return Tables(list(_tables(found.measures, learnt.model, kind.many)), figures, told)
 
 
-def _refuse_strange_labels(texts: Sequence[LabelledText], labels: Labels, file: Path) -> None:
+def _labelled(
+    kind: Input[Any], learnt: Learnt, config: ClassifierConfig, data: Path, asked: Asked, track: Any
+) -> list[Any]:
+    """The examples of another file, as the run reads them."""
+    known = learnt.targets.numbers if isinstance(learnt.targets, Labels) else ()
+    asked = replace(asked, known=known)
+    examples = [learnt.encoder.fitting(example) for example in kind.read(data, config, asked, track)]
+    if isinstance(learnt.targets, Labels):
+        _refuse_strange_labels(examples, learnt.targets, data)
+    else:
+        refuse_no_numbers(examples)
+    return examples
+
+
+def _refuse_strange_labels(examples: Sequence[Any], labels: Labels, file: Path) -> None:
     """Refuse a file of which no label is known: another column was meant."""
-    theirs = {str(label) for text in texts for label in text.labels}
+    theirs = {str(label) for example in examples for label in example.labels} - {""}
     if theirs and not theirs & set(labels.names):
         raise DataError(
             f"{file} has none of the run's labels ({', '.join(labels.names):.100}), but "
@@ -123,23 +158,39 @@ def _refuse_strange_labels(texts: Sequence[LabelledText], labels: Labels, file: 
         )
 
 
-def _lines(found: Evaluation, labels: Labels, model: ClassifierModel) -> Iterator[str]:
-    measures = found.measures
-    yield _line(measures)
-    if found.known:
-        yield f"without the {len(found.known):,} texts that training has too: {_line(measures.without(found.known))}"
-    if strangers := sorted({name for gold in measures.gold for name in gold} - set(labels.names)):
+def _errors(measures: NumberMeasures) -> Table:
+    rows = [("MAE", f"{measures.mae:.6g}"), ("RMSE", f"{measures.rmse:.6g}"), ("R²", _number(measures.r2))]
+    return Table(("figure", "value"), rows, title="errors")
+
+
+def _lines(found: Evaluation, learnt: Learnt, examples: Sequence[Any], kind: Input[Any]) -> Iterator[str]:
+    measures, per_step = found.measures, learnt.targets.per_step
+    speed = f"{len(found.answers) / max(found.seconds, 1e-9):,.0f} {kind.many} a second"
+    if isinstance(measures, NumberMeasures):
+        what = "steps" if per_step else kind.many
+        errors = f"MAE {measures.mae:.4g}, RMSE {measures.rmse:.4g}, R² {_number(measures.r2)}"
+        yield f"{errors} ({len(measures.gold):,} {what})"
+        yield speed
+        return
+    many = "steps" if per_step else kind.many
+    yield _line(measures, many)
+    if found.known and per_step:
+        yield f"{len(found.known):,} of the {kind.many} are in the training part too"
+    elif found.known:
+        others = _line(measures.without(found.known), many)
+        yield f"without the {len(found.known):,} {many} that training has too: {others}"
+    if strangers := sorted({name for gold in measures.gold for name in gold} - set(measures.names)):
         yield f"labels that training has not seen, and that cannot be given: {', '.join(strangers):.200}"
     yield f"AUROC {_number(measures.auroc)}, log loss {_number(measures.log_loss)} nats"
     yield (
         f"expected calibration error {_percent(measures.calibration_error)}, at the temperature "
-        f"{float(model.temperature):.2f}"
+        f"{float(learnt.model.temperature):.2f}"
     )
-    yield f"{len(found.answers) / max(found.seconds, 1e-9):,.0f} texts a second"
+    yield speed
 
 
-def _line(measures: Measures) -> str:
-    texts = f"{len(measures.gold):,} texts"
+def _line(measures: Measures, many: str) -> str:
+    texts = f"{len(measures.gold):,} {many}"
     if measures.multi_label:
         return (
             f"micro F1 {_percent(measures.micro().f1)}, macro F1 {_percent(measures.macro().f1)}, all labels right of "
@@ -148,7 +199,7 @@ def _line(measures: Measures) -> str:
     return f"accuracy {_percent(measures.accuracy)}, macro F1 {_percent(measures.macro().f1)} ({texts})"
 
 
-def _tables(measures: Measures, model: ClassifierModel) -> Iterator[Table]:
+def _tables(measures: Measures, model: ClassifierModel, many: str) -> Iterator[Table]:
     several = measures.multi_label
     thresholds = dict(zip(measures.names, (model.thresholds / model.temperature).sigmoid().tolist(), strict=True))
     rows = [
@@ -159,7 +210,7 @@ def _tables(measures: Measures, model: ClassifierModel) -> Iterator[Table]:
     macro = measures.macro()
     shares = (_percent(x) for x in (macro.precision, macro.recall, macro.f1))
     rows.append(("mean of labels (macro)", *shares, "", "", _number(measures.auroc), *([""] * several)))
-    columns = ("label", "precision", "recall", "F1", "texts", "found", "AUROC", *(["from"] * several))
+    columns = ("label", "precision", "recall", "F1", many, "found", "AUROC", *(["from"] * several))
     yield Table(columns, rows, title="by label")
     if not several and len(measures.per_label()) <= MOST_COLUMNS:
         confusion = measures.confusion()
@@ -189,12 +240,26 @@ def _number(x: float) -> str:
     return "-" if math.isnan(x) else f"{x:.4f}"
 
 
-def _write_predictions(file: Path, texts: Sequence[LabelledText], found: Evaluation, labels: Labels) -> None:
-    """Right labels, given ones, the least probability of these, and the text, with spaces for tabs and line ends."""
+def _write_predictions(
+    file: Path, kind: Input[Any], learnt: Learnt, examples: Sequence[Any], found: Evaluation
+) -> None:
+    """Right labels, given ones, the least probability of these, and the example; a line a step, if each has a label."""
+    targets, per_step = learnt.targets, learnt.targets.per_step
     with appears_whole(file) as out:
-        out.write(b"label\tgiven\tprobability\ttext\n")
-        for text, answer in zip(texts, found.answers, strict=True):
-            least = min((answer.probabilities[labels.numbers[name]] for name in answer.labels), default=0.0)
-            gold, given = ",".join(map(str, text.labels)), ",".join(answer.labels)
-            plain = " ".join(text.text.splitlines()).replace("\t", " ")
-            out.write(f"{gold}\t{given}\t{least:.6f}\t{plain}\n".encode())
+        columns = ["label", "given", *(["probability"] if isinstance(targets, Labels) else []), *(["step"] * per_step)]
+        out.write(("\t".join([*columns, kind.one]) + "\n").encode())
+        for example, answers in zip(examples, found.answers, strict=True):
+            # With spaces for tabs and line ends.
+            plain = " ".join(str([*kind.called(example).values()][-1]).splitlines()).replace("\t", " ")
+            gold = list(map(str, example.labels))
+            for step, answer in enumerate(answers, 1):
+                cells = [gold[step - 1] if per_step else ",".join(gold), *_cells(answer, targets)]
+                out.write(("\t".join([*cells, *([str(step)] * per_step), plain]) + "\n").encode())
+
+
+def _cells(answer: Answer, targets: Targets) -> list[str]:
+    """What is given, and of labels the least probability."""
+    if not isinstance(targets, Labels):
+        return [f"{answer.number:.9g}"]
+    least = min((answer.probabilities[targets.numbers[name]] for name in answer.labels), default=0.0)
+    return [",".join(answer.labels), f"{least:.6f}"]

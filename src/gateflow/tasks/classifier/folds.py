@@ -1,4 +1,4 @@
-"""Folds: one training that is several runs, each tested on a part of the texts that it has not seen."""
+"""Folds: one training that is several runs, each tested on a part of the examples that it has not seen."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from gateflow.tasks.classifier.config import ClassifierConfig
-from gateflow.tasks.classifier.data import own_texts
+from gateflow.tasks.classifier.data import own_examples
 from gateflow.tasks.classifier.evaluation import evaluate
-from gateflow.tasks.classifier.loading import load_labels, load_model, load_vocabulary
+from gateflow.tasks.classifier.loading import load
 from gateflow.tasks.classifier.measures import Measures
+from gateflow.tasks.classifier.regression import NumberMeasures
 from gateflow.tasks.classifier.run import ClassifierRun
 from gateflow.tasks.description import Table
 
 __all__ = ["series", "summary"]
+
+# Figures that are no shares of something.
+UNITS = frozenset({"MAE", "RMSE", "R²"})
 
 
 def series(path: Path, config: ClassifierConfig) -> list[tuple[Path, ClassifierConfig]]:
@@ -28,7 +32,8 @@ def series(path: Path, config: ClassifierConfig) -> list[tuple[Path, ClassifierC
     folds = config.data.folds
     if folds is None or config.data.fold is not None:
         return []
-    width = len(str(folds))
+    # What is found by looking stands in each run, so that the same training typed again is known as that.
+    config, width = config.found(), len(str(folds))
     return [
         (
             path / f"fold-{k:0{width}}",
@@ -40,27 +45,34 @@ def series(path: Path, config: ClassifierConfig) -> list[tuple[Path, ClassifierC
 
 def summary(runs: Sequence[ClassifierRun]) -> Table:
     """How each fold's run does on its fold, and mean and deviation over all of them."""
-    found = {run.path.name: _measured(run) for run in runs}
-    several = next(iter(found.values())).multi_label
-    figures = {
-        name: {
-            "micro F1" if several else "accuracy": measures.micro().f1 if several else measures.accuracy,
-            "macro F1": measures.macro().f1,
-            "AUROC": measures.auroc,
-            "calibration error": measures.calibration_error,
-        }
-        for name, measures in found.items()
-    }
+    figures = {run.path.name: _figures(_measured(run)) for run in runs}
     columns = list(next(iter(figures.values())))
     of_columns = {column: [row[column] for row in figures.values()] for column in columns}
-    rows = [(name, *(f"{100 * row[column]:.2f}" for column in columns)) for name, row in figures.items()]
-    # The deviation of single folds, with n - 1; that of their mean is smaller, and unknown: folds share their texts.
-    rows.append(("mean", *(f"{100 * fmean(x):.2f} ± {100 * stdev(x):.2f}" for x in of_columns.values())))
+    rows = [(name, *(_told(column, row[column]) for column in columns)) for name, row in figures.items()]
+    # The deviation of single folds, with n - 1; that of their mean is smaller, and unknown: folds share their examples.
+    rows.append(("mean", *(f"{_told(name, fmean(x))} ± {_told(name, stdev(x))}" for name, x in of_columns.items())))
     means = {column: {"mean": fmean(x), "deviation": stdev(x)} for column, x in of_columns.items()}
-    return Table(("run", *(f"{column} %" for column in columns)), rows, json={"folds": figures, "all": means})
+    named = (column if column in UNITS else f"{column} %" for column in columns)
+    return Table(("run", *named), rows, json={"folds": figures, "all": means})
 
 
-def _measured(run: ClassifierRun) -> Measures:
-    labels, vocabulary = load_labels(run), load_vocabulary(run)
-    model, longest = load_model(run, vocabulary, labels), run.config().data.longest
-    return evaluate(model, vocabulary, labels, own_texts(run, labels, "test"), longest=longest).measures
+def _figures(measures: Measures | NumberMeasures) -> dict[str, float]:
+    if isinstance(measures, NumberMeasures):
+        return {"MAE": measures.mae, "RMSE": measures.rmse, "R²": measures.r2}
+    several = measures.multi_label
+    return {
+        "micro F1" if several else "accuracy": measures.micro().f1 if several else measures.accuracy,
+        "macro F1": measures.macro().f1,
+        "AUROC": measures.auroc,
+        "calibration error": measures.calibration_error,
+    }
+
+
+def _told(column: str, value: float) -> str:
+    """A share in percent; others in their own units."""
+    return f"{value:.4g}" if column in UNITS else f"{100 * value:.2f}"
+
+
+def _measured(run: ClassifierRun) -> Measures | NumberMeasures:
+    learnt = load(run)
+    return evaluate(learnt, own_examples(run, learnt.targets, "test")).measures

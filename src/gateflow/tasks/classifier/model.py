@@ -1,4 +1,4 @@
-"""A classifier of texts: tokens, recurrent layers over the text, one vector read out of them, and scores of labels."""
+"""A classifier: what the layers read, recurrent layers, one vector read out of them or one a step, and scores."""
 
 from __future__ import annotations
 
@@ -11,43 +11,44 @@ from torch.nn import functional as F
 from gateflow.cells import Cell
 from gateflow.layers import Recurrent
 from gateflow.layers.dropout import LockedDropout
-from gateflow.tasks.classifier.batches import IGNORED, TextBatch
-from gateflow.tasks.classifier.read_out import READ_OUTS, Attention
+from gateflow.tasks.classifier.batches import Batch
+from gateflow.tasks.classifier.read_out import READ_OUTS, Attention, beyond
+from gateflow.tasks.classifier.targets import IGNORED, Kind, known
 from gateflow.tasks.vectors import UNKNOWN
 
-__all__ = ["ClassifierModel"]
+__all__ = ["ClassifierModel", "TextModel"]
 
 
 class ClassifierModel(nn.Module):
-    """Scores of labels for a text.
+    """Scores of labels for a sequence of values, or for each of its steps.
 
-    ``v_t = vector of token t``, ``h = layers(v)``, ``y = read_out(h)``, ``scores = W y + b``. Probabilities are
-    ``softmax(scores / T)``, or, where a text may have several labels, ``σ(scores / T)`` for each of them.
+    ``h = layers(x)``, ``y = read_out(h)``, ``scores = W y + b``; of labels per step ``scores_t = W h_t + b``.
+    Probabilities are ``softmax(scores / T)``, or, where there may be several labels, ``σ(scores / T)`` for each.
+    Where a number is to be found, the score is that number, in deviations from the mean.
 
     Args:
-        tokens: how many there are, the unknown one included.
-        labels: how many there are.
-        multi_label: whether a text may have several.
+        input_size: numbers that the layers read of a step.
+        outputs: how many labels there are, or 1.
+        kind: one "label", several "labels", or a "number".
+        per_step: whether each step has scores of its own.
         cell: any recurrent cell, by name or class.
-        embedding_size: components of a token's vector.
         hidden_size: units per layer and direction.
         num_layers: recurrent layers.
-        bidirectional: whether texts are read from their end too.
+        bidirectional: whether sequences are read from their end too.
         read_out: "last" valid step, "mean" or "max" over the steps, or "attention".
-        dropout: share dropped of what the layers read, of what they hand on and of what is read out, with one mask for
-            a text.
-        word_dropout: share of tokens that training reads as unknown.
+        dropout: share dropped of what the layers hand on and of what is read out, with one mask for a sequence.
+        augment: varies what is read in training, ``augment(steps, lengths)``.
         recurrent: further options of `gateflow.Recurrent`.
 
     Attributes:
         temperature: T, a buffer of one number; 1 until it is fitted.
-        thresholds: ``[K]``, a buffer: from which score on a label is given, where a text may have several.
+        thresholds: ``[K]``, a buffer: from which score on a label is given, where there may be several.
 
     Example:
-        >>> model = ClassifierModel(100, 3, hidden_size=8, read_out="attention")
-        >>> batch = TextBatch(torch.randint(100, (7, 2)), torch.tensor([7, 4]))
-        >>> model(batch).shape
-        torch.Size([2, 3])
+        >>> model = ClassifierModel(5, 3, hidden_size=8, read_out="attention")
+        >>> batch = Batch(torch.randn(7, 2, 5), torch.tensor([7, 4]))
+        >>> model(batch).shape, ClassifierModel(5, 3, hidden_size=8, per_step=True)(batch).shape
+        (torch.Size([2, 3]), torch.Size([11, 3]))
     """
 
     temperature: Tensor
@@ -55,55 +56,53 @@ class ClassifierModel(nn.Module):
 
     def __init__(
         self,
-        tokens: int,
-        labels: int,
+        input_size: int,
+        outputs: int,
         *,
-        multi_label: bool = False,
+        kind: Kind = "label",
+        per_step: bool = False,
         cell: str | type[Cell] = "lstm",
-        embedding_size: int = 100,
         hidden_size: int = 128,
         num_layers: int = 1,
         bidirectional: bool = True,
         read_out: str = "max",
         dropout: float = 0.0,
-        word_dropout: float = 0.0,
+        augment: nn.Module | None = None,
         **recurrent: Any,
     ) -> None:
         super().__init__()
-        self.multi_label, self.word_dropout = multi_label, word_dropout
+        self.kind, self.per_step, self.augment = kind, per_step, augment
         self.dropout = LockedDropout(dropout)
-        self.embedding = nn.Embedding(tokens, embedding_size)
-        # Each vector about as long as one of units between -1 and 1.
-        nn.init.uniform_(self.embedding.weight, -((3 / embedding_size) ** 0.5), (3 / embedding_size) ** 0.5)
         options = {"bidirectional": bidirectional, "variational_dropout": dropout, **recurrent}
-        self.recurrent = Recurrent(cell, embedding_size, hidden_size, num_layers=num_layers, **options)
-        self.read_out = READ_OUTS[read_out](self.recurrent.output_size)
-        self.head = nn.Linear(self.recurrent.output_size, labels)
+        self.recurrent = Recurrent(cell, input_size, hidden_size, num_layers=num_layers, **options)
+        self.read_out = None if per_step else READ_OUTS[read_out](self.recurrent.output_size)
+        self.head = nn.Linear(self.recurrent.output_size, outputs)
         # Kept with the weights, so that one never goes without the other.
         self.register_buffer("temperature", torch.ones(()))
-        self.register_buffer("thresholds", torch.zeros(labels))
+        self.register_buffer("thresholds", torch.zeros(outputs))
 
-    def forward(self, batch: TextBatch) -> Tensor:
-        """Scores ``[B, K]``."""
-        return self.scores(self.vectors(batch), batch.lengths)
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores ``[N, K]``: of each sequence, or of each step, one sequence after the other."""
+        return self.scores(self.vectors(batch), batch)
 
-    def vectors(self, batch: TextBatch) -> Tensor:
-        """What the layers read, ``[T, B, E]``."""
-        tokens = batch.tokens
-        if self.training and self.word_dropout:
-            tokens = tokens.masked_fill(torch.rand(tokens.shape, device=tokens.device) < self.word_dropout, UNKNOWN)
-        return self.embedding(tokens)
+    def vectors(self, batch: Batch) -> Tensor:
+        """What the layers read, ``[T, B, I]``."""
+        varied = self.training and self.augment is not None
+        return self.augment(batch.steps, batch.lengths) if varied else batch.steps  # type: ignore[misc]  # not None
 
-    def scores(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Scores ``[B, K]``, from what the layers read."""
-        return self.read(self.hidden(vectors, lengths), lengths)
+    def scores(self, vectors: Tensor, batch: Batch) -> Tensor:
+        """Scores ``[N, K]``, from what the layers read."""
+        return self.read(self.hidden(vectors, batch), batch.lengths)
 
-    def hidden(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """The outputs of the last layer, ``[T, B, F]``, zero beyond a text's end."""
-        return self.recurrent(self.dropout(vectors), lengths=lengths)[0]
+    def hidden(self, vectors: Tensor, batch: Batch) -> Tensor:
+        """The outputs of the last layer, ``[T, B, F]``, zero beyond a sequence's end."""
+        return self.recurrent(vectors, lengths=batch.lengths, dt=batch.elapsed)[0]
 
     def read(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """Scores ``[B, K]``, from the outputs of the last layer."""
+        """Scores ``[N, K]``, from the outputs of the last layer."""
+        if self.read_out is None:
+            there = ~beyond(hidden, lengths)[..., 0].T
+            return self.head(self.dropout(hidden).transpose(0, 1)[there])
         vector = self.read_out(hidden, lengths, self.recurrent.bidirectional)
         return self.head(self.dropout(vector[None])[0])
 
@@ -113,18 +112,22 @@ class ClassifierModel(nn.Module):
         return self.read_out if isinstance(self.read_out, Attention) else None
 
     def losses(self, scores: Tensor, targets: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
-        """Summed nats of the labels of some texts; of several labels of a text the sum.
+        """The sum over what is to be found: nats of a label, or of several; half the squared error of a number.
 
         Args:
-            scores: ``[B, K]``.
-            targets: as in `TextBatch`.
+            scores: ``[N, K]``.
+            targets: as in `Batch`; what is not known counts for nothing.
             weights: ``[K]``, what a mistake costs by label; of several labels what missing one costs.
             smoothing: share of the probability that is spread over all labels.
 
         Source: of smoothing, Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2016). Rethinking the Inception architecture for
         computer vision. CVPR. arXiv:1512.00567.
         """
-        if self.multi_label:
+        if self.kind == "number":
+            # In place of NaN and not afterwards: NaN times zero is NaN, in the gradient too.
+            wanted = torch.where(known(targets), targets, scores[:, 0].detach())
+            return (scores[:, 0] - wanted).square().sum() / 2
+        if self.kind == "labels":
             smooth = targets * (1 - smoothing) + smoothing / 2
             return F.binary_cross_entropy_with_logits(scores, smooth, pos_weight=weights, reduction="sum")
         return F.cross_entropy(
@@ -132,6 +135,39 @@ class ClassifierModel(nn.Module):
         )
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """The probability of each label, ``[B, K]``."""
+        """The probability of each label, ``[N, K]``."""
         calibrated = scores / self.temperature
-        return calibrated.sigmoid() if self.multi_label else calibrated.softmax(-1)
+        return calibrated.sigmoid() if self.kind == "labels" else calibrated.softmax(-1)
+
+
+class TextModel(ClassifierModel):
+    """The same over tokens: ``v_t = vector of token t``, ``h = layers(v)``.
+
+    Args:
+        tokens: how many there are, the unknown one included.
+        outputs: how many labels there are, or 1.
+        embedding_size: components of a token's vector.
+        word_dropout: share of tokens that training reads as unknown.
+        options: as for `ClassifierModel`; dropout drops of the vectors too.
+
+    Example:
+        >>> model = TextModel(100, 3, hidden_size=8)
+        >>> model(Batch(torch.randint(100, (7, 2)), torch.tensor([7, 4]))).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(
+        self, tokens: int, outputs: int, *, embedding_size: int = 100, word_dropout: float = 0.0, **options: Any
+    ) -> None:
+        super().__init__(embedding_size, outputs, **options)
+        self.word_dropout = word_dropout
+        self.embedding = nn.Embedding(tokens, embedding_size)
+        # Each vector about as long as one of units between -1 and 1.
+        nn.init.uniform_(self.embedding.weight, -((3 / embedding_size) ** 0.5), (3 / embedding_size) ** 0.5)
+
+    def vectors(self, batch: Batch) -> Tensor:
+        """What the layers read, ``[T, B, E]``."""
+        tokens = batch.steps
+        if self.training and self.word_dropout:
+            tokens = tokens.masked_fill(torch.rand(tokens.shape, device=tokens.device) < self.word_dropout, UNKNOWN)
+        return self.dropout(self.embedding(tokens))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TypeVar
 
 import torch
 
+from gateflow.data.lines import blocks_of
 from gateflow.data.spans import Span, spans
 from gateflow.data.tagged import TaggedSentence
 from gateflow.errors import ConfigError
@@ -19,9 +18,8 @@ from gateflow.tasks.tagger.encoding import EncodedSentences
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.vocabulary import Column, Vocabulary
 
-__all__ = ["Answer", "batched", "predict", "read_spellings", "refuse_no_crf"]
+__all__ = ["Answer", "predict", "read_spellings", "refuse_no_crf"]
 
-T = TypeVar("T")
 
 # Sentences that are read at once to be put into batches by their length; as many are held in memory.
 CHUNK = 1024
@@ -68,7 +66,7 @@ def predict(
         n_best: so many of the likeliest sequences too.
         chunk: sentences that are waited for before the first answer; batches are made of them by length.
     """
-    for block in batched(sentences, chunk):
+    for block in blocks_of(sentences, chunk):
         answers = [{column.name: Answer([]) for column in vocabulary.columns} for _ in block]
         # A sentence without words has its answer already.
         order = sorted((i for i, words in enumerate(block) if len(words)), key=lambda i: len(block[i]))
@@ -80,13 +78,6 @@ def predict(
             for i, answer in zip(rows, found, strict=True):
                 answers[i] = answer
         yield from answers
-
-
-def batched(items: Iterable[T], most: int) -> Iterator[list[T]]:
-    """Lists of at most so many (Python 3.12 has it)."""
-    remaining = iter(items)
-    while block := list(islice(remaining, most)):
-        yield block
 
 
 def refuse_no_crf(model: TaggerModel, n_best: int) -> None:

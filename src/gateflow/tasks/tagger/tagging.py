@@ -8,14 +8,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from gateflow.data.lines import blocks_of_lines
+from gateflow.data.lines import blocks_of, blocks_of_lines
 from gateflow.data.spans import Span
 from gateflow.data.tagged import TaggedSentence, read_tagged
 from gateflow.data.words import Word, split_sentences
 from gateflow.tasks.description import Given, Lines
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
 from gateflow.tasks.tagger.model import TaggerModel
-from gateflow.tasks.tagger.prediction import CHUNK, Answer, batched, predict, refuse_no_crf
+from gateflow.tasks.tagger.prediction import CHUNK, Answer, predict, refuse_no_crf
 from gateflow.tasks.tagger.vocabulary import Vocabulary
 
 __all__ = ["tag_text"]
@@ -49,7 +49,7 @@ class _Tagger:
 
     def of_columns(self, sentences: Iterable[TaggedSentence]) -> Iterator[tuple[str, Any]]:
         """Words and tags in columns, a blank line after each sentence; the same as data."""
-        for block in batched(sentences, CHUNK):
+        for block in blocks_of(sentences, CHUNK):
             answers = predict(self.model, self.vocabulary, [s.words for s in block], **self.options)
             for sentence, answer in zip(block, answers, strict=True):
                 rows = zip(sentence.words, *(of_column.tags for of_column in answer.values()), strict=True)
