@@ -1,5 +1,7 @@
 """What a forecaster cannot use is told in a line or two, and nothing is left behind."""
 
+import shutil
+
 import numpy as np
 import pytest
 from tests.tasks.forecaster.conftest import HORIZON, SEASON, rows, write
@@ -143,6 +145,25 @@ def test_a_stream_refuses_what_float32_cannot_hold():
         with pytest.raises(DataError, match="infinite"):
             stream.update([value])
     assert np.isfinite(stream.update([np.nan])).all()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("layout.json", '"load"', '"holiday"', "checksum"),
+        ("config.toml", "season = 12", "season = 6", "has season = 6, and the network was made for 12"),
+        ("config.toml", '"0.1,0.5,0.9"', '"0.2,0.5,0.8"', "has quantiles = "),
+    ],
+)
+def test_a_run_whose_numbers_would_mean_something_else(gateflow, tmp_path, trained, file, old, new, told):
+    run = shutil.copytree(trained.path, tmp_path / "run")
+    text = (run / file).read_text()
+    assert old in text
+    (run / file).write_text(text.replace(old, new))
+    for verb in ("forecast", "evaluate", "resume", "diagnose"):
+        code, out, err = gateflow(verb, run)
+        assert (code, out) == (1, ""), verb
+        assert told in " ".join(err.split()), verb
 
 
 def test_more_steps_than_there_are(gateflow, tmp_path, trained):

@@ -32,10 +32,10 @@ class Series:
         place: where it stands, as messages say it: ``line 7``, ``case 7``, ``series 'a'``.
         label: what the series is, as it was written; None where the file does not say so.
         step_labels: what each step is; None likewise.
-        times: ``[T]``, when each step was, never falling: float64, or datetime64 in UTC; None where steps are only
-            counted.
+        times: ``[T]``, when each step was, never falling: float64, or datetime64; None where steps are only counted.
         name: what the file calls the series, if it does.
         channel_names: what it calls the channels; none where it only counts them.
+        utc: whether dates were written with their offset, and are in UTC now.
     """
 
     values: NDArray[np.float32]
@@ -45,6 +45,7 @@ class Series:
     times: Moments | None = None
     name: str | None = None
     channel_names: tuple[str, ...] = ()
+    utc: bool = False
 
     @property
     def channels(self) -> int:

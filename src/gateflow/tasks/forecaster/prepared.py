@@ -65,6 +65,7 @@ class Prepared:
             targets were some seasons before.
         naive: ``[T, horizon, N]``, the seasonal naive forecast from each step.
         times: of the steps and of those to come, if there are any.
+        utc: whether they are in UTC for certain.
         seen: steps from which the level was taken, and which training may read.
     """
 
@@ -78,6 +79,7 @@ class Prepared:
     naive: Numbers
     times: Moments | None
     seen: int
+    utc: bool = False
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -129,7 +131,8 @@ def prepared(
 ) -> Prepared:
     """A series with the channels of `layout`, its steps evenly spaced.
 
-    Rows at its end of which no target is known are steps to come: what is known ahead is taken from them.
+    Where channels are known ahead, rows at its end with no value of a target or of `past` are steps to come, from which
+    these channels are taken. Without such channels each row is a step that was, though its value may be missing.
 
     Args:
         series, spacing: as `gateflow.data.series.spacing.evenly` gives them.
@@ -144,8 +147,9 @@ def prepared(
     known = np.asarray(np.isfinite(series.values[:, : len(layout.targets)]).any(axis=1))
     if not known.any():
         raise DataError(f"{series.place}: no value of {', '.join(layout.targets):.60} is known. Give some.")
-    steps = int(np.flatnonzero(known)[-1]) + 1
-    seen = min(steps if seen is None else seen, steps - unseen)
+    steps = _steps(series, layout, judged=unseen > 0)
+    # Missing values at the end say nothing of the level: a stream that is told of them one by one keeps its own, too.
+    seen = min(int(np.flatnonzero(known)[-1]) + 1 if seen is None else seen, steps - unseen)
     if seen < 1 or not bool(np.any(known[:seen])):
         raise DataError(
             f"{series.place}: of {steps} steps {unseen} are to be forecast, and nothing is known before them. Give a "
@@ -159,8 +163,26 @@ def prepared(
     level, times = Level.of(targets, filled, season, seen), _times(series, spacing, steps, horizon)
     read, ahead = arranged(targets, filled, others, times, level, layout, season)
     return Prepared(
-        series.name or "", targets, filled, others, level, read, ahead, naive(filled, season, horizon), times, seen
+        series.name or "",
+        targets,
+        filled,
+        others,
+        level,
+        read,
+        ahead,
+        naive(filled, season, horizon),
+        times,
+        seen,
+        series.utc,
     )
+
+
+def _steps(series: Series, layout: Layout, *, judged: bool) -> int:
+    """How many steps a series has, without those to come; to the last known target where forecasts are judged by it."""
+    if not (judged or layout.future):
+        return len(series)
+    told = len(layout.targets) + (0 if judged else len(layout.past))
+    return int(np.flatnonzero(np.isfinite(series.values[:, :told]).any(axis=1))[-1]) + 1
 
 
 def arranged(
