@@ -22,7 +22,7 @@ from gateflow.tasks.forecaster.config import ForecasterConfig, SeriesConfig
 from gateflow.tasks.forecaster.layout import Layout, chosen, layout_of
 from gateflow.tasks.forecaster.loading import build_model, load_layout
 from gateflow.tasks.forecaster.model import ForecasterModel
-from gateflow.tasks.forecaster.prepared import Prepared, prepared
+from gateflow.tasks.forecaster.prepared import Prepared, prepared, refuse_too_large
 from gateflow.tasks.forecaster.run import ForecasterRun
 from gateflow.training.start import begin_run
 
@@ -127,6 +127,7 @@ def _evenly(series: Series, layout: Layout, file: str) -> Even:
     """The channels that are read, evenly spaced."""
     where = f"{file}, {series.place}"
     even, spacing = evenly(chosen(series, layout.channels, where), where)
+    refuse_too_large(even.values, where)
     if layout.dated and spacing is None:
         raise DataError(f"{where}: the forecaster reads dates, and this series has fewer than two. Give its times too.")
     return even, spacing
@@ -137,11 +138,17 @@ def _end_of_training(series: Series, layout: Layout, config: SeriesConfig) -> in
     known = np.flatnonzero(np.isfinite(series.values[:, : len(layout.targets)]).any(axis=1))
     steps = int(known[-1]) + 1 if len(known) else 0
     end = steps - max(config.horizon, round(config.held_out * steps))
+    place = f"{spoken(config.train)}, {series.place}"
     least = config.season + config.horizon + 1
     if end < least:
         raise DataError(
-            f"{config.train}, {series.place}: {steps} steps with values, {steps - end} of them to validate on; what "
-            f"is left must hold a season, a forecast and one more, {least}. Give longer series, or a shorter --horizon."
+            f"{place}: {steps} steps with values, {steps - end} of them to validate on; what is left must hold a "
+            f"season, a forecast and one more, {least}. Give longer series, or a shorter --horizon."
+        )
+    if known[0] >= end:
+        raise DataError(
+            f"{place}: all values are in the last {steps - end} steps, which are to validate on, and nothing is known "
+            "of those to learn from. Leave out the steps before the first value."
         )
     return end
 
@@ -193,7 +200,8 @@ def _unpacked(file: Path, layout: Layout, remedy: str) -> tuple[list[Series], li
     cuts = np.cumsum(lengths)[:-1]
     of_each = np.split(times[0], cuts) if times else [None] * len(lengths)
     in_utc = found["utc"].tolist() if times else [False] * len(lengths)
-    parts = zip(np.split(values, cuts), of_each, names, in_utc, strict=True)
+    places = [f"series {name!r:.40}" if name else "its rows" for name in names]
+    kept = zip(np.split(values, cuts), places, of_each, names, in_utc, strict=True)
     of = layout.channels
-    series = [Series(v, f"series {n!r:.40}", times=t, name=n, channel_names=of, utc=utc) for v, t, n, utc in parts]
+    series = [Series(v, place, times=t, name=n, channel_names=of, utc=utc) for v, place, t, n, utc in kept]
     return series, ends.tolist()

@@ -123,6 +123,10 @@ class Forecaster(Estimator):
     def _even(self, given: Given, called: str) -> list[Even]:
         config = self._config
         found = series_of(given, called, config.series, config.time)
+        # Of an array nothing tells channels apart but their number; with a target some may have been left unread.
+        counted = all(name.isdecimal() for name in found[0].channel_names)
+        if counted and not config.target and found[0].channels > (wanted := len(self.layout_.channels)):
+            raise DataError(f"{called} has {found[0].channels} channels, and the forecaster was trained on {wanted}.")
         return made_even(found, self.layout_, str(given) if isinstance(given, str | Path) else called)
 
     def _prepared(self, y: Given | None) -> list[Prepared]:
