@@ -157,7 +157,7 @@ class TestTable:
         assert found.name is None
 
     def test_dates_and_quotes(self, tmp_path):
-        text = 'id,date,"a, b"\n"x,1",1970-01-02,"1.5"\n"x,1",1970-01-01T00:00:01Z,2\n'
+        text = 'id,date,"a, b"\n"x,1",1970-01-02T00:00Z,"1.5"\n"x,1",1970-01-01T00:00:01Z,2\n'
         (found,) = read_series(write(tmp_path, text))
         assert found.times.astype("datetime64[s]").astype(int).tolist() == [1, 86400]
         assert (found.name, found.channel_names, found.values[:, 0].tolist()) == ("x,1", ("a, b",), [2, 1.5])
@@ -216,7 +216,7 @@ class TestArrays:
             ({"x": np.zeros((2, 3)), "y": [1, 2, 3]}, "y is int64 of shape [3], and x needs [2]"),
             ({"x": np.zeros((2, 3)), "lengths": [4, 1]}, "case 1: a length of 4"),
             ({"x": np.zeros((2, 3)), "lengths": [1, 0]}, "case 2: a length of 0"),
-            ({"x": np.zeros((2, 3)), "lengths": [1.0, 2.0]}, "lengths is float64"),
+            ({"x": np.zeros((2, 3)), "lengths": [1.0, 2.0]}, "lengths is float64, and whole numbers are needed"),
             ({"x": np.array([[0, np.inf]])}, "step 2, channel 1 is infinite"),
             ({"x": np.array([[object()]])}, "only pickle could read"),
         ],

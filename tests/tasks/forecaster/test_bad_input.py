@@ -1,5 +1,7 @@
 """What a forecaster cannot use is told in a line or two, and nothing is left behind."""
 
+import shutil
+
 import numpy as np
 import pytest
 from tests.tasks.forecaster.conftest import HORIZON, SEASON, rows, write
@@ -145,11 +147,68 @@ def test_a_stream_refuses_what_float32_cannot_hold():
     assert np.isfinite(stream.update([np.nan])).all()
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("layout.json", '"load"', '"holiday"', "checksum"),
+        ("config.toml", "season = 12", "season = 6", "has season = 6, and the network was made for 12"),
+        ("config.toml", '"0.1,0.5,0.9"', '"0.2,0.5,0.8"', "has quantiles = "),
+    ],
+)
+def test_a_run_whose_numbers_would_mean_something_else(gateflow, tmp_path, trained, file, old, new, told):
+    run = shutil.copytree(trained.path, tmp_path / "run")
+    text = (run / file).read_text()
+    assert old in text
+    (run / file).write_text(text.replace(old, new))
+    for verb in ("forecast", "evaluate", "resume", "diagnose"):
+        code, out, err = gateflow(verb, run)
+        assert (code, out) == (1, ""), verb
+        assert told in " ".join(err.split()), verb
+
+
 def test_more_steps_than_there_are(gateflow, tmp_path, trained):
     file = write(tmp_path / "a.csv", {"a": rows(0)[:20]})
     code, _, err = gateflow("evaluate", trained.path, "--data", file, "--steps", 20)
     assert code == 1
     assert "smaller --steps" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("factor", "places", "value"),
+    [(1e-30, 50, 1e30), (1e-30, 185, 1e30), (1e30, 50, 0), (1e30, 185, 1e34), (1e-40, 185, 1)],
+)
+def test_values_of_any_size_are_forecast_in_numbers(factor, places, value):
+    """However far one lies from the others, in what is learnt from and in what is judged by; as covariate too."""
+    y = (10 + np.sin(np.arange(200.0))) * factor
+    y[places] = value
+    for given, past in ((y, ""), (np.stack([np.arange(200.0), y], axis=1), "2")):
+        forecaster = Forecaster(horizon=3, epochs=2, hidden_size=4, window=20, season=7, past=past).fit(given)
+        assert np.isfinite(forecaster.predict_quantiles()).all()
+        assert np.isfinite(list(forecaster.backtest().values())).all()
+        assert np.isfinite(forecaster.predict_quantiles(given[: places + 1])).all()
+    stream = Forecaster(horizon=3, epochs=2, hidden_size=4, window=20, season=7).fit(y).stream(y[:100] * 1e-3)
+    assert np.isfinite(stream.update([value])).all()
+
+
+def test_what_float32_cannot_forecast():
+    forecaster = Forecaster(horizon=3, epochs=1, hidden_size=4, window=20)
+    with pytest.raises(DataError, match=r"^y, its rows: the value 3e\+38 is beyond 1e\+35"):
+        forecaster.fit(np.where(np.arange(200) % 2, 3e38, -3e38))
+    with pytest.raises(DataError, match="beyond"):
+        forecaster.fit(np.arange(90.0)).stream(np.arange(90.0)).update([1e37])
+
+
+def test_all_values_in_the_part_to_validate_on():
+    with pytest.raises(DataError, match="nothing is known of those to learn from"):
+        Forecaster(horizon=3, epochs=1, hidden_size=4, window=20).fit(np.where(np.arange(200) < 170, np.nan, 1.0))
+
+
+def test_channels_that_a_forecaster_was_not_trained_on():
+    y = np.sin(np.arange(200.0))
+    forecaster = Forecaster(horizon=3, epochs=1, hidden_size=4, window=20).fit(y)
+    for given in (y[None], np.stack([y, y], axis=1)):
+        with pytest.raises(DataError, match="the forecaster was trained on 1"):
+            forecaster.predict(given)
 
 
 def test_a_constant_series_is_forecast_as_it_is(tmp_path):

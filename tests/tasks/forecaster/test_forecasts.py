@@ -1,6 +1,7 @@
 """Forecasts: better than naive ones, blind to what comes after, and the same in any batch, in a stream and on disk."""
 
 import csv
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from gateflow.tasks.forecaster.batches import Stretches
 from gateflow.tasks.forecaster.config import ForecasterConfig
 from gateflow.tasks.forecaster.data import own_series, read_for, set_up
 from gateflow.tasks.forecaster.evaluation import backtest, evaluate_run
-from gateflow.tasks.forecaster.forecasting import forecast_series
+from gateflow.tasks.forecaster.forecasting import forecast_series, labels_of_steps
 from gateflow.tasks.forecaster.loading import load_layout, load_model
 from gateflow.tasks.forecaster.measures import Measures
 from gateflow.tasks.forecaster.model import ForecasterModel, pinball
@@ -125,6 +126,57 @@ def test_a_stream_gives_the_forecasts_of_the_whole(loaded):
         future = series.others[t + 1 : t + 1 + HORIZON]
         found = stream.update(series.targets[t], future=future)
         np.testing.assert_allclose(found, whole[t - begin + 1], rtol=1e-5, err_msg=str(t))
+
+
+@pytest.mark.parametrize("missing", [1, 3])
+def test_an_end_without_values_is_the_same_to_a_stream_and_to_the_whole(missing):
+    """A forecast goes on from the last step that was given, whether its value was measured or not."""
+    y = 10 * np.sin(np.arange(200) * 2 * np.pi / 12) + np.random.default_rng(0).normal(size=200)
+    forecaster = Forecaster(horizon=4, season=12, hidden_size=8, window=40, epochs=2).fit(y)
+    gone = np.concatenate([y, np.full(missing, np.nan)])
+    whole, stream = forecaster.predict_quantiles(gone), forecaster.stream(y)
+    for _ in range(missing):
+        stream.update([np.nan])
+    # The step to come after a gap is the step of the season that follows it.
+    naive = y[200 + missing - 12 :][:4]
+    assert np.abs(whole[:, 1] - naive).max() < np.abs(whole[:, 1] - y[-12:-8]).max()
+    np.testing.assert_allclose(stream.forecast[:, 0], whole, rtol=1e-5)
+    np.testing.assert_allclose(forecaster.stream(gone).forecast[:, 0], whole, rtol=1e-6)
+
+
+def test_rows_to_come_end_with_what_is_known_ahead(loaded):
+    """A row with a value of a channel that is known up to now only was measured, and is no row to come."""
+    _, layout, (series, _) = loaded
+    raw = np.concatenate([series.targets, series.others[: len(series)]], axis=1)
+    raw[-3:, 0] = np.nan
+    of = Series(raw, "x", times=series.times[: len(series)], channel_names=layout.channels)
+    spacing = spacing_of(series.times)
+    assert len(prepared(of, spacing, layout, horizon=HORIZON, season=SEASON)) == len(series) - 3
+    measured = layout.model_copy(update={"past": layout.future, "future": ()})
+    assert len(prepared(of, spacing, measured, horizon=HORIZON, season=SEASON)) == len(series)
+    # What is judged by values ends with the last of them.
+    assert len(prepared(of, spacing, measured, horizon=HORIZON, season=SEASON, unseen=5)) == len(series) - 3
+
+
+@pytest.mark.parametrize(
+    ("begin", "step", "to_come"),
+    [
+        ("2026-01-01T00:00+01:00", "1h", "2026-01-06T23:00:00Z"),
+        ("2026-01-01T00:00", "1h", "2026-01-07T00:00:00"),
+        ("2026-01-01", "1D", "2026-05-25"),
+        ("2026-01-01", "500ms", "2026-01-01T00:01:12.000000"),
+    ],
+)
+def test_steps_to_come_are_named_as_exactly_as_they_are_known(tmp_path, begin, step, to_come):
+    zone, (count, unit) = begin[16:], re.fullmatch(r"(\d+)(\w+)", step).groups()
+    moments = np.datetime64(begin[:16]) + np.arange(144) * np.timedelta64(int(count), unit)
+    file = tmp_path / "table.csv"
+    file.write_text("time,load\n" + "".join(f"{moment}{zone},{t % 7}\n" for t, moment in enumerate(moments)))
+    run = set_up(tmp_path / "run", ForecasterConfig.build({"data": {"train": file, "horizon": 4}}))
+    for (series,) in (own_series(run), read_for(file, run.config().data, load_layout(run))):
+        names = labels_of_steps(series)
+        assert names[144] == to_come
+        assert len(set(names)) == 148
 
 
 def test_a_run_killed_and_resumed_reads_the_same_batches(trained, loaded):

@@ -24,6 +24,7 @@ NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 """What the two kinds of files begin with."""
 NAMES = {"x": ("x", "X", "values"), "y": ("y", "Y", "labels"), "lengths": ("lengths",), "times": ("times",)}
 """What an array of a ``.npz`` may be called."""
+_NEEDED = {"y": "labels that are numbers or texts", "lengths": "whole numbers", "times": "numbers or datetime64"}
 
 
 def read_arrays(path: Path) -> Iterator[Series]:
@@ -94,8 +95,10 @@ def _beside(
 ) -> NDArray[Any] | None:
     """An array that belongs to the series; none if there is none."""
     found = _named(arrays, name)
-    if found is not None and (found.shape != shape or found.dtype.kind not in kinds):
+    if found is not None and found.shape != shape:
         raise DataError(f"{path}: {name} is {found.dtype} of shape {list(found.shape)}, and x needs {list(shape)}.")
+    if found is not None and found.dtype.kind not in kinds:
+        raise DataError(f"{path}: {name} is {found.dtype}, and {_NEEDED[name]} are needed; convert it with astype.")
     return found
 
 

@@ -33,12 +33,12 @@ class Series:
         place: where it stands, as messages say it: ``line 7``, ``case 7``, ``series 'a'``.
         label: what the series is, as it was written; None where the file does not say so.
         step_labels: what each step is; None likewise.
-        times: ``[T]``, when each step was, never falling: float64, or datetime64 in UTC; None where steps are only
-            counted.
+        times: ``[T]``, when each step was, never falling: float64, or datetime64; None where steps are only counted.
         name: what the file calls the series, if it does.
         channel_names: what it calls the channels; none where it only counts them.
         group: what it belongs to, such as a speaker; None where that is not known.
         several: its labels, where it may have any number of them; None elsewhere.
+        utc: whether dates were written with their offset, and are in UTC now.
     """
 
     values: NDArray[np.float32]
@@ -50,6 +50,7 @@ class Series:
     channel_names: tuple[str, ...] = ()
     group: str | None = None
     several: tuple[str, ...] | None = None
+    utc: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:

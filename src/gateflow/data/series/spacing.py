@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateflow.data.series.moments import Moments
+from gateflow.data.series.moments import Moments, of_day
 from gateflow.data.series.series import Series
 from gateflow.errors import DataError
 
@@ -60,7 +60,7 @@ class Spacing:
         ends = (months + 1).astype("datetime64[D]") - 1
         # The 31st of a month that has none is its last day.
         days = ends if self.at_ends else np.minimum(months.astype("datetime64[D]") + (self.day - 1), ends)
-        return (days + _of_day(last)).astype(times.dtype)
+        return (days + of_day(last)).astype(times.dtype)
 
 
 def spacing_of(times: Moments) -> Spacing | None:
@@ -90,12 +90,15 @@ def evenly(series: Series, where: str) -> tuple[Series, Spacing | None]:
     if times is None or len(times) < 2:
         return series, None
     if len(twice := np.flatnonzero(times[1:] == times[:-1])):
-        raise DataError(f"{where}: steps {twice[0] + 1} and {twice[0] + 2} are at the same time. Leave one out.")
+        remedy = "; or, where a clock was put back, write dates with their offset" if times.dtype.kind == "M" else ""
+        raise DataError(
+            f"{where}: steps {twice[0] + 1} and {twice[0] + 2} are at the same time. Leave one out{remedy}."
+        )
     spacing = spacing_of(times)
     if spacing is None:
         raise DataError(
-            f"{where}: its steps are not evenly spaced. Give one value a day, or an hour, "
-            "or leave the column of times out."
+            f"{where}: its steps are not evenly spaced. Give one value a day, or an hour, or leave the column of times "
+            "out; hours of a clock that is put forward in summer are even in UTC."
         )
     places = np.rint(spacing.places(times)).astype(np.int64)
     steps = int(places[-1]) + 1
@@ -117,10 +120,6 @@ def _months(times: Moments, smallest: Any) -> Spacing | None:
     lengths = ((month + 1).astype("datetime64[D]") - month).astype(np.int64)
     at_ends, day = bool((of_month == lengths).all()), int(of_month.max())
     # The 30th of February is its last day.
-    if not (at_ends or (of_month == np.minimum(day, lengths)).all()) or len(np.unique(_of_day(times))) > 1:
+    if not (at_ends or (of_month == np.minimum(day, lengths)).all()) or len(np.unique(of_day(times))) > 1:
         return None
     return Spacing(int(np.diff(month.astype(np.int64)).min()), months=True, at_ends=at_ends, day=day)
-
-
-def _of_day(times: Any) -> Any:
-    return times - times.astype("datetime64[D]")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gateflow.data.series.moments import moments, rising
+from gateflow.data.series.moments import in_utc, moments, rising
 from gateflow.data.series.series import Series, checked, numbers
 from gateflow.data.source import spoken
 from gateflow.data.text import read_lines
@@ -23,7 +23,7 @@ from gateflow.errors import DataError
 __all__ = ["Columns", "read_table"]
 
 SEPARATORS = ",;\t"
-SERIES = ("series", "unique_id", "series_id", "id")
+SERIES = ("series", "unique_id", "series_id", "item_id", "id")
 TIMES = ("time", "timestamp", "date", "datetime", "ds", "step")
 LABELS = ("label", "class", "target")
 """Names by which a column is recognised, in small letters, if nothing else is said."""
@@ -40,6 +40,7 @@ class Columns:
         channels: the numbers. Left out: all other columns.
         per_step: the label is that of a step.
         group: what a series belongs to, the same in all of its rows.
+        labelled: whether a column may be one of labels; otherwise one so called is a channel.
     """
 
     series: str | None = None
@@ -48,6 +49,7 @@ class Columns:
     channels: tuple[str, ...] = ()
     per_step: bool = False
     group: str | None = None
+    labelled: bool = True
 
 
 @dataclass
@@ -93,7 +95,8 @@ def _resolved(asked: Columns, header: Sequence[str], file: str) -> Columns:
     def usual(given: str | None, names: Sequence[str]) -> str | None:
         return given or next((name for name in header if name.lower() in names), None)
 
-    series, time, label = usual(asked.series, SERIES), usual(asked.time, TIMES), usual(asked.label, LABELS)
+    labels = LABELS if asked.labelled else ()
+    series, time, label = usual(asked.series, SERIES), usual(asked.time, TIMES), usual(asked.label, labels)
     channels = asked.channels or tuple(name for name in header if name not in (series, time, label, asked.group))
     if not channels:
         raise DataError(
@@ -110,7 +113,8 @@ def _grouped(rows: Iterator[list[str]], header: Sequence[str], columns: Columns,
     )
     found: dict[str, _Rows] = {}
     for line, row in enumerate(rows, 2):
-        if not any(map(str.strip, row)):
+        # Nothing between separators is a step of which no value is known, if rows are told apart by their order alone.
+        if not any(map(str.strip, row)) and (series is not None or time is not None or len(row) < len(header)):
             continue
         if len(row) != len(header):
             raise DataError(f"{file}, line {line}: {len(row)} cells, and the first line names {len(header)} columns.")
@@ -131,9 +135,10 @@ def _series(name: str, rows: _Rows, columns: Columns, file: str) -> Series:
     place = f"series {name!r:.40}" if columns.series else "its rows"
     where = f"{file}, {place} (from line {rows.line})"
     values = numbers(rows.cells, where).reshape(-1, len(columns.channels))
-    times, labels = None, rows.labels
+    times, utc, labels = None, False, rows.labels
     if columns.time:
         times = moments(rows.times, where)
+        utc = in_utc(rows.times[0], times[0])
         order = np.argsort(times, kind="stable")  # steps of one time stay in the file's order
         values, times = values[order], rising(times[order], where)
         labels = [labels[i] for i in order] if labels else []
@@ -153,4 +158,5 @@ def _series(name: str, rows: _Rows, columns: Columns, file: str) -> Series:
         name=name or None,
         channel_names=columns.channels,
         group=groups[0] if groups else None,
+        utc=utc,
     )

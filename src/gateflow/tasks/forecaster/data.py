@@ -22,24 +22,34 @@ from gateflow.tasks.forecaster.config import ForecasterConfig, SeriesConfig
 from gateflow.tasks.forecaster.layout import Layout, chosen, layout_of
 from gateflow.tasks.forecaster.loading import build_model, load_layout
 from gateflow.tasks.forecaster.model import ForecasterModel
-from gateflow.tasks.forecaster.prepared import Prepared, prepared
+from gateflow.tasks.forecaster.prepared import Prepared, prepared, refuse_too_large
 from gateflow.tasks.forecaster.run import ForecasterRun
 from gateflow.training.start import begin_run
 
-__all__ = ["begin", "even_series", "own_series", "prepared_for", "read_for", "set_up"]
+__all__ = ["Even", "begin", "made_even", "own_series", "prepared_for", "read_for", "set_up"]
+
+Even = tuple[Series, Spacing | None]
+"""A series whose steps are evenly spaced, and how far apart they are, if it has times."""
 
 
-def set_up(path: Path, config: ForecasterConfig, *, force: bool = False) -> ForecasterRun:
+def set_up(
+    path: Path, config: ForecasterConfig, *, force: bool = False, given: Sequence[Series] | None = None
+) -> ForecasterRun:
     """A new run: the roles of the channels, the series, and a checkpoint of step 0.
+
+    Args:
+        path, config, force: as of every set-up.
+        given: series that are in no file; the configuration then has a name for them.
 
     Raises:
         RunError: `path` is taken, or cannot be written.
         DataError: the file is missing or holds no series; a channel is not there; a series is too short to learn from.
     """
     with new_run(ForecasterRun, path, config, force=force) as run:
-        read = list(_read(config.data.train, config.data))
-        layout = layout_of(read[0], config.data, config.data.train)
-        found = [_evenly(series, layout, spoken(config.data.train))[0] for series in read]
+        file = spoken(config.data.train)
+        read = list(_read(config.data.train, config.data) if given is None else given)
+        layout = layout_of(read[0], config.data, file)
+        found = [_evenly(series, layout, file)[0] for series in read]
         ends = [_end_of_training(series, layout, config.data) for series in found]
         layout = _with_scales(layout, found, ends)
         write(run.layout_file, layout.model_dump_json(indent=1) + "\n")
@@ -54,23 +64,33 @@ def begin(run: ForecasterRun, config: ForecasterConfig) -> ForecasterModel:
     return build_model(config, load_layout(run))
 
 
-def read_for(path: Path, config: SeriesConfig, layout: Layout, unseen: int = 0) -> list[Prepared]:
+def read_for(data: Path | Sequence[Even], config: SeriesConfig, layout: Layout, unseen: int = 0) -> list[Prepared]:
     """The series of another file, each scaled by all that is known of it, but for the last `unseen` steps.
+
+    Args:
+        data: the file, or what `made_even` gives.
+        config, layout: of the run.
+        unseen: steps.
 
     Raises:
         DataError: the file is missing, or lacks a channel that the run reads.
     """
-    found = even_series(path, config, layout)
+    found = made_even(_read(data, config), layout, spoken(data)) if isinstance(data, Path) else data
     return [prepared_for(series, spacing, layout, config, unseen=unseen) for series, spacing in found]
 
 
-def even_series(path: Path, config: SeriesConfig, layout: Layout) -> list[tuple[Series, Spacing | None]]:
-    """The series of a file with the channels that are read, evenly spaced.
+def made_even(series: Iterable[Series], layout: Layout, file: str) -> list[Even]:
+    """Series with the channels that are read, evenly spaced.
+
+    Args:
+        series: as they were read.
+        layout: of the run.
+        file: where they are from, for messages.
 
     Raises:
-        DataError: as `read_for`.
+        DataError: one lacks a channel, or is not evenly spaced.
     """
-    return [_evenly(series, layout, spoken(path)) for series in _read(path, config)]
+    return [_evenly(each, layout, file) for each in series]
 
 
 def prepared_for(
@@ -100,13 +120,14 @@ def own_series(run: ForecasterRun, unseen: int = 0) -> list[Prepared]:
 
 
 def _read(path: Path, config: SeriesConfig) -> Iterable[Series]:
-    return read_series(path, columns=Columns(config.series, config.time))
+    return read_series(path, columns=Columns(config.series, config.time, labelled=False))
 
 
-def _evenly(series: Series, layout: Layout, file: str) -> tuple[Series, Spacing | None]:
+def _evenly(series: Series, layout: Layout, file: str) -> Even:
     """The channels that are read, evenly spaced."""
     where = f"{file}, {series.place}"
     even, spacing = evenly(chosen(series, layout.channels, where), where)
+    refuse_too_large(even.values, where)
     if layout.dated and spacing is None:
         raise DataError(f"{where}: the forecaster reads dates, and this series has fewer than two. Give its times too.")
     return even, spacing
@@ -117,11 +138,17 @@ def _end_of_training(series: Series, layout: Layout, config: SeriesConfig) -> in
     known = np.flatnonzero(np.isfinite(series.values[:, : len(layout.targets)]).any(axis=1))
     steps = int(known[-1]) + 1 if len(known) else 0
     end = steps - max(config.horizon, round(config.held_out * steps))
+    place = f"{spoken(config.train)}, {series.place}"
     least = config.season + config.horizon + 1
     if end < least:
         raise DataError(
-            f"{config.train}, {series.place}: {steps} steps with values, {steps - end} of them to validate on; what "
-            f"is left must hold a season, a forecast and one more, {least}. Give longer series, or a shorter --horizon."
+            f"{place}: {steps} steps with values, {steps - end} of them to validate on; what is left must hold a "
+            f"season, a forecast and one more, {least}. Give longer series, or a shorter --horizon."
+        )
+    if known[0] >= end:
+        raise DataError(
+            f"{place}: all values are in the last {steps - end} steps, which are to validate on, and nothing is known "
+            "of those to learn from. Leave out the steps before the first value."
         )
     return end
 
@@ -149,6 +176,7 @@ def _packed(series: Sequence[Series], ends: Sequence[int]) -> bytes:
     if len(times) == len(series):
         joined = np.concatenate(times)
         arrays["dates" if joined.dtype.kind == "M" else "times"] = joined.view(np.int64)
+        arrays["utc"] = np.array([s.utc for s in series])
     # It writes memory as it lies: columns that stand first there would come back as rows.
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
@@ -164,12 +192,16 @@ def _unpacked(file: Path, layout: Layout, remedy: str) -> tuple[list[Series], li
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunError(f"{file} is damaged: it holds no series of a forecaster ({error!s:.120}); {remedy}.") from None
     times = [found[name].view(kind) for name, kind in (("times", np.float64), ("dates", "M8[us]")) if name in found]
+    fits = fits and (not times or ("utc" in found and len(found["utc"]) == len(lengths)))
     if not fits or any(len(each) != len(values) for each in times):
         raise RunError(f"{file} is damaged: its arrays do not fit each other; {remedy}.")
     if any(not np.isfinite(each).all() for each in times) or np.isinf(values).any():
         raise RunError(f"{file} is damaged: it holds what is infinite, or no time; {remedy}.")
     cuts = np.cumsum(lengths)[:-1]
     of_each = np.split(times[0], cuts) if times else [None] * len(lengths)
-    parts = zip(np.split(values, cuts), of_each, names, strict=True)
-    series = [Series(v, f"series {n!r:.40}", times=t, name=n, channel_names=layout.channels) for v, t, n in parts]
+    in_utc = found["utc"].tolist() if times else [False] * len(lengths)
+    places = [f"series {name!r:.40}" if name else "its rows" for name in names]
+    kept = zip(np.split(values, cuts), places, of_each, names, in_utc, strict=True)
+    of = layout.channels
+    series = [Series(v, place, times=t, name=n, channel_names=of, utc=utc) for v, place, t, n, utc in kept]
     return series, ends.tolist()

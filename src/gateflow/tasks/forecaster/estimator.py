@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from gateflow.data.series import Series
 from gateflow.errors import ConfigError, DataError
-from gateflow.files import write
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.forecaster import FORECASTER
-from gateflow.tasks.forecaster.data import even_series, own_series, prepared_for
+from gateflow.tasks.forecaster.data import Even, made_even, own_series, read_for
 from gateflow.tasks.forecaster.evaluation import backtest, judged
+from gateflow.tasks.forecaster.given import Given, series_of
 from gateflow.tasks.forecaster.loading import load_layout, load_model
 from gateflow.tasks.forecaster.measures import Measures
 from gateflow.tasks.forecaster.prediction import forecasts
@@ -25,15 +22,15 @@ from gateflow.tasks.forecaster.streaming import Stream
 
 __all__ = ["Forecaster"]
 
-Given = str | Path | ArrayLike | Mapping[str, ArrayLike]
 Numbers = NDArray[np.float32]
 
 
 class Forecaster(Estimator):
     """Forecasts the next values of series of numbers, with quantiles.
 
-    Series are a file as of ``--data``; an array ``[T]`` or ``[T, channels]``; a dictionary of such arrays by name; or
-    one of pandas' data frames, whose index is taken for times if it holds some.
+    Series are a file as of ``--data``; an array ``[T]`` or ``[T, channels]``; one of pandas' series or data frames,
+    whose index is the times, and of a MultiIndex the levels before the last one the series, or which has columns for
+    both; or a dictionary of these by name.
 
     Args:
         options: those of ``gateflow train forecaster --help``, with underscores: `horizon`, `season`, `quantiles`,
@@ -64,9 +61,11 @@ class Forecaster(Estimator):
         Raises:
             ConfigError, DataError, RunError: as the training on the command line.
         """
-        with TemporaryDirectory() as folder:
-            run = self._set_up({"train": _file(y, Path(folder))}, force=force)
-        self._train(run)
+        # What was given has no file; in config.toml and in messages it is called as here.
+        file = isinstance(y, str | Path)
+        options = vars(self)
+        given = None if file else series_of(y, "y", options["series"], options["time"])
+        self._train(self._set_up({"train": Path(y) if file else Path("y")}, force=force, given=given))
         return self
 
     def predict(self, y: Given | None = None) -> Any:
@@ -92,9 +91,8 @@ class Forecaster(Estimator):
         if steps is not None and steps < 1:
             raise ConfigError(f"steps={steps}: the last steps that are forecast are 1 or more.")
         config = self._config
-        with TemporaryDirectory() as folder:
-            file = None if y is None else _file(y, Path(folder))
-            series, ends = judged(self._run, self.layout_, file, steps)
+        with self.in_words_of_python():
+            series, ends = judged(self._run, self.layout_, None if y is None else self._even(y, "y"), steps)
         found = Measures.empty(config.levels(), config.horizon)
         backtest(self.model_, series, ends, found)
         return found.figures()
@@ -112,27 +110,29 @@ class Forecaster(Estimator):
         Raises:
             DataError: there are several series.
         """
-        run, config = self._run, self._config
-        with TemporaryDirectory() as folder:
-            found = even_series(_file(history, Path(folder)), config, self.layout_)
+        found = self._even(history, "history")
         if len(found) != 1:
-            raise DataError(f"a stream goes on from one series, and {len(found)} were given.")
-        (series, spacing), season = found[0], run.config().data.season
-        return Stream(self.model_, self.layout_, self._prepare(series, spacing), spacing, season)
+            raise DataError(f"a stream goes on from one series, and history holds {len(found)}; make a stream of each.")
+        (prepared,) = read_for(found, self._config, self.layout_)
+        return Stream(self.model_, self.layout_, prepared, found[0][1], self.layout_.season)
 
     @property
     def _config(self) -> Any:
         return self._run.config().data
 
-    def _prepare(self, series: Series, spacing: Any) -> Prepared:
-        return prepared_for(series, spacing, self.layout_, self._config)
+    def _even(self, given: Given, called: str) -> list[Even]:
+        config = self._config
+        found = series_of(given, called, config.series, config.time)
+        # Of an array nothing tells channels apart but their number; with a target some may have been left unread.
+        counted = all(name.isdecimal() for name in found[0].channel_names)
+        if counted and not config.target and found[0].channels > (wanted := len(self.layout_.channels)):
+            raise DataError(f"{called} has {found[0].channels} channels, and the forecaster was trained on {wanted}.")
+        return made_even(found, self.layout_, str(given) if isinstance(given, str | Path) else called)
 
     def _prepared(self, y: Given | None) -> list[Prepared]:
         if y is None:
             return own_series(self._run)
-        with TemporaryDirectory() as folder:
-            found = even_series(_file(y, Path(folder)), self._config, self.layout_)
-        return [self._prepare(series, spacing) for series, spacing in found]
+        return read_for(self._even(y, "y"), self._config, self.layout_)
 
     def _by_name(self, y: Given | None, part: Any) -> Any:
         series = self._prepared(y)
@@ -146,57 +146,3 @@ class Forecaster(Estimator):
         # With the underscore that scikit-learn gives to what is learnt.
         self.run_, self.layout_ = run, load_layout(run)
         self.model_ = load_model(run, self.layout_)
-
-
-def _file(given: Given, folder: Path) -> Path:
-    """The series as a file that `gateflow.data.series` reads."""
-    if isinstance(given, str | Path):
-        return Path(given)
-    if hasattr(given, "to_csv"):
-        # A table of pandas; an index that only counts its rows is no time.
-        counted = type(given.index).__name__ == "RangeIndex"  # type: ignore[union-attr]
-        given.to_csv(folder / "series.csv", index=not counted, index_label="time")  # type: ignore[union-attr]
-        return folder / "series.csv"
-    arrays = {str(name): array for name, array in given.items()} if isinstance(given, Mapping) else {"": given}
-    if isinstance(given, Mapping):
-        _refuse_names([str(name) for name in given])
-    rows = {name: _matrix(array) for name, array in arrays.items()}
-    if len({array.shape[1] for array in rows.values()}) > 1:
-        raise DataError("the series have different numbers of channels; give each the same.")
-    write(folder / "series.csv", _as_csv(rows))
-    return folder / "series.csv"
-
-
-def _refuse_names(names: list[str]) -> None:
-    """Names that a table could not tell apart would make one series of two."""
-    if not names:
-        raise DataError("no series was given; give at least one.")
-    for name in names:
-        if names.count(name) > 1 or not name or name != name.strip() or any(mark in name for mark in "\r\n"):
-            raise DataError(
-                f"{name!r:.60} is no name of a series: names differ, and are one line without spaces around."
-            )
-
-
-def _matrix(given: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(given)
-    try:
-        found = array.astype(np.float64, casting="same_kind" if array.dtype.kind == "c" else "unsafe")
-    except (TypeError, ValueError) as error:
-        raise DataError(f"a series is an array of numbers, and one is not ({error!s:.80}).") from None
-    found = found[:, None] if found.ndim == 1 else found
-    if found.ndim != 2 or not found.size:
-        raise DataError(
-            f"a series is an array [steps] or [steps, channels], and one has the shape {list(found.shape)}."
-        )
-    return found
-
-
-def _as_csv(series: Mapping[str, NDArray[np.float64]]) -> str:
-    channels = next(iter(series.values())).shape[1]
-    rows = [",".join(["series", *(str(i + 1) for i in range(channels))])]
-    for name, values in series.items():
-        quoted = '"' + str(name).replace('"', '""') + '"'
-        # With all digits of float64; `repr` of Python's own numbers has no more than are needed.
-        rows += [",".join([quoted, *map(repr, row)]) for row in values.tolist()]
-    return "\n".join([*rows, ""])

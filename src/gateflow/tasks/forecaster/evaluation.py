@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gateflow.files import write
 from gateflow.tasks.description import Given, Table, Tables
-from gateflow.tasks.forecaster.data import own_series, read_for
+from gateflow.tasks.forecaster.data import Even, own_series, read_for
 from gateflow.tasks.forecaster.forecasting import labels_of_steps
 from gateflow.tasks.forecaster.layout import Layout
 from gateflow.tasks.forecaster.loading import load_layout, load_model
@@ -81,7 +81,7 @@ def evaluate_run(given: Given, data: Path | None, steps: int | None, predictions
 
 
 def judged(
-    run: ForecasterRun, layout: Layout, data: Path | None, steps: int | None
+    run: ForecasterRun, layout: Layout, data: Path | Sequence[Even] | None, steps: int | None
 ) -> tuple[list[Prepared], list[int]]:
     """The series to be forecast, and of each the step from which on: of the run's own where training ends.
 

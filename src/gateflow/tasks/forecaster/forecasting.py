@@ -39,9 +39,12 @@ def labels_of_steps(series: Prepared) -> list[str]:
     if series.times is None:
         return [str(step + 1) for step in range(len(series) + series.naive.shape[1])]
     if series.times.dtype.kind != "M":
-        return [f"{moment:.10g}" for moment in series.times]
-    whole_days = bool((series.times == series.times.astype("datetime64[D]")).all())
-    return np.datetime_as_string(series.times, unit="D" if whole_days else "s").tolist()
+        # As many digits as float64 is sure of: no two steps are called alike.
+        return [f"{moment:.15g}" for moment in series.times]
+    fitting = [series.times.astype(kind) for kind in ("M8[D]", "M8[s]", "M8[us]")]
+    times = next(found for found in fitting if (found == series.times).all())
+    zone = "UTC" if series.utc and times.dtype != "M8[D]" else "naive"
+    return np.datetime_as_string(times, timezone=zone).tolist()
 
 
 def _lines(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ class Layout(BaseModel):
         past: are read, and known up to now.
         future: are read, and known as far ahead as forecasts go.
         dated: whether the calendar is read too.
+        season, quantiles: as asked. Other ones in config.toml would fit the weights as well, and mean something else.
         means, deviations: of each channel of `past` and `future` in training; targets are scaled series by series.
     """
 
@@ -36,6 +38,8 @@ class Layout(BaseModel):
     past: tuple[Name, ...] = ()
     future: tuple[Name, ...] = ()
     dated: bool = False
+    season: int = Field(ge=1)
+    quantiles: tuple[float, ...] = Field(min_length=1)
     means: tuple[float, ...] = ()
     deviations: tuple[Annotated[float, Field(gt=0)], ...] = ()
 
@@ -51,7 +55,7 @@ class Layout(BaseModel):
         return (*self.targets, *self.past, *self.future)
 
 
-def layout_of(series: Series, config: SeriesConfig, file: Path) -> Layout:
+def layout_of(series: Series, config: SeriesConfig, file: str) -> Layout:
     """The roles of a file's channels, as the options say; what is not named is a target.
 
     Raises:
@@ -69,7 +73,10 @@ def layout_of(series: Series, config: SeriesConfig, file: Path) -> Layout:
     targets = targets or tuple(name for name in names if name not in past + future)
     if not targets:
         raise DataError(f"{file} has no channel left to forecast: all are named as past or future.")
-    return Layout(targets=targets, past=past, future=future, dated=config.calendar and is_dated(series))
+    dated = config.calendar and is_dated(series)
+    return Layout(
+        targets=targets, past=past, future=future, dated=dated, season=config.season, quantiles=config.levels()
+    )
 
 
 def names_of(series: Series) -> tuple[str, ...]:
@@ -94,7 +101,7 @@ def chosen(series: Series, channels: Sequence[str], where: str) -> Series:
             f"{where} lacks the channel {missing[0]!r:.40}, which the forecaster reads; it has {', '.join(names):.120}."
         )
     values = series.values[:, [names.index(name) for name in channels]]
-    return Series(values, series.place, times=series.times, name=series.name, channel_names=tuple(channels))
+    return replace(series, values=values, label=None, step_labels=None, channel_names=tuple(channels))
 
 
 def read_layout(file: Path, remedy: str) -> Layout:

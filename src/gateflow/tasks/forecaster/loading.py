@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gateflow.errors import RunError
 from gateflow.runs.best_model import load_best, refuse_other_network
 from gateflow.runs.fit import Specs
 from gateflow.tasks.forecaster.config import ForecasterConfig
@@ -32,10 +33,20 @@ def load_layout(run: ForecasterRun) -> Layout:
     """The layout of a run.
 
     Raises:
-        RunError: it is missing, damaged, or none.
+        RunError: it is missing, damaged, or none; or config.toml has another season or other quantiles.
     """
     remedy = "without it the weights mean nothing; restore it from a copy"
-    return read_layout(run.unharmed(run.layout_file, remedy), remedy)
+    layout, config = read_layout(run.unharmed(run.layout_file, remedy), remedy), run.config().data
+    for name, asked, kept in (
+        ("season", config.season, layout.season),
+        ("quantiles", config.levels(), layout.quantiles),
+    ):
+        if asked != kept:
+            raise RunError(
+                f"{run.config_file} has {name} = {asked}, and the network was made for {kept}; write that there again, "
+                "or train a new one."
+            )
+    return layout
 
 
 def load_model(run: ForecasterRun, layout: Layout) -> ForecasterModel:

@@ -15,10 +15,14 @@ from gateflow.tasks.forecaster.calendar import CALENDAR, calendar
 from gateflow.tasks.forecaster.layout import Layout
 from gateflow.tasks.forecaster.seasonal import carried_forward, naive, typical_error
 
-__all__ = ["Level", "Prepared", "ahead_width", "arranged", "prepared", "read_width", "to_come"]
+__all__ = ["Level", "Prepared", "ahead_width", "arranged", "prepared", "read_width", "refuse_too_large", "to_come"]
 
 Numbers = NDArray[np.float32]
 
+# Sums and differences of larger ones, times how far off a forecast may be, are beyond float32.
+MOST = 1e35
+# Of what is about 1. Farther off all is alike to a network; and no quotient of float32 is infinite.
+FARTHEST = 1e6
 SEASONS = 3
 """Seasons before a step that are known of it: one is noisy, and some say how much of it comes again."""
 
@@ -47,7 +51,11 @@ class Level:
 
     def standard(self, filled: Numbers) -> Numbers:
         """Values of about size 1."""
-        return (filled - self.mean) / self.deviation
+        return _within(filled - self.mean, self.deviation)
+
+    def departures(self, values: Numbers, expected: Numbers) -> Numbers:
+        """How far values are from those expected, in units of `scale`; NaN where one is missing."""
+        return _within(values - expected, self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +73,7 @@ class Prepared:
             targets were some seasons before.
         naive: ``[T, horizon, N]``, the seasonal naive forecast from each step.
         times: of the steps and of those to come, if there are any.
+        utc: whether they are in UTC for certain.
         seen: steps from which the level was taken, and which training may read.
     """
 
@@ -78,6 +87,7 @@ class Prepared:
     naive: Numbers
     times: Moments | None
     seen: int
+    utc: bool = False
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -89,7 +99,19 @@ class Prepared:
 
     def departure(self) -> Numbers:
         """What the network has to forecast, ``[T, horizon, N]``: `(y[t + k] - naive[t, k]) / scale`, NaN if unknown."""
-        return (to_come(self.targets, self.naive.shape[1]) - self.naive) / self.scale
+        return self.level.departures(to_come(self.targets, self.naive.shape[1]), self.naive)
+
+
+def refuse_too_large(values: Numbers, where: str) -> None:
+    """Refuse what forecasts could not be computed of in float32.
+
+    Raises:
+        DataError: a value is beyond `MOST`.
+    """
+    if (largest := np.nanmax(np.abs(values), initial=0)) > MOST:
+        raise DataError(
+            f"{where}: the value {largest:.3g} is beyond {MOST:g}, too large to forecast from. Scale the values first."
+        )
 
 
 def to_come(targets: Numbers, horizon: int) -> Numbers:
@@ -129,7 +151,8 @@ def prepared(
 ) -> Prepared:
     """A series with the channels of `layout`, its steps evenly spaced.
 
-    Rows at its end of which no target is known are steps to come: what is known ahead is taken from them.
+    Where channels are known ahead, rows at its end with no value of a target or of `past` are steps to come, from which
+    these channels are taken. Without such channels each row is a step that was, though its value may be missing.
 
     Args:
         series, spacing: as `gateflow.data.series.spacing.evenly` gives them.
@@ -144,8 +167,9 @@ def prepared(
     known = np.asarray(np.isfinite(series.values[:, : len(layout.targets)]).any(axis=1))
     if not known.any():
         raise DataError(f"{series.place}: no value of {', '.join(layout.targets):.60} is known. Give some.")
-    steps = int(np.flatnonzero(known)[-1]) + 1
-    seen = min(steps if seen is None else seen, steps - unseen)
+    steps = _steps(series, layout, judged=unseen > 0)
+    # Missing values at the end say nothing of the level: a stream that is told of them one by one keeps its own, too.
+    seen = min(int(np.flatnonzero(known)[-1]) + 1 if seen is None else seen, steps - unseen)
     if seen < 1 or not bool(np.any(known[:seen])):
         raise DataError(
             f"{series.place}: of {steps} steps {unseen} are to be forecast, and nothing is known before them. Give a "
@@ -159,8 +183,26 @@ def prepared(
     level, times = Level.of(targets, filled, season, seen), _times(series, spacing, steps, horizon)
     read, ahead = arranged(targets, filled, others, times, level, layout, season)
     return Prepared(
-        series.name or "", targets, filled, others, level, read, ahead, naive(filled, season, horizon), times, seen
+        series.name or "",
+        targets,
+        filled,
+        others,
+        level,
+        read,
+        ahead,
+        naive(filled, season, horizon),
+        times,
+        seen,
+        series.utc,
     )
+
+
+def _steps(series: Series, layout: Layout, *, judged: bool) -> int:
+    """How many steps a series has, without those to come; to the last known target where forecasts are judged by it."""
+    if not (judged or layout.future):
+        return len(series)
+    told = len(layout.targets) + (0 if judged else len(layout.past))
+    return int(np.flatnonzero(np.isfinite(series.values[:, :told]).any(axis=1))[-1]) + 1
 
 
 def arranged(
@@ -182,7 +224,7 @@ def arranged(
     steps, horizon = len(targets), len(others) - len(targets)
     before = np.concatenate([np.repeat(filled[:1], min(season, steps), axis=0), filled[:-season]])
     # Value against the mean, change over a season, and whether it is known; all of about one size.
-    of_targets = [level.standard(filled), (filled - before) / level.scale, np.isfinite(targets).astype(np.float32)]
+    of_targets = [level.standard(filled), level.departures(filled, before), np.isfinite(targets).astype(np.float32)]
     scaled = _scaled(others, layout)
     dates = [calendar(times)] if layout.dated and times is not None else []
     lagged = [_seasons_before(level.standard(filled), season, horizon)] if season > 1 else []
@@ -205,8 +247,13 @@ def _scaled(others: Numbers, layout: Layout) -> Numbers:
     """Channels that are not forecast, each with whether it is known, ``[T + horizon, 2 (past + future)]``."""
     known = np.isfinite(others)
     means, deviations = np.array(layout.means, dtype=np.float32), np.array(layout.deviations, dtype=np.float32)
-    values = np.where(known, (others - means) / deviations, 0)
+    values = np.where(known, _within(others - means, deviations), 0)
     return np.stack([values, known], axis=2).reshape(len(others), -1).astype(np.float32)
+
+
+def _within(values: Numbers, unit: Numbers) -> Numbers:
+    """Values in a unit, within `FARTHEST`."""
+    return np.clip(values.astype(np.float64) / unit, -FARTHEST, FARTHEST).astype(np.float32)
 
 
 def _times(series: Series, spacing: Spacing | None, steps: int, horizon: int) -> Moments | None:

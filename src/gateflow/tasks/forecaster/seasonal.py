@@ -29,7 +29,7 @@ def carried_forward(y: Numbers, season: int, seen: int | None = None) -> Numbers
     """
     known = np.isfinite(y)
     # Mean of none is none: such a target is zero everywhere, and counts nowhere.
-    mean = np.where(known, y, 0)[:seen].sum(axis=0) / np.maximum(known[:seen].sum(axis=0), 1)
+    mean = np.where(known, y, 0)[:seen].sum(axis=0, dtype=np.float64) / np.maximum(known[:seen].sum(axis=0), 1)
     found = np.where(known, y, np.nan).astype(np.float32)
     for t in range(len(y)):
         before = found[t - season] if t >= season else mean
@@ -66,6 +66,6 @@ def typical_error(y: Numbers, season: int) -> Numbers:
         if len(y) > lag:
             distance = np.abs(y[lag:] - y[:-lag])
             known = np.isfinite(distance)
-            mean = np.where(known, distance, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+            mean = np.where(known, distance, 0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
             found = np.where(np.isnan(found) & known.any(axis=0) & (mean > 0), mean, found)
     return np.where(np.isnan(found), 1, found).astype(np.float32)

@@ -13,7 +13,7 @@ from gateflow.errors import DataError, ShapeError
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.forecaster.layout import Layout
 from gateflow.tasks.forecaster.model import ForecasterModel
-from gateflow.tasks.forecaster.prepared import SEASONS, Prepared, arranged
+from gateflow.tasks.forecaster.prepared import SEASONS, Prepared, arranged, refuse_too_large
 from gateflow.tasks.forecaster.seasonal import naive
 
 __all__ = ["Stream"]
@@ -109,4 +109,5 @@ def _shaped(given: ArrayLike, shape: tuple[int, ...], name: str) -> Numbers:
         raise ShapeError(f"{name} has the shape {list(found.shape)}, and {list(shape)} is needed.")
     if np.isinf(found).any():
         raise DataError(f"{name} holds what is infinite, or more than float32 can hold. NaN says that one is missing.")
+    refuse_too_large(found, name)
     return found
