@@ -36,6 +36,7 @@ class Series:
             counted.
         name: what the file calls the series, if it does.
         channel_names: what it calls the channels; none where it only counts them.
+        group: who or what it belongs to, such as a speaker; None where that is not known.
     """
 
     values: NDArray[np.float32]
@@ -45,6 +46,7 @@ class Series:
     times: Moments | None = None
     name: str | None = None
     channel_names: tuple[str, ...] = ()
+    group: str | None = None
 
     @property
     def channels(self) -> int:

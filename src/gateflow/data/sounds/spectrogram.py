@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from gateflow.data.sounds.samples import RATES
 from gateflow.errors import ConfigError
 
 __all__ = ["LogMel", "deltas"]
@@ -18,8 +19,10 @@ __all__ = ["LogMel", "deltas"]
 _SILENCE = 1e-10
 # Steps to each side over which a slope is taken, as in HTK.
 _REACH = 2
-# Frames that are transformed at once: 10 MB of spectra.
-_AT_ONCE = 4096
+# Frames that are transformed at once, so that their spectra stay in the processor's cache.
+_AT_ONCE = 256
+# What a description out of a file may ask for: no more memory than a spectrogram needs.
+_LONGEST, _MOST_BANDS = 1.0, 512
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,22 @@ class LogMel:
     with_deltas: bool = False
 
     def __post_init__(self) -> None:
+        if self.rate not in RATES or not (0 < self.hop <= _LONGEST and 0 < self.window <= _LONGEST):
+            raise ConfigError(
+                f"a window of {self.window:g} s every {self.hop:g} s at {self.rate:,} samples a second: up to "
+                f"{_LONGEST:g} s, and {RATES.start:,} to {RATES.stop - 1:,} samples a second can be."
+            )
         if not 0 <= self.low < self._top <= self.rate / 2:
             raise ConfigError(
                 f"bands from {self.low:g} to {self._top:g} Hz: at {self.rate:,} samples a second 0 to "
                 f"{self.rate / 2:g} Hz can be."
             )
-        if not (round(self.hop * self.rate) >= 1 and round(self.window * self.rate) >= 2 and self.bands >= 1):
+        if not (
+            round(self.hop * self.rate) >= 1 and round(self.window * self.rate) >= 2 and 1 <= self.bands <= _MOST_BANDS
+        ):
             raise ConfigError(
                 f"{self.bands} bands of {self.window:g} s every {self.hop:g} s at {self.rate:,} samples a second is no "
-                "spectrogram. Give a window and a hop of some samples, and a band."
+                "spectrogram. Give a window and a hop of some samples, and 1 to 512 bands."
             )
         if not (self._filters.sum(axis=0) > 0).all():
             raise ConfigError(
@@ -98,7 +108,7 @@ class LogMel:
 
     def _energies(self, frames: NDArray[np.float32]) -> NDArray[np.float64]:
         spectra = np.fft.rfft(frames * self._hann, self._points, axis=1)
-        return (np.abs(spectra) ** 2) @ self._filters / self._hann.sum() ** 2
+        return (spectra.real**2 + spectra.imag**2) @ self._filters / self._hann.sum() ** 2
 
     @property
     def _top(self) -> float:
