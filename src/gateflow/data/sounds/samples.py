@@ -91,8 +91,9 @@ def _opened(path: Path, read: Callable[[SoundFile, Path], T]) -> T:
     except DataError:
         raise
     except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:
+        told = " ".join(str(error).removeprefix(f"Error opening {str(path)!r}: ").split())
         # Of some damage libsndfile says nothing.
-        told = " ".join(str(error).split()) or "it is damaged."
+        told = told or "it is damaged."
         raise DataError(f"{path} cannot be read as sound: {told:.120} Give a WAV or FLAC file.") from None
 
 

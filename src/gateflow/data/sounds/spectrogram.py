@@ -29,7 +29,7 @@ _LONGEST, _MOST_BANDS = 1.0, 512
 class LogMel:
     r"""The logarithm of a sound's energy in bands that are equally wide for the ear.
 
-    Frame `t` is `window` seconds from `t · hop` on, times a Hann window `w`; of its spectrum `X`, band `m` takes
+    Frame `t` is `window` seconds from `t · hop` on, times a Hann window `w`; of its spectrum `X`, band `m` takes::
 
         S[t, m] = log max(10⁻¹⁰, Σ_f triangle_m(f) · |X[t, f]|² / (Σ w)²)
 
