@@ -12,7 +12,7 @@ from gateflow.data.sounds.augmentation import SpecAugment
 from gateflow.data.sounds.recordings import are_sounds, recordings
 from gateflow.data.sounds.samples import Samples, read_samples
 from gateflow.data.sounds.spectrogram import LogMel, deltas
-from gateflow.errors import ConfigError, DataError
+from gateflow.errors import ConfigError, DataError, ShapeError
 
 RATE = 8000
 
@@ -185,8 +185,16 @@ class TestSpectrogram:
         with pytest.raises(ConfigError):
             LogMel(**{"rate": RATE, **options})
 
+    def test_centred_it_does_not_depend_on_how_loud_a_recording_is(self):
+        noise = np.random.default_rng(0).uniform(-1, 1, RATE).astype(np.float32)
+        plain, mel = LogMel(RATE, with_deltas=True)(noise), LogMel(RATE, centred=True, with_deltas=True)
+        np.testing.assert_allclose(mel(noise)[:, :40], plain[:, :40] - plain[:, :40].mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(mel(noise)[:, 40:], plain[:, 40:], atol=1e-5)
+        np.testing.assert_allclose(mel(noise / 8), mel(noise), atol=1e-4)
+        np.testing.assert_array_equal(mel(noise[:20]), 0)
+
     def test_kept_as_json_it_is_the_same(self):
-        mel = LogMel(16000, bands=13, window=0.02, hop=0.005, low=50, high=7000, with_deltas=True)
+        mel = LogMel(16000, bands=13, window=0.02, hop=0.005, low=50, high=7000, centred=True, with_deltas=True)
         kept = TypeAdapter(LogMel).dump_json(mel)
         again = TypeAdapter(LogMel).validate_json(kept)
         assert again == mel
@@ -215,6 +223,16 @@ def test_masks_cover_stretches_and_leave_the_rest():
         np.testing.assert_array_equal(blotted, times[:, None] | bands.reshape(-1))
     np.testing.assert_array_equal(values, 1)
     assert not np.array_equal(*(mask(values, np.random.default_rng(seed)) for seed in (1, 2)))
+
+
+def test_masks_that_cannot_be():
+    with pytest.raises(ConfigError):
+        SpecAugment(times=-1)
+    with pytest.raises(ShapeError, match="41 channels are no multiple of the 40 bands"):
+        SpecAugment(bands=40)(np.zeros((9, 41), dtype=np.float32), np.random.default_rng(0))
+    random = np.random.default_rng(0)
+    for steps in (1, 4, 5):
+        assert SpecAugment(bands=1)(np.ones((steps, 3), dtype=np.float32), random).shape == (steps, 3)
 
 
 class TestRecordings:

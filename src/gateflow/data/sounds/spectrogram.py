@@ -37,11 +37,15 @@ class LogMel:
     apart on the scale `mel(f) = 2595 log₁₀(1 + f / 700)`. A sine of amplitude 1 has about log ¼ = -1.4 in its band. A
     sound shorter than a window is made as long by zeros; what follows the last whole frame is left out.
 
+    For speech, take each band's mean over the recording away (`centred`), and with it how loud a recording is and what
+    a voice, a microphone or a room does to all of it. Of a steady hum, or of a single frame, nothing is left then.
+
     Args:
         rate: samples per second of the sounds that are given.
         bands: bands between `low` and `high`.
         window, hop: seconds.
         low, high: in hertz; `high` is half of the rate if not given.
+        centred: take away each band's mean over the recording.
         with_deltas: the bands' slopes and the slopes of these too, three numbers a band.
 
     Raises:
@@ -54,7 +58,9 @@ class LogMel:
         ((98, 20), 9)
 
     Stevens, Volkmann and Newman 1937, "A scale for the measurement of the psychological magnitude pitch"; the formula
-    is O'Shaughnessy's (1987), the features are those of HTK (Young et al. 2006, "The HTK book").
+    is O'Shaughnessy's (1987), the features are those of HTK (Young et al. 2006, "The HTK book"). The mean: Atal 1974,
+    "Effectiveness of linear prediction characteristics of the speech wave for automatic speaker identification and
+    verification".
     """
 
     rate: int
@@ -63,6 +69,7 @@ class LogMel:
     hop: float = 0.010
     low: float = 20.0
     high: float | None = None
+    centred: bool = False
     with_deltas: bool = False
 
     def __post_init__(self) -> None:
@@ -100,7 +107,10 @@ class LogMel:
         padded = np.pad(samples, (0, max(0, length - len(samples))))
         frames = sliding_window_view(padded, length)[::hop]
         parts = [self._energies(frames[begin : begin + _AT_ONCE]) for begin in range(0, len(frames), _AT_ONCE)]
-        found = np.log(np.maximum(np.concatenate(parts), _SILENCE)).astype(np.float32)
+        logarithms = np.log(np.maximum(np.concatenate(parts), _SILENCE))
+        if self.centred:
+            logarithms -= logarithms.mean(axis=0)
+        found = logarithms.astype(np.float32)
         if not self.with_deltas:
             return found
         first = deltas(found)
