@@ -172,6 +172,8 @@ class TestSpectrogram:
             {"hop": math.nan},
             {"window": 1e9},
             {"bands": 10**9},
+            {"top_db": 0},
+            {"top_db": math.nan},
             {"bands": 400},
             {"high": 4001},
             {"low": 4000},
@@ -193,8 +195,21 @@ class TestSpectrogram:
         np.testing.assert_allclose(mel(noise / 8), mel(noise), atol=1e-4)
         np.testing.assert_array_equal(mel(noise[:20]), 0)
 
+    @pytest.mark.parametrize("decibels", [5, 50])
+    def test_what_is_far_below_the_loudest_is_raised(self, decibels):
+        """An amplitude of a tenth is 20 decibels."""
+        loud, quiet = tone(hertz=500), 10 ** (-decibels / 20) * tone(hertz=500)
+        silence = np.zeros(RATE, dtype=np.float32)
+        plain, mel = LogMel(RATE), LogMel(RATE, top_db=decibels)
+        found = mel(np.concatenate([loud, silence]))
+        np.testing.assert_allclose(found.min(), plain(quiet).max(), atol=1e-3)
+        np.testing.assert_array_equal(found[:40].max(), plain(loud)[:40].max())
+        np.testing.assert_allclose(mel(silence), math.log(1e-10), rtol=1e-6)
+
     def test_kept_as_json_it_is_the_same(self):
-        mel = LogMel(16000, bands=13, window=0.02, hop=0.005, low=50, high=7000, centred=True, with_deltas=True)
+        mel = LogMel(
+            16000, bands=13, window=0.02, hop=0.005, low=50, high=7000, top_db=60, centred=True, with_deltas=True
+        )
         kept = TypeAdapter(LogMel).dump_json(mel)
         again = TypeAdapter(LogMel).validate_json(kept)
         assert again == mel

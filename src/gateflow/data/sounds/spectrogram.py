@@ -17,6 +17,8 @@ __all__ = ["LogMel", "deltas"]
 
 # The energy of silence: 100 dB below the loudest sine. Without it the logarithm of digital silence is -inf.
 _SILENCE = 1e-10
+# In one unit of the natural logarithm of an energy.
+_DECIBELS = 10 / math.log(10)
 # Steps to each side over which a slope is taken, as in HTK.
 _REACH = 2
 # Frames that are transformed at once, so that their spectra stay in the processor's cache.
@@ -37,14 +39,17 @@ class LogMel:
     apart on the scale `mel(f) = 2595 log₁₀(1 + f / 700)`. A sine of amplitude 1 has about log ¼ = -1.4 in its band. A
     sound shorter than a window is made as long by zeros; what follows the last whole frame is left out.
 
-    For speech, take each band's mean over the recording away (`centred`), and with it how loud a recording is and what
-    a voice, a microphone or a room does to all of it. Of a steady hum, or of a single frame, nothing is left then.
+    What is more than `top_db` decibels below the loudest band and frame of the recording is raised to there: a quiet
+    room, and silence, which differ from file to file though nobody hears it. Of each band its mean over the recording
+    is taken away if it is to be `centred`: how loud all is, and what a voice, a microphone or a room adds to all of it.
+    Of a steady hum, or of a single frame, nothing is left then.
 
     Args:
         rate: samples per second of the sounds that are given.
         bands: bands between `low` and `high`.
         window, hop: seconds.
         low, high: in hertz; `high` is half of the rate if not given.
+        top_db: decibels that a recording spans at most; all that there are if not given.
         centred: take away each band's mean over the recording.
         with_deltas: the bands' slopes and the slopes of these too, three numbers a band.
 
@@ -69,6 +74,7 @@ class LogMel:
     hop: float = 0.010
     low: float = 20.0
     high: float | None = None
+    top_db: float | None = None
     centred: bool = False
     with_deltas: bool = False
 
@@ -78,6 +84,8 @@ class LogMel:
                 f"a window of {self.window:g} s every {self.hop:g} s at {self.rate:,} samples a second: up to "
                 f"{_LONGEST:g} s, and {RATES.start:,} to {RATES.stop - 1:,} samples a second can be."
             )
+        if self.top_db is not None and not self.top_db > 0:
+            raise ConfigError(f"a recording spans more than {self.top_db:g} decibels. Give 50, for example, or none.")
         if not 0 <= self.low < self._top <= self.rate / 2:
             raise ConfigError(
                 f"bands from {self.low:g} to {self._top:g} Hz: at {self.rate:,} samples a second 0 to "
@@ -108,6 +116,8 @@ class LogMel:
         frames = sliding_window_view(padded, length)[::hop]
         parts = [self._energies(frames[begin : begin + _AT_ONCE]) for begin in range(0, len(frames), _AT_ONCE)]
         logarithms = np.log(np.maximum(np.concatenate(parts), _SILENCE))
+        if self.top_db is not None:
+            logarithms = np.maximum(logarithms, logarithms.max() - self.top_db / _DECIBELS)
         if self.centred:
             logarithms -= logarithms.mean(axis=0)
         found = logarithms.astype(np.float32)
