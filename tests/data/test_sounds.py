@@ -338,7 +338,10 @@ class TestRecordings:
         [
             (b"a.flac\tone\n", True),
             (b"label\tpath\none\ta.WAV\n", True),
+            (b"path\tlabel\n", False),
+            (b"a.flac\tone\nb.flac\tone\nc.odd\ttwo\n", True),
             (b"1\tterribly exciting\n", False),
+            (b"1\twhy does it not play song.mp3\n0\tI like it\n", False),
             (b"series,x\na,1\n", False),
             (b"", False),
             (b"\x93NUMPY\0\0", False),

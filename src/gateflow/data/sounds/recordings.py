@@ -26,8 +26,8 @@ _NAMES = {
     "label": ("label", "class"),
     "group": ("group", "speaker", "speaker_id", "client_id"),
 }
-# Lines that are looked at to tell a list of recordings from other tables: a header and the first ones.
-_LOOKED_AT = 4
+# Lines that are looked at to tell a list of recordings from other tables.
+_LOOKED_AT = 50
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,16 @@ def are_sounds(path: str | Path) -> bool:
     if not path.is_file():  # what is piped in is read once
         return False
     try:
-        lines = list(islice(read_lines(path), _LOOKED_AT))
+        rows = [line.split("\t") for line in islice(read_lines(path), _LOOKED_AT) if line.strip()]
     except DataError:  # whoever reads it will tell
         return False
-    return any(_sounds(Path(cell.strip())) for line in lines for cell in line.split("\t"))
+    rows = rows[1:] if rows and _is_header(rows[0]) else rows
+    # Most of them: a text may end in "song.mp3", and a recording may be called otherwise.
+    return 2 * sum(any(_sounds(Path(cell.strip())) for cell in row) for row in rows) > len(rows)
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    return any(cell.strip().lower() in _NAMES["path"] for cell in cells)
 
 
 def _sounds(path: Path) -> bool:
@@ -134,7 +140,7 @@ def _of_list(path: Path) -> list[Recording]:
         where, cells = f"{spoken(path)}, line {number}", [cell.strip() for cell in line.split("\t")]
         if not any(cells):
             continue
-        if number == 1 and any(cell.lower() in _NAMES["path"] for cell in cells):
+        if number == 1 and _is_header(cells):
             columns, most = _named(cells, where), len(cells)
             continue
         given = {name: cells[at] or None for name, at in columns.items() if at < len(cells)}
