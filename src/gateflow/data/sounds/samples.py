@@ -133,7 +133,7 @@ def _refuse_damage(file: SoundFile, found: NDArray[np.float64], claimed: int, pa
     if not np.isfinite(found).all():
         raise DataError(f"{path} holds samples that are NaN or infinite. Write the sound again.")
     if (most := np.abs(found).max()) > _LOUDEST:
-        raise DataError(f"{path} holds samples up to {most:,.0f}, and sound lies between -1 and 1. Scale it.")
+        raise DataError(f"{path} holds samples up to {most:.6g}, and sound lies between -1 and 1. Scale it.")
 
 
 def _libraries() -> tuple[ModuleType, ModuleType]:
