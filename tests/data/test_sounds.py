@@ -301,6 +301,10 @@ class TestRecordings:
         assert [(r.label, r.group) for r in found] == [("one", "anna"), ("two", None), (None, None)]
         assert [r.path.as_posix() for r in found][1:] == [(tmp_path / "b.wav").as_posix(), "/c.wav"]
 
+    def test_of_two_columns_that_would_do_the_usual_one(self, tmp_path):
+        (tmp_path / "list.tsv").write_text("class\tlabel\tpath\taudio\nx\tone\ta.wav\tb.wav\n")
+        assert [(r.name, r.label) for r in recordings(tmp_path / "list.tsv")] == [("a.wav", "one")]
+
     def test_one_file(self, tmp_path):
         assert [r.path for r in recordings(tmp_path / "a.wav")] == [tmp_path / "a.wav"]
 

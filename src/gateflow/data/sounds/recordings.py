@@ -159,7 +159,8 @@ def _of_list(path: Path) -> list[Recording]:
 def _named(cells: Sequence[str], where: str) -> dict[str, int]:
     """Where each column is, by the names in the first line; others are passed over."""
     small = [cell.lower() for cell in cells]
-    found = {name: small.index(known) for name, names in _NAMES.items() for known in names if known in small}
+    # Of two that would do the one that is named first above, so it is written last.
+    found = {name: small.index(known) for name, names in _NAMES.items() for known in reversed(names) if known in small}
     if "label" not in found and len(cells) > 1:
         told = ", ".join(cells)
         raise DataError(f"{where}: of the columns {told:.120} none is called label. Call the column of the labels so.")
