@@ -6,12 +6,13 @@ import math
 import numpy as np
 import pytest
 import soundfile
+from pydantic import TypeAdapter, ValidationError
 
 from gateflow.data.sounds.augmentation import SpecAugment
-from gateflow.data.sounds.recordings import recordings
-from gateflow.data.sounds.samples import read_samples
+from gateflow.data.sounds.recordings import are_sounds, recordings
+from gateflow.data.sounds.samples import Samples, read_samples
 from gateflow.data.sounds.spectrogram import LogMel, deltas
-from gateflow.errors import ConfigError, DataError
+from gateflow.errors import ConfigError, DataError, ShapeError
 
 RATE = 8000
 
@@ -34,18 +35,18 @@ class TestSamples:
     )
     def test_every_kind_of_number(self, tmp_path, name, subtype, within):
         soundfile.write(tmp_path / name, tone(), RATE, subtype=subtype)
-        found = read_samples(tmp_path / name, RATE)
+        found = read_samples(tmp_path / name).at(RATE)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, tone(), atol=within)
 
     def test_channels_are_averaged(self, tmp_path):
         soundfile.write(tmp_path / "a.wav", np.stack([tone(), 0 * tone()], axis=1), RATE, subtype="FLOAT")
-        np.testing.assert_allclose(read_samples(tmp_path / "a.wav", RATE), tone() / 2, atol=1e-7)
+        np.testing.assert_allclose(read_samples(tmp_path / "a.wav").at(RATE), tone() / 2, atol=1e-7)
 
     @pytest.mark.parametrize("own", [16000, 44100, 6000])
     def test_another_rate_is_the_same_sound(self, tmp_path, own):
         soundfile.write(tmp_path / "a.wav", tone(rate=own), own, subtype="FLOAT")
-        found = read_samples(tmp_path / "a.wav", RATE)
+        found = read_samples(tmp_path / "a.wav").at(RATE)
         assert abs(len(found) - RATE // 2) <= 1
         inside = slice(400, 3600)  # the filter rings at both ends
         np.testing.assert_allclose(found[inside], tone()[inside], atol=1e-3)
@@ -57,25 +58,74 @@ class TestSamples:
     def test_samples_that_are_none(self, tmp_path, samples, told):
         soundfile.write(tmp_path / "a.wav", np.array(samples, dtype=np.float32), RATE, subtype="FLOAT")
         with pytest.raises(DataError, match=told):
-            read_samples(tmp_path / "a.wav", RATE)
+            read_samples(tmp_path / "a.wav").at(RATE)
 
     @pytest.mark.parametrize("content", [b"", b"RIFF", b"no sound at all" * 9])
     def test_files_that_are_none(self, tmp_path, content):
         (tmp_path / "a.wav").write_bytes(content)
         with pytest.raises(DataError, match=r"a\.wav cannot be read as sound") as caught:
-            read_samples(tmp_path / "a.wav", RATE)
+            read_samples(tmp_path / "a.wav").at(RATE)
         assert "\n" not in str(caught.value)
 
     def test_no_file(self, tmp_path):
         with pytest.raises(DataError, match="does not exist"):
-            read_samples(tmp_path / "a.wav", RATE)
+            read_samples(tmp_path / "a.wav").at(RATE)
 
-    def test_a_file_cut_short_is_refused_or_shorter_never_wrong(self, tmp_path):
-        soundfile.write(tmp_path / "a.wav", tone(), RATE, subtype="FLOAT")
-        (tmp_path / "b.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:2000])
-        found = read_samples(tmp_path / "b.wav", RATE)
-        assert 0 < len(found) < 500
-        np.testing.assert_array_equal(found, tone()[: len(found)])
+    @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.aiff", "a.au"])
+    def test_a_file_cut_short(self, tmp_path, name):
+        soundfile.write(tmp_path / name, tone(), RATE)
+        content = (tmp_path / name).read_bytes()
+        for length in (len(content) - 600, len(content) // 3, 60):
+            (tmp_path / name).write_bytes(content[:length])
+            with pytest.raises(DataError, match=rf"{name} .*(cut short|cannot be read)"):
+                read_samples(tmp_path / name)
+
+    def test_a_flac_that_is_hurt_in_the_middle(self, tmp_path):
+        soundfile.write(tmp_path / "a.flac", np.random.default_rng(0).uniform(-1, 1, 20000), RATE)
+        content = bytearray((tmp_path / "a.flac").read_bytes())
+        content[20000:20008] = b"12345678"
+        (tmp_path / "a.flac").write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.flac"):
+            read_samples(tmp_path / "a.flac")
+
+    @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000], ids=["ffmpeg", "sox"])
+    def test_what_was_written_into_a_pipe_has_no_size(self, tmp_path, size):
+        soundfile.write(tmp_path / "a.wav", tone(), RATE, subtype="PCM_16")
+        content = bytearray((tmp_path / "a.wav").read_bytes())
+        at = content.index(b"data") + 4
+        content[at : at + 4] = size.to_bytes(4, "little")
+        (tmp_path / "a.wav").write_bytes(content)
+        np.testing.assert_allclose(read_samples(tmp_path / "a.wav").values, tone(), atol=1e-4)
+
+    def test_a_sound_of_many_blocks_and_channels(self, tmp_path):
+        samples = np.random.default_rng(0).uniform(-1, 1, (150_000, 3)).astype(np.float32)
+        soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+        np.testing.assert_allclose(read_samples(tmp_path / "a.wav").values, samples.mean(axis=1), atol=1e-7)
+
+    @pytest.mark.parametrize("factor", [32768, 3e38])
+    def test_integers_that_nobody_divided(self, tmp_path, factor):
+        both = np.stack([tone(), tone()], axis=1).astype(np.float64) * (factor / 0.5)
+        soundfile.write(tmp_path / "a.wav", both, RATE, subtype="FLOAT")
+        with pytest.raises(DataError, match="lies between -1 and 1"):
+            read_samples(tmp_path / "a.wav")
+
+    def test_clipped_and_a_little_louder_than_one(self, tmp_path):
+        soundfile.write(tmp_path / "a.wav", 3 * tone(), RATE, subtype="FLOAT")
+        np.testing.assert_array_equal(read_samples(tmp_path / "a.wav").values, 3 * tone())
+        soundfile.write(tmp_path / "b.wav", 3 * tone(), RATE, subtype="PCM_16")
+        np.testing.assert_allclose(read_samples(tmp_path / "b.wav").values, np.clip(3 * tone(), -1, 1), atol=1e-4)
+
+    @pytest.mark.parametrize(("own", "rate"), [(16000, 8000), (8000, 16000), (44100, 8000)])
+    def test_resampled_as_scipy_does(self, own, rate):
+        """White noise below both limits, by two filters of different make."""
+        signal = pytest.importorskip("scipy.signal")
+        noise = np.random.default_rng(0).normal(size=own)
+        below = signal.sosfiltfilt(signal.butter(8, 2500, fs=own, output="sos"), noise).astype(np.float32)
+        wanted = signal.resample_poly(below.astype(np.float64), rate, own)
+        found = Samples(below, own).at(rate)
+        assert len(found) == len(wanted) == rate
+        inside = slice(rate // 10, -rate // 10)
+        np.testing.assert_allclose(found[inside], wanted[inside], atol=4e-3 * np.abs(wanted).max())
 
 
 class TestSpectrogram:
@@ -117,11 +167,56 @@ class TestSpectrogram:
 
     @pytest.mark.parametrize(
         "options",
-        [{"bands": 400}, {"high": 4001}, {"low": 4000}, {"hop": 0}, {"window": 0}, {"bands": 0}, {"low": -1}],
+        [
+            {"rate": 10},
+            {"hop": math.nan},
+            {"window": 1e9},
+            {"bands": 10**9},
+            {"top_db": 0},
+            {"top_db": math.nan},
+            {"bands": 400},
+            {"high": 4001},
+            {"low": 4000},
+            {"hop": 0},
+            {"window": 0},
+            {"bands": 0},
+            {"low": -1},
+        ],
     )
     def test_what_is_no_spectrogram(self, options):
         with pytest.raises(ConfigError):
-            LogMel(RATE, **options)
+            LogMel(**{"rate": RATE, **options})
+
+    def test_centred_it_does_not_depend_on_how_loud_a_recording_is(self):
+        noise = np.random.default_rng(0).uniform(-1, 1, RATE).astype(np.float32)
+        plain, mel = LogMel(RATE, with_deltas=True)(noise), LogMel(RATE, centred=True, with_deltas=True)
+        np.testing.assert_allclose(mel(noise)[:, :40], plain[:, :40] - plain[:, :40].mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(mel(noise)[:, 40:], plain[:, 40:], atol=1e-5)
+        np.testing.assert_allclose(mel(noise / 8), mel(noise), atol=1e-4)
+        np.testing.assert_array_equal(mel(noise[:20]), 0)
+
+    @pytest.mark.parametrize("decibels", [5, 50])
+    def test_what_is_far_below_the_loudest_is_raised(self, decibels):
+        """An amplitude of a tenth is 20 decibels."""
+        loud, quiet = tone(hertz=500), 10 ** (-decibels / 20) * tone(hertz=500)
+        silence = np.zeros(RATE, dtype=np.float32)
+        plain, mel = LogMel(RATE), LogMel(RATE, top_db=decibels)
+        found = mel(np.concatenate([loud, silence]))
+        np.testing.assert_allclose(found.min(), plain(quiet).max(), atol=1e-3)
+        np.testing.assert_array_equal(found[:40].max(), plain(loud)[:40].max())
+        np.testing.assert_allclose(mel(silence), math.log(1e-10), rtol=1e-6)
+
+    def test_kept_as_json_it_is_the_same(self):
+        mel = LogMel(
+            16000, bands=13, window=0.02, hop=0.005, low=50, high=7000, top_db=60, centred=True, with_deltas=True
+        )
+        kept = TypeAdapter(LogMel).dump_json(mel)
+        again = TypeAdapter(LogMel).validate_json(kept)
+        assert again == mel
+        samples = tone(rate=16000)
+        np.testing.assert_array_equal(again(samples), mel(samples))
+        with pytest.raises(ValidationError):
+            TypeAdapter(LogMel).validate_json(kept.replace(b"13", b"0"))
 
     def test_slopes_are_those_of_least_squares(self):
         values = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
@@ -145,19 +240,70 @@ def test_masks_cover_stretches_and_leave_the_rest():
     assert not np.array_equal(*(mask(values, np.random.default_rng(seed)) for seed in (1, 2)))
 
 
+def test_masks_that_cannot_be():
+    with pytest.raises(ConfigError):
+        SpecAugment(times=-1)
+    with pytest.raises(ShapeError, match="41 channels are no multiple of the 40 bands"):
+        SpecAugment(bands=40)(np.zeros((9, 41), dtype=np.float32), np.random.default_rng(0))
+    random = np.random.default_rng(0)
+    for steps in (1, 4, 5):
+        assert SpecAugment(bands=1)(np.ones((steps, 3), dtype=np.float32), random).shape == (steps, 3)
+
+
 class TestRecordings:
     def test_a_folder_for_each_class(self, tmp_path):
-        for name in ("two/b.wav", "one/deep/a.FLAC", "one/c.wav", "one/notes.txt", "stray.wav"):
+        names = (
+            "two/b.wav",
+            "one/deep/a.FLAC",
+            "one/c.wav",
+            "one/notes.txt",
+            "one/._c.wav",
+            "one/.old/c.wav",
+            ".x.wav",
+        )
+        for name in names:
             (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
             (tmp_path / name).touch()
-        found = [(r.path.name, r.label) for r in recordings(tmp_path)]
-        assert found == [("c.wav", "one"), ("a.FLAC", "one"), ("b.wav", "two")]
+        (tmp_path / "one" / "x.wav").mkdir()
+        (tmp_path / "three").mkdir()
+        (tmp_path / "three" / "gone.wav").symlink_to("nowhere")
+        (tmp_path / "three" / "unreadable.M4A").touch()
+        found = [(r.path.relative_to(tmp_path).as_posix(), r.label) for r in recordings(tmp_path)]
+        assert found == [
+            ("one/c.wav", "one"),
+            ("one/deep/a.FLAC", "one"),
+            ("three/gone.wav", "three"),
+            ("three/unreadable.M4A", "three"),
+            ("two/b.wav", "two"),
+        ]
+        assert [r.name for r in recordings(tmp_path)] == [str(r.path) for r in recordings(tmp_path)]
+
+    def test_a_folder_of_files_has_no_labels(self, tmp_path):
+        for name in ("b.wav", "a.wav", "notes.txt"):
+            (tmp_path / name).touch()
+        assert [(r.path.name, r.label) for r in recordings(tmp_path)] == [("a.wav", None), ("b.wav", None)]
+
+    def test_a_file_beside_the_folders_of_classes(self, tmp_path):
+        (tmp_path / "one").mkdir()
+        for name in ("one/a.wav", "stray.wav"):
+            (tmp_path / name).touch()
+        with pytest.raises(DataError, match=r"stray\.wav lies beside the folders of the classes \('one' …\)"):
+            recordings(tmp_path)
+
+    def test_columns_by_their_names(self, tmp_path):
+        (tmp_path / "list.tsv").write_text("speaker\tage\tfile\tclass\nanna\t7\ta.wav\tone\n\t\tb.wav\n")
+        found = [(r.name, r.label, r.group) for r in recordings(tmp_path / "list.tsv")]
+        assert found == [("a.wav", "one", "anna"), ("b.wav", None, None)]
 
     def test_a_list(self, tmp_path):
         (tmp_path / "list.tsv").write_text("path\tlabel\tspeaker\r\na.wav\tone\tanna\r\n\r\nb.wav\ttwo\n/c.wav\n")
         found = recordings(tmp_path / "list.tsv")
         assert [(r.label, r.group) for r in found] == [("one", "anna"), ("two", None), (None, None)]
         assert [r.path.as_posix() for r in found][1:] == [(tmp_path / "b.wav").as_posix(), "/c.wav"]
+
+    def test_of_two_columns_that_would_do_the_usual_one(self, tmp_path):
+        (tmp_path / "list.tsv").write_text("class\tlabel\tpath\taudio\nx\tone\ta.wav\tb.wav\n")
+        assert [(r.name, r.label) for r in recordings(tmp_path / "list.tsv")] == [("a.wav", "one")]
 
     def test_one_file(self, tmp_path):
         assert [r.path for r in recordings(tmp_path / "a.wav")] == [tmp_path / "a.wav"]
@@ -169,6 +315,9 @@ class TestRecordings:
             ("\tone\n", "line 1: a line is a path"),
             ("a.wav\tone\na.wav\ttwo\n", "line 2: a.wav stands in the list already"),
             ("path\tlabel\n", "names no recording"),
+            ("path\tword\tspeaker\n", "of the columns path, word, speaker none is called label"),
+            ("path\tlabel\na.wav\tone\tanna\n", "line 2: a line is a path"),
+            ("label\tpath\none\n", "line 2: a line is a path"),
         ],
     )
     def test_lists_that_are_none(self, tmp_path, text, told):
@@ -177,5 +326,35 @@ class TestRecordings:
             recordings(tmp_path / "list.tsv")
 
     def test_a_folder_without_sounds(self, tmp_path):
-        with pytest.raises(DataError, match="holds no folder with sounds"):
+        with pytest.raises(DataError, match="holds no sounds"):
             recordings(tmp_path)
+
+    def test_a_folder_that_may_not_be_read(self, tmp_path, monkeypatch):
+        def refuse(self):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+        with pytest.raises(DataError, match="cannot be looked through: Permission denied"):
+            recordings(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("content", "wanted"),
+        [
+            (b"a.flac\tone\n", True),
+            (b"label\tpath\none\ta.WAV\n", True),
+            (b"path\tlabel\n", False),
+            (b"a.flac\tone\nb.flac\tone\nc.odd\ttwo\n", True),
+            (b"1\tterribly exciting\n", False),
+            (b"1\twhy does it not play song.mp3\n0\tI like it\n", False),
+            (b"series,x\na,1\n", False),
+            (b"", False),
+            (b"\x93NUMPY\0\0", False),
+            (b"\x1f\x8bno gzip", False),
+        ],
+    )
+    def test_what_sounds_are_told_by(self, tmp_path, content, wanted):
+        (tmp_path / "list").write_bytes(content)
+        assert are_sounds(tmp_path / "list") is wanted
+        assert are_sounds(tmp_path)
+        assert not are_sounds("-")
+        assert not are_sounds(tmp_path / "nowhere.tsv")

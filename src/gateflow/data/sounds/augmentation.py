@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gateflow.errors import ConfigError, ShapeError
+
 __all__ = ["SpecAugment"]
 
 
@@ -19,6 +21,9 @@ class SpecAugment:
         longest: frames that a mask of time covers at most, and never more than a fifth of the recording.
         widest: bands that a mask of frequency covers at most.
         bands: bands of the spectrogram; where their slopes stand beside them, these are masked with them.
+
+    Raises:
+        ConfigError: a number is negative, or there is no band.
 
     Example:
         >>> mask = SpecAugment(times=1, frequencies=0, longest=4, widest=0, bands=3)
@@ -36,8 +41,18 @@ class SpecAugment:
     widest: int = 8
     bands: int = 40
 
+    def __post_init__(self) -> None:
+        if min(self.times, self.frequencies, self.longest, self.widest) < 0 or self.bands < 1:
+            raise ConfigError(f"{self} asks for masks of less than nothing, or of no band.")
+
     def __call__(self, values: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-        """A copy of ``[T, C]`` with zeros under the masks: the mean, if the spectrogram is normalised."""
+        """A copy of ``[T, C]`` with zeros under the masks: the mean, if the spectrogram is normalised.
+
+        Raises:
+            ShapeError: ``C`` is no multiple of the bands.
+        """
+        if values.shape[1] % self.bands:
+            raise ShapeError(f"{values.shape[1]} channels are no multiple of the {self.bands} bands to be masked.")
         found, steps = values.copy(), len(values)
         for _ in range(self.times):
             begin, end = _stretch(steps, min(self.longest, steps // 5), random)

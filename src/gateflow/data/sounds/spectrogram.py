@@ -10,23 +10,28 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from gateflow.data.sounds.samples import RATES
 from gateflow.errors import ConfigError
 
 __all__ = ["LogMel", "deltas"]
 
 # The energy of silence: 100 dB below the loudest sine. Without it the logarithm of digital silence is -inf.
 _SILENCE = 1e-10
+# In one unit of the natural logarithm of an energy.
+_DECIBELS = 10 / math.log(10)
 # Steps to each side over which a slope is taken, as in HTK.
 _REACH = 2
-# Frames that are transformed at once: 10 MB of spectra.
-_AT_ONCE = 4096
+# Frames that are transformed at once, so that their spectra stay in the processor's cache.
+_AT_ONCE = 256
+# What a description out of a file may ask for: no more memory than a spectrogram needs.
+_LONGEST, _MOST_BANDS = 1.0, 512
 
 
 @dataclass(frozen=True)
 class LogMel:
     r"""The logarithm of a sound's energy in bands that are equally wide for the ear.
 
-    Frame `t` is `window` seconds from `t · hop` on, times a Hann window `w`; of its spectrum `X`, band `m` takes
+    Frame `t` is `window` seconds from `t · hop` on, times a Hann window `w`; of its spectrum `X`, band `m` takes::
 
         S[t, m] = log max(10⁻¹⁰, Σ_f triangle_m(f) · |X[t, f]|² / (Σ w)²)
 
@@ -34,11 +39,18 @@ class LogMel:
     apart on the scale `mel(f) = 2595 log₁₀(1 + f / 700)`. A sine of amplitude 1 has about log ¼ = -1.4 in its band. A
     sound shorter than a window is made as long by zeros; what follows the last whole frame is left out.
 
+    What is more than `top_db` decibels below the loudest band and frame of the recording is raised to there: a quiet
+    room, and silence, which differ from file to file though nobody hears it. Of each band its mean over the recording
+    is taken away if it is to be `centred`: how loud all is, and what a voice, a microphone or a room adds to all of it.
+    Of a steady hum, or of a single frame, nothing is left then.
+
     Args:
         rate: samples per second of the sounds that are given.
         bands: bands between `low` and `high`.
         window, hop: seconds.
         low, high: in hertz; `high` is half of the rate if not given.
+        top_db: decibels that a recording spans at most; all that there are if not given.
+        centred: take away each band's mean over the recording.
         with_deltas: the bands' slopes and the slopes of these too, three numbers a band.
 
     Raises:
@@ -51,7 +63,9 @@ class LogMel:
         ((98, 20), 9)
 
     Stevens, Volkmann and Newman 1937, "A scale for the measurement of the psychological magnitude pitch"; the formula
-    is O'Shaughnessy's (1987), the features are those of HTK (Young et al. 2006, "The HTK book").
+    is O'Shaughnessy's (1987), the features are those of HTK (Young et al. 2006, "The HTK book"). The mean: Atal 1974,
+    "Effectiveness of linear prediction characteristics of the speech wave for automatic speaker identification and
+    verification".
     """
 
     rate: int
@@ -60,18 +74,29 @@ class LogMel:
     hop: float = 0.010
     low: float = 20.0
     high: float | None = None
+    top_db: float | None = None
+    centred: bool = False
     with_deltas: bool = False
 
     def __post_init__(self) -> None:
+        if self.rate not in RATES or not (0 < self.hop <= _LONGEST and 0 < self.window <= _LONGEST):
+            raise ConfigError(
+                f"a window of {self.window:g} s every {self.hop:g} s at {self.rate:,} samples a second: up to "
+                f"{_LONGEST:g} s, and {RATES.start:,} to {RATES.stop - 1:,} samples a second can be."
+            )
+        if self.top_db is not None and not self.top_db > 0:
+            raise ConfigError(f"a recording spans more than {self.top_db:g} decibels. Give 50, for example, or none.")
         if not 0 <= self.low < self._top <= self.rate / 2:
             raise ConfigError(
                 f"bands from {self.low:g} to {self._top:g} Hz: at {self.rate:,} samples a second 0 to "
                 f"{self.rate / 2:g} Hz can be."
             )
-        if not (round(self.hop * self.rate) >= 1 and round(self.window * self.rate) >= 2 and self.bands >= 1):
+        if not (
+            round(self.hop * self.rate) >= 1 and round(self.window * self.rate) >= 2 and 1 <= self.bands <= _MOST_BANDS
+        ):
             raise ConfigError(
                 f"{self.bands} bands of {self.window:g} s every {self.hop:g} s at {self.rate:,} samples a second is no "
-                "spectrogram. Give a window and a hop of some samples, and a band."
+                "spectrogram. Give a window and a hop of some samples, and 1 to 512 bands."
             )
         if not (self._filters.sum(axis=0) > 0).all():
             raise ConfigError(
@@ -90,7 +115,12 @@ class LogMel:
         padded = np.pad(samples, (0, max(0, length - len(samples))))
         frames = sliding_window_view(padded, length)[::hop]
         parts = [self._energies(frames[begin : begin + _AT_ONCE]) for begin in range(0, len(frames), _AT_ONCE)]
-        found = np.log(np.maximum(np.concatenate(parts), _SILENCE)).astype(np.float32)
+        logarithms = np.log(np.maximum(np.concatenate(parts), _SILENCE))
+        if self.top_db is not None:
+            logarithms = np.maximum(logarithms, logarithms.max() - self.top_db / _DECIBELS)
+        if self.centred:
+            logarithms -= logarithms.mean(axis=0)
+        found = logarithms.astype(np.float32)
         if not self.with_deltas:
             return found
         first = deltas(found)
@@ -98,7 +128,7 @@ class LogMel:
 
     def _energies(self, frames: NDArray[np.float32]) -> NDArray[np.float64]:
         spectra = np.fft.rfft(frames * self._hann, self._points, axis=1)
-        return (np.abs(spectra) ** 2) @ self._filters / self._hann.sum() ** 2
+        return (spectra.real**2 + spectra.imag**2) @ self._filters / self._hann.sum() ** 2
 
     @property
     def _top(self) -> float:

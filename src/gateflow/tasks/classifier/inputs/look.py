@@ -11,7 +11,7 @@ from gateflow.data.series.idx import IDX
 from gateflow.data.series.series import is_number_or_missing
 from gateflow.data.series.table import LABELS, SEPARATORS, SERIES, TIMES
 from gateflow.data.series.ts import COMMENTS, TAGS
-from gateflow.data.sounds.recordings import is_list, is_sound
+from gateflow.data.sounds.recordings import are_sounds
 from gateflow.data.source import chunks
 
 __all__ = ["kind_of"]
@@ -40,9 +40,11 @@ def kind_of(path: Path, *, asks_for_texts: bool = False) -> str:
         >>> kind_of(file), kind_of(Path("films.tsv"))
         ('series', 'text')
     """
-    if path.is_dir() or is_sound(path):
+    if asks_for_texts:
+        return "text"
+    if are_sounds(path):
         return "sound"
-    if asks_for_texts or not path.is_file():
+    if not path.is_file():
         return "text"
     first = next(chunks(path), b"")
     if first.startswith((NPY, ZIP, IDX)):
@@ -51,8 +53,6 @@ def kind_of(path: Path, *, asks_for_texts: bool = False) -> str:
     header = next((line for line in lines if not line.startswith(COMMENTS)), "")
     if header.split() and header.split()[0].lower() in TAGS:
         return "series"
-    if is_list(lines[0] if lines else ""):
-        return "sound"
     return "series" if _is_table_of_series(lines) else "text"
 
 
