@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import soundfile
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from gateflow.data.sounds.augmentation import SpecAugment
@@ -226,28 +227,33 @@ class TestSpectrogram:
 
 
 def test_masks_cover_stretches_and_leave_the_rest():
-    values = np.ones((50, 12), dtype=np.float32)
+    values, lengths = torch.ones(50, 2, 12), torch.tensor([50, 9])
     mask = SpecAugment(times=1, frequencies=1, longest=30, widest=2, bands=4)
+    drawn = set()
     for seed in range(50):
-        found = mask(values, np.random.default_rng(seed))
-        blotted = found == 0
-        times, bands = blotted.all(axis=1), blotted.all(axis=0).reshape(3, 4)
-        assert times.sum() <= 10, "a fifth of the recording"
-        assert bands.sum(axis=1).tolist() == [bands[0].sum()] * 3, "slopes are masked with their band"
-        assert bands[0].sum() <= 2
-        np.testing.assert_array_equal(blotted, times[:, None] | bands.reshape(-1))
-    np.testing.assert_array_equal(values, 1)
-    assert not np.array_equal(*(mask(values, np.random.default_rng(seed)) for seed in (1, 2)))
+        torch.manual_seed(seed)
+        found = mask(values, lengths)
+        for b, most in enumerate((10, 1)):  # a fifth of the recording
+            blotted = found[:, b] == 0
+            times, bands = blotted.all(1), blotted.all(0).view(3, 4)
+            assert times.sum() <= most
+            assert not times[lengths[b] :].any(), "what is beyond the end needs no mask"
+            assert bands.sum(1).tolist() == [bands[0].sum()] * 3, "slopes are masked with their band"
+            assert bands[0].sum() <= 2
+            assert torch.equal(blotted, times[:, None] | bands.view(-1))
+            drawn.add((b, int(times.sum()), int(bands[0].sum())))
+    assert {size for b, size, _ in drawn if b == 0} == set(range(11)), "every length is drawn"
+    assert {width for *_, width in drawn} == {0, 1, 2}
+    assert torch.equal(mask.eval()(values, lengths), values)
 
 
 def test_masks_that_cannot_be():
     with pytest.raises(ConfigError):
         SpecAugment(times=-1)
     with pytest.raises(ShapeError, match="41 channels are no multiple of the 40 bands"):
-        SpecAugment(bands=40)(np.zeros((9, 41), dtype=np.float32), np.random.default_rng(0))
-    random = np.random.default_rng(0)
+        SpecAugment(bands=40)(torch.zeros(9, 1, 41), torch.tensor([9]))
     for steps in (1, 4, 5):
-        assert SpecAugment(bands=1)(np.ones((steps, 3), dtype=np.float32), random).shape == (steps, 3)
+        assert SpecAugment(bands=1)(torch.ones(steps, 1, 3), torch.tensor([steps])).shape == (steps, 1, 3)
 
 
 class TestRecordings:

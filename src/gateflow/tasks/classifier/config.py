@@ -131,14 +131,18 @@ class SoundsConfig(ConfigSection):
     """How a sound is read: as a log-mel spectrogram, and how it is varied in training."""
 
     rate: int | None = Field(
-        default=None, ge=1000, le=384_000, description="Samples a second; that of --data if left out."
+        default=None, ge=1000, le=384_000, description="Samples a second; what most of --data have if left out."
     )
     bands: int = Field(default=40, ge=1, le=512, description="Bands of the log-mel spectrogram.")
-    window: float = Field(default=0.025, gt=0, le=1, description="Seconds that a frame looks at.")
-    hop: float = Field(default=0.01, gt=0, le=1, description="Seconds from frame to frame.")
+    frame: float = Field(default=0.025, gt=0, le=1, description="Seconds that a step looks at.")
+    hop: float = Field(default=0.01, gt=0, le=1, description="Seconds from step to step.")
+    top_db: float | None = Field(
+        default=None, gt=0, description="Decibels below the loudest part that are told apart; 50 for speech."
+    )
+    centred: bool = Field(default=False, description="Take each band's mean over a recording away, as for speech.")
     deltas: bool = Field(default=False, description="Read the bands' slopes, and the slopes of these, too.")
     augment: bool = Field(default=False, description="SpecAugment: blot out stretches of time and bands in training.")
-    skip_bad: bool = Field(default=False, description="Leave files out that hold no sound, and say so.")
+    skip_bad: bool = Field(default=False, description="Leave files out that cannot be read, and say so.")
 
 
 class ClassifierNetworkConfig(LayersConfig):
@@ -252,12 +256,20 @@ class ClassifierConfig(RunConfig):
         return kind_of(self.data.train, asks_for_texts=self.texts.text is not None)
 
     def found(self) -> ClassifierConfig:
-        """The same with what was found by looking: the kind of the examples, and the passes that it takes."""
+        """The same with what is found by looking: the kind of the examples, the passes that it takes, a rate of sounds.
+
+        Raises:
+            DataError: no sound can be read.
+        """
         kind = self.kind
         many = kind != "text" and "epochs" not in self.training.model_fields_set
         training = self.training.model_copy(update={"epochs": EPOCHS}) if many else self.training
-        data = self.data.model_copy(update={"input": kind})
-        return self.model_copy(update={"data": data, "training": training})
+        data, sounds = self.data.model_copy(update={"input": kind}), self.sounds
+        if kind == "sound" and sounds.rate is None:
+            from gateflow.data.sounds.reading import commonest_rate
+
+            sounds = sounds.model_copy(update={"rate": commonest_rate(data.train)})
+        return self.model_copy(update={"data": data, "sounds": sounds, "training": training})
 
     def named_code(self) -> tuple[str, ...]:
         """The cell."""

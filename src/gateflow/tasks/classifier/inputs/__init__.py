@@ -7,9 +7,10 @@ from typing import Any
 
 from gateflow.tasks.classifier.inputs.base import Input
 from gateflow.tasks.classifier.inputs.series import SeriesInput
+from gateflow.tasks.classifier.inputs.sounds import SoundInput
 from gateflow.tasks.classifier.inputs.texts import TextInput
 
 __all__ = ["INPUTS"]
 
-INPUTS: Mapping[str, Input[Any]] = {"text": TextInput(), "series": SeriesInput()}
+INPUTS: Mapping[str, Input[Any]] = {"text": TextInput(), "series": SeriesInput(), "sound": SoundInput()}
 """All kinds."""

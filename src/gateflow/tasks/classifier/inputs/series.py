@@ -30,7 +30,7 @@ from gateflow.tasks.classifier.prediction import CHUNK
 from gateflow.tasks.classifier.run import ClassifierRun
 from gateflow.tasks.classifier.targets import Targets
 
-__all__ = ["SeriesEncoder", "SeriesInput"]
+__all__ = ["SeriesEncoder", "SeriesInput", "refuse_unlabelled", "with_several"]
 
 
 class SeriesEncoder(Encoder[Series]):
@@ -100,8 +100,8 @@ class SeriesInput(Input[Series]):
         # The order of permuted pixels is the same whatever the seed of a training: the task is then the same.
         found = list(read_series(path, columns=columns, order=wanted.order))
         if asked.labelled:
-            _refuse_unlabelled(found, data.per_step, path)
-        return [_with_several(series, data.separator) for series in found] if data.multi_label else found
+            refuse_unlabelled(found, data.per_step, path)
+        return [with_several(series, data.separator) for series in found] if data.multi_label else found
 
     def stream(self, path: Path, config: ClassifierConfig, text: str | None) -> Iterator[Sequence[Series]]:
         """Blocks of a file's series."""
@@ -149,7 +149,7 @@ class SeriesInput(Input[Series]):
             _tell(f"{empty:,} of the {len(train):,} series to learn from have no value at all.")
 
 
-def _with_several(series: Series, separator: str) -> Series:
+def with_several(series: Series, separator: str) -> Series:
     """The series with all labels that its own holds."""
     parts = filter(None, map(str.strip, (series.label or "").split(separator)))
     return replace(series, label=None, several=tuple(dict.fromkeys(parts)))
@@ -165,7 +165,14 @@ def _usual(path: Path) -> Scale:
     return "all" if path.is_file() and are_images(path) else "channel"
 
 
-def _refuse_unlabelled(found: Sequence[Series], per_step: bool, path: Path) -> None:
+def refuse_unlabelled(
+    found: Sequence[Series], per_step: bool, path: Path, remedy: str = "Say with --label which column has it."
+) -> None:
+    """Refuse what nothing can be learnt from, and nothing be judged by.
+
+    Raises:
+        DataError: there is no series, or one without a label.
+    """
     if not found:
         raise DataError(f"{spoken(path)} holds no series. Give a file with some.")
     for series in found:
@@ -173,8 +180,8 @@ def _refuse_unlabelled(found: Sequence[Series], per_step: bool, path: Path) -> N
         if per_step and series.step_labels is None:
             raise DataError(f"{where}: its steps have no labels of their own; leave --per-step out, or say --label.")
         if not per_step and series.label is None:
-            several = " Each step has one: say --per-step." if series.step_labels is not None else ""
-            raise DataError(f"{where} has no label.{several or ' Say with --label which column has it.'}")
+            several = series.step_labels is not None
+            raise DataError(f"{where} has no label. {'Each step has one: say --per-step.' if several else remedy}")
 
 
 def _tell(text: str) -> None:
