@@ -105,6 +105,29 @@ class NeverBetter(EchoTask):
         return {"loss": next(self.losses)}, 1
 
 
+class AsGood(EchoTask):
+    """Of validations whose share of right ones is the same, the third has the smallest loss."""
+
+    metric = ("share", "max")
+
+    def __init__(self):
+        super().__init__()
+        self.losses = iter([0.5, 0.4, 0.2, 0.3, float("nan"), 0.2])
+
+    def validate(self, model):
+        return {"loss": next(self.losses), "share": 0.9}, 1
+
+    def figures(self, means):
+        return {}
+
+
+def test_of_equal_figures_that_with_the_smaller_loss_is_kept(tmp_path):
+    run, config = echo_run(tmp_path / "run", epochs=6)
+    loop(run, config, AsGood()).train()
+    progress = Checkpoint.read(run.checkpoint_file).progress
+    assert (progress.best, progress.best_loss, progress.stale) == (0.9, 0.2, 3)
+
+
 def test_it_stops_early_when_validations_bring_nothing_for_too_long(tmp_path):
     run, config = echo_run(tmp_path / "run", epochs=50, patience=2)
     outcome = loop(run, config, NeverBetter()).train()

@@ -68,8 +68,8 @@ class Progress:
     """How far a run has come: the counters that a checkpoint keeps.
 
     `batch` counts within the epoch, `loss_sum` over `loss_count` targets since the last record. `best` is the best
-    value of the task's metric, `stale` the number of validations since then. `cut` is how the data were cut into the
-    batches that `batch` counts.
+    value of the task's metric, `best_loss` the loss with it, `stale` the number of validations since then. `cut` is how
+    the data were cut into the batches that `batch` counts.
     """
 
     __pydantic_config__ = _STRICT
@@ -77,6 +77,7 @@ class Progress:
     epoch: Count = 0
     batch: Count = 0
     best: float | None = None
+    best_loss: float | None = None
     stale: Count = 0
     loss_sum: float = 0.0
     loss_count: Count = 0
@@ -89,7 +90,7 @@ class Progress:
 
 # Counters of older versions, and what they are called now; and what they did not write down.
 _FORMERLY = {"window": "batch"}
-_NEWER = {"cut", "stale"}
+_NEWER = {"cut", "stale", "best_loss"}
 
 
 def _with_every_field(found: Any) -> Any:

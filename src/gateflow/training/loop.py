@@ -111,7 +111,7 @@ class TrainingLoop:
                 stacklevel=2,
             )
         # The best that there was is lost, so that whatever comes next is the best there is.
-        self.progress.best = None
+        self.progress.best = self.progress.best_loss = None
         self.checkpointer.keep_weights()
         # Else a kill before the next checkpoint would bring the lost best back. At step 0 there was none yet.
         if self.progress.step > 0:
@@ -274,16 +274,21 @@ class TrainingLoop:
             *sums_of_all, count = summed(self.accelerator, *sums.values(), count)
         means = {name: value / count for name, value in zip(sums, sums_of_all, strict=True)}
         figures = self.record("valid", means)
-        if self.is_best(found := figures[self.task.metric[0]]):
-            progress.best, progress.stale = found, 0
+        if self.is_best(found := figures[self.task.metric[0]], loss := figures["loss"]):
+            progress.best, progress.best_loss, progress.stale = found, loss if math.isfinite(loss) else None, 0
             self.checkpointer.keep_weights()
         else:
             progress.stale += 1
 
-    def is_best(self, found: float) -> bool:
-        """Whether the metric was never as good; what is not finite is not good at all."""
-        best, smaller = self.progress.best, self.task.metric[1] == "min"
-        return math.isfinite(found) and (best is None or (found < best if smaller else found > best))
+    def is_best(self, found: float, loss: float) -> bool:
+        """Whether the metric was never as good, or as good but with a larger loss; what is not finite is no good.
+
+        The share of right ones among few examples soon is all that it can be, while the loss still falls.
+        """
+        best, before, smaller = self.progress.best, self.progress.best_loss, self.task.metric[1] == "min"
+        if best is None or found == best:
+            return math.isfinite(found) and (best is None or (before is not None and loss < before))
+        return math.isfinite(found) and (found < best if smaller else found > best)
 
     def record(self, kind: str, means: Mapping[str, float], **more: Any) -> dict[str, Any]:
         """Write one line of metrics.jsonl, tell the callbacks, and return the figures."""
