@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gateflow.files import write
 from gateflow.tasks.description import Given, Table, Tables
 from gateflow.tasks.forecaster.data import Even, own_series, read_for
-from gateflow.tasks.forecaster.forecasting import labels_of_steps
+from gateflow.tasks.forecaster.forecasting import called, labels_of_steps
 from gateflow.tasks.forecaster.layout import Layout
 from gateflow.tasks.forecaster.loading import load_layout, load_model
 from gateflow.tasks.forecaster.measures import Measures
@@ -154,11 +154,11 @@ def _as_csv(
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(("series", "from", "step", "target", *(f"q{level:g}" for level in levels), "value"))
-    for each, end, quantiles in zip(series, ends, found, strict=True):
+    for name, each, end, quantiles in zip(called(series), series, ends, found, strict=True):
         labels, values = labels_of_steps(each), came_after(each, end)
         for origin, ahead, target in np.ndindex(values.shape):
             if np.isfinite(value := values[origin, ahead, target]):
                 at = end - 1 + origin
                 numbers: list[Any] = [f"{x:.7g}" for x in (*quantiles[origin, ahead, target], value)]
-                out.writerow((each.name, labels[at], labels[at + ahead + 1], layout.targets[target], *numbers))
+                out.writerow((name, labels[at], labels[at + ahead + 1], layout.targets[target], *numbers))
     return text.getvalue()
