@@ -224,4 +224,4 @@ def test_a_series_of_nothing_but_missing_values(gateflow, tmp_path):
 
 
 def test_defaults_are_a_configuration():
-    assert ForecasterConfig.build({"data": {"train": "x"}}).training.patience == 10
+    assert ForecasterConfig.build({"data": {"train": "x"}}).training.patience == 30

@@ -252,6 +252,17 @@ def test_forecasts_as_lines_with_the_times_to_come(trained):
     assert lines[0].split("\t")[:3] == ["a", "2026-01-11T00:00:00", "load"]
 
 
+def test_series_without_names_are_told_apart_by_their_numbers(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.sin(np.arange(300.0)).reshape(2, 150))
+    forecaster = Forecaster(horizon=2, epochs=1, hidden_size=4, window=20, out=tmp_path / "run").fit(tmp_path / "a.npz")
+    lines = [text.split("\t")[0] for text, _ in forecast_series(Given(forecaster.run_), None).items]
+    assert lines == ["series", "1", "1", "2", "2"]
+    evaluate_run(Given(forecaster.run_), None, None, tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open() as file:
+        assert {row["series"] for row in csv.DictReader(file)} == {"1", "2"}
+    assert forecaster.predict().keys() == {"1", "2"}
+
+
 def test_predictions_hold_what_was_forecast_and_what_came(tmp_path, trained, table):
     evaluate_run(Given(trained), table, 10, tmp_path / "out.csv")
     with (tmp_path / "out.csv").open() as file:

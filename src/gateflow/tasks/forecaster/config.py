@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from gateflow.runs.config import ConfigSection, Count, RunConfig, Share, TrainingConfig
+from gateflow.runs.config import MOST_STEPS, ConfigSection, Count, RunConfig, Share, TrainingConfig
 from gateflow.tasks.network import MOST_UNITS, LayersConfig
 
 # Steps ahead that one forecast covers, and steps of a season; hours of a year are 8,766.
@@ -61,10 +61,12 @@ class ForecasterTraining(TrainingConfig):
     """The optimisation, with the defaults of a forecaster."""
 
     window: int = Field(default=168, ge=2, le=1 << 20, description="Steps that training reads of a series at a time.")
-    epochs: Count = Field(default=50, description="Passes over the series.")
+    # A series of some thousand steps is a dozen stretches: in larger batches, or fewer passes, little is learnt.
+    batch_size: int = Field(default=8, ge=1, le=MOST_STEPS, description="Stretches side by side.")
+    epochs: Count = Field(default=200, description="Passes over the series.")
     lr: float = Field(default=3e-3, gt=0, description="Peak learning rate.")
     patience: Count | None = Field(
-        default=10, description="Stop early after so many validations in a row without a better one."
+        default=30, description="Stop early after so many validations in a row without a better one."
     )
 
 

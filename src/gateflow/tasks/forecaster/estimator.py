@@ -13,6 +13,7 @@ from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.forecaster import FORECASTER
 from gateflow.tasks.forecaster.data import Even, made_even, own_series, read_for
 from gateflow.tasks.forecaster.evaluation import backtest, judged
+from gateflow.tasks.forecaster.forecasting import called
 from gateflow.tasks.forecaster.given import Given, series_of
 from gateflow.tasks.forecaster.loading import load_layout, load_model
 from gateflow.tasks.forecaster.measures import Measures
@@ -137,9 +138,9 @@ class Forecaster(Estimator):
     def _by_name(self, y: Given | None, part: Any) -> Any:
         series = self._prepared(y)
         found = {}
-        for number, (each, quantiles) in enumerate(zip(series, forecasts(self.model_, series), strict=True), 1):
+        for name, quantiles in zip(called(series), forecasts(self.model_, series), strict=True):
             taken = part(quantiles[0])
-            found[each.name or str(number)] = taken[:, 0] if len(self.layout_.targets) == 1 else taken
+            found[name] = taken[:, 0] if len(self.layout_.targets) == 1 else taken
         return next(iter(found.values())) if len(found) == 1 else found
 
     def _take(self, run: Any) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gateflow.files import write
 from gateflow.tasks.description import Given, Table, Tables
 from gateflow.tasks.forecaster.data import Even, own_series, read_for
-from gateflow.tasks.forecaster.forecasting import labels_of_steps
+from gateflow.tasks.forecaster.forecasting import called, labels_of_steps
 from gateflow.tasks.forecaster.layout import Layout
 from gateflow.tasks.forecaster.loading import load_layout, load_model
 from gateflow.tasks.forecaster.measures import Measures
@@ -26,7 +26,7 @@ from gateflow.tasks.forecaster.run import ForecasterRun
 from gateflow.tasks.forecaster.seasonal import carried_forward, naive
 from gateflow.tasks.predictions import refuse_to_replace
 
-__all__ = ["backtest", "evaluate_run", "judged"]
+__all__ = ["backtest", "came_after", "evaluate_run", "judged"]
 
 # Steps ahead that a table has a row for; of more, so many that are evenly spread.
 TOLD_STEPS = 12
@@ -36,16 +36,21 @@ Rule = Callable[[Prepared], Numbers]
 
 
 def backtest(
-    model: ForecasterModel, series: Sequence[Prepared], ends: Sequence[int], measures: Measures
+    model: ForecasterModel,
+    series: Sequence[Prepared],
+    ends: Sequence[int],
+    measures: Measures,
+    *,
+    calibrated: bool = True,
 ) -> list[Numbers]:
     """Forecast each series from its step ``end - 1`` and from every later one but the last, and measure.
 
     Returns:
         The quantiles of each series, as `forecasts` gives them.
     """
-    found = list(forecasts(model, series, [end - 1 for end in ends]))
+    found = list(forecasts(model, series, [end - 1 for end in ends], calibrated=calibrated))
     for each, quantiles, end in zip(series, found, ends, strict=True):
-        measures.add(quantiles, _from(each, end), each.scale)
+        measures.add(quantiles, came_after(each, end), each.scale)
     return found
 
 
@@ -99,7 +104,7 @@ def judged(
     return series, [len(each) - unseen for each in series]
 
 
-def _from(series: Prepared, end: int) -> Numbers:
+def came_after(series: Prepared, end: int) -> Numbers:
     """What comes after step ``end - 1`` and after each later one, ``[origins, horizon, N]``."""
     return to_come(series.targets[end - 1 :], series.naive.shape[1])
 
@@ -108,7 +113,7 @@ def _by_rule(series: Sequence[Prepared], ends: Sequence[int], rule: Rule, ours: 
     """The same measures of forecasts ``[T, horizon, N]`` that a rule gives; they have no quantiles."""
     found = Measures.empty((0.5,), len(ours.counts))
     for each, end in zip(series, ends, strict=True):
-        found.add(rule(each)[end - 1 :, ..., None], _from(each, end), each.scale)
+        found.add(rule(each)[end - 1 :, ..., None], came_after(each, end), each.scale)
     return found
 
 
@@ -149,11 +154,11 @@ def _as_csv(
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(("series", "from", "step", "target", *(f"q{level:g}" for level in levels), "value"))
-    for each, end, quantiles in zip(series, ends, found, strict=True):
-        labels, values = labels_of_steps(each), _from(each, end)
+    for name, each, end, quantiles in zip(called(series), series, ends, found, strict=True):
+        labels, values = labels_of_steps(each), came_after(each, end)
         for origin, ahead, target in np.ndindex(values.shape):
             if np.isfinite(value := values[origin, ahead, target]):
                 at = end - 1 + origin
                 numbers: list[Any] = [f"{x:.7g}" for x in (*quantiles[origin, ahead, target], value)]
-                out.writerow((each.name, labels[at], labels[at + ahead + 1], layout.targets[target], *numbers))
+                out.writerow((name, labels[at], labels[at + ahead + 1], layout.targets[target], *numbers))
     return text.getvalue()

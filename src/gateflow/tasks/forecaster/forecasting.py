@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from gateflow.tasks.forecaster.prediction import forecasts
 from gateflow.tasks.forecaster.prepared import Prepared
 from gateflow.tasks.forecaster.run import ForecasterRun
 
-__all__ = ["forecast_series", "labels_of_steps"]
+__all__ = ["called", "forecast_series", "labels_of_steps"]
 
 
 def forecast_series(given: Given, data: Path | None) -> Lines:
@@ -32,6 +32,11 @@ def forecast_series(given: Given, data: Path | None) -> Lines:
     model = load_model(run, layout)
     series = own_series(run) if data is None else read_for(data, config, layout)
     return Lines(_lines(model, series, layout, config.levels()))
+
+
+def called(series: Sequence[Prepared]) -> list[str]:
+    """The names of series; the number from 1 of each that has none, if there are several."""
+    return [each.name or ("" if len(series) == 1 else str(number)) for number, each in enumerate(series, 1)]
 
 
 def labels_of_steps(series: Prepared) -> list[str]:
@@ -51,10 +56,10 @@ def _lines(
     model: ForecasterModel, series: list[Prepared], layout: Layout, levels: tuple[float, ...]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "\t".join(("series", "step", "target", *(f"q{level:g}" for level in levels))), {"quantiles": list(levels)}
-    for each, quantiles in zip(series, forecasts(model, series), strict=True):
+    for name, each, quantiles in zip(called(series), series, forecasts(model, series), strict=True):
         labels = labels_of_steps(each)[len(each) :]
         for ahead, target in np.ndindex(quantiles.shape[1:3]):
             numbers = [float(f"{x:.7g}") for x in quantiles[0, ahead, target]]
-            cells = (each.name, labels[ahead], layout.targets[target])
+            cells = (name, labels[ahead], layout.targets[target])
             data = dict(zip(("series", "step", "target"), cells, strict=True)) | {"forecast": numbers}
             yield "\t".join((*cells, *(f"{x:g}" if abs(x) < 1e6 else f"{x:.7g}" for x in numbers))), data

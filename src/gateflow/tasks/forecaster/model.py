@@ -13,7 +13,7 @@ from gateflow.cells import Cell
 from gateflow.layers import Recurrent
 from gateflow.layers.dropout import LockedDropout
 
-__all__ = ["ForecasterModel", "pinball"]
+__all__ = ["ForecasterModel", "in_order", "pinball"]
 
 # Of what a state says about one step ahead, where it meets what is known of that step.
 CONTEXT = 16
@@ -26,6 +26,10 @@ class ForecasterModel(nn.Module):
     known of step `t + k` before it comes, `u_{t+k}`: `d_{t,k} = V tanh(U [C_k h_t, u_{t+k}])`. What is forecast is the
     departure from the seasonal naive forecast, in units of its usual error. So one pass over a series gives the
     forecasts from all of its steps, for training and for a backtest alike.
+
+    Attributes:
+        widening: ``[quantiles]``, how far each quantile is moved away from the median, see `calibration`; 1 until a
+            validation has found it.
 
     Args:
         read: numbers that are read of a step.
@@ -42,6 +46,8 @@ class ForecasterModel(nn.Module):
 
     Wen et al. 2017, "A multi-horizon quantile recurrent forecaster", arXiv:1711.11053, with its forking sequences.
     """
+
+    widening: Tensor
 
     def __init__(
         self,
@@ -60,6 +66,8 @@ class ForecasterModel(nn.Module):
         super().__init__()
         self.shape = (targets, len(quantiles))
         self.horizon = horizon
+        self.middle = list(quantiles).index(0.5)
+        self.register_buffer("widening", torch.ones(len(quantiles)))
         self.dropout = LockedDropout(dropout)
         self.recurrent = Recurrent(
             cell, read, hidden_size, num_layers=num_layers, variational_dropout=dropout, **recurrent
@@ -105,6 +113,17 @@ class ForecasterModel(nn.Module):
             contexts = self.contexts(states).unflatten(-1, (self.horizon, CONTEXT))
             found = self.head(torch.tanh(self.local(torch.cat([contexts, windows], dim=-1))))
         return found.view(*states.shape[:2], self.horizon, *self.shape)
+
+    def calibrated(self, departures: Tensor) -> Tensor:
+        """Departures ``[..., Q]`` as far from their medians as the validation has found right; in order."""
+        found = in_order(departures)
+        middle = found[..., self.middle, None]
+        return in_order(middle + self.widening * (found - middle))
+
+
+def in_order(quantiles: Tensor) -> Tensor:
+    """Quantiles ``[..., Q]`` that do not cross (Chernozhukov, Fernández-Val and Galichon 2010)."""
+    return quantiles.sort(dim=-1).values
 
 
 def pinball(found: Tensor, wanted: Tensor, levels: Tensor) -> tuple[Tensor, int]:

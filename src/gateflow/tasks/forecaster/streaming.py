@@ -97,9 +97,9 @@ class Stream:
     def _forecast(self, output: Any, ahead: Numbers) -> Numbers:
         known = torch.from_numpy(ahead).to(output.device)
         with evaluating(self.model):
-            found = self.model.departures(output[None], known[None, None])[0, 0].cpu().numpy()
+            found = self.model.calibrated(self.model.departures(output[None], known[None, None])[0, 0]).cpu().numpy()
         base = naive(self.filled, self.season, self.horizon)[-1]
-        return np.sort(base[..., None] + self.level.scale[:, None] * found, axis=-1)
+        return base[..., None] + self.level.scale[:, None] * found
 
 
 def _shaped(given: ArrayLike, shape: tuple[int, ...], name: str) -> Numbers:

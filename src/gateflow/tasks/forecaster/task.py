@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from gateflow.runs.weights import read_header
 from gateflow.tasks.forecaster.batches import SeriesBatch, Stretches
+from gateflow.tasks.forecaster.calibration import WIDENINGS, best_widenings, gathered, pinball_at
 from gateflow.tasks.forecaster.config import ForecasterConfig
 from gateflow.tasks.forecaster.data import own_series
-from gateflow.tasks.forecaster.evaluation import backtest
+from gateflow.tasks.forecaster.evaluation import backtest, came_after
 from gateflow.tasks.forecaster.loading import build_model, load_layout, refuse_other_model
 from gateflow.tasks.forecaster.measures import Measures
 from gateflow.tasks.forecaster.model import ForecasterModel, pinball
@@ -27,7 +28,8 @@ __all__ = ["ForecasterTask"]
 class ForecasterTask:
     """The `Task` of forecasting the next steps of series from each of their steps.
 
-    A validation is a backtest from every step of the last part of each series; it is judged by MASE.
+    A validation is a backtest from every step of the last part of each series; it is judged by MASE. It also fits how
+    far quantiles are moved away from the median, which is a buffer of the model and kept with it.
 
     Raises:
         ConfigError: more processes than stretches in a batch.
@@ -75,15 +77,25 @@ class ForecasterTask:
 
     @torch.no_grad()
     def validate(self, model: nn.Module) -> tuple[dict[str, float], int]:
-        """Sums over the forecasts of the last parts."""
-        found = Measures.empty(self.levels, self.horizon)
-        backtest(self.model, self.valid, [each.seen for each in self.valid], found)
+        """Sums over the forecasts of the last parts, as the network makes them; and what calibration needs."""
+        found, ends = Measures.empty(self.levels, self.horizon), [each.seen for each in self.valid]
+        forecasts = backtest(self.model, self.valid, ends, found, calibrated=False)
+        losses = np.zeros((len(WIDENINGS), len(self.levels)))
+        for each, end, quantiles in zip(self.valid, ends, forecasts, strict=True):
+            losses += pinball_at(quantiles, came_after(each, end), each.scale, self.levels)
         sums = {"loss": found.pinball, "mase": found.scaled, "coverage": found.covered}
-        return {name: float(np.sum(each)) for name, each in sums.items()}, int(found.counts.sum())
+        return {
+            **{name: float(np.sum(each)) for name, each in sums.items()},
+            **{f"_losses_{i}": loss for i, loss in enumerate(losses.flatten().tolist())},
+        }, int(found.counts.sum())
 
     def figures(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Nothing more: the means are the figures."""
-        return {}
+        """How far quantiles are moved, which the model takes: whoever keeps its weights now keeps that too."""
+        if set(means) == {"loss"}:  # of a record of the training
+            return {}
+        widenings = best_widenings(gathered(means, "_losses", len(self.levels)))
+        self.model.widening.copy_(torch.tensor(widenings))
+        return {"widening": (widenings[0] + widenings[-1]) / 2}
 
     @cached_property
     def _quantiles(self) -> Tensor:
