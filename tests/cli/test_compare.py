@@ -4,6 +4,8 @@ import json
 
 import pytest
 from tests.cli.conftest import SMALL
+from tests.tasks.classifier.texts import opinions
+from tests.tasks.classifier.texts import write as write_texts
 from tests.tasks.tagger.sentences import sentences, write
 
 from gateflow.training.loop import TrainingLoop
@@ -91,7 +93,10 @@ def test_a_task_of_memory_needs_no_text(gateflow):
 def test_options_of_another_task_are_refused(gateflow):
     for words, part in (
         (("--task", "adding", "--window", 5), "--window belongs to --task lm and forecaster; --task adding has"),
-        (("--task", "parity"), "--task parity: there are lm, tagger, forecaster, agreement, adding, copy, order"),
+        (
+            ("--task", "parity"),
+            "parity: there are lm, tagger, classifier, forecaster, agreement, adding, copy, order",
+        ),
         (("--task", "order", "--length", 3), "the task needs a length of 10 or more"),
     ):
         result = gateflow("compare", *words, "--updates", 3)
@@ -164,6 +169,61 @@ def test_what_one_cell_refuses_is_told_before_another_is_trained(gateflow, tagge
     result = gateflow(*words, "--from-lm", lm, "--cells", "lstm,gru", "--updates", 3)
     assert (result.code, result.out) == (2, ""), result.err
     assert "has --cell lstm, and this tagger --cell gru" in result.err
+
+
+CLASSIFIER = ("--hidden-size", 12, "--batch-size", 16, "--lr", 0.02, "--warmup", 0, "--dropout", 0.1)
+
+
+def test_a_classifier_of_texts(gateflow, tmp_path):
+    data = write_texts(tmp_path / "films.tsv", opinions(200))
+    words = ("compare", "--task", "classifier", "--data", data, "--cells", "gru, lstm", *CLASSIFIER)
+    words = (*words, "--embedding-size", 12, "--read-out=attention")
+    result = gateflow(*words, "--updates", 2, "--seeds", 2)
+    assert result.code == 0, result.err
+    title, head, *rows = result.out.splitlines()
+    assert "the larger the better" in title
+    assert "µs per text" in head
+    assert "validation accuracy" in head
+    assert [row.split()[0] for row in rows] == ["gru", "lstm"]
+    assert all("±" in row for row in rows)
+    gru, lstm = json.loads(gateflow(*words, "--updates", 60, "--metric", "macro_f1", "--json").out)
+    assert (gru["measure"], gru["better"], gru["target"]) == ("validation macro F1", "larger", "text")
+    assert lstm["parameters"] * 3 == gru["parameters"] * 4
+    assert max(gru["qualities"] + lstm["qualities"]) > 0.7
+    assert all(0 < horizon <= row["reachable"] for row in (gru, lstm) for horizon in row["horizons"])
+
+
+@pytest.mark.parametrize(
+    ("options", "measure", "better", "target"),
+    [
+        ((), "accuracy", "larger", "series"),
+        (("--regression",), "RMSE", "smaller", "series"),
+        (("--per-step", "--label", "step"), "accuracy", "larger", "step"),
+    ],
+)
+def test_a_classifier_of_series(gateflow, tmp_path, options, measure, better, target):
+    rows = (f"{s},{t},{t * (s % 2) + s / 9:.2f},{s % 2},{t % 2}" for s in range(40) for t in range(3 + s % 5))
+    (data := tmp_path / "series.csv").write_text("\n".join(["series,t,x,label,step", *rows]))
+    columns = ("--input=series", "--series=series", "--time=t", "--channels=x")
+    options = options if "--per-step" in options else (*options, "--label=label")
+    words = ("compare", "--task", "classifier", "--data", data, *columns, *options, "--cells", "gru,lstm", *CLASSIFIER)
+    result = gateflow(*words, "--updates", 3, "--seeds", 2, "--json")
+    assert result.code == 0, result.err
+    rows = json.loads(result.out)
+    for row in rows:
+        assert (row["measure"], row["better"], row["target"]) == (f"validation {measure}", better, target)
+        assert (len(row["qualities"]), row["updates"]) == (2, 3)
+        assert all(0 <= horizon <= row["reachable"] <= 6 for horizon in row["horizons"])
+    assert [row["cell"] for row in rows] == ["gru", "lstm"]
+
+
+def test_a_comparison_of_classifiers_finds_what_a_training_finds(gateflow, tmp_path):
+    data = write_texts(tmp_path / "films.tsv", opinions(120))
+    words = ("--data", data, *CLASSIFIER, "--embedding-size", 8, "--read-out", "attention", "--seed", 3)
+    compared = gateflow("compare", "--task", "classifier", *words, "--cells=gru", "--updates=30", "--json")
+    out = ("--cell=gru", "--max-updates=30", "--out", tmp_path / "run", "--json")
+    trained = json.loads(gateflow("train", "classifier", *words, *out).out)
+    assert json.loads(compared.out)[0]["qualities"] == [trained["validation_accuracy"]]
 
 
 def test_cells_agree_over_some_distance(gateflow):

@@ -16,13 +16,14 @@ from gateflow.tasks.classifier.batches import Batch, Encoded
 from gateflow.tasks.classifier.data import own_examples
 from gateflow.tasks.classifier.inputs.base import Asked, Input
 from gateflow.tasks.classifier.learnt import Learnt
-from gateflow.tasks.classifier.loading import input_of, load
+from gateflow.tasks.classifier.loading import input_of, load, load_encoder, load_targets
 from gateflow.tasks.classifier.model import ClassifierModel
 from gateflow.tasks.classifier.run import ClassifierRun
 from gateflow.tasks.classifier.targets import Labels, known
-from gateflow.tasks.diagnosis import diagnose_with_history
+from gateflow.tasks.description import Compared
+from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of
 
-__all__ = ["diagnose_run", "label_shares"]
+__all__ = ["compared", "diagnose_run", "label_shares"]
 
 # Examples in a report, the longest; and steps of them that are looked at: reach is a matrix of steps by steps.
 REPORTED, LONGEST = 8, 1000
@@ -48,10 +49,8 @@ def diagnose_run(run: ClassifierRun, data: Path | None = None, needed_lag: int |
     else:
         names = learnt.targets.numbers if isinstance(learnt.targets, Labels) else ()
         examples = [learnt.encoder.fitting(x) for x in kind.read(data, config, Asked(known=names))]
-    found = [x for x in examples[:CHOSEN_FROM] if x.key and _has_known_labels(learnt, x)] or examples[:1]
-    lengths = Encoded(learnt.encoder, found).lengths
-    order = sorted(range(len(found)), key=lambda i: -lengths[i])
-    chosen = [found[i] for i in order[:REPORTED]]
+    found = with_labels(learnt, examples)
+    chosen = reported(learnt, found)
     report = diagnose_with_history(
         run,
         learnt.model,
@@ -61,9 +60,32 @@ def diagnose_run(run: ClassifierRun, data: Path | None = None, needed_lag: int |
         tokens=learnt.encoder.names(chosen[0]),
     )
     # One that a reader takes in at a glance.
-    telling = found[min(order, key=lambda i: abs(lengths[i] - READABLE))]
+    lengths = Encoded(learnt.encoder, found).lengths
+    telling = found[min(range(len(found)), key=lambda i: (abs(lengths[i] - READABLE), -lengths[i]))]
     told = of_a_label(learnt, kind, telling)
     return replace(report, findings=(*report.findings, *([told] if told else [])))
+
+
+def compared(run: ClassifierRun, model: ClassifierModel) -> Compared:
+    """What a comparison tells of a network: how far the gradient reaches on the longest validation examples."""
+    learnt = Learnt(model, load_encoder(run), load_targets(run))
+    learnt.encoder.longest = min(LONGEST, learnt.encoder.longest)
+    chosen = reported(learnt, with_labels(learnt, own_examples(run, learnt.targets, "valid")))
+    batch = encoded(learnt, chosen).to(model.head.weight.device)
+    parameters = sum(weight.numel() for weight in model.recurrent.parameters())
+    target = "step" if learnt.targets.per_step else input_of(run.config()).one
+    return Compared(parameters, horizon_of(model, batch, _loss), len(batch.steps) - 1, target)
+
+
+def with_labels(learnt: Learnt, examples: Sequence[Any]) -> list[Any]:
+    """Those of the first examples whose loss can be followed back; the very first where there is none."""
+    return [x for x in examples[:CHOSEN_FROM] if x.key and _has_known_labels(learnt, x)] or list(examples[:1])
+
+
+def reported(learnt: Learnt, examples: Sequence[Any]) -> list[Any]:
+    """The longest examples, the longest first."""
+    lengths = Encoded(learnt.encoder, examples).lengths
+    return [examples[i] for i in sorted(range(len(examples)), key=lambda i: -lengths[i])[:REPORTED]]
 
 
 def encoded(learnt: Learnt, examples: Sequence[Any]) -> Batch:
@@ -157,7 +179,7 @@ def _reaching_back(shares: Tensor) -> int:
     return int((shares.flip(0).cumsum(0) < 0.9).sum()) + 1
 
 
-def _loss(model: ClassifierModel, batch: Batch) -> Tensor:
+def _loss(model: Any, batch: Batch) -> Tensor:
     assert batch.targets is not None, "a label is what is followed back"
     return model.losses(model(batch), batch.targets) / len(batch.lengths)
 
