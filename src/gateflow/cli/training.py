@@ -14,6 +14,7 @@ from gateflow.cli.failures import INTERRUPTED
 from gateflow.cli.output import print_json, say
 from gateflow.cli.progress import TrainingDisplay, figure, minutes
 from gateflow.cli.verbs import show
+from gateflow.cli.visible import VisibleConsole
 from gateflow.flow import Monitor
 from gateflow.runs.config import RunConfig
 from gateflow.runs.run import Run
@@ -39,10 +40,16 @@ def set_up_and_train(
         _train_series(task, places, accelerator, trust, force=force, json=json)
         return
     if accelerator.is_main_process:
-        task.part("set_up")(out, config, force=force)
+        _set_up(task, out, config, force=force)
     # The others open what the first one has made.
     accelerator.wait_for_everyone()
     train_run(task, task.part("run").open(out, trust), accelerator, json=json)
+
+
+def _set_up(task: TaskDescription, out: Path, config: RunConfig, *, force: bool) -> None:
+    """Make a run; in a terminal it is seen that something is being done."""
+    with VisibleConsole(stderr=True).status("reading the data"):
+        task.part("set_up")(out, config, force=force)
 
 
 def _train_series(
@@ -58,7 +65,7 @@ def _train_series(
     runs: list[Run[Any]] = []
     for place, config in places:
         if accelerator.is_main_process and (force or not _is_there(task, place, config, trust)):
-            task.part("set_up")(place, config, force=force)
+            _set_up(task, place, config, force=force)
         accelerator.wait_for_everyone()
         runs.append(run := task.part("run").open(place, trust))
         trained, outcome = _trained(task, run, accelerator)
