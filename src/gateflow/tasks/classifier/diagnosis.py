@@ -47,7 +47,8 @@ def diagnose_run(run: ClassifierRun, data: Path | None = None, needed_lag: int |
         examples = own_examples(run, learnt.targets, "valid")
     else:
         names = learnt.targets.numbers if isinstance(learnt.targets, Labels) else ()
-        examples = [learnt.encoder.fitting(x) for x in kind.read(data, config, Asked(known=names))]
+        asked = Asked(known=names, channels=learnt.encoder.channel_names)
+        examples = [learnt.encoder.fitting(x) for x in kind.read(data, config, asked)]
     found = [x for x in examples[:CHOSEN_FROM] if x.key and _has_known_labels(learnt, x)] or examples[:1]
     lengths = Encoded(learnt.encoder, found).lengths
     order = sorted(range(len(found)), key=lambda i: -lengths[i])
