@@ -14,7 +14,7 @@ from typing import cast
 
 from gateflow.errors import DataError
 
-__all__ = ["chunks", "require", "spoken"]
+__all__ = ["beginning", "chunks", "require", "spoken"]
 
 STDIN = Path("-")
 """What stands for the text that is piped in."""
@@ -86,6 +86,28 @@ def chunks(path: Path) -> Iterator[bytes]:
             raise DataError(text) from error
         except (gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{spoken(path)} holds damaged gzip data ({error}). Copy it again.") from error
+
+
+def beginning(path: Path, size: int) -> bytes:
+    """The first bytes of a file, unpacked if it is gzip; all there are if they are fewer.
+
+    Raises:
+        DataError: as `chunks`.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "text"
+        >>> _ = file.write_bytes(b"the cat")
+        >>> beginning(file, 5)
+        b'the c'
+    """
+    found = b""
+    # `chunks` gives what is there already, which may be a byte or two.
+    for chunk in chunks(path):
+        found += chunk
+        if len(found) >= size:
+            break
+    return found[:size]
 
 
 def _opened(path: Path) -> AbstractContextManager[BufferedReader]:

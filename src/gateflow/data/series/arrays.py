@@ -113,4 +113,6 @@ def _moments(times: NDArray[Any]) -> NDArray[Any]:
 def _written(label: Any) -> str:
     # A label that is a number is written as Python writes it: 3, not np.int64(3); 3.0 stays 3.0.
     value = label.item() if isinstance(label, np.generic | np.ndarray) else label
+    if value != value:  # NaN: a label that is not known, and none that is called so
+        return ""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

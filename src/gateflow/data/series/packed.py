@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from gateflow.data.labelled import Label
 from gateflow.data.series.series import Series
 from gateflow.errors import DataError
 
@@ -31,7 +32,8 @@ def packed(series: Sequence[Series]) -> bytes:
         >>> [(found.values.shape, found.label) for found in unpacked(file)]
         [((3, 2), 'dry')]
     """
-    names = sorted({label for each in series for label in each.labels})
+    # Whole numbers stay what they are, before all texts.
+    names = sorted({label for each in series for label in each.labels}, key=lambda name: (isinstance(name, str), name))
     numbers = {name: number for number, name in enumerate(names)}
     words = {"labels": names, "names": [each.name for each in series], "channels": series[0].channel_names}
     if series[0].several is not None:
@@ -69,7 +71,8 @@ def unpacked(file: Path) -> list[Series]:
 def _unpacked(found: dict[str, NDArray[Any]], file: Path) -> list[Series]:
     values, lengths, words = found["values"], found["lengths"], json.loads(found["words"].tobytes())
     labels, names, channels = words["labels"], words["names"], tuple(words["channels"])
-    _require(all(isinstance(word, str) for word in (*labels, *channels)), "a label or channel is no text")
+    _require(all(isinstance(word, str) for word in channels), "a channel is no text")
+    _require(all(isinstance(word, str) or type(word) is int for word in labels), "a label is none")
     _require(all(name is None or isinstance(name, str) for name in names), "a name is no text")
     fits = values.ndim == 2 and values.dtype == np.float32 and lengths.ndim == 1 and lengths.dtype == np.int64
     _require(fits and bool((lengths > 0).all()) and values.shape[0] == lengths.sum(), "its lengths do not fit")
@@ -80,14 +83,15 @@ def _unpacked(found: dict[str, NDArray[Any]], file: Path) -> list[Series]:
     of_steps = found.get("step_labels")
     numbers = found["labels"] if of_steps is None else of_steps
     _require(len(numbers) == (len(lengths) if of_steps is None else len(values)), "its labels do not fit")
-    of_series: list[str | None] = [None] * len(lengths)
-    of_all_steps: list[str] = []
+    of_series: list[Label | None] = [None] * len(lengths)
+    of_all_steps: list[Label] = []
     if of_steps is None:
         of_series = [None if number == _NONE else labels[number] for number in numbers.tolist()]
     else:
         of_all_steps = [labels[number] for number in numbers.tolist()]
     several = words.get("several", [None] * len(lengths))
     _require(len(several) == len(lengths), "its labels do not fit")
+    _require(all(each is None or {*each} <= {*labels} for each in several), "a label is none")
     series = []
     begin = 0
     for i, each in enumerate(np.split(values, cuts)):
@@ -101,7 +105,7 @@ def _unpacked(found: dict[str, NDArray[Any]], file: Path) -> list[Series]:
                 times=None if times is None else times[begin:end],
                 name=names[i],
                 channel_names=channels,
-                several=None if several[i] is None else tuple(map(str, several[i])),
+                several=None if several[i] is None else tuple(several[i]),
             )
         )
         begin = end

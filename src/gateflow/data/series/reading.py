@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from gateflow.data.series.arrays import NPY, ZIP, read_arrays
 from gateflow.data.series.idx import IDX, Order, read_idx
 from gateflow.data.series.series import Series
 from gateflow.data.series.table import Columns, read_table
 from gateflow.data.series.ts import COMMENTS, read_ts
-from gateflow.data.source import STDIN, chunks, require
+from gateflow.data.source import STDIN, beginning, require
 from gateflow.errors import DataError
 
-__all__ = ["are_images", "read_series"]
+__all__ = ["Format", "format_of", "read_series"]
 
 # A file of text may begin with a byte order mark and empty lines.
 _LOOKED_AT = 64
@@ -52,35 +53,36 @@ def read_series(
     return _alike(_read(path, columns or Columns(), labels, order, seed), path)
 
 
-def are_images(path: Path) -> bool:
-    """Whether a file holds IDX images."""
-    return _beginning(path).startswith(IDX)
+Format = Literal["arrays", "images", "ts", "table"]
+
+
+def format_of(path: Path) -> Format:
+    """What a file of series is, by its first bytes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if path == STDIN:  # what is piped in is taken once, and is text
+        return "table"
+    require(path)
+    first = beginning(path, _LOOKED_AT)
+    if first.startswith((NPY, ZIP)):
+        return "arrays"
+    if first.startswith(IDX):
+        return "images"
+    return "ts" if first.lstrip(b"\xef\xbb\xbf \t\r\n")[:1].decode("latin-1") in ("@", *COMMENTS) else "table"
 
 
 def _read(path: Path, columns: Columns, labels: Path | None, order: Order, seed: int) -> Iterator[Series]:
-    if path == STDIN:  # what is piped in is taken once, and is text
-        yield from read_table(path, columns)
-        return
-    require(path)
-    first = _beginning(path)
-    if first.startswith((NPY, ZIP)):
-        yield from read_arrays(path)
-    elif first.startswith(IDX):
-        yield from read_idx(path, labels, order, seed)
-    elif first.lstrip(b"\xef\xbb\xbf \t\r\n")[:1].decode("latin-1") in ("@", *COMMENTS):
-        yield from read_ts(path)
-    else:
-        yield from read_table(path, columns)
-
-
-def _beginning(path: Path) -> bytes:
-    """The first bytes, or all there are; they may come in pieces as small as one."""
-    found = b""
-    for chunk in chunks(path):
-        found += chunk
-        if len(found) >= _LOOKED_AT:
-            break
-    return found
+    match format_of(path):
+        case "arrays":
+            yield from read_arrays(path)
+        case "images":
+            yield from read_idx(path, labels, order, seed)
+        case "ts":
+            yield from read_ts(path)
+        case "table":
+            yield from read_table(path, columns)
 
 
 def _alike(found: Iterator[Series], path: Path) -> Iterator[Series]:
@@ -93,4 +95,13 @@ def _alike(found: Iterator[Series], path: Path) -> Iterator[Series]:
                 f"{path}, {series.place}: {series.channels} channels, and {first.channels} in {first.place}. "
                 "All series have the same channels."
             )
+        if _kind_of_times(series) != _kind_of_times(first):
+            raise DataError(
+                f"{path}, {series.place}: its times are {_kind_of_times(series)}, and {_kind_of_times(first)} in "
+                f"{first.place}. Write all times alike."
+            )
         yield series
+
+
+def _kind_of_times(series: Series) -> str:
+    return "none" if series.times is None else "dates" if series.times.dtype.kind == "M" else "numbers"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gateflow.data.labelled import Label
 from gateflow.data.series.moments import Moments
 from gateflow.errors import DataError
 
@@ -31,8 +32,9 @@ class Series:
         values: ``[T, C]`` float32, a row a step and a column a channel; NaN where a value is missing. ``T`` is 1 or
             more.
         place: where it stands, as messages say it: ``line 7``, ``case 7``, ``series 'a'``.
-        label: what the series is, as it was written; None where the file does not say so.
-        step_labels: what each step is; None likewise.
+        label: what the series is, as it was written; None where the file does not say so. Given in Python it may be a
+            whole number.
+        step_labels: what each step is; None likewise. One that is not known is empty.
         times: ``[T]``, when each step was, never falling: float64, or datetime64; None where steps are only counted.
         name: what the file calls the series, if it does.
         channel_names: what it calls the channels; none where it only counts them.
@@ -43,17 +45,17 @@ class Series:
 
     values: NDArray[np.float32]
     place: str
-    label: str | None = None
-    step_labels: tuple[str, ...] | None = None
+    label: Label | None = None
+    step_labels: tuple[Label, ...] | None = None
     times: Moments | None = None
     name: str | None = None
     channel_names: tuple[str, ...] = ()
     group: str | None = None
-    several: tuple[str, ...] | None = None
+    several: tuple[Label, ...] | None = None
     utc: bool = False
 
     @property
-    def labels(self) -> tuple[str, ...]:
+    def labels(self) -> tuple[Label, ...]:
         """Its label, or its several ones; or those of its steps; none where there are none."""
         if self.several is not None:
             return self.several
@@ -61,8 +63,9 @@ class Series:
 
     @property
     def key(self) -> Hashable:
-        """Equal for series of equal values."""
-        return self.values.shape, hashlib.sha256(self.values.tobytes()).digest()
+        """Equal for series of equal values at equal times."""
+        times = b"" if self.times is None else self.times.tobytes()
+        return self.values.shape, hashlib.sha256(self.values.tobytes() + times).digest()
 
     @property
     def channels(self) -> int:

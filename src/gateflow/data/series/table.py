@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ class Columns:
         per_step: the label is that of a step.
         group: what a series belongs to, the same in all of its rows.
         labelled: whether a column may be one of labels; otherwise one so called is a channel.
+        needed: whether the column of labels that is asked for must be there.
     """
 
     series: str | None = None
@@ -50,6 +51,7 @@ class Columns:
     per_step: bool = False
     group: str | None = None
     labelled: bool = True
+    needed: bool = True
 
 
 @dataclass
@@ -87,22 +89,39 @@ def _resolved(asked: Columns, header: Sequence[str], file: str) -> Columns:
     """The columns with the names that the header has; those not asked for are recognised by their usual names."""
     if twice := {name for name in header if header.count(name) > 1}:
         raise DataError(f"{file}: the header has the column {min(twice)!r:.40} twice. Give each a name of its own.")
+    if not asked.needed and asked.label not in header:
+        asked = replace(asked, label=None)
     for name in filter(None, (asked.series, asked.time, asked.label, asked.group, *asked.channels)):
         if name not in header:
             known = ", ".join(header)
             raise DataError(f"{file} has no column {name!r:.40} in its first line, only {known:.120}.")
 
-    def usual(given: str | None, names: Sequence[str]) -> str | None:
-        return given or next((name for name in header if name.lower() in names), None)
-
-    labels = LABELS if asked.labelled else ()
-    series, time, label = usual(asked.series, SERIES), usual(asked.time, TIMES), usual(asked.label, labels)
+    series, time = asked.series or _usual(header, SERIES), asked.time or _usual(header, TIMES)
+    label = asked.label or (_usual(header, LABELS) if asked.labelled else None)
+    if not asked.channels:
+        _refuse_alike(header, {"series": asked.series, "label": asked.label}, asked.labelled, file)
     channels = asked.channels or tuple(name for name in header if name not in (series, time, label, asked.group))
     if not channels:
         raise DataError(
             f"{file} has no column of numbers beside {', '.join(header):.120}. The first line names columns."
         )
     return Columns(series, time, label, channels, asked.per_step, asked.group)
+
+
+def _usual(header: Sequence[str], names: Sequence[str]) -> str | None:
+    return next((name for name in header if name.lower() in names), None)
+
+
+def _refuse_alike(header: Sequence[str], asked: Mapping[str, str | None], labelled: bool, file: str) -> None:
+    """Refuse a second column of labels or of series, which would be read as numbers: it tells what is to be found."""
+    for what, names in (("series", SERIES), ("label", LABELS if labelled else ())):
+        found = [name for name in header if name.lower() in names]
+        others = [name for name in found if name != asked[what]]
+        if len(found) > 1 if asked[what] is None else what == "label" and others:
+            raise DataError(
+                f"{file}: {' and '.join(dict.fromkeys([*filter(None, [asked[what]]), *others])):.80} may both be the "
+                f"column of the {what}. Say with --{what} which one is, and with --channels which columns hold numbers."
+            )
 
 
 def _grouped(rows: Iterator[list[str]], header: Sequence[str], columns: Columns, file: str) -> Mapping[str, _Rows]:

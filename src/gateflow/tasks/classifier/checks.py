@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from gateflow.data.labelled import LabelledText
+from gateflow.data.labelled import Label, LabelledText
 from gateflow.errors import ConfigError, DataError, DataWarning
 from gateflow.tasks.classifier.config import ClassifierConfig
 from gateflow.tasks.classifier.inputs.base import Example, Input
@@ -32,25 +33,23 @@ def checked_targets(
         raise ConfigError("--metric macro_f1 is of labels, and --regression has numbers; leave one of the two out.")
     if not data.regression:
         return checked_labels(train, others, data.multi_label, data.per_step, kind.many)
-    refuse_no_numbers((*train, *others))
+    refuse_no_numbers((*train, *others), data.per_step)
     return Numbers.of([number_of(label) for example in train for label in example.labels], data.per_step)
 
 
-def refuse_no_numbers(examples: Sequence[Example]) -> None:
+def refuse_no_numbers(examples: Sequence[Example], per_step: bool) -> None:
     """Refuse labels that are no numbers.
 
     Raises:
-        DataError: one is none, or infinite.
+        DataError: one is none, or infinite; or NaN where it is not that of one step among others.
     """
     for example in examples:
         for label in example.labels:
-            try:
-                number_of(label)
-            except ValueError:
+            if not _is_number(label, per_step):
                 raise DataError(
                     f"{example.place}: {label!r:.60} is no number, and --regression is for numbers; leave it out, or "
                     "say with --label which column has them."
-                ) from None
+                )
 
 
 def checked_labels(
@@ -115,6 +114,13 @@ def tell_about_labels(labels: Labels, train: Sequence[Example], valid: Sequence[
             f"the label {str(first.labels[0])!r:.80} of line {first.line} occurs once; if that line has the names of "
             "the columns, ask for the columns by their names, with --text and --label."
         )
+
+
+def _is_number(label: Label, may_be_unknown: bool) -> bool:
+    try:
+        return not math.isnan(number_of(label)) or may_be_unknown
+    except ValueError:
+        return False
 
 
 def _one(many: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateflow.tasks.classifier.inputs.base import Input
+from gateflow.tasks.classifier.inputs.base import Asked, Input
 from gateflow.tasks.classifier.inputs.texts import TextEncoder
 from gateflow.tasks.classifier.learnt import Learnt
 from gateflow.tasks.classifier.loading import input_of, load
@@ -33,7 +33,8 @@ def classify_examples(given: Given, data: Path, text: str | None, weights: bool,
     if weights:
         refuse_no_attention(learnt.model)
     kind = input_of(config)
-    return Lines(_Classifier(learnt, kind, batch_size, weights).of_blocks(kind.stream(data, config, text)))
+    asked = Asked(text, labelled=False, channels=learnt.encoder.channel_names)
+    return Lines(_Classifier(learnt, kind, batch_size, weights).of_blocks(kind.stream(data, config, asked)))
 
 
 @dataclass(frozen=True)

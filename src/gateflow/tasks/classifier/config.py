@@ -253,7 +253,10 @@ class ClassifierConfig(RunConfig):
         # Not before it is asked for: the command line reads the options before anything that they name.
         from gateflow.tasks.classifier.inputs.look import kind_of
 
-        return kind_of(self.data.train, asks_for_texts=self.texts.text is not None)
+        if self.series.series or self.series.time or self.series.channels:
+            return "series"
+        named = filter(None, (self.data.label, self.data.group))
+        return kind_of(self.data.train, asks_for_texts=self.texts.text is not None, columns=[*named])
 
     def found(self) -> ClassifierConfig:
         """The same with what is found by looking: the kind of the examples, the passes that it takes, a rate of sounds.

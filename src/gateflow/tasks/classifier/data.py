@@ -13,7 +13,7 @@ from gateflow.runs.new_run import new_run
 from gateflow.tasks.classifier.checks import checked_targets, tell_about_labels
 from gateflow.tasks.classifier.class_weights import class_weights
 from gateflow.tasks.classifier.config import ClassifierConfig
-from gateflow.tasks.classifier.inputs.base import Asked, Input
+from gateflow.tasks.classifier.inputs.base import Input
 from gateflow.tasks.classifier.loading import input_of, load_encoder, load_targets
 from gateflow.tasks.classifier.model import ClassifierModel
 from gateflow.tasks.classifier.run import ClassifierRun
@@ -72,6 +72,8 @@ def set_up(
             known = {example.key for example in parts.train if example.key}
             tell_duplicates(known, (example.key for example in part), f"{kind.many} {what}")
         encoder = kind.fitted(config, parts.train, run.path)
+        # What came from another file may have its columns in another order.
+        parts = Parts(*([encoder.fitting(example) for example in part] for part in parts))
         kind.tell(parts.train, encoder)
         write(run.labels_file if isinstance(targets, Labels) else run.numbers_file, targets.to_json())
         encoder.write(run)
@@ -117,8 +119,7 @@ def read_parts(config: ClassifierConfig, kind: Input[Any], given: Mapping[str, l
     if "valid" in given:
         return Parts(train, given["valid"], test)
     if data.valid is not None:
-        known = {str(label) for x in train for label in x.labels}
-        return Parts(train, kind.read(data.valid, config, Asked(known=known)), test)
+        return Parts(train, kind.read(data.valid, config, kind.asking(train)), test)
     if len(train) < 2:
         raise DataError(f"{data.train} has one {kind.one}, so none can be held out; give a second file with --valid.")
     out = set(drawn([x.labels for x in train], data.held_out, stratified=stratified, groups=_groups(train)))

@@ -48,7 +48,8 @@ def diagnose_run(run: ClassifierRun, data: Path | None = None, needed_lag: int |
         examples = own_examples(run, learnt.targets, "valid")
     else:
         names = learnt.targets.numbers if isinstance(learnt.targets, Labels) else ()
-        examples = [learnt.encoder.fitting(x) for x in kind.read(data, config, Asked(known=names))]
+        asked = Asked(known=names, channels=learnt.encoder.channel_names)
+        examples = [learnt.encoder.fitting(x) for x in kind.read(data, config, asked)]
     found = with_labels(learnt, examples)
     chosen = reported(learnt, found)
     report = diagnose_with_history(

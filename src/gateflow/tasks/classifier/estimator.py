@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,6 +20,10 @@ from gateflow.tasks.classifier.targets import Labels
 from gateflow.tasks.estimator import Estimator
 
 __all__ = ["Classifier"]
+
+
+# Options that say how a file of series is read, with their defaults.
+_OF_FILES: Mapping[str, Any] = {"series": None, "time": None, "channels": "", "order": "rows"}
 
 
 class Classifier(Estimator):
@@ -99,6 +103,9 @@ class Classifier(Estimator):
             ConfigError, DataError, RunError: as the training on the command line.
         """
         is_file = isinstance(X, str | Path) and y is None
+        # A generator is gone through twice below.
+        X = X if isinstance(X, str | Path) or hasattr(X, "__len__") else list(X)
+        self._refuse_idle(is_file, groups, text, label)
         data: dict[str, Any] = {"train": X if is_file else Path("X")}
         given = {} if is_file else {"train": self._given(X, y, groups)}
         if isinstance(valid, str | Path):
@@ -112,6 +119,15 @@ class Classifier(Estimator):
             data["input"] = kind_of_given(X)
         self._train(self._set_up(data, force=force, given=given, more=sections))
         return self
+
+    def _refuse_idle(self, is_file: bool, groups: Any, text: str | None, label: str | None) -> None:
+        """Refuse what would change nothing."""
+        if is_file and groups is not None:
+            raise ConfigError("groups are those of a list of examples, and X is a file. Read it, and give fit lists.")
+        of_file = {"text": text, "label": label} | {name: vars(self)[name] for name in _OF_FILES}
+        idle = [name for name, value in of_file.items() if value != _OF_FILES.get(name)]
+        if not is_file and idle:
+            raise ConfigError(f"{idle[0]} tells how a file is read, and X is none. Leave it out.")
 
     def predict(self, X: str | Path | Iterable[Any]) -> Any:
         """The label of each example, an array ``[N]``; with `multi_label` a list of labels for each; with `regression`
@@ -155,7 +171,7 @@ class Classifier(Estimator):
         """
         from gateflow.tasks.classifier.evaluation import measured
 
-        rows = self._given(X, y)
+        rows = [self._learnt.encoder.fitting(row) for row in self._given(X, y)]
         measures = measured(self.targets_, rows, list(predict(self._learnt, rows)))
         return measures.r2 if isinstance(measures, NumberMeasures) else measures.accuracy
 
@@ -166,7 +182,8 @@ class Classifier(Estimator):
     def _all_answers(self, X: str | Path | Iterable[Any], *, weights: bool = False) -> Iterator[list[Answer]]:
         learnt, config = self._learnt, self._run.config()
         if isinstance(X, str | Path) and config.data.input != "text":
-            found: Iterable[Any] = input_of(config).read(Path(X), config, Asked(labelled=False))
+            asked = Asked(labelled=False, channels=learnt.encoder.channel_names)
+            found: Iterable[Any] = input_of(config).read(Path(X), config, asked)
         else:
             found = examples(X, config.data.input)
         return predict(learnt, map(learnt.encoder.fitting, found), weights=weights)

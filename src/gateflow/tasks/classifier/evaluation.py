@@ -139,12 +139,12 @@ def _labelled(
 ) -> list[Any]:
     """The examples of another file, as the run reads them."""
     known = learnt.targets.numbers if isinstance(learnt.targets, Labels) else ()
-    asked = replace(asked, known=known)
+    asked = replace(asked, known=known, channels=learnt.encoder.channel_names)
     examples = [learnt.encoder.fitting(example) for example in kind.read(data, config, asked, track)]
     if isinstance(learnt.targets, Labels):
         _refuse_strange_labels(examples, learnt.targets, data)
     else:
-        refuse_no_numbers(examples)
+        refuse_no_numbers(examples, learnt.targets.per_step)
     return examples
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ __all__ = ["examples", "kind_of_given", "labelled"]
 
 def kind_of_given(X: Any) -> str:
     """``series`` if the first of some examples is an array of numbers, else ``text``."""
+    _refuse_table(X, "X")
     first = next(iter(X), "") if not isinstance(X, str | Path) else ""
     return "text" if isinstance(first, str) else "series"
 
@@ -33,6 +34,7 @@ def examples(X: str | Path | Iterable[Any], kind: str) -> Iterator[Any]:
     """
     if isinstance(X, str | Path):
         raise _one_text(X)
+    _refuse_table(X, "X")
     if kind == "text":
         return (_text(i, text) for i, text in enumerate(X))
     return _alike(_series(i, values) for i, values in enumerate(X))
@@ -55,6 +57,10 @@ def labelled(
     """
     if isinstance(X, str | Path):
         raise _one_text(X)
+    for name, given in (("X", X), ("y", y), ("groups", groups)):
+        _refuse_table(given, name)
+    # By their places: a column of a table that was sorted or cut has rows of other numbers.
+    y, groups = list(y), None if groups is None else list(groups)
     one, what = ("text", "texts") if kind == "text" else ("series", "series")
     if len(X) != len(y):
         raise DataError(f"{len(X)} {what} were given and {len(y)} labels; give one for each of them.")
@@ -71,10 +77,24 @@ def labelled(
         elif per_step:
             if len(labels) != len(example):
                 raise DataError(f"series {i} has {len(example)} steps and {len(labels)} labels; give one for each.")
-            found.append(replace(example, step_labels=tuple(map(str, labels)), group=group))
+            found.append(replace(example, step_labels=tuple(map(_kept, labels)), group=group))
         else:
             found.append(_labelled_series(example, labels, multi_label, group))
     return found
+
+
+def _refuse_table(given: Any, name: str) -> None:
+    """Refuse what would be gone through by the names of its columns and not by its rows."""
+    if hasattr(given, "columns") or isinstance(given, Mapping):
+        raise DataError(
+            f"{name} is a table; give one of its columns, such as {name}['text'], or its numbers as an array "
+            "[series, steps, channels]."
+        )
+
+
+def _kept(label: Label) -> Label:
+    """A whole number as it is; a fraction, which is to be predicted, as the text that a file would have."""
+    return str(label) if isinstance(label, float) else label
 
 
 def _one_text(X: str | Path) -> DataError:
@@ -83,8 +103,8 @@ def _one_text(X: str | Path) -> DataError:
 
 def _labelled_series(series: Series, labels: tuple[Label, ...], multi_label: bool, group: str | None) -> Series:
     if multi_label:
-        return replace(series, several=tuple(map(str, labels)), group=group)
-    return replace(series, label=str(labels[0]), group=group)
+        return replace(series, several=tuple(map(_kept, labels)), group=group)
+    return replace(series, label=_kept(labels[0]), group=group)
 
 
 def _text(i: int, text: Any) -> LabelledText:

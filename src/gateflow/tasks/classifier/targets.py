@@ -24,6 +24,8 @@ __all__ = ["IGNORED", "Kind", "Labels", "Numbers", "Targets", "first_error", "kn
 
 # Of the file: a million labels of ten letters.
 MOST_BYTES = 1 << 24
+# Of a whole number that is given back as one: NumPy's have 64 bits.
+_MOST_DIGITS = 19
 Kind = Literal["label", "labels", "number"]
 
 IGNORED = -100
@@ -88,7 +90,9 @@ class Labels(Targets):
     def _has_each_once(self) -> Labels:
         if len(set(self.names)) < len(self.names):
             raise ValueError("a label stands in it twice")
-        if self.integers and not all(name.removeprefix("-").isdecimal() and len(name) < 20 for name in self.names):
+        if self.integers and not all(
+            name.removeprefix("-").isdecimal() and len(name) < _MOST_DIGITS for name in self.names
+        ):
             raise ValueError("a label is no whole number")
         return self
 
@@ -97,7 +101,7 @@ class Labels(Targets):
         """All that occur."""
         found = set(labels)
         names = sorted({str(label) for label in found}, key=_in_order)
-        integers = all(type(label) is int for label in found)
+        integers = all(type(label) is int for label in found) and all(map(_is_whole_number, names))
         return cls(names=tuple(names), multi_label=multi_label, integers=integers, per_step=per_step)
 
     @property
@@ -153,10 +157,17 @@ class Numbers(Targets):
             tensor(3.)
         """
         found = torch.tensor([x for x in numbers if not math.isnan(x)], dtype=torch.float64)
-        if not len(found) or not (deviation := float(found.std(correction=0))):
-            what = f"the same number, {numbers[0]:g}" if len(found) else "no number"
+        # Compared, and not by their deviation: that of equal fractions need not be exactly 0.
+        if len(found.unique()) < 2:
+            what = f"the same number, {float(found[0]):g}" if len(found) else "no number"
             raise DataError(f"every example to learn from has {what}, so there is nothing to learn.")
-        return cls(mean=float(found.mean()), deviation=deviation, per_step=per_step)
+        mean, deviation = float(found.mean()), float(found.std(correction=0))
+        if not 0 < deviation < math.inf:
+            raise DataError(
+                f"the numbers to learn from, {float(found.min()):g} to {float(found.max()):g}, cannot be told apart "
+                "by their squares. Give them in other units."
+            )
+        return cls(mean=mean, deviation=deviation, per_step=per_step)
 
     @property
     def kind(self) -> Kind:
@@ -187,7 +198,10 @@ def number_of(label: Label) -> float:
         >>> number_of("2.5"), number_of("")
         (2.5, nan)
     """
-    found = math.nan if label == "" else float(label)
+    try:
+        found = math.nan if label == "" else float(label)
+    except OverflowError:
+        found = math.inf
     if math.isinf(found):
         raise ValueError("infinite")
     return found
@@ -224,5 +238,10 @@ def first_error(error: Exception) -> str:
 
 def _in_order(name: str) -> tuple[int, float, str]:
     """Numbers by size and before all others, so that 10 comes after 9."""
-    number = name.removeprefix("-").isdecimal() and len(name) < 16
+    # Beyond 15 digits not all are floating-point numbers.
+    number = _is_whole_number(name) and len(name) < 16
     return (0, float(name), name) if number else (1, 0.0, name)
+
+
+def _is_whole_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal() and len(name) < _MOST_DIGITS

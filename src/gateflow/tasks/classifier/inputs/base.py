@@ -57,12 +57,14 @@ class Asked:
         text, label: columns, if they are others than those of the training.
         labelled: whether labels are needed.
         known: labels of other files, by which a column is recognised.
+        channels: columns of the numbers, where files name them.
     """
 
     text: str | None = None
     label: str | None = None
     labelled: bool = True
     known: Collection[str] = ()
+    channels: tuple[str, ...] = ()
 
 
 AS_TRAINED = Asked()
@@ -74,15 +76,17 @@ class Encoder(ABC, Generic[E]):
 
     Attributes:
         longest: steps that are read of an example, from its beginning.
+        channel_names: columns that the steps are read from, where files name them.
     """
 
     longest: int
+    channel_names: tuple[str, ...] = ()
 
     def fitting(self, example: E) -> E:
         """An example of another file, in the form of those of the training.
 
         Raises:
-            DataError: it has other channels.
+            DataError: it has other channels, or none of the times that the network reads.
         """
         return example
 
@@ -130,8 +134,12 @@ class Input(ABC, Generic[E]):
         """
 
     @abstractmethod
-    def stream(self, path: Path, config: ClassifierConfig, text: str | None) -> Iterator[Sequence[E]]:
+    def stream(self, path: Path, config: ClassifierConfig, asked: Asked) -> Iterator[Sequence[E]]:
         """New examples without labels, as they come."""
+
+    def asking(self, train: Sequence[E]) -> Asked:
+        """What is asked of another file, so that its examples are read as those of the training."""
+        return Asked(known={str(label) for example in train for label in example.labels})
 
     @abstractmethod
     def called(self, example: E) -> dict[str, Any]:

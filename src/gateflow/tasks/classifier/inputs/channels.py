@@ -38,8 +38,10 @@ class Channels(BaseModel):
         means, deviations: of the training part, one a channel; zeros and ones where `scale` asks for none.
         mask: whether a channel that says which values are there follows.
         leaves_missing: whether missing values stay NaN, for a cell that reads them.
+        empty: numbers of the channels that have no value in training: they are missing whatever they hold later.
         unit: the median time from step to step in training, in which times are given to the cell, seconds of dates;
-            None where the cell is told none.
+            None where the cell is told none, or the training had none.
+        dates: whether these times are dates.
 
     Example:
         >>> channels = Channels.of([Series(np.array([[1.0], [3.0]], np.float32), "one")], scale="channel")
@@ -55,12 +57,16 @@ class Channels(BaseModel):
     deviations: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
     mask: bool = False
     leaves_missing: bool = False
+    empty: tuple[Annotated[int, Field(ge=0)], ...] = ()
     unit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    dates: bool = False
 
     @model_validator(mode="after")
     def _fits(self) -> Channels:
         if not len(self.means) == len(self.deviations) == self.count or len(self.names) not in (0, self.count):
             raise ValueError("it has other means than channels")
+        if self.empty and max(self.empty) >= self.count:
+            raise ValueError("it has no such channel")
         return self
 
     @classmethod
@@ -80,8 +86,9 @@ class Channels(BaseModel):
             leaves_missing: see above.
             times: whether the cell is told them, if the series have some.
         """
-        count = train[0].channels
+        count, there = train[0].channels, train[0].times
         means, deviations = np.zeros(count), np.ones(count)
+        filled = np.any([np.isfinite(each.values).any(0) for each in train], axis=0)
         if scale in ("channel", "all"):
             # One after the other: all of them together in float64 would be many times what they are.
             known = np.maximum(_summed((np.isfinite(each.values) for each in train), count, scale), 1)
@@ -96,7 +103,9 @@ class Channels(BaseModel):
             deviations=tuple(deviations.tolist()),
             mask=not leaves_missing and any(bool(np.isnan(each.values).any()) for each in train),
             leaves_missing=leaves_missing,
-            unit=_typical(train) if times else None,
+            empty=tuple(np.flatnonzero(~filled).tolist()),
+            unit=_typical(train) if times and there is not None else None,
+            dates=there is not None and there.dtype.kind == "M",
         )
 
     @property
@@ -105,8 +114,16 @@ class Channels(BaseModel):
         return self.count * (2 if self.mask else 1)
 
     def read(self, series: Series) -> Numbers:
-        """What the layers read, ``[T, width]``."""
-        values, known = series.values, np.isfinite(series.values)
+        """What the layers read, ``[T, width]``.
+
+        Raises:
+            DataError: a value is so far from those of the training that float32 cannot tell how far.
+        """
+        values = series.values
+        if self.empty:
+            values = values.copy()
+            values[:, list(self.empty)] = np.nan
+        known = np.isfinite(values)
         if self.scale == "series":
             count = np.maximum(known.sum(0), 1)
             means = np.nansum(values, axis=0, dtype=np.float64) / count
@@ -114,7 +131,14 @@ class Channels(BaseModel):
             deviations = _safe(np.sqrt(squares / count), means)
         else:
             means, deviations = np.array(self.means), np.array(self.deviations)
-        scaled = ((values - means) / deviations).astype(np.float32)
+        with np.errstate(over="ignore"):  # told below, in words
+            scaled = ((values - means) / deviations).astype(np.float32)
+        if (beyond := known & ~np.isfinite(scaled)).any():
+            step, channel = np.argwhere(beyond)[0]
+            raise DataError(
+                f"{series.place}: the value {values[step, channel]:.6g} of step {step + 1}, channel {channel + 1} is "
+                "too far from all that was learnt from. Write NaN where there is no value."
+            )
         if self.leaves_missing:
             return scaled
         scaled[~known] = 0
@@ -124,22 +148,25 @@ class Channels(BaseModel):
         """The time from the step before to each step, in `unit`; 1 for the first. None where the cell is told none."""
         if self.unit is None:
             return None
+        assert series.times is not None, "refused by `fitting`"
         found = np.ones(len(series), dtype=np.float32)
-        if series.times is not None:
-            found[1:] = _seconds(series.times) / self.unit
+        found[1:] = _seconds(series.times) / self.unit
         return found
 
     def fitting(self, series: Series, where: str) -> Series:
         """The series with the channels of the training in their order.
 
         Raises:
-            DataError: it has others, or as many of other names.
+            DataError: it has others, or as many of other names; or it has no times, or others, where the cell reads
+                times.
         """
         if series.channels != self.count:
             raise DataError(
                 f"{where}: {series.channels} channels, and the classifier was trained with {self.count}. Give it the "
                 "same ones."
             )
+        if self.unit is not None:
+            self._refuse_other_times(series, where)
         if not self.names or not series.channel_names or series.channel_names == self.names:
             return series
         if missing := [name for name in self.names if name not in series.channel_names]:
@@ -149,6 +176,13 @@ class Channels(BaseModel):
             )
         order = [series.channel_names.index(name) for name in self.names]
         return series.with_values(series.values[:, order], self.names)
+
+    def _refuse_other_times(self, series: Series, where: str) -> None:
+        wanted = "dates" if self.dates else "numbers"
+        if series.times is None:
+            raise DataError(f"{where} has no times, and the classifier's cell was trained with {wanted}. Give them.")
+        if (series.times.dtype.kind == "M") != self.dates:
+            raise DataError(f"{where}: its times are not {wanted}, as those of the training are. Write them alike.")
 
 
 def read_channels(file: Path, remedy: str) -> Channels:

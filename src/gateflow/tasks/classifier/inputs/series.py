@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from gateflow.cells import Cell
 from gateflow.data.lines import blocks_of
 from gateflow.data.series import Series, read_series
 from gateflow.data.series.packed import packed, unpacked
-from gateflow.data.series.reading import are_images
+from gateflow.data.series.reading import Format, format_of
 from gateflow.data.series.table import Columns
 from gateflow.data.source import spoken
 from gateflow.errors import ConfigError, DataError, DataWarning
@@ -42,7 +42,7 @@ class SeriesEncoder(Encoder[Series]):
     """
 
     def __init__(self, channels: Channels, longest: int) -> None:
-        self.channels, self.longest = channels, longest
+        self.channels, self.longest, self.channel_names = channels, longest, channels.names
 
     def fitting(self, example: Series) -> Series:
         """With the channels of the training, in their order."""
@@ -89,25 +89,33 @@ class SeriesInput(Input[Series]):
     def read(self, path: Path, config: ClassifierConfig, asked: Asked = AS_TRAINED, track: Any = None) -> list[Series]:
         """All series of a file."""
         data, wanted = config.data, config.series
+        form = format_of(path)
+        _refuse_idle(form, config, asked, path)
         columns = Columns(
             series=wanted.series,
             time=wanted.time,
             label=asked.label or data.label,
-            channels=tuple(filter(None, map(str.strip, wanted.channels.split(",")))),
+            channels=asked.channels or _listed(wanted.channels),
             per_step=data.per_step,
-            group=data.group if asked.labelled else None,
+            # Of what is read later no parts are made.
+            group=None if asked.channels else data.group,
+            needed=asked.labelled,
         )
         # The order of permuted pixels is the same whatever the seed of a training: the task is then the same.
         found = list(read_series(path, columns=columns, order=wanted.order))
         if asked.labelled:
-            refuse_unlabelled(found, data.per_step, path)
+            refuse_unlabelled(found, config, path, _LABELS_ARE[form])
         return [with_several(series, data.separator) for series in found] if data.multi_label else found
 
-    def stream(self, path: Path, config: ClassifierConfig, text: str | None) -> Iterator[Sequence[Series]]:
+    def stream(self, path: Path, config: ClassifierConfig, asked: Asked) -> Iterator[Sequence[Series]]:
         """Blocks of a file's series."""
-        if text is not None:
+        if asked.text is not None:
             raise ConfigError("--text names a column of texts, and this classifier reads series; leave it out.")
-        yield from blocks_of(self.read(path, config, Asked(labelled=False)), CHUNK)
+        yield from blocks_of(self.read(path, config, asked), CHUNK)
+
+    def asking(self, train: Sequence[Series]) -> Asked:
+        """The same channels, where files name them."""
+        return replace(super().asking(train), channels=train[0].channel_names)
 
     def called(self, example: Series) -> dict[str, Any]:
         """Its name, or its place in the file."""
@@ -139,7 +147,8 @@ class SeriesInput(Input[Series]):
         return unpacked(file)
 
     def tell(self, train: Sequence[Series], encoder: Encoder[Series]) -> None:
-        """Say of how many series not all is read, and which have no value at all."""
+        """Say of how many series not all is read, and where there is no value at all."""
+        assert isinstance(encoder, SeriesEncoder)
         if cut := sum(len(series) > encoder.longest for series in train):
             _tell(
                 f"{cut:,} of the {len(train):,} series to learn from have more than {encoder.longest:,} steps, and the "
@@ -147,11 +156,42 @@ class SeriesInput(Input[Series]):
             )
         if empty := sum(not np.isfinite(series.values).any() for series in train):
             _tell(f"{empty:,} of the {len(train):,} series to learn from have no value at all.")
+        if (channels := encoder.channels).empty:
+            names = [channels.names[k] if channels.names else str(k + 1) for k in channels.empty]
+            _tell(
+                f"no series to learn from has a value in channel {', '.join(names):.120}: it is taken for missing in "
+                "other files too."
+            )
+
+
+_LABELS_ARE: Mapping[Format, str] = {
+    "table": "Say with --label which column has it.",
+    "ts": "It stands after the last colon, where @classLabel or @targetLabel is true.",
+    "arrays": "An array y beside x holds the labels.",
+    "images": "The file of the labels lies beside that of the images, with labels for images and idx1 for idx3 in its "
+    "name.",
+}
+
+
+def _refuse_idle(form: Format, config: ClassifierConfig, asked: Asked, path: Path) -> None:
+    """Refuse options that files of this format have nothing for: what is asked for would not be done."""
+    data, wanted = config.data, config.series
+    named = {"series": wanted.series, "time": wanted.time, "channels": wanted.channels}
+    named |= {"group": data.group, "label": asked.label or data.label}
+    for option, value in named.items():
+        if value and form != "table":
+            raise ConfigError(f"--{option} {value}: {spoken(path)} is no table, and has no columns with names.")
+    if wanted.order != "rows" and form != "images":
+        raise ConfigError(f"--order {wanted.order} is for images in the form IDX, and {spoken(path)} holds none.")
+
+
+def _listed(channels: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, channels.split(","))))
 
 
 def with_several(series: Series, separator: str) -> Series:
     """The series with all labels that its own holds."""
-    parts = filter(None, map(str.strip, (series.label or "").split(separator)))
+    parts = filter(None, map(str.strip, str(series.label or "").split(separator)))
     return replace(series, label=None, several=tuple(dict.fromkeys(parts)))
 
 
@@ -162,12 +202,10 @@ def _reads_missing(cell: type[Cell]) -> bool:
 
 def _usual(path: Path) -> Scale:
     """Pixels are all of one kind, and those at the rim hardly ever change."""
-    return "all" if path.is_file() and are_images(path) else "channel"
+    return "all" if path.is_file() and format_of(path) == "images" else "channel"
 
 
-def refuse_unlabelled(
-    found: Sequence[Series], per_step: bool, path: Path, remedy: str = "Say with --label which column has it."
-) -> None:
+def refuse_unlabelled(found: Sequence[Series], config: ClassifierConfig, path: Path, remedy: str) -> None:
     """Refuse what nothing can be learnt from, and nothing be judged by.
 
     Raises:
@@ -177,9 +215,10 @@ def refuse_unlabelled(
         raise DataError(f"{spoken(path)} holds no series. Give a file with some.")
     for series in found:
         where = f"{spoken(path)}, {series.place}"
-        if per_step and series.step_labels is None:
+        if config.data.per_step and series.step_labels is None:
             raise DataError(f"{where}: its steps have no labels of their own; leave --per-step out, or say --label.")
-        if not per_step and series.label is None:
+        # An empty cell is no label, but where there may be several it is none of them.
+        if not config.data.per_step and (series.label is None or (series.label == "" and not config.data.multi_label)):
             several = series.step_labels is not None
             raise DataError(f"{where} has no label. {'Each step has one: say --per-step.' if several else remedy}")
 

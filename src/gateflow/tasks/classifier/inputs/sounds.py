@@ -47,15 +47,17 @@ class SoundInput(SeriesInput):
         """The spectrograms of all recordings."""
         if asked.label or config.data.label:
             raise ConfigError("--label names a column of a table; of sounds a list calls the column itself label.")
+        if config.data.group is not None:
+            raise ConfigError("--group names a column of a table; of sounds a list calls the column itself group.")
         found = list(_spectrograms(path, config.sounds, track))
         if not asked.labelled:
             return found
-        refuse_unlabelled(found, config.data.per_step, path, "Put it into a folder of its class, or give a list.")
+        refuse_unlabelled(found, config, path, "Put it into a folder of its class, or give a list.")
         return [with_several(series, config.data.separator) for series in found] if config.data.multi_label else found
 
-    def stream(self, path: Path, config: ClassifierConfig, text: str | None) -> Iterator[Sequence[Series]]:
+    def stream(self, path: Path, config: ClassifierConfig, asked: Asked) -> Iterator[Sequence[Series]]:
         """Blocks of recordings, as they are read."""
-        if text is not None:
+        if asked.text is not None:
             raise ConfigError("--text names a column of texts, and this classifier hears sounds; leave it out.")
         yield from blocks_of(_spectrograms(path, config.sounds), CHUNK)
 

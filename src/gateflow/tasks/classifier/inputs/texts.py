@@ -102,10 +102,10 @@ class TextInput(Input[LabelledText]):
             )
         )
 
-    def stream(self, path: Path, config: ClassifierConfig, text: str | None) -> Iterator[Sequence[LabelledText]]:
+    def stream(self, path: Path, config: ClassifierConfig, asked: Asked) -> Iterator[Sequence[LabelledText]]:
         """Lines as they come; or the rows of a table, if a column is named."""
-        if text is not None:
-            yield from blocks_of(read_labelled(path, text=text, labelled=False), CHUNK)
+        if asked.text is not None:
+            yield from blocks_of(read_labelled(path, text=asked.text, labelled=False), CHUNK)
             return
         number = 0
         for lines in blocks_of_lines(path, CHUNK):
