@@ -11,7 +11,7 @@ __all__ = ["tell_duplicates"]
 
 
 def tell_duplicates(known: Collection[Hashable], others: Iterable[Hashable], what: str) -> int:
-    """Say how many of the second part are in the first, word for word.
+    """Say how many of the second part are in the first, the same in all.
 
     Args:
         known: a set of what is learnt from.
@@ -36,8 +36,8 @@ def tell_duplicates(known: Collection[Hashable], others: Iterable[Hashable], wha
     found = [item in known for item in others]
     if count := sum(found):
         warnings.warn(
-            f"{count:,} of the {len(found):,} {what} are in the training part too, word for word; "
-            "the figures are better than those on new text will be.",
+            f"{count:,} of the {len(found):,} {what} are in the training part too; the figures are "
+            "better than those on new ones will be.",
             DataWarning,
             stacklevel=3,
         )

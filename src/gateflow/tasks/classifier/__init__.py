@@ -8,19 +8,26 @@ from gateflow.tasks.description import Option, TaskDescription, Verb
 
 __all__ = ["CLASSIFIER"]
 
-BATCH_SIZE = Option("batch_size", int, "Texts read side by side; it changes no answer.", default=64, least=1)
+BATCH_SIZE = Option("batch_size", int, "Examples read side by side; it changes no answer.", default=64, least=1)
 TEXT = Option("text", str, "Column of the texts, a number from 1 or a name.")
 
 EVALUATE = Verb(
     "evaluate",
-    """Accuracy, macro F1, AUROC, each label by itself, confusions and calibration of a classifier on labelled texts.
+    """Accuracy, macro F1, AUROC, each label by itself, confusions and calibration of a classifier on labelled examples.
+
+    Of numbers to be predicted: MAE, RMSE and R².
 
     Example: `gateflow evaluate runs/films --data test.tsv --predictions test.out`
     """,
     "gateflow.tasks.classifier.evaluation:evaluate_run",
     (
-        Option("data", Path, "Labelled texts; if left out those of the run's fold, or those it was validated on."),
-        Option("predictions", Path, "Write right label, label, probability and text to this file, as TSV."),
+        Option(
+            "data",
+            Path,
+            "Labelled examples, as --data of a training has them; if left out those of the run's fold, or those it was "
+            "validated on.",
+        ),
+        Option("predictions", Path, "Write right label, label, probability and example to this file, as TSV."),
         TEXT,
         Option("label", str, "Column of the labels, a number from 1 or a name."),
         BATCH_SIZE,
@@ -29,7 +36,7 @@ EVALUATE = Verb(
 
 CLASSIFY = Verb(
     "classify",
-    """The label of each line of a text, with its probability.
+    """The label of each line of a text, of each series or of each sound, with its probability; or the number.
 
     Example: `gateflow classify runs/films --data reviews.txt`, or `echo "I slept" | gateflow classify runs/films`
 
@@ -37,12 +44,18 @@ CLASSIFY = Verb(
     """,
     "gateflow.tasks.classifier.classifying:classify_examples",
     (
-        Option("data", Path, "Texts, one a line, plain or gz, UTF-8; stdin if left out.", default=Path("-")),
+        Option(
+            "data",
+            Path,
+            "Texts, one a line, plain or gz, UTF-8; or a file of series, or a folder, list or file of sounds. stdin if "
+            "left out.",
+            default=Path("-"),
+        ),
         Option("text", str, "The input is TSV, CSV or JSON lines, and this column holds the texts."),
         Option(
             "weights",
             bool,
-            "Show how much each word weighs in the decision; it takes a run trained with --read-out attention.",
+            "Show how much each word or step weighs in the decision; it takes a run trained with --read-out attention.",
             default=False,
         ),
         BATCH_SIZE,
@@ -51,11 +64,12 @@ CLASSIFY = Verb(
 
 CLASSIFIER = TaskDescription(
     name="classifier",
-    help="""Train a classifier of texts on examples with labels: opinions, topics, languages, whatever texts have.
+    help="""Train a classifier on labelled texts, series of numbers, images or sounds; or a regression.
 
     Example: `gateflow train classifier --data films.tsv --out runs/films`
 
-    TSV, CSV with a header, JSON lines, or fastText's __label__. Ctrl-C saves; `gateflow resume` goes on. With
+    Texts: TSV, CSV with a header, JSON lines, fastText's. Series: .ts, CSV with a row a step, .npz. Images: IDX.
+    Sounds: a folder for each class, or a list. Ctrl-C saves; `gateflow resume` goes on. With
     `--folds 10` ten runs are trained, each tested on the tenth that it has not seen.
     """,
     config="gateflow.tasks.classifier.config:ClassifierConfig",
@@ -70,5 +84,5 @@ CLASSIFIER = TaskDescription(
     summary="gateflow.tasks.classifier.folds:summary",
     verbs=(EVALUATE, CLASSIFY),
     next_steps=("evaluate {run} --data FILE", "classify {run}"),
-    option_help={"train": "Texts with labels to learn from: TSV, CSV, JSON lines or fastText's, plain or gz."},
+    option_help={"train": "What to learn from, with its labels: a file, or a folder of sounds."},
 )

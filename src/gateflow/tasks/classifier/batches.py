@@ -83,6 +83,11 @@ class Encoded:
         ]
         self._joined = torch.cat if targets and targets.per_step else torch.stack
 
+    def all_targets(self) -> Tensor:
+        """``[N]`` or ``[N, K]`` of all examples, as in `Batch`."""
+        assert self.targets, "they are asked for where there are some"
+        return self._joined(self.targets)
+
     def batch(self, rows: Sequence[int]) -> Batch:
         """The examples of these numbers side by side."""
         return Batch(

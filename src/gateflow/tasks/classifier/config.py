@@ -28,7 +28,9 @@ class ExamplesConfig(ConfigSection):
     input: Literal["auto", "text", "series", "sound"] = Field(
         default="auto", description="What the examples are; auto looks at the file. Images are series of rows."
     )
-    label: str | None = Field(default=None, description="Column of the labels, a name or (of texts) a number from 1.")
+    label: str | None = Field(
+        default=None, description="Column of the labels: a name, or a number from 1 where texts have no names."
+    )
     multi_label: bool = Field(default=False, description="An example may have several labels, or none.")
     separator: str = Field(default=",", min_length=1, description="What stands between the labels of an example.")
     regression: bool = Field(default=False, description="The labels are numbers to be predicted.")
@@ -112,14 +114,14 @@ class SeriesConfig(ConfigSection):
 
     series: str | None = Field(default=None, description="Column that tells the series of a table apart.")
     time: str | None = Field(default=None, description="Column of a table with the times of the steps.")
-    channels: str = Field(default="", description="Columns with the numbers, such as x,y. All others if left out.")
+    channels: str = Field(default="", description="Columns with the numbers, such as x,y; all others if left out.")
     order: Literal["rows", "pixels", "permuted"] = Field(
         default="rows", description="What a step of an image is: a row, a pixel, or a pixel in one random order."
     )
     scale: Literal["auto", "channel", "all", "series", "none"] = Field(
         default="auto",
-        description="Values minus mean by deviation: of each channel in training (auto), of all (auto of images), of "
-        "each series.",
+        description="Make mean 0 and deviation 1 of each channel in training (auto), of all channels together (auto of "
+        "images), or of each channel in each series by itself.",
     )
     missing: Literal["mask", "cell"] = Field(
         default="mask",

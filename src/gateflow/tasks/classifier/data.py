@@ -73,7 +73,7 @@ def set_up(
             tell_duplicates(known, (example.key for example in part), f"{kind.many} {what}")
         encoder = kind.fitted(config, parts.train, run.path)
         # What came from another file may have its columns in another order.
-        parts = Parts(*([encoder.fitting(example) for example in part] for part in parts))
+        parts = parts._replace(valid=list(map(encoder.fitting, parts.valid)))
         kind.tell(parts.train, encoder)
         write(run.labels_file if isinstance(targets, Labels) else run.numbers_file, targets.to_json())
         encoder.write(run)

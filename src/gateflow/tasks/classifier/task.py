@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -54,16 +52,18 @@ class ClassifierTask:
         # By length, so that hardly anything is padding.
         order = sorted(range(len(self.valid.lengths)), key=self.valid.lengths.__getitem__)
         self.valid_batches = [order[begin : begin + size] for begin in range(0, len(order), size)]
-        self.weights = self._weights(train)
+        self.weights = self._weights()
 
-    def _weights(self, train: Sequence[Any]) -> Tensor | None:
+    def _weights(self) -> Tensor | None:
         """What a mistake costs by label."""
         if not isinstance(self.targets, Labels):
             return None
-        counts = Counter(str(label) for example in train for label in example.labels if label != "")
-        of_labels = {name: counts[name] for name in self.targets.names}
-        count = counts.total() if self.targets.per_step else len(train)
-        weights = class_weights(self.settings.class_weights, of_labels, count, self.targets.multi_label)
+        # Of what is read: steps beyond the longest, and those without a label, are not learnt from.
+        found = self.train.all_targets()
+        found = found[known(found)]
+        counts = found.sum(0) if self.targets.multi_label else found.bincount(minlength=len(self.targets))
+        of_labels = dict(zip(self.targets.names, counts.int().tolist(), strict=True))
+        weights = class_weights(self.settings.class_weights, of_labels, len(found), self.targets.multi_label)
         return None if weights is None else torch.tensor(weights)
 
     @property

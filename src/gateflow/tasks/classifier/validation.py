@@ -164,8 +164,8 @@ class NumberValidation(Validation):
         return {
             "rmse": self.targets.deviation * means["_squared"] ** 0.5,
             "mae": self.targets.deviation * means["_absolute"],
-            # Of numbers that are all the same nothing can be explained.
-            "r2": 1 - means["_squared"] / variance if variance > 0 else 0.0,
+            # Of numbers that are all the same, but for rounding, nothing can be explained.
+            "r2": 1 - means["_squared"] / variance if variance > 1e-12 * means["_gold_squared"] else 0.0,
         }
 
 

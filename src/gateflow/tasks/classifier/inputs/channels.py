@@ -42,6 +42,7 @@ class Channels(BaseModel):
         unit: the median time from step to step in training, in which times are given to the cell, seconds of dates;
             None where the cell is told none, or the training had none.
         dates: whether these times are dates.
+        steps: how many each series has, where another number would mean another order of them: pixels in a random one.
 
     Example:
         >>> channels = Channels.of([Series(np.array([[1.0], [3.0]], np.float32), "one")], scale="channel")
@@ -60,6 +61,7 @@ class Channels(BaseModel):
     empty: tuple[Annotated[int, Field(ge=0)], ...] = ()
     unit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     dates: bool = False
+    steps: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _fits(self) -> Channels:
@@ -77,6 +79,7 @@ class Channels(BaseModel):
         *,
         leaves_missing: bool = False,
         times: bool = False,
+        in_random_order: bool = False,
     ) -> Channels:
         """Those of the series that are learnt from.
 
@@ -85,6 +88,7 @@ class Channels(BaseModel):
             scale: see above.
             leaves_missing: see above.
             times: whether the cell is told them, if the series have some.
+            in_random_order: whether the steps are pixels in one.
         """
         count, there = train[0].channels, train[0].times
         means, deviations = np.zeros(count), np.ones(count)
@@ -106,12 +110,18 @@ class Channels(BaseModel):
             empty=tuple(np.flatnonzero(~filled).tolist()),
             unit=_typical(train) if times and there is not None else None,
             dates=there is not None and there.dtype.kind == "M",
+            steps=len(train[0]) if in_random_order else None,
         )
 
     @property
     def width(self) -> int:
         """Numbers that the layers read of a step."""
         return self.count * (2 if self.mask else 1)
+
+    @property
+    def hides_missing(self) -> bool:
+        """Whether the layers cannot see that a value is missing."""
+        return not (self.mask or self.leaves_missing)
 
     def read(self, series: Series) -> Numbers:
         """What the layers read, ``[T, width]``.
@@ -164,6 +174,11 @@ class Channels(BaseModel):
             raise DataError(
                 f"{where}: {series.channels} channels, and the classifier was trained with {self.count}. Give it the "
                 "same ones."
+            )
+        if self.steps not in (None, len(series)):
+            raise DataError(
+                f"{where}: {len(series)} pixels, and those of the training were {self.steps}: in a random order others "
+                "have no place. Give images of the same size."
             )
         if self.unit is not None:
             self._refuse_other_times(series, where)

@@ -30,7 +30,7 @@ from gateflow.tasks.classifier.prediction import CHUNK
 from gateflow.tasks.classifier.run import ClassifierRun
 from gateflow.tasks.classifier.targets import Targets
 
-__all__ = ["SeriesEncoder", "SeriesInput", "refuse_unlabelled", "with_several"]
+__all__ = ["SeriesEncoder", "SeriesInput", "refuse_column_of_texts", "refuse_unlabelled", "with_several"]
 
 
 class SeriesEncoder(Encoder[Series]):
@@ -45,8 +45,18 @@ class SeriesEncoder(Encoder[Series]):
         self.channels, self.longest, self.channel_names = channels, longest, channels.names
 
     def fitting(self, example: Series) -> Series:
-        """With the channels of the training, in their order."""
-        return self.channels.fitting(example, example.place)
+        """With the channels of the training, in their order.
+
+        Warns:
+            DataWarning: not all of it is read, or values are missing and none was in the training.
+        """
+        found = self.channels.fitting(example, example.place)
+        # Without their numbers, so that each is told once.
+        if len(found) > self.longest:
+            _tell(f"some series have more than {self.longest:,} steps: the rest of them is not read, nor counted.")
+        if self.channels.hides_missing and np.isnan(found.values).any():
+            _tell("some series have missing values, and none of the training had: they are read as its mean.")
+        return found
 
     def steps(self, example: Series) -> Tensor:
         """Values, ``[T, width]``."""
@@ -89,6 +99,7 @@ class SeriesInput(Input[Series]):
     def read(self, path: Path, config: ClassifierConfig, asked: Asked = AS_TRAINED, track: Any = None) -> list[Series]:
         """All series of a file."""
         data, wanted = config.data, config.series
+        refuse_column_of_texts(asked, "reads series")
         form = format_of(path)
         _refuse_idle(form, config, asked, path)
         columns = Columns(
@@ -109,8 +120,6 @@ class SeriesInput(Input[Series]):
 
     def stream(self, path: Path, config: ClassifierConfig, asked: Asked) -> Iterator[Sequence[Series]]:
         """Blocks of a file's series."""
-        if asked.text is not None:
-            raise ConfigError("--text names a column of texts, and this classifier reads series; leave it out.")
         yield from blocks_of(self.read(path, config, asked), CHUNK)
 
     def asking(self, train: Sequence[Series]) -> Asked:
@@ -131,7 +140,13 @@ class SeriesInput(Input[Series]):
                 "--cell gru_d, or --missing mask."
             )
         scale: Scale = asked.scale if asked.scale != "auto" else _usual(config.data.train)
-        channels = Channels.of(train, scale, leaves_missing=asked.missing == "cell", times=cell.takes_dt)
+        channels = Channels.of(
+            train,
+            scale,
+            leaves_missing=asked.missing == "cell",
+            times=cell.takes_dt,
+            in_random_order=asked.order == "permuted",
+        )
         return SeriesEncoder(channels, config.data.longest)
 
     def load(self, run: ClassifierRun) -> SeriesEncoder:
@@ -183,6 +198,12 @@ def _refuse_idle(form: Format, config: ClassifierConfig, asked: Asked, path: Pat
             raise ConfigError(f"--{option} {value}: {spoken(path)} is no table, and has no columns with names.")
     if wanted.order != "rows" and form != "images":
         raise ConfigError(f"--order {wanted.order} is for images in the form IDX, and {spoken(path)} holds none.")
+
+
+def refuse_column_of_texts(asked: Asked, does: str) -> None:
+    """Refuse to look for texts."""
+    if asked.text is not None:
+        raise ConfigError(f"--text names a column of texts, and this classifier {does}; leave it out.")
 
 
 def _listed(channels: str) -> tuple[str, ...]:

@@ -16,7 +16,13 @@ from gateflow.errors import ConfigError
 from gateflow.tasks.classifier.config import ClassifierConfig, SoundsConfig
 from gateflow.tasks.classifier.inputs.base import AS_TRAINED, REMEDY, Asked
 from gateflow.tasks.classifier.inputs.channels import Channels, read_channels
-from gateflow.tasks.classifier.inputs.series import SeriesEncoder, SeriesInput, refuse_unlabelled, with_several
+from gateflow.tasks.classifier.inputs.series import (
+    SeriesEncoder,
+    SeriesInput,
+    refuse_column_of_texts,
+    refuse_unlabelled,
+    with_several,
+)
 from gateflow.tasks.classifier.model import ClassifierModel
 from gateflow.tasks.classifier.prediction import CHUNK
 from gateflow.tasks.classifier.run import ClassifierRun
@@ -45,6 +51,7 @@ class SoundInput(SeriesInput):
         self, path: Path, config: ClassifierConfig, asked: Asked = AS_TRAINED, track: Track | None = None
     ) -> list[Series]:
         """The spectrograms of all recordings."""
+        refuse_column_of_texts(asked, "hears sounds")
         if asked.label or config.data.label:
             raise ConfigError("--label names a column of a table; of sounds a list calls the column itself label.")
         if config.data.group is not None:
@@ -57,8 +64,7 @@ class SoundInput(SeriesInput):
 
     def stream(self, path: Path, config: ClassifierConfig, asked: Asked) -> Iterator[Sequence[Series]]:
         """Blocks of recordings, as they are read."""
-        if asked.text is not None:
-            raise ConfigError("--text names a column of texts, and this classifier hears sounds; leave it out.")
+        refuse_column_of_texts(asked, "hears sounds")
         yield from blocks_of(_spectrograms(path, config.sounds), CHUNK)
 
     def called(self, example: Series) -> dict[str, Any]:

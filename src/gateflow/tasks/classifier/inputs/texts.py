@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gateflow.data.labelled import LabelledText, read_labelled
 from gateflow.data.lines import blocks_of, blocks_of_lines
+from gateflow.data.series.series import is_number_or_missing
 from gateflow.errors import ConfigError, DataWarning
 from gateflow.files import appears_whole, write
 from gateflow.tasks.classifier.config import ClassifierConfig
@@ -146,8 +147,14 @@ class TextInput(Input[LabelledText]):
         return list(read_labelled(file, text="text", label="labels", separator=",", numbers=True))
 
     def tell(self, train: Sequence[LabelledText], encoder: Encoder[LabelledText]) -> None:
-        """Say how many texts are empty, and of how many not all is read."""
+        """Say how many texts are empty, of how many not all is read, and if they look like numbers."""
         assert isinstance(encoder, TextEncoder)
+        # Digits may be read one by one; more often it is a table of series that names none.
+        if all(is_number_or_missing(text.text) for text in train) and any(text.text.strip() for text in train):
+            _tell(
+                f"all texts to learn from are numbers, such as {train[0].text!r:.40}, and are read as words; if they "
+                "are values of series, say --input series."
+            )
         counts = [len(encoder.vocabulary.numbers(text.text, encoder.longest + 1)) for text in train]
         if empty := counts.count(0):
             _tell(f"{empty:,} of the {len(train):,} texts to learn from are empty; their label is learnt all the same.")
