@@ -262,3 +262,31 @@ def test_clipping_is_drawn_over_training(report):
     text = page(dataclasses.replace(report, context={**report.context, "clip_history": records}))
     (figure,) = figures(text)["What clipping did in training"]
     assert [trace["y"] for trace in figure["data"]] == [[1.0 / (k + 1) for k in range(5)], [k / 10 for k in range(5)]]
+
+
+def test_a_table_that_a_task_hands_in_is_drawn_by_shares_of_its_rows(report):
+    names = ["a", "<b>", "a name that is longer than any axis"]
+    counts = [[81, 16, 3], [0, 4, 0], [0, 0, 0]]
+    tables = [flow.ContingencyTable("Mistakes", "Read so.", ("right", "given"), names, names, counts, x) for x in "uv"]
+    text = page(told := dataclasses.replace(report, tables=tuple(tables)))
+    first, second = figures(text)["Mistakes"]
+    (trace,) = first["data"]
+    assert trace["z"] == [[0.9, 0.4, 0.173], [0, 1, 0], [None] * 3]
+    assert trace["text"] == [["81.0%", "16.0%", "3.0%"], ["", "100%", ""], [""] * 3]
+    assert trace["customdata"][0][1] == "right: a<br>given: &lt;b&gt;<br>16 of 100 (16.0%)"
+    assert first["layout"]["yaxis"]["ticktext"] == ["a", "&lt;b&gt;", "a name that is lo…"]
+    assert second["data"] == first["data"]
+    assert text.count("Read so.") == 1
+    assert json.loads(json.dumps(told.to_dict()))["tables"][1]["counts"] == counts
+    assert set(figures(page(report))) == set(figures(text)) - {"Mistakes"}
+
+
+def test_of_many_names_the_commonest_are_drawn_with_shares_of_whole_rows(report):
+    names = [str(k) for k in range(70)]
+    counts = [[k if row == k else 1 for k in range(70)] for row in range(70)]
+    table = flow.ContingencyTable("Mistakes", "", ("right", "given"), names, names, counts)
+    (figure,) = figures(text := page(dataclasses.replace(report, tables=(table,))))["Mistakes"]
+    assert figure["layout"]["xaxis"]["ticktext"] == figure["layout"]["yaxis"]["ticktext"] == names[10:]
+    assert figure["data"][0]["z"][-1][-1] == pytest.approx((69 / 138) ** 0.5, abs=1e-3)
+    assert "text" not in figure["data"][0]
+    assert "The 60 commonest of 70 names" in text

@@ -117,7 +117,13 @@ def test_moments_are_never_negative(refused):
 
 
 WRONG = [None, "7", [], {}, True, -1, 10**30, -(10**30), math.nan, math.inf, [[]] * 3, "\x1b[2J"]
-MAY_BE = {"best": [None, -1], "best_loss": [None, -1], "loss_sum": [-1], "seconds": [10**30], "interval_seconds": [10**30]}
+MAY_BE = {
+    "best": [None, -1],
+    "best_loss": [None, -1],
+    "loss_sum": [-1],
+    "seconds": [10**30],
+    "interval_seconds": [10**30],
+}
 
 
 def test_every_counter_is_looked_at(content, refused):

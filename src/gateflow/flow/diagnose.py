@@ -12,6 +12,7 @@ from rich.console import Group
 from torch import nn
 
 from gateflow.flow.capture import Loss, unchanged_buffers, without_autocast
+from gateflow.flow.contingency import ContingencyTable
 from gateflow.flow.gates import Gates
 from gateflow.flow.lyapunov import Lyapunov
 from gateflow.flow.measurements import Measurements, measure
@@ -36,6 +37,7 @@ class Report(Printable):
         terms: of `weight_hh`, for a sample of targets; none if no cell has one, or it was too much work.
         what_if: other initial weights on the same batch; none if it was not asked for or cannot be.
         context: sizes, cells, steps, rows, loss, needed lag, window, seconds, tokens, history.
+        tables: what a task has counted besides, such as a confusion matrix; the page draws them.
     """
 
     findings: tuple[Finding, ...]
@@ -45,6 +47,7 @@ class Report(Printable):
     terms: Terms | None
     what_if: WhatIf | None
     context: Mapping[str, Any]
+    tables: tuple[ContingencyTable, ...] = ()
 
     @property
     def worst(self) -> str:
@@ -53,10 +56,10 @@ class Report(Printable):
 
     def to_dict(self) -> dict[str, Any]:
         """As numbers and lists, for JSON."""
-        tables = {name: getattr(self, name) for name in ("reach", "lyapunov", "gates", "terms", "what_if")}
+        parts = {name: getattr(self, name) for name in ("reach", "lyapunov", "gates", "terms", "what_if")}
         found: dict[str, Any] = {"findings": [finding.to_dict() for finding in self.findings]}
-        found |= {name: None if table is None else table.to_dict() for name, table in tables.items()}
-        return found | {"context": dict(self.context)}
+        found |= {name: None if part is None else part.to_dict() for name, part in parts.items()}
+        return found | {"context": dict(self.context), "tables": [table.to_dict() for table in self.tables]}
 
     def save(self, path: str | Path) -> Path:
         """Writes one self-contained HTML file with interactive plots, and returns its path."""

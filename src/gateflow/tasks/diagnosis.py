@@ -10,18 +10,24 @@ from typing import Any
 from torch import nn
 
 from gateflow.errors import FlowError, NonFiniteError
-from gateflow.flow import Finding, Report, diagnose, reach
+from gateflow.flow import ContingencyTable, Finding, Report, diagnose, reach
 from gateflow.flow.capture import Loss
 from gateflow.layers.evaluating import evaluating
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 from gateflow.runs.run import Run
+from gateflow.tasks.score import Confusion
 from gateflow.training.metrics import MetricsLog, Record
 
-__all__ = ["SAMPLED", "diagnose_with_history", "for_task", "horizon_of"]
+__all__ = ["SAMPLED", "confusion_table", "diagnose_with_history", "for_task", "horizon_of", "judged"]
 
 # Steps whose loss is followed back where a horizon is all that is asked for: the work grows with their number.
 SAMPLED = 32
+# Examples of a confusion matrix: a share of them is known to half a percent, and they take seconds.
+JUDGED = 10_000
+_READING = """Over {what}: each row is what is right, each column what was given, and a cell the share of the row that
+was given it. What is right lies on the diagonal, all else are mistakes. Colours grow with the root of the share, so
+that a rare mistake is seen too; the pointer shows how many there are."""
 
 
 def diagnose_with_history(
@@ -69,6 +75,24 @@ def horizon_of(model: nn.Module, batch: Any, loss: Loss) -> int | None:
             return reach(model, batch, loss, targets=SAMPLED).horizon
     except (FlowError, NonFiniteError):
         return None
+
+
+def judged(examples: Sequence[Any]) -> Sequence[Any]:
+    """All examples, or so many that lie evenly among them: a file may be sorted by what is right."""
+    return examples[:: max(1, -(-len(examples) // JUDGED))]
+
+
+def confusion_table(confusion: Confusion, what: str, name: str = "") -> ContingencyTable:
+    """A confusion matrix for the report of a run.
+
+    Args:
+        confusion: right names by given ones.
+        what: was judged, such as ``200 texts``.
+        name: tells it from other ones of the task.
+    """
+    title, sides = "What is taken for what", ("right", "given")
+    rows, columns, counts = confusion.rows, confusion.columns, confusion.counts
+    return ContingencyTable(title, _READING.format(what=what), sides, rows, columns, counts, name)
 
 
 # How the instruments name the command that trains again; they know the flags of a language model and no task.

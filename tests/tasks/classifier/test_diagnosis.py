@@ -4,9 +4,10 @@ import pytest
 import torch
 from tests.tasks.classifier.conftest import train
 
-from gateflow.data.labelled import LabelledText
+from gateflow.data.labelled import LabelledText, read_labelled
 from gateflow.tasks.classifier.batches import Batch
 from gateflow.tasks.classifier.diagnosis import diagnose_run, encoded, label_shares
+from gateflow.tasks.classifier.evaluation import evaluate
 from gateflow.tasks.classifier.loading import load
 
 
@@ -49,9 +50,31 @@ def test_a_report_names_words(trained, files, tmp_path):
     assert report.save(tmp_path / "flow.html").stat().st_size > 10_000
 
 
+def test_a_report_has_the_confusions_that_an_evaluation_counts(trained, files):
+    learnt, examples = load(trained), list(read_labelled(files[0]))
+    (table,) = diagnose_run(trained, files[0]).tables
+    confusion = evaluate(learnt, examples).measures.confusion()
+    assert (table.rows, table.columns, table.counts) == (confusion.rows, confusion.columns, confusion.counts)
+    assert sum(map(sum, table.counts)) == len(examples)
+    assert f"Over {len(examples)} texts: " in table.reading
+
+
+def test_confusions_are_counted_of_all_that_is_read_and_not_of_what_is_followed_back(trained, files, monkeypatch):
+    whole = diagnose_run(trained, files[0]).tables
+    monkeypatch.setattr("gateflow.tasks.classifier.diagnosis.LONGEST", 2)
+    assert diagnose_run(trained, files[0]).tables == whole
+
+
+def test_of_a_large_file_examples_all_over_it_are_judged(trained, files, monkeypatch):
+    monkeypatch.setattr("gateflow.tasks.diagnosis.JUDGED", 40)
+    (table,) = diagnose_run(trained, files[0]).tables
+    assert sum(map(sum, table.counts)) == 38  # every fourth of 150
+
+
 def test_several_labels_are_followed_back_too(tmp_path):
     from tests.tasks.classifier.texts import topics, write
 
     data = {"train": write(tmp_path / "a", topics(40)), "multi_label": True}
     report = diagnose_run(train(tmp_path / "run", data, {"read_out": "mean"}, {"epochs": 1}))
     assert any(finding.name == "label-gradient" for finding in report.findings)
+    assert report.tables == ()

@@ -5,6 +5,7 @@ import torch
 from tests.tasks.tagger.conftest import train
 
 from gateflow.tasks.tagger.diagnosis import diagnose_run, label_shares
+from gateflow.tasks.tagger.evaluation import evaluate
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
 from gateflow.tasks.tagger.task import own_sentences
 
@@ -36,3 +37,8 @@ def test_a_report_names_words(trained, tmp_path):
     assert "Of the gradient of the label" in told.says
     assert "step" in told.says
     assert report.save(tmp_path / "flow.html").stat().st_size > 10_000
+    vocabulary = load_vocabulary(trained)
+    found = evaluate(load_model(trained, vocabulary), vocabulary, own_sentences(trained, vocabulary, "valid"))
+    assert {table.name: table.counts for table in report.tables} == {
+        name: measures.confusion().counts for name, measures in found.measures.items()
+    }

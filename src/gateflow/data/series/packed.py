@@ -22,20 +22,25 @@ __all__ = ["packed", "unpacked"]
 _NONE = -1
 
 
-def packed(series: Sequence[Series]) -> bytes:
+def packed(series: Sequence[Series], ends: Sequence[int] | None = None) -> bytes:
     """The content of a file with these series, one or more with the same channels; places and groups are left out.
+
+    Args:
+        series: what is kept.
+        ends: of each, the step up to which it is learnt from, if that is not all of it.
 
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "one.safetensors"
         >>> _ = file.write_bytes(packed([Series(np.zeros((3, 2), np.float32), "line 7", label="dry")]))
-        >>> [(found.values.shape, found.label) for found in unpacked(file)]
+        >>> [(found.values.shape, found.label) for found in unpacked(file)[0]]
         [((3, 2), 'dry')]
     """
     # Whole numbers stay what they are, before all texts.
     names = sorted({label for each in series for label in each.labels}, key=lambda name: (isinstance(name, str), name))
     numbers = {name: number for number, name in enumerate(names)}
     words = {"labels": names, "names": [each.name for each in series], "channels": series[0].channel_names}
+    words["utc"] = [each.utc for each in series]
     if series[0].several is not None:
         words["several"] = [each.several for each in series]
     arrays: dict[str, Any] = {
@@ -48,6 +53,8 @@ def packed(series: Sequence[Series]) -> bytes:
     else:
         found = [_NONE if each.label is None else numbers[each.label] for each in series]
         arrays["labels"] = np.array(found, dtype=np.int64)
+    if ends is not None:
+        arrays["ends"] = np.array(ends, dtype=np.int64)
     times = [each.times for each in series if each.times is not None]
     if len(times) == len(series):
         joined = np.concatenate(times)
@@ -56,19 +63,21 @@ def packed(series: Sequence[Series]) -> bytes:
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
-def unpacked(file: Path) -> list[Series]:
-    """The series of a file that `packed` has made; nothing in it is believed.
+def unpacked(file: Path) -> tuple[list[Series], list[int]]:
+    """The series of a file that `packed` has made, and their ends; nothing in it is believed.
 
     Raises:
         DataError: it is no such file.
     """
     try:
-        return _unpacked(load_file(file), file)
+        found = load_file(file)
+        series = _unpacked(found)
+        return series, _ends(found, series)
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, SafetensorError) as error:
         raise DataError(f"{file} is damaged: it holds no series ({error!s:.120}).") from None
 
 
-def _unpacked(found: dict[str, NDArray[Any]], file: Path) -> list[Series]:
+def _unpacked(found: dict[str, NDArray[Any]]) -> list[Series]:
     values, lengths, words = found["values"], found["lengths"], json.loads(found["words"].tobytes())
     labels, names, channels = words["labels"], words["names"], tuple(words["channels"])
     _require(all(isinstance(word, str) for word in channels), "a channel is no text")
@@ -89,6 +98,8 @@ def _unpacked(found: dict[str, NDArray[Any]], file: Path) -> list[Series]:
         of_series = [None if number == _NONE else labels[number] for number in numbers.tolist()]
     else:
         of_all_steps = [labels[number] for number in numbers.tolist()]
+    utc = words["utc"]
+    _require(len(utc) == len(lengths) and all(type(each) is bool for each in utc), "its times do not fit")
     several = words.get("several", [None] * len(lengths))
     _require(len(several) == len(lengths), "its labels do not fit")
     _require(all(each is None or {*each} <= {*labels} for each in several), "a label is none")
@@ -106,10 +117,18 @@ def _unpacked(found: dict[str, NDArray[Any]], file: Path) -> list[Series]:
                 name=names[i],
                 channel_names=channels,
                 several=None if several[i] is None else tuple(several[i]),
+                utc=utc[i],
             )
         )
         begin = end
     return series
+
+
+def _ends(found: dict[str, NDArray[Any]], series: Sequence[Series]) -> list[int]:
+    ends = found["ends"].tolist() if "ends" in found else [len(each) for each in series]
+    fits = len(ends) == len(series) and all(0 < end <= len(each) for end, each in zip(ends, series, strict=True))
+    _require(fits, "its ends do not fit")
+    return ends
 
 
 def _times(found: dict[str, NDArray[Any]], steps: int) -> NDArray[Any] | None:

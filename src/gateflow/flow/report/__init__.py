@@ -3,7 +3,8 @@
     findings, reach, terms,     page.py: sections         write.py: page.html with page.css, page.js,
     spectra, gates, what_if  ─► in their order       ─►   plotly and the data inside, one file
     (`ReportData`)                 │
-                                   ├─ heatmap, decay, spectrum, openness, training_curve, clipping: a figure each
+                                   ├─ heatmap, decay, spectrum, openness, contingency, training_curve, clipping:
+                                   │  a figure each
                                    ├─ summary: the verdict, the facts in large type, the table
                                    └─ wording: how to read each figure, and the glossary
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from gateflow.flow.contingency import ContingencyTable
 from gateflow.flow.gates import Gates
 from gateflow.flow.lyapunov import Lyapunov
 from gateflow.flow.reach import Reach
@@ -49,6 +50,11 @@ class ReportData(Protocol):
     @property
     def what_if(self) -> WhatIf | None:
         """The table of other initial weights; none if it was not asked for."""
+        ...
+
+    @property
+    def tables(self) -> Sequence[ContingencyTable]:
+        """Drawn in sections of their own."""
         ...
 
     @property

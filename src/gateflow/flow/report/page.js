@@ -8,8 +8,8 @@ const escaped = (words) => String(words).replace(/&/g, "&amp;").replace(/</g, "&
 /* Puts the colours of the page's style in place of their names, "var(--ink)", at any depth. */
 function coloured(value, style) {
   if (typeof value === "string") return value.replace(/var\((--[\w-]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
-  /* Numbers are most of the page, and no colours. */
-  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map((part) => coloured(part, style));
+  /* Numbers are most of the page, and no colours; a step of a scale is a number and a colour. */
+  if (Array.isArray(value)) return typeof value[0] === "number" && typeof value.at(-1) !== "string" ? value : value.map((part) => coloured(part, style));
   if (value === null || typeof value !== "object") return value;
   return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, coloured(part, style)]));
 }
@@ -23,7 +23,7 @@ function share(logarithm, lowest) {
 
 /* What is said under the pointer: of a line, the token and its value; of a cell, all in words. */
 function withWords(trace, labels, first) {
-  if (trace.type === "heatmap") return withShares(trace, labels);
+  if (trace.type === "heatmap" && !trace.hovertemplate) return withShares(trace, labels);
   const named = first && labels.length && !trace.fill;
   return named ? { ...trace, text: labels.map(escaped), hovertemplate: "%{y:.2f} at “%{text}”" } : trace;
 }

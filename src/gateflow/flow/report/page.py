@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import groupby
 
 from gateflow.flow.report.clipping import clipping
+from gateflow.flow.report.contingency import contingency
 from gateflow.flow.report.data import ReportData
 from gateflow.flow.report.decay import decay, shares
 from gateflow.flow.report.figure import Figure
@@ -57,13 +58,14 @@ class Content:
 def content(report: ReportData) -> Content:
     """The report in words and figures."""
     sections = [_reach(report), _decay(report), _shares(report), _spectrum(report), _gates(report), _half_lives(report)]
+    sections += [*_tables(report), _training_curve(report), _clipping(report)]
     return Content(
         title=report.context.get("title") or f"Gradient flow of {report.context['model']}",
         subtitle=subtitle(report),
         verdict=verdict(report),
         facts=facts(report),
         findings=_alike(report.findings),
-        sections=[section for section in [*sections, _training_curve(report), _clipping(report)] if section.figures],
+        sections=[section for section in sections if section.figures],
         what_if=report.what_if,
         glossary=GLOSSARY,
         maker=f"gateflow {version('gateflow')}",
@@ -105,6 +107,11 @@ def _half_lives(report: ReportData) -> Section:
     layers = report.gates.layers.values() if report.gates else []
     figures = [half_lives(layer, report.context["needed_lag"]) for layer in layers]
     return Section("How long units remember", READING["half-lives"], [figure for figure in figures if figure])
+
+
+def _tables(report: ReportData) -> Iterator[Section]:
+    for (title, reading), tables in groupby(report.tables, key=lambda table: (table.title, table.reading)):
+        yield Section(title, reading, [contingency(table) for table in tables])
 
 
 def _training_curve(report: ReportData) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gateflow.flow import Finding, Report
+from gateflow.flow import ContingencyTable, Finding, Report
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.classifier.batches import Batch, Encoded
 from gateflow.tasks.classifier.data import own_examples
+from gateflow.tasks.classifier.evaluation import measured
 from gateflow.tasks.classifier.inputs.base import Asked, Input
 from gateflow.tasks.classifier.learnt import Learnt
 from gateflow.tasks.classifier.loading import input_of, load, load_encoder, load_targets
+from gateflow.tasks.classifier.measures import Measures
 from gateflow.tasks.classifier.model import ClassifierModel
+from gateflow.tasks.classifier.prediction import predict
 from gateflow.tasks.classifier.run import ClassifierRun
 from gateflow.tasks.classifier.targets import Labels, known
 from gateflow.tasks.description import Compared
-from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of
+from gateflow.tasks.diagnosis import confusion_table, diagnose_with_history, horizon_of, judged
 
 __all__ = ["compared", "diagnose_run", "label_shares"]
 
@@ -42,7 +45,6 @@ def diagnose_run(run: ClassifierRun, data: Path | None = None, needed_lag: int |
         FlowError: a needed lag below 1.
     """
     learnt, config = load(run), run.config()
-    learnt.encoder.longest = min(LONGEST, learnt.encoder.longest)
     kind = input_of(config)
     if data is None:
         examples = own_examples(run, learnt.targets, "valid")
@@ -50,6 +52,8 @@ def diagnose_run(run: ClassifierRun, data: Path | None = None, needed_lag: int |
         names = learnt.targets.numbers if isinstance(learnt.targets, Labels) else ()
         asked = Asked(known=names, channels=learnt.encoder.channel_names)
         examples = [learnt.encoder.fitting(x) for x in kind.read(data, config, asked)]
+    tables = list(confusions(learnt, kind, examples))
+    learnt.encoder.longest = min(LONGEST, learnt.encoder.longest)
     found = with_labels(learnt, examples)
     chosen = reported(learnt, found)
     report = diagnose_with_history(
@@ -64,7 +68,7 @@ def diagnose_run(run: ClassifierRun, data: Path | None = None, needed_lag: int |
     lengths = Encoded(learnt.encoder, found).lengths
     telling = found[min(range(len(found)), key=lambda i: (abs(lengths[i] - READABLE), -lengths[i]))]
     told = of_a_label(learnt, kind, telling)
-    return replace(report, findings=(*report.findings, *([told] if told else [])))
+    return replace(report, findings=(*report.findings, *([told] if told else [])), tables=(*tables,))
 
 
 def compared(run: ClassifierRun, model: ClassifierModel) -> Compared:
@@ -76,6 +80,17 @@ def compared(run: ClassifierRun, model: ClassifierModel) -> Compared:
     parameters = sum(weight.numel() for weight in model.recurrent.parameters())
     target = "step" if learnt.targets.per_step else input_of(run.config()).one
     return Compared(parameters, horizon_of(model, batch, _loss), len(batch.steps) - 1, target)
+
+
+def confusions(learnt: Learnt, kind: Input[Any], examples: Sequence[Any]) -> Iterator[ContingencyTable]:
+    """Which label is given for which, as `evaluate` counts; nothing where there are several, or numbers."""
+    if not isinstance(learnt.targets, Labels) or learnt.targets.multi_label:
+        return
+    examples = judged(examples)
+    measures = measured(learnt.targets, examples, list(predict(learnt, examples)))
+    assert isinstance(measures, Measures)
+    steps = f"{len(measures.gold):,} steps of " if learnt.targets.per_step else ""
+    yield confusion_table(measures.confusion(), f"{steps}{len(examples):,} {kind.many}")
 
 
 def with_labels(learnt: Learnt, examples: Sequence[Any]) -> list[Any]:

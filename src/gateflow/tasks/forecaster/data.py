@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
 from gateflow.data.series import Series, read_series
+from gateflow.data.series.packed import packed, unpacked
 from gateflow.data.series.spacing import Spacing, evenly
 from gateflow.data.series.table import Columns
 from gateflow.data.source import spoken
@@ -54,7 +51,7 @@ def set_up(
         layout = _with_scales(layout, found, ends)
         write(run.layout_file, layout.model_dump_json(indent=1) + "\n")
         run.series_file.parent.mkdir()
-        write(run.series_file, _packed(found, ends))
+        write(run.series_file, packed(found, ends))
         begin_run(run, config, lambda: begin(run, config))
     return ForecasterRun.open(path)
 
@@ -113,7 +110,7 @@ def own_series(run: ForecasterRun, unseen: int = 0) -> list[Prepared]:
     """
     remedy = "set the run up again with `gateflow train forecaster --force`"
     layout, config = load_layout(run), run.config().data
-    series, ends = _unpacked(run.unharmed(run.series_file, remedy), layout, remedy)
+    series, ends = _own(run.unharmed(run.series_file, remedy), layout, remedy)
     # They are evenly spaced already; of the kept times the spacing is found again.
     even = [_evenly(each, layout, str(run.series_file)) for each in series]
     return [prepared_for(*each, layout, config, seen, unseen) for each, seen in zip(even, ends, strict=True)]
@@ -165,43 +162,14 @@ def _with_scales(layout: Layout, series: Sequence[Series], ends: Sequence[int]) 
     return layout.model_copy(update={"means": tuple(means.tolist()), "deviations": tuple(deviations.tolist())})
 
 
-def _packed(series: Sequence[Series], ends: Sequence[int]) -> bytes:
-    arrays: dict[str, Any] = {
-        "values": np.concatenate([s.values for s in series]),
-        "lengths": np.array([len(s) for s in series]),
-        "ends": np.array(ends),
-        "names": np.frombuffer(json.dumps([s.name or "" for s in series]).encode(), np.uint8),
-    }
-    times = [s.times for s in series if s.times is not None]
-    if len(times) == len(series):
-        joined = np.concatenate(times)
-        arrays["dates" if joined.dtype.kind == "M" else "times"] = joined.view(np.int64)
-        arrays["utc"] = np.array([s.utc for s in series])
-    # It writes memory as it lies: columns that stand first there would come back as rows.
-    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-
-
-def _unpacked(file: Path, layout: Layout, remedy: str) -> tuple[list[Series], list[int]]:
-    """What `_packed` has made; the file is sealed, and what does not fit is refused all the same."""
+def _own(file: Path, layout: Layout, remedy: str) -> tuple[list[Series], list[int]]:
+    """The series as the set-up has written them; the file is sealed, and what does not fit is refused all the same."""
     try:
-        found = load_file(file)
-        values, lengths, ends = (found[name] for name in ("values", "lengths", "ends"))
-        names = json.loads(found["names"].tobytes())
-        fits = values.dtype == np.float32 and values.shape == (lengths.sum(), len(layout.channels))
-        fits &= len(ends) == len(names) == len(lengths) and bool(((ends > 0) & (ends < lengths)).all())
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise RunError(f"{file} is damaged: it holds no series of a forecaster ({error!s:.120}); {remedy}.") from None
-    times = [found[name].view(kind) for name, kind in (("times", np.float64), ("dates", "M8[us]")) if name in found]
-    fits = fits and (not times or ("utc" in found and len(found["utc"]) == len(lengths)))
-    if not fits or any(len(each) != len(values) for each in times):
-        raise RunError(f"{file} is damaged: its arrays do not fit each other; {remedy}.")
-    if any(not np.isfinite(each).all() for each in times) or np.isinf(values).any():
-        raise RunError(f"{file} is damaged: it holds what is infinite, or no time; {remedy}.")
-    cuts = np.cumsum(lengths)[:-1]
-    of_each = np.split(times[0], cuts) if times else [None] * len(lengths)
-    in_utc = found["utc"].tolist() if times else [False] * len(lengths)
-    places = [f"series {name!r:.40}" if name else "its rows" for name in names]
-    kept = zip(np.split(values, cuts), places, of_each, names, in_utc, strict=True)
-    of = layout.channels
-    series = [Series(v, place, times=t, name=n, channel_names=of, utc=utc) for v, place, t, n, utc in kept]
-    return series, ends.tolist()
+        series, ends = unpacked(file)
+    except DataError as error:
+        raise RunError(f"{str(error).removesuffix('.')}; {remedy}.") from None
+    if any(each.channel_names != layout.channels for each in series):
+        raise RunError(f"{file} is damaged: it has other channels than {layout.channels}; {remedy}.")
+    if any(end == len(each) for end, each in zip(ends, series, strict=True)):
+        raise RunError(f"{file} is damaged: nothing of a series is left to validate on; {remedy}.")
+    return series, ends

@@ -15,10 +15,11 @@ from gateflow.data.tagged import TaggedSentence
 from gateflow.flow import Finding, Report
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.description import Compared
-from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of
+from gateflow.tasks.diagnosis import confusion_table, diagnose_with_history, horizon_of, judged
 from gateflow.tasks.tagger.batches import TaggedBatch
 from gateflow.tasks.tagger.data import read_as_learnt
 from gateflow.tasks.tagger.encoding import encoded_batch
+from gateflow.tasks.tagger.evaluation import evaluate
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
 from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.run import TaggerRun
@@ -54,7 +55,11 @@ def diagnose_run(run: TaggerRun, data: Path | None = None, needed_lag: int | Non
         run, model, encoded_batch(vocabulary, chosen), _loss, needed_lag=needed_lag, tokens=list(chosen[0].words)
     )
     told = of_a_label(model, vocabulary, telling(sentences, vocabulary.columns))
-    return replace(report, findings=(*report.findings, *([told] if told else [])))
+    counted = judged(sentences)
+    of_columns = evaluate(model, vocabulary, counted).measures
+    what = f"the tags of {len(counted):,} sentences"
+    tables = [confusion_table(measures.confusion(), what, name) for name, measures in of_columns.items()]
+    return replace(report, findings=(*report.findings, *([told] if told else [])), tables=(*tables,))
 
 
 def compared(run: TaggerRun, model: TaggerModel) -> Compared:

@@ -159,7 +159,7 @@ class SeriesInput(Input[Series]):
 
     def read_part(self, file: Path) -> list[Series]:
         """The series of `write_part`."""
-        return unpacked(file)
+        return unpacked(file)[0]
 
     def tell(self, train: Sequence[Series], encoder: Encoder[Series]) -> None:
         """Say of how many series not all is read, and where there is no value at all."""
