@@ -5,7 +5,7 @@
 
 Files, vocabulary, entities as BIOES, batches, loop, kept checkpoint and measures are those of ``gateflow train
 tagger`` with its defaults. On torch's layers it is the same model with the same initial weights, see
-`benchmarks.tagging`; its run is read by gateflow afterwards, whose layers give the same answers.
+`benchmarks.torch_layers`; its run is read by gateflow afterwards, whose layers give the same answers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import linear_tagger
-from benchmarks.tagging import on_torch
+from benchmarks.torch_layers import on_torch
 from gateflow.data.tagged import TaggedSentence
 from gateflow.tasks.tagger.config import TaggerConfig
 from gateflow.tasks.tagger.data import read_as_learnt, set_up

@@ -13,7 +13,6 @@ of 1 to 12 letters. A prediction begins with words and ends with tags.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +25,9 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch import nn
 
+from benchmarks.torch_layers import on_torch
 from gateflow.benchmarking.machine import machine
 from gateflow.benchmarking.timing import Call, interleaved
 from gateflow.data.spans import labels_of
@@ -71,26 +70,6 @@ class Figure:
     ours: float
     torch_nn: float
     share: float | None = None
-
-
-class PackedLSTM(nn.LSTM):
-    """Torch's LSTM over padded sequences of these lengths, called as `gateflow.Recurrent` is."""
-
-    def forward(self, x: Tensor, *, lengths: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:  # type: ignore[override]
-        """Outputs ``[T, B, 2 H]`` and the last states of each direction."""
-        packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-        output, states = super().forward(packed)
-        return pad_packed_sequence(output, total_length=len(x))[0], list(zip(*states, strict=True))
-
-
-def on_torch(model: TaggerModel) -> TaggerModel:
-    """The same model with torch's layers."""
-    peer: Any = copy.deepcopy(model)
-    for holder in (peer, peer.characters):
-        own = holder.recurrent
-        holder.recurrent = PackedLSTM(own.input_size, own.hidden_size, bidirectional=True)
-    peer.load_state_dict(model.state_dict())
-    return peer
 
 
 class Text:
