@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """A network of ours with torch's LSTM in the place of its recurrent layers, and the same weights."""
+=======
+"""A network of ours with torch's layers in the place of its recurrent ones, and the same weights."""
+>>>>>>> peers
 
 from __future__ import annotations
 
@@ -8,11 +12,16 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+<<<<<<< HEAD
+=======
+from gateflow.cells.torch_equivalents import cell_of_layer
+>>>>>>> peers
 from gateflow.layers import Recurrent
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
+<<<<<<< HEAD
 class PackedLSTM(nn.LSTM):
     """Torch's LSTM over padded sequences of these lengths, called as `gateflow.Recurrent` is."""
 
@@ -29,5 +38,57 @@ def on_torch(model: Model) -> Model:
     for holder in list(peer.modules()):
         if isinstance(own := getattr(holder, "recurrent", None), Recurrent):
             holder.recurrent = PackedLSTM(own.input_size, own.hidden_size, bidirectional=own.bidirectional)
+=======
+class Packed(nn.RNNBase):
+    """What a layer of torch's does with padded sequences of these lengths, called as `gateflow.Recurrent` is."""
+
+    def forward(self, x: Tensor, *, lengths: Tensor, dt: None = None) -> tuple[Tensor, list[tuple[Tensor, ...]]]:  # type: ignore[override]
+        """Outputs ``[T, B, D H]`` and the last states of each layer and direction."""
+        assert dt is None, "torch's layers are told no times"
+        # Torch packs no sequence without steps; one step of it is read, and a read-out looks at none.
+        packed = pack_padded_sequence(x, lengths.clamp_min(1).cpu(), enforce_sorted=False)
+        output, states = super().forward(packed)
+        parts = states if isinstance(states, tuple) else (states,)
+        return pad_packed_sequence(output, total_length=len(x))[0], list(zip(*parts, strict=True))
+
+
+class PackedLSTM(Packed, nn.LSTM):
+    """Torch's LSTM."""
+
+
+class PackedGRU(Packed, nn.GRU):
+    """Torch's GRU."""
+
+
+class PackedRNN(Packed, nn.RNN):
+    """Torch's network of Elman's cell."""
+
+
+LAYERS: dict[Any, type[Packed]] = {
+    cell_of_layer(mode): layer for mode, layer in (("LSTM", PackedLSTM), ("GRU", PackedGRU), ("RNN_TANH", PackedRNN))
+}
+"""By the cell that computes the same."""
+
+
+def on_torch(model: Model) -> Model:
+    """The same model with torch's layers: one module for all layers of a stack, as its users write it.
+
+    Between layers torch drops single values, where ours drop a unit for a whole sequence. All else is the same.
+
+    Raises:
+        KeyError: torch has no layer of the cell.
+    """
+    peer: Any = copy.deepcopy(model)
+    for holder in list(peer.modules()):
+        if isinstance(own := getattr(holder, "recurrent", None), Recurrent):
+            holder.recurrent = LAYERS[type(own.layer_cells(0)[0])](
+                own.input_size,
+                own.hidden_size,
+                num_layers=own.num_layers,
+                bidirectional=own.bidirectional,
+                # Of a single layer there is no between, and torch warns of what it would not use.
+                dropout=own.options.variational_dropout if own.num_layers > 1 else 0.0,
+            )
+>>>>>>> peers
     peer.load_state_dict(model.state_dict())
     return peer
