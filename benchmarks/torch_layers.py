@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""A network of ours with torch's LSTM in the place of its recurrent layers, and the same weights."""
-=======
 """A network of ours with torch's layers in the place of its recurrent ones, and the same weights."""
->>>>>>> peers
 
 from __future__ import annotations
 
@@ -12,33 +8,12 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-<<<<<<< HEAD
-=======
 from gateflow.cells.torch_equivalents import cell_of_layer
->>>>>>> peers
 from gateflow.layers import Recurrent
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
-<<<<<<< HEAD
-class PackedLSTM(nn.LSTM):
-    """Torch's LSTM over padded sequences of these lengths, called as `gateflow.Recurrent` is."""
-
-    def forward(self, x: Tensor, *, lengths: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:  # type: ignore[override]
-        """Outputs ``[T, B, D H]`` and the last states of each direction."""
-        packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-        output, states = super().forward(packed)
-        return pad_packed_sequence(output, total_length=len(x))[0], list(zip(*states, strict=True))
-
-
-def on_torch(model: Model) -> Model:
-    """The same model with torch's layers; each of ours is one LSTM."""
-    peer: Any = copy.deepcopy(model)
-    for holder in list(peer.modules()):
-        if isinstance(own := getattr(holder, "recurrent", None), Recurrent):
-            holder.recurrent = PackedLSTM(own.input_size, own.hidden_size, bidirectional=own.bidirectional)
-=======
 class Packed(nn.RNNBase):
     """What a layer of torch's does with padded sequences of these lengths, called as `gateflow.Recurrent` is."""
 
@@ -89,6 +64,5 @@ def on_torch(model: Model) -> Model:
                 # Of a single layer there is no between, and torch warns of what it would not use.
                 dropout=own.options.variational_dropout if own.num_layers > 1 else 0.0,
             )
->>>>>>> peers
     peer.load_state_dict(model.state_dict())
     return peer
