@@ -34,8 +34,9 @@ from sklearn.svm import LinearSVC
 
 from gateflow.data.labelled import LabelledText
 from gateflow.data.words import lowered
-from gateflow.tasks.classifier.config import TextsConfig
-from gateflow.tasks.classifier.data import read_parts, read_texts
+from gateflow.tasks.classifier.config import ClassifierConfig
+from gateflow.tasks.classifier.data import read_parts
+from gateflow.tasks.classifier.inputs.texts import TextInput
 from gateflow.tasks.classifier.inputs.vocabulary import Words
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -132,11 +133,13 @@ def measured(name: str, tokenizer: Literal["word", "char"], train: Part, valid: 
     return Found(accuracy, f1, best, time.perf_counter() - began)
 
 
-def cuts(config: TextsConfig, test: Path | None) -> Iterator[tuple[Part, Part, Part]]:
+def cuts(config: ClassifierConfig, test: Path | None) -> Iterator[tuple[Part, Part, Part]]:
     """What is learnt from, validated on and tested on, once or for each fold."""
-    for fold in range(1, config.folds + 1) if config.folds else [None]:
-        parts = read_parts(config.model_copy(update={"fold": fold}))
-        others = parts.test or (read_texts(test, config) if test else parts.valid)
+    kind, folds = TextInput(), config.data.folds
+    for fold in range(1, folds + 1) if folds else [None]:
+        data = config.data.model_copy(update={"fold": fold})
+        parts = read_parts(config.model_copy(update={"data": data}), kind, {})
+        others = parts.test or (kind.read(test, config) if test else parts.valid)
         yield Part.of(parts.train), Part.of(parts.valid), Part.of(others)
 
 
@@ -150,7 +153,8 @@ def main() -> None:
     parser.add_argument("--folds", type=int)
     parser.add_argument("--tokenizer", choices=["word", "char"], default="word")
     typed = parser.parse_args()
-    config = TextsConfig(train=typed.data, valid=typed.valid, text=typed.text, label=typed.label, folds=typed.folds)
+    data = {"train": typed.data, "valid": typed.valid, "label": typed.label, "folds": typed.folds, "input": "text"}
+    config = ClassifierConfig.build({"data": data, "texts": {"text": typed.text}})
     parts = list(cuts(config, typed.test))
     found = {name: [measured(name, typed.tokenizer, *cut) for cut in parts] for name in MODELS}
     table = Table("model", "accuracy %", "macro F1 %", "C", "seconds")

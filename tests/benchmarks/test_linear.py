@@ -7,8 +7,9 @@ import pytest
 from benchmarks import linear
 from tests.tasks.classifier.texts import opinions, write
 
-from gateflow.tasks.classifier.config import TextsConfig
+from gateflow.tasks.classifier.config import ClassifierConfig
 from gateflow.tasks.classifier.data import read_parts
+from gateflow.tasks.classifier.inputs.texts import TextInput
 
 
 @pytest.mark.parametrize("tokenizer", ["word", "char"])
@@ -27,7 +28,7 @@ def test_they_learn_and_say_how_well(tmp_path, capsys, monkeypatch, tokenizer):
 def test_several_labels_and_the_same_parts(tmp_path):
     rows = [(text, f"{label}{k % 2}") for k, (text, label) in enumerate(dict.fromkeys(opinions(120)))]
     rows = [(f"{text} {'odd' if label[-1] == '1' else 'even'}", label) for text, label in rows]
-    config = TextsConfig(train=write(tmp_path / "a", rows))
+    config = ClassifierConfig.build({"data": {"train": write(tmp_path / "a", rows), "input": "text"}})
     ((train, valid, test),) = linear.cuts(config, None)
-    assert valid.texts == test.texts == [text.text for text in read_parts(config).valid]
+    assert valid.texts == test.texts == [text.text for text in read_parts(config, TextInput(), {}).valid]
     assert linear.measured("NBSVM", "word", train, valid, test).accuracy > 0.6
