@@ -115,7 +115,7 @@ def _parameter(
     if metavar is not None and len(metavar) > WIDEST_VALUE:
         # The column of values is as wide as the widest of a panel, and takes the room of all names and words.
         words, metavar = f"{words} One of {metavar.replace('|', ', ')}.", "<word>"
-    if told is None and not field.is_required() and field.default is not None:
+    if told is None and not field.is_required() and field.default not in (None, ""):
         words += f" Default: {_spoken(field.default)}."
     panel = section.capitalize()
     option = typer.Option(names, help=words, show_default=False, metavar=metavar, rich_help_panel=panel, hidden=hidden)

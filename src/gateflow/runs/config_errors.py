@@ -47,7 +47,9 @@ def _config_error(detail: ErrorDetails, model: type[BaseModel], options: Options
     where = flag(name) if typed else f"{f'[{section}] {name}' if name else section} in {file},"
     # Pydantic's prefix for an error of our own validators.
     reason = detail["msg"].removeprefix("Value error, ")
-    return f"{where} {_shown(detail['input'])}: {reason[0].lower()}{reason[1:]}."
+    # A switch is typed without its value.
+    value = "" if typed and detail["input"] is True else f" {_shown(detail['input'])}"
+    return f"{where}{value}: {reason[0].lower()}{reason[1:]}."
 
 
 def _shown(value: object) -> str:

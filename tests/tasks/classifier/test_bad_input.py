@@ -161,7 +161,7 @@ def test_evaluation_of_other_files(trained, tmp_path):
     answer = evaluated(trained, data=write(tmp_path / "test", rows), predictions=tmp_path / "out")
     assert any("labels that training has not seen, and that cannot be given: strange" in line for line in answer.lines)
     assert any(line.startswith("without the ") for line in answer.lines)
-    assert answer.json["new_texts"]["texts"] < answer.json["texts"] == 14
+    assert answer.json["new_texts"]["examples"] < answer.json["examples"] == 14
     assert json.dumps(answer.json)
     assert len((tmp_path / "out").read_text().splitlines()) == 15
     with pytest.raises(DataError, match="has none of the run's labels"):

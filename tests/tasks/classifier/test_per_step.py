@@ -76,7 +76,7 @@ def test_the_loss_and_the_figures_leave_out_what_is_not_known(of_steps, tmp_path
     known = [(line[0], line[1]) for line in lines if line[0]]
     assert found["accuracy"] == pytest.approx(np.mean([a == b for a, b in known]))
     assert found["accuracy"] > 0.7
-    assert found["texts"] == len(known)
+    assert found["examples"] == len(known)
     assert len(rows) == 27
 
 

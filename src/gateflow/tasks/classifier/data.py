@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,10 +142,12 @@ def own_examples(run: ClassifierRun, targets: Targets, part: str) -> list[Any]:
     return found
 
 
-def _groups(examples: Sequence[Any]) -> list[str | None] | None:
-    """The group of each, if they have some."""
+def _groups(examples: Sequence[Any]) -> list[Hashable] | None:
+    """The group of each, if they have some; one without a group is a group of its own."""
     groups = [example.group for example in examples]
-    return groups if any(group is not None for group in groups) else None
+    if all(group is None for group in groups):
+        return None
+    return [("alone", i) if group is None else group for i, group in enumerate(groups)]
 
 
 def _refuse_other_labels(found: Sequence[Any], targets: Targets, file: Path) -> None:

@@ -187,7 +187,7 @@ class Measures:
         confusion = self.confusion()
         counts = [list(row) for row in confusion.counts]
         return {
-            "texts": len(self.gold),
+            "examples": len(self.gold),
             "accuracy": self.accuracy,
             "micro": figures_of(self.micro()),
             "macro": vars(self.macro()),
