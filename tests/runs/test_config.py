@@ -44,7 +44,7 @@ def test_what_is_written_is_read_back(hidden, lr, valid, clip, tmp_path_factory)
     [
         ({"model": {"hidden_size": 0}}, r"--hidden-size 0: input should be greater than or equal to 1"),
         ({"model": {"dropout": 1.0}}, r"--dropout 1.0: input should be less than 1"),
-        ({"model": {"bidirectional": True}}, r"--bidirectional True: a language model predicts the next token"),
+        ({"model": {"bidirectional": True}}, r"--bidirectional: a language model predicts the next token"),
         ({"model": {"init": "chrono"}}, r"--init chrono: chrono takes a number, as chrono:60"),
         ({"model": {"init": "chrono:long"}}, r"--init chrono:long: 'long' is no number"),
         ({"model": {"init": "xavier"}}, r"--init xavier: no such initial weights; there are orthogonal"),
