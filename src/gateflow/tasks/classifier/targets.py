@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from gateflow.data.labelled import Label
-from gateflow.errors import DataError, RunError
-from gateflow.files import read_bounded
+from gateflow.errors import DataError
+from gateflow.runs.documents import read_document
 
-__all__ = ["IGNORED", "Kind", "Labels", "Numbers", "Targets", "first_error", "known", "read_targets"]
+__all__ = ["IGNORED", "Kind", "Labels", "Numbers", "Targets", "known", "read_targets"]
 
 # Of the file: a million labels of ten letters.
 MOST_BYTES = 1 << 24
@@ -220,20 +220,7 @@ def read_targets(file: Path, kind: type[Targets], remedy: str) -> Any:
     Raises:
         RunError: there are none; the message ends in the remedy.
     """
-    try:
-        return kind.model_validate_json(read_bounded(file, MOST_BYTES))
-    except (OSError, ValueError, ValidationError, RecursionError) as error:
-        raise RunError(
-            f"{file} is damaged: it holds no {kind.__name__.lower()} of a classifier ({first_error(error):.200}); "
-            f"{remedy}."
-        ) from None
-
-
-def first_error(error: Exception) -> str:
-    """What is said first of a file that is not as it should be."""
-    if isinstance(error, ValidationError):
-        return error.errors(include_url=False, include_input=False)[0]["msg"]
-    return str(error)
+    return read_document(kind, file, MOST_BYTES, f"holds no {kind.__name__.lower()} of a classifier", remedy)
 
 
 def _in_order(name: str) -> tuple[int, float, str]:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateflow.data.series import Series
-from gateflow.errors import DataError, RunError
-from gateflow.files import read_bounded
+from gateflow.errors import DataError
+from gateflow.runs.documents import read_document
 from gateflow.tasks.forecaster.config import SeriesConfig
 
 __all__ = ["Layout", "layout_of", "read_layout"]
@@ -110,7 +110,4 @@ def read_layout(file: Path, remedy: str) -> Layout:
     Raises:
         RunError: it is none; the message ends in the remedy.
     """
-    try:
-        return Layout.model_validate_json(read_bounded(file, MOST_BYTES))
-    except (OSError, ValueError, ValidationError, RecursionError) as error:
-        raise RunError(f"{file} is damaged: it is no layout of a forecaster ({error!s:.120}); {remedy}.") from None
+    return read_document(Layout, file, MOST_BYTES, "is no layout of a forecaster", remedy)

@@ -10,13 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateflow.data.spans import labels_of, transitions
 from gateflow.data.tagged import TaggedSentence
 from gateflow.data.words import composed, lowered
-from gateflow.errors import RunError
-from gateflow.files import read_bounded
+from gateflow.runs.documents import read_document
 from gateflow.tasks.tagger.batches import UNKNOWN
 
 __all__ = ["Column", "Vocabulary", "read_vocabulary"]
@@ -149,13 +148,5 @@ def read_vocabulary(file: Path, remedy: str) -> Vocabulary:
     Raises:
         RunError: it is none; the message ends in the remedy.
     """
-    try:
-        found = _File.model_validate_json(read_bounded(file, MOST_BYTES))
-    except (OSError, ValueError, ValidationError, RecursionError) as error:
-        first = (
-            error.errors(include_url=False, include_input=False)[0]["msg"].removeprefix("Value error, ")
-            if isinstance(error, ValidationError)
-            else error
-        )
-        raise RunError(f"{file} is damaged: it is no vocabulary of a tagger ({first!s:.200}); {remedy}.") from None
+    found = read_document(_File, file, MOST_BYTES, "is no vocabulary of a tagger", remedy)
     return Vocabulary(tuple(found.words), tuple(found.characters), tuple(found.columns))

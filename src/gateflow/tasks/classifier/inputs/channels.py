@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateflow.data.series import Series
-from gateflow.errors import DataError, RunError
-from gateflow.files import read_bounded
-from gateflow.tasks.classifier.targets import first_error
+from gateflow.errors import DataError
+from gateflow.runs.documents import read_document
 
 __all__ = ["Channels", "Scale", "read_channels"]
 
@@ -206,12 +205,7 @@ def read_channels(file: Path, remedy: str) -> Channels:
     Raises:
         RunError: it is none; the message ends in the remedy.
     """
-    try:
-        return Channels.model_validate_json(read_bounded(file, MOST_BYTES))
-    except (OSError, ValueError, ValidationError, RecursionError) as error:
-        raise RunError(
-            f"{file} is damaged: it holds no channels of a classifier ({first_error(error):.120}); {remedy}."
-        ) from None
+    return read_document(Channels, file, MOST_BYTES, "holds no channels of a classifier", remedy)
 
 
 def _summed(parts: Iterable[NDArray[Any]], count: int, scale: Scale) -> NDArray[np.float64]:

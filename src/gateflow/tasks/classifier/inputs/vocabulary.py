@@ -15,14 +15,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer
 
 from gateflow.data.tokenizer import build_tokenizer
 from gateflow.data.tokenizer_file import read_tokenizer, tokenizer_text
 from gateflow.data.words import Word, composed, lowered, split_words
 from gateflow.errors import DataError, RunError
-from gateflow.files import appears_whole, read_bounded
+from gateflow.files import appears_whole
+from gateflow.runs.documents import read_document
 from gateflow.tasks.vectors import UNKNOWN
 
 __all__ = ["Pieces", "Vocabulary", "Words", "read_pieces_of_bpe", "read_words"]
@@ -229,15 +230,7 @@ def read_words(file: Path, remedy: str) -> Words:
     Raises:
         RunError: it is none; the message ends in the remedy.
     """
-    try:
-        found = _File.model_validate_json(read_bounded(file, MOST_BYTES))
-    except (OSError, ValueError, ValidationError, RecursionError) as error:
-        first = (
-            error.errors(include_url=False, include_input=False)[0]["msg"]
-            if isinstance(error, ValidationError)
-            else error
-        )
-        raise RunError(f"{file} is damaged: it is no vocabulary of a classifier ({first!s:.200}); {remedy}.") from None
+    found = read_document(_File, file, MOST_BYTES, "is no vocabulary of a classifier", remedy)
     return Words(found.kind, found.tokens)
 
 
