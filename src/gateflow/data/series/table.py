@@ -24,7 +24,7 @@ __all__ = ["Columns", "read_table"]
 
 SEPARATORS = ",;\t"
 SERIES = ("series", "unique_id", "series_id", "item_id", "id")
-TIMES = ("time", "timestamp", "date", "datetime", "ds", "step")
+TIMES = ("time", "timestamp", "date", "datetime", "ds", "step", "t")
 LABELS = ("label", "class", "target")
 """Names by which a column is recognised, in small letters, if nothing else is said."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from gateflow.tasks.duplicates import tell_duplicates
 from gateflow.training.start import begin_run
 
 __all__ = ["Parts", "begin", "own_examples", "read_parts", "set_up"]
+
+told = logging.getLogger(__name__)
 
 REMEDY = "set the run up again with `gateflow train classifier --force`"
 
@@ -122,7 +125,9 @@ def read_parts(config: ClassifierConfig, kind: Input[Any], given: Mapping[str, l
         return Parts(train, kind.read(data.valid, config, kind.asking(train)), test)
     if len(train) < 2:
         raise DataError(f"{data.train} has one {kind.one}, so none can be held out; give a second file with --valid.")
-    out = set(drawn([x.labels for x in train], data.held_out, stratified=stratified, groups=_groups(train)))
+    groups = _groups(train)
+    out = set(drawn([x.labels for x in train], data.held_out, stratified=stratified, groups=groups))
+    _tell_groups(groups, out, kind, data.train)
     return Parts([x for i, x in enumerate(train) if i not in out], [x for i, x in enumerate(train) if i in out], test)
 
 
@@ -140,6 +145,15 @@ def own_examples(run: ClassifierRun, targets: Targets, part: str) -> list[Any]:
         raise RunError(f"{str(error).removesuffix('.')}; {REMEDY}.") from error
     _refuse_other_labels(found, targets, file)
     return found
+
+
+def _tell_groups(groups: Sequence[Hashable] | None, out: Collection[int], kind: Input[Any], source: Path) -> None:
+    if groups is not None:
+        held_out = {groups[i] for i in out}
+        told.info(
+            f"{source} has {len(set(groups)):,} groups; {len(held_out):,} of them, {len(out):,} of {len(groups):,} "
+            f"{kind.many}, are held out"
+        )
 
 
 def _groups(examples: Sequence[Any]) -> list[Hashable] | None:

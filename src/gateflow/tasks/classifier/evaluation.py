@@ -170,6 +170,8 @@ def _lines(found: Evaluation, learnt: Learnt, examples: Sequence[Any], kind: Inp
         what = "steps" if per_step else kind.many
         errors = f"MAE {measures.mae:.4g}, RMSE {measures.rmse:.4g}, R² {_number(measures.r2)}"
         yield f"{errors} ({len(measures.gold):,} {what})"
+        if found.known:
+            yield f"{len(found.known):,} of the {kind.many} are in the training part too"
         yield speed
         return
     many = "steps" if per_step else kind.many
