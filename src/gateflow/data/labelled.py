@@ -15,7 +15,7 @@ from gateflow.data.source import spoken
 from gateflow.data.text import read_lines
 from gateflow.errors import DataError
 
-__all__ = ["TEXTS", "Label", "LabelledText", "read_labelled"]
+__all__ = ["TEXTS", "Label", "LabelledText", "Truth", "read_labelled"]
 
 Label = str | int | float
 """A label as the file has it: JSON tells numbers from texts; a fraction only where numbers are asked for."""
@@ -26,6 +26,22 @@ _LABEL = re.compile(rf"\s*{_FASTTEXT}(\S++)(?=\s|$)")
 _LABELS, TEXTS = ("label", "labels"), ("text", "sentence", "document")
 # Rows that are looked at to find out which of two columns has the labels.
 _LOOKED_AT = 1000
+
+
+class Truth(str):
+    """A label that came as a truth value, spelled as JSON spells it.
+
+    Example:
+        >>> Truth.of(True), type(Truth.of(False)) is Truth
+        ('true', True)
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, value: bool) -> Truth:
+        """The spelling of a value."""
+        return cls("true" if value else "false")
 
 
 @dataclass(frozen=True)
@@ -223,7 +239,7 @@ def _labels(found: Any, separator: str | None, where: str, numbers: bool) -> tup
     if found is None:
         return ()
     if isinstance(found, bool):
-        return ("true" if found else "false",)
+        return (Truth.of(found),)
     if isinstance(found, int) or (numbers and isinstance(found, float)):
         return (found,)
     if not isinstance(found, str):

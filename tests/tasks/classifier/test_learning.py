@@ -143,5 +143,6 @@ def test_labels_of_a_run_keep_their_kind(tmp_path):
         "names": ["0", "1"],
         "multi_label": False,
         "integers": True,
+        "truths": False,
         "per_step": False,
     }

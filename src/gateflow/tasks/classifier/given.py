@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gateflow.data.labelled import Label, LabelledText
+from gateflow.data.labelled import Label, LabelledText, Truth
 from gateflow.data.series import Series
 from gateflow.data.series.series import checked
 from gateflow.errors import DataError
@@ -155,7 +155,7 @@ def _label(of: str, label: Any, regression: bool, may_be_missing: bool = False) 
     if may_be_missing and (label is None or label == "" or (isinstance(label, float) and math.isnan(label))):
         return ""
     if isinstance(label, bool | np.bool_):
-        return str(bool(label)).lower()
+        return Truth.of(bool(label))
     if isinstance(label, int | np.integer):
         return int(label)
     if regression and isinstance(label, float | np.floating):

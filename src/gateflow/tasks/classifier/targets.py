@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from gateflow.data.labelled import Label
+from gateflow.data.labelled import Label, Truth
 from gateflow.errors import DataError
 from gateflow.runs.documents import read_document
 
@@ -74,7 +74,8 @@ class Labels(Targets):
     Attributes:
         names: as texts; whole numbers in their order, others in that of their letters.
         multi_label: whether one thing may have several of them, or none.
-        integers: whether all of them came as numbers, and are given as such in Python.
+        integers: whether all of them came as whole numbers, and are given as such in Python.
+        truths: whether all of them came as truth values; likewise.
 
     Example:
         >>> labels = Labels.of([10, 9, 9])
@@ -85,6 +86,7 @@ class Labels(Targets):
     names: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
     multi_label: bool = False
     integers: bool = False
+    truths: bool = False
 
     @model_validator(mode="after")
     def _has_each_once(self) -> Labels:
@@ -94,6 +96,8 @@ class Labels(Targets):
             name.removeprefix("-").isdecimal() and len(name) < _MOST_DIGITS for name in self.names
         ):
             raise ValueError("a label is no whole number")
+        if self.truths and not set(self.names) <= {"true", "false"}:
+            raise ValueError("a label is no truth value")
         return self
 
     @classmethod
@@ -102,7 +106,8 @@ class Labels(Targets):
         found = set(labels)
         names = sorted({str(label) for label in found}, key=_in_order)
         integers = all(type(label) is int for label in found) and all(map(_is_whole_number, names))
-        return cls(names=tuple(names), multi_label=multi_label, integers=integers, per_step=per_step)
+        truths = all(type(label) is Truth for label in found)
+        return cls(names=tuple(names), multi_label=multi_label, integers=integers, truths=truths, per_step=per_step)
 
     @property
     def kind(self) -> Kind:
@@ -116,6 +121,8 @@ class Labels(Targets):
 
     def given(self, name: str) -> Label:
         """A label as it came."""
+        if self.truths:
+            return name == "true"
         return int(name) if self.integers else name
 
     def tensor(self, labels: Sequence[Label], steps: int) -> Tensor:
