@@ -73,7 +73,7 @@ def test_a_corpus_of_one_token(gateflow, tmp_path, corpus):
         ("--cell=:", (": is no place of a cell; write it as package.module:Class",)),
         ("--cell=.:Mine", (".:Mine is no place of a cell",)),
         ("--hidden-size=0", ("--hidden-size 0: input should be greater than or equal to 1",)),
-        ("--bidirectional", ("--bidirectional True: a language model predicts the next token",)),
+        ("--bidirectional", ("--bidirectional: a language model predicts the next token",)),
         ("--init=chrono", ("--init chrono: chrono takes a number",)),
         ("--clip=0", ("--clip 0: neither a number above 0 nor auto",)),
     ],
