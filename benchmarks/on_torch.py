@@ -2,12 +2,11 @@
 
     python -m benchmarks.on_torch RUN … [--test FILE] [--layers gateflow,torch] [--seeds 0,1,2] [--json FILE]
 
-RUN is a run of any task, trained or not: `gateflow train classifier --data films.tsv --max-updates 1 --out RUN` makes
-one with whatever options. Its data, order of batches, initial weights, optimizer, loop and kept checkpoint are those of
-`gateflow train`, with each seed anew; on torch's layers the model is that of `benchmarks.torch_layers`. A run that was
-trained on either is read by gateflow afterwards, whose layers give the same answers, and judged as `gateflow evaluate`
-judges it: on the file that is given, else on the fold that was left out, else on what it was validated on. Of several
-runs, such as folds, there is one mean.
+RUN is a run of any task, such as `gateflow train classifier --data films.tsv --out RUN` makes. Its options, data, order
+of batches, initial weights, optimizer, loop and kept checkpoint are those of `gateflow train`, with each seed anew; on
+torch's layers the model is that of `benchmarks.torch_layers`. A run that was trained on either is read by gateflow
+afterwards, whose layers give the same answers, and judged as `gateflow evaluate` judges it: on the file that is given,
+else on the fold that was left out, else on what it was validated on. Of several runs, such as folds, there is one mean.
 """
 
 from __future__ import annotations
