@@ -71,8 +71,9 @@ def set_up(
             # Told now, and not when the run is there and its training begins.
             class_weights(config.training.class_weights, dict.fromkeys(targets.names, 1), texts=1)
             tell_about_labels(targets, parts.train, parts.valid)
+        # Once for both parts: a key of a series is a digest of all its values.
+        known = {key for example in parts.train if (key := example.key)}
         for part, what in ((parts.valid, "to validate on"), (parts.test, "to test on")):
-            known = {example.key for example in parts.train if example.key}
             tell_duplicates(known, (example.key for example in part), f"{kind.many} {what}")
         encoder = kind.fitted(config, parts.train, run.path)
         # What came from another file may have its columns in another order.

@@ -165,19 +165,19 @@ def _errors(measures: NumberMeasures) -> Table:
 
 def _lines(found: Evaluation, learnt: Learnt, examples: Sequence[Any], kind: Input[Any]) -> Iterator[str]:
     measures, per_step = found.measures, learnt.targets.per_step
+    many = "steps" if per_step else kind.many
+    overlap = f"{len(found.known):,} of the {kind.many} are in the training part too"
     speed = f"{len(found.answers) / max(found.seconds, 1e-9):,.0f} {kind.many} a second"
     if isinstance(measures, NumberMeasures):
-        what = "steps" if per_step else kind.many
         errors = f"MAE {measures.mae:.4g}, RMSE {measures.rmse:.4g}, R² {_number(measures.r2)}"
-        yield f"{errors} ({len(measures.gold):,} {what})"
+        yield f"{errors} ({len(measures.gold):,} {many})"
         if found.known:
-            yield f"{len(found.known):,} of the {kind.many} are in the training part too"
+            yield overlap
         yield speed
         return
-    many = "steps" if per_step else kind.many
     yield _line(measures, many)
     if found.known and per_step:
-        yield f"{len(found.known):,} of the {kind.many} are in the training part too"
+        yield overlap
     elif found.known:
         others = _line(measures.without(found.known), many)
         yield f"without the {len(found.known):,} {many} that training has too: {others}"
