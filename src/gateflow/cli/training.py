@@ -73,6 +73,8 @@ def _train_series(
             say(f"{place} ({len(runs)} of {len(places)})", style="bold")
             report(task, run, trained, outcome, json=False)
         if outcome.interrupted:
+            if accelerator.is_main_process and len(runs) < len(places):
+                say(f"{len(places) - len(runs)} more are to be trained: the same command, typed again, goes on with all.")
             leave_processes(accelerator, INTERRUPTED)
             raise typer.Exit(INTERRUPTED)
         # Of the model that is done with.
