@@ -7,13 +7,16 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateflow.decoding.ctc import best_path, log_probability, prefix_beam_search
 from gateflow.decoding.ctc import search as searching
 from gateflow.errors import ConfigError, NonFiniteError, NoSequenceError, ShapeError
 
+pytestmark = pytest.mark.usefixtures("path")
+# The fixture says which path runs, and is the same for all examples.
+EXAMPLES = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 EXACT = {"least_probability": 0, "most_symbols": None}
 
 
@@ -52,7 +55,7 @@ class Bigram:
         return sum(float(self.table[a, b]) for a, b in itertools.pairwise([self.blank, *text, self.blank]))
 
 
-@settings(max_examples=25)
+@EXAMPLES
 @given(
     st.integers(1, 4), st.integers(2, 4), st.integers(0, 3), st.sampled_from([0.3, 1.0, 4.0, 20.0]), st.integers(0, 99)
 )
@@ -76,7 +79,7 @@ def test_full_width_is_all_texts(T, C, blank, sharpness, seed):
             assert scores == sorted(scores, reverse=True)
 
 
-@settings(max_examples=25)
+@EXAMPLES
 @given(st.integers(1, 6), st.integers(0, 99), st.sampled_from([0, 1e-3, 0.2]), st.sampled_from([None, 1, 2]))
 @example(beam=3, seed=0, least=0.2, most=2)
 def test_what_is_pruned_counts_as_impossible(beam, seed, least, most):

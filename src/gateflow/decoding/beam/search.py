@@ -138,7 +138,7 @@ class _Search:
         line, column = np.nonzero(there)
         row = np.zeros(there.shape, dtype=np.int64)
         row[line, column] = np.arange(len(line))
-        asked = self.asking.ask(self.lines[line], step, step == self.longest[self.lines[line]])
+        asked = self.asking.ask(self.lines[line], step, np.equal(self.longest[self.lines[line]], step))
         # [N, W · k]: for each hypothesis the k tokens that are most probable after it.
         log_probs = np.where(there[:, :, None], asked.log_probs[row], -np.inf)
         tokens, width = asked.tokens[row].reshape(len(row), -1), log_probs.shape[2]
@@ -154,7 +154,7 @@ class _Search:
         self._go_on(candidates, longer, greedy, step)
 
     def _in_beam(self, candidates: _Candidates, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which candidates end among the best, `[N, W · k]`, and the places of those that go on, `[N, K + 1]` (or -1)."""
+        """Which candidates end among the best, `[N, W · k]`, and where those are that go on, `[N, K + 1]` or -1."""
         K, totals = self.options.beam, candidates.totals.copy()
         totals[:, K * width :] = -np.inf  # the greedy hypothesis outside
         order = np.argsort(-totals, axis=1, kind="stable")
@@ -187,7 +187,7 @@ class _Search:
     def _finish(self, candidates: _Candidates, ends: np.ndarray, step: int) -> None:
         for n, place in np.argwhere(ends).tolist():
             row, total = int(candidates.rows[n, place]), float(candidates.totals[n, place])
-            score = float(total / self.options.divisor(step + 1)) + self.asking.coverage(row, int(self.lines[n]))
+            score = total / self.options.divisor(step + 1) + self.asking.coverage(row, int(self.lines[n]))
             ending = Ending(score, total, float(candidates.log_probs[n, place]), step, row)
             self.finished[self.lines[n]].append(ending)
 
@@ -197,7 +197,8 @@ class _Search:
         # As many have ended as the beam is wide: of the others the greedy one alone goes on.
         full = self.ended_in_beam[self.lines] >= self.options.beam
         score[full[:, None] & (np.arange(longer.shape[1]) != greedy[:, None])] = -np.inf
-        stays = np.array([self._may_be_better(n, best) for n, best in zip(self.lines, score.max(1), strict=True)], bool)
+        best = zip(self.lines.tolist(), score.max(1).tolist(), strict=True)
+        stays = np.array([self._may_be_better(n, greatest) for n, greatest in best], dtype=bool)
         self.lines, self.greedy, self.score = self.lines[stays], greedy[stays], score[stays]
         line, column = np.nonzero(self.score > -np.inf)
         of, place = np.flatnonzero(stays)[line], longer[stays][line, column]
