@@ -248,5 +248,7 @@ def test_language_models_that_do_not_fit():
     log_probs = random_lines(5, 2, 4)
     with pytest.raises(ShapeError, match=r"\[2, 4\]; it has given \[2, 5\]"):
         prefix_beam_search(log_probs, language_model=Bigram(random_lines(5, 1, 5)[:, 0]))
+    with pytest.raises(ConfigError, match=r"at most 0, not 3"):
+        prefix_beam_search(log_probs, language_model=Bigram(torch.full((4, 4), 3.0)))
     with pytest.raises(NonFiniteError, match="NaN"):
         prefix_beam_search(log_probs, language_model=Bigram(torch.full((4, 4), math.nan)))

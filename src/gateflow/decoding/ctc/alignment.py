@@ -36,8 +36,8 @@ def align(
         names: what a line is called in a message, such as its file; its number if not given.
 
     Returns:
-        An alignment for each line. Of equally good paths it is the one that stays longest in a symbol or blank, seen
-        from the end.
+        An alignment for each line. Of equally good paths it is, seen from the end, the one that stays in its symbol or
+        blank, else the one through the blank.
 
     Raises:
         ShapeError: shapes do not fit, or a symbol that is none of the classes or the blank.

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
+from gateflow.decoding.ctc.expected import Expected
 from gateflow.decoding.ctc.language_model import LanguageModel
 from gateflow.decoding.ctc.pruning import Frame, Frames
 from gateflow.decoding.ctc.trie import EMPTY, NO_PARENT, Trie
-from gateflow.decoding.states import join, select
-from gateflow.errors import NonFiniteError, ShapeError
 
 __all__ = ["Fusion", "Text", "first_of_greatest", "search"]
 
@@ -71,7 +69,7 @@ class _Search:
         N, C = len(frames.order), frames.lines.symbols
         self.trie = Trie(N, C)
         self.beam = _first(N, beam, frames.lines.blank)
-        self.expected = _Expected(fusion.model, N, beam, C) if fusion.model is not None else None
+        self.expected = Expected(fusion.model, N, beam, C) if fusion.model is not None else None
 
     def run(self) -> list[list[Text]]:
         for i in range(len(self.frames)):
@@ -132,11 +130,12 @@ class _Search:
         return (total + frame.blank[:, None], symbol), longer
 
     def _ranks(self, before: _Beam, longer: np.ndarray, frame: Frame) -> np.ndarray:
+        """Scores of prefixes with one symbol more."""
         added = before.added[:, :, None] + self.fusion.insertion
         if self.expected is not None:
-            rows = np.arange(len(longer))[:, None, None]
-            of_model = self.expected.log_probs[rows, np.arange(self.width)[:, None], frame.symbols[:, None]]
-            added = added + self.fusion.weight * of_model
+            # Not when they come into the beam: the last ones need not be extended any more.
+            self.expected.read(before.node != EMPTY, before.last)
+            added = added + self.fusion.weight * self.expected.log_probs(frame.symbols)
         return (longer + added).reshape(len(longer), -1)
 
     def _extend(self, after: _Beam, source: np.ndarray, new: np.ndarray) -> None:
@@ -145,15 +144,16 @@ class _Search:
         after.node[m, k] = self.trie.extended(after.node[m, k].tolist(), after.last[m, k].tolist())
         after.added[m, k] += self.fusion.insertion
         if self.expected is not None:
-            after.added[m, k] += self.fusion.weight * self.expected.log_probs[m, source[m, k], after.last[m, k]]
-            self.expected.follow(source, new, after.last)
+            after.added[m, k] += self.fusion.weight * self.expected.after(m, source[m, k], after.last[m, k])
+            self.expected.follow(source, new)
 
     def _texts(self) -> list[list[Text]]:
-        blank = self.frames.lines.blank
         probability = np.logaddexp(self.beam.blank, self.beam.symbol)
         score = probability + self.beam.added
         if self.expected is not None:
-            score = score + self.fusion.weight * self.expected.log_probs[:, :, blank]
+            self.expected.read(score > -np.inf, self.beam.last)
+            the_end = np.full((len(score), 1), self.frames.lines.blank)
+            score = score + self.fusion.weight * self.expected.log_probs(the_end)[:, :, 0]
         order, found = np.argsort(-score, axis=1, kind="stable"), []
         for n, places in enumerate(order.tolist()):
             there = [k for k in places if score[n, k] > -np.inf]
@@ -161,46 +161,6 @@ class _Search:
             found.append(
                 [Text(s, float(probability[n, k]), float(score[n, k])) for s, k in zip(spelled, there, strict=True)]
             )
-        return found
-
-
-class _Expected:
-    """What a language model expects after each prefix of each line."""
-
-    def __init__(self, model: LanguageModel, lines: int, beam: int, classes: int):
-        self.model, self.beam = model, beam
-        log_probs, state = model.start(lines)
-        self._classes = classes
-        self._state = select(state, torch.arange(lines).repeat_interleave(beam))
-        self.log_probs = np.repeat(self._checked(log_probs, lines)[:, None], beam, axis=1)
-
-    def follow(self, source: np.ndarray, new: np.ndarray, last: np.ndarray) -> None:
-        """Go on from the prefixes of number `source`, `[M, K]`; where they are `new`, by the symbol `last`."""
-        M = len(source)
-        rows = np.arange(M)[:, None] * self.beam + source
-        log_probs = self.log_probs[np.arange(M)[:, None], source]
-        order = rows.flatten()
-        if new.any():
-            tokens, parents = torch.from_numpy(last[new]), torch.from_numpy(rows[new])
-            fresh, state = self.model.advance(select(self._state, parents), tokens)
-            log_probs[new] = self._checked(fresh, len(tokens))
-            order[new.flatten()] = M * self.beam + np.arange(len(tokens))
-            self._state = join(self._first(M), state)
-        self._state = select(self._state, torch.from_numpy(order))
-        self.log_probs[:M] = log_probs
-
-    def _first(self, lines: int) -> Any:
-        return select(self._state, torch.arange(lines * self.beam))
-
-    def _checked(self, log_probs: torch.Tensor, rows: int) -> np.ndarray:
-        if tuple(log_probs.shape) != (rows, self._classes):
-            raise ShapeError(
-                f"the language model must give log probabilities of all {self._classes} classes for {rows} prefixes, "
-                f"[{rows}, {self._classes}]; it has given {list(log_probs.shape)}"
-            )
-        found = log_probs.detach().double().cpu().numpy()
-        if np.isnan(found).any():
-            raise NonFiniteError("the log probabilities of the language model hold NaN: its weights are damaged.")
         return found
 
 

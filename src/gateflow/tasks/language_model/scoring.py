@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from gateflow.data.tokenizer import END_OF_LINE, UNKNOWN, end_of_line, splits_into_characters, splits_into_words
+from gateflow.decoding.states import select
 from gateflow.errors import ConfigError, DataWarning
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.model import LanguageModel
@@ -29,6 +30,8 @@ SPACE = " "
 _RESERVED = {UNKNOWN, END_OF_LINE}
 UNKNOWN_WORD = -10.0
 """That of pyctcdecode (`unk_score_offset`): added to log p(<unk>), it is less than most words of a vocabulary get."""
+ROWS = 32
+"""Rows are filled up to a multiple of it: a step for a new number of rows takes five times as long."""
 SHOWN = 10
 """Characters that a message names."""
 told = logging.getLogger(__name__)
@@ -143,8 +146,8 @@ class CharacterScorer:
 
     @torch.no_grad()
     def _read(self, numbers: Tensor, state: Any) -> tuple[Tensor, Any]:
-        logits, state = self.model.next_logits(numbers, state)
-        return logits.log_softmax(1)[:, self._numbers], state
+        hidden, state = _step(self.model, numbers, state)
+        return self.model.scores(hidden).log_softmax(1)[:, self._numbers], state
 
 
 class WordScorer:
@@ -184,6 +187,8 @@ class WordScorer:
         unknown_word: float = UNKNOWN_WORD,
     ):
         self.model, self.device, self.unknown_word = model, model.bias.device, unknown_word
+        if not unknown_word <= 0:
+            raise ConfigError(f"unknown_word must be at most 0, not {unknown_word}: no word is likelier than it is.")
         if SPACE not in symbols:
             raise ConfigError(
                 f"{name} is one of words, and the network has no space to end them. Take a language model of "
@@ -218,8 +223,7 @@ class WordScorer:
 
     def _read(self, words: Tensor, state: Any) -> dict[str, Any]:
         """What is known after a word: the state, and of the next word's distribution what it takes to ask for one."""
-        output, recurrent = self.model.recurrent.step(self.model.embedding(words), state)
-        hidden = self.model.projection(output)
+        hidden, recurrent = _step(self.model, words, state)
         return {"recurrent": recurrent, "hidden": hidden, "norm": self.model.scores(hidden).logsumexp(1)}
 
     def _expected(self, state: dict[str, Any]) -> Tensor:
@@ -293,6 +297,15 @@ class _Words:
             if node == 0 or node in self._number:
                 row[self._ends] = 0.0
         return row
+
+
+def _step(model: LanguageModel, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """Read a token per row, `[R]`: what the output layer sees, and the new state."""
+    rows = len(tokens)
+    # The layers prepare for each number of rows, and here there are others at each call.
+    index = torch.arange(-(-rows // ROWS) * ROWS).clamp(max=rows - 1)
+    output, new = model.recurrent.step(model.embedding(select(tokens, index)), select(state, index))
+    return model.projection(output[:rows]), [tuple(part[:rows] for part in parts) for parts in new]
 
 
 def _replaced(whole: Any, at: Tensor, part: Any) -> Any:
