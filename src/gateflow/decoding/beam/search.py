@@ -47,10 +47,10 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """The token sequences of greatest score of each line, among those that a beam search meets.
 
-        score(y) = log p(y) / ((5 + |y|) / 6)^length_penalty
+        score(y) = log p(y) / ((5 + length(y)) / 6)^length_penalty
                    + coverage_penalty · Σ_i log(min(Σ_t attention[t, i], 1))
 
-    where `|y|` counts the end as a token, and `i` goes over the source. At each step the `beam` most probable
+    where `length` counts the end as a token, and `i` goes over the source. At each step the `beam` most probable
     hypotheses go on; one that ends while it is among them is finished. A line is done when `beam` hypotheses are
     finished, or as soon as no other can be better than the `nbest` best of them.
 

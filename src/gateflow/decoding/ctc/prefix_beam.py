@@ -33,7 +33,7 @@ def prefix_beam_search(
 ) -> list[list[Hypothesis]]:
     """The texts of greatest score of each line, among those that a beam search meets.
 
-        score(text) = log p_ctc(text) + lm_weight · log p_lm(text) + insertion · |text|
+        score(text) = log p_ctc(text) + lm_weight · log p_lm(text) + insertion · length(text)
 
     At each frame the `beam` best prefixes are kept, each with the probability of all its paths that end in a blank and
     of all that do not. A prefix that is reached by two ways is one prefix.
