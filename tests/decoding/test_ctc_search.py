@@ -4,14 +4,12 @@ import itertools
 import math
 from collections import defaultdict
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateflow.decoding.ctc import best_path, log_probability, prefix_beam_search
-from gateflow.decoding.ctc import search as searching
 from gateflow.errors import ConfigError, NonFiniteError, NoSequenceError, ShapeError
 
 pytestmark = pytest.mark.usefixtures("path")
@@ -152,7 +150,6 @@ def test_where_all_are_equal_the_first_is_taken():
     once = prefix_beam_search(log_probs, beam=4, nbest=4)
     assert once == prefix_beam_search(log_probs, beam=4, nbest=4)
     assert once[0] == once[1]
-    assert searching.first_of_greatest(np.zeros((2, 9)), 3).tolist() == [[0, 1, 2]] * 2
 
 
 def test_lines_of_blanks_and_lines_that_are_half_empty():

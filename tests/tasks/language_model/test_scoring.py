@@ -10,11 +10,13 @@ from gateflow.decoding.ctc import prefix_beam_search
 from gateflow.decoding.states import join, select
 from gateflow.errors import ConfigError, DataWarning
 from gateflow.runs.weights import unique_tensors, write_tensors
+from gateflow.tasks.language_model.character_scorer import CharacterScorer
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.data import set_up
 from gateflow.tasks.language_model.loading import build_model, load_tokenizer
 from gateflow.tasks.language_model.model import LanguageModel
-from gateflow.tasks.language_model.scoring import CharacterScorer, WordScorer, scorer
+from gateflow.tasks.language_model.scoring import scorer
+from gateflow.tasks.language_model.word_scorer import WordScorer
 
 SYMBOLS = ["", "a", "b", " ", "c"]
 CHARACTERS = {"<unk>": 0, "\n": 1, " ": 2, "c": 3, "a": 4, "b": 5}

@@ -69,11 +69,10 @@ class BestPaths(NamedTuple):
 
 
 @functools.cache
-def obstacle() -> str | None:
-    """Why this machine cannot decode in C++; none where it can. It is tried once in a process."""
+def obstacle(dtype: str) -> str | None:
+    """Why this machine cannot decode float32 or float64 in C++; none where it can. It is tried once in a process."""
     try:
-        for dtype in _REALS:
-            _library(dtype)
+        _library(dtype)
     except BuildError as problem:
         return str(problem)
     return None

@@ -149,9 +149,10 @@ class _Search:
             row.repeat(width, axis=1),
         )
         ends, longer = self._in_beam(candidates, width)
-        ends, longer, greedy = self._with_greedy(candidates, ends, longer, width)
+        self.ended_in_beam[self.lines] += ends.sum(1)
+        greedy = self._add_greedy(candidates, ends, longer, width)
         self._finish(candidates, ends, step)
-        self._go_on(candidates, longer, greedy, step)
+        self._go_on(candidates, longer, greedy)
 
     def _in_beam(self, candidates: _Candidates, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Which candidates end among the best, `[N, W · k]`, and where those are that go on, `[N, K + 1]` or -1."""
@@ -168,11 +169,8 @@ class _Search:
         longer = np.where(missing, -1, longer)
         return best & is_end, np.pad(longer, ((0, 0), (0, K + 1 - longer.shape[1])), constant_values=-1)
 
-    def _with_greedy(
-        self, candidates: _Candidates, ends: np.ndarray, longer: np.ndarray, width: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The same with the greedy hypothesis, and its column from now on."""
-        self.ended_in_beam[self.lines] += ends.sum(1)
+    def _add_greedy(self, candidates: _Candidates, ends: np.ndarray, longer: np.ndarray, width: int) -> np.ndarray:
+        """Puts the greedy hypothesis among those that end or go on, if it is not; returns its column from now on."""
         greedy, rows = np.full(len(longer), -1), np.arange(len(longer))
         place = self.greedy * width  # its best token is the first of its candidates
         followed = (self.greedy >= 0) & (candidates.totals[rows, place] > -np.inf)
@@ -182,7 +180,7 @@ class _Search:
             inside = np.flatnonzero(longer[n] == place[n])
             greedy[n] = inside[0] if len(inside) else self.options.beam
             longer[n, greedy[n]] = place[n]
-        return ends, longer, greedy
+        return greedy
 
     def _finish(self, candidates: _Candidates, ends: np.ndarray, step: int) -> None:
         for n, place in np.argwhere(ends).tolist():
@@ -191,7 +189,7 @@ class _Search:
             ending = Ending(score, total, float(candidates.log_probs[n, place]), step, row)
             self.finished[self.lines[n]].append(ending)
 
-    def _go_on(self, candidates: _Candidates, longer: np.ndarray, greedy: np.ndarray, step: int) -> None:
+    def _go_on(self, candidates: _Candidates, longer: np.ndarray, greedy: np.ndarray) -> None:
         rows = np.arange(len(longer))[:, None]
         score = np.where(longer >= 0, candidates.totals[rows, longer], -np.inf)
         # As many have ended as the beam is wide: of the others the greedy one alone goes on.

@@ -110,7 +110,7 @@ def best_alignments(
     lines: Lines, rows: Sequence[int], texts: Sequence[Sequence[int]]
 ) -> tuple[list[Spelled], list[float]]:
     """The best path of each text on its line, and its log probability."""
-    if native.is_there():
+    if native.is_there(lines):
         return native.best_alignments(lines, rows, texts)
     lattice = Lattice(lines, rows, texts)
     states, scores = lattice.best()

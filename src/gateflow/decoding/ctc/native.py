@@ -16,9 +16,9 @@ from gateflow.errors import ReferencePathWarning
 __all__ = ["best_alignments", "is_there", "search"]
 
 
-def is_there() -> bool:
+def is_there(lines: Lines) -> bool:
     """Whether this machine can; a warning says why not."""
-    problem = ctc.obstacle()
+    problem = ctc.obstacle(lines.log_probs.dtype.name)
     if problem is not None:
         warnings.warn(
             f"CTC is decoded in numpy, with the same results and many times slower: {problem}",

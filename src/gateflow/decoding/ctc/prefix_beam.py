@@ -77,7 +77,7 @@ def prefix_beam_search(
     least = math.log(least_probability) if least_probability else -math.inf
     # Nothing times the logarithm of 0 is no number.
     fusion = Fusion(language_model if lm_weight else None, lm_weight, insertion)
-    if fusion.model is None and native.is_there():
+    if fusion.model is None and native.is_there(lines):
         found = native.search(lines, least=least, most=most_symbols, beam=beam, nbest=nbest, insertion=insertion)
     else:
         found = [texts[:nbest] for texts in search(Frames(lines, least, most_symbols), beam, fusion)]

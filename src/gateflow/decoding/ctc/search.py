@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from gateflow.decoding.ctc.expected import Expected
 from gateflow.decoding.ctc.language_model import LanguageModel
 from gateflow.decoding.ctc.pruning import Frame, Frames
 from gateflow.decoding.ctc.trie import EMPTY, NO_PARENT, Trie
+from gateflow.decoding.ranking import greatest
 
-__all__ = ["Fusion", "Text", "first_of_greatest", "search"]
+__all__ = ["Fusion", "Text", "search"]
 
 
 class Fusion(NamedTuple):
@@ -90,7 +92,7 @@ class _Search:
         total = np.logaddexp(before.blank, before.symbol)
         staying, longer = self._reached(before, total, frame)
         ranks = np.concatenate([np.logaddexp(*staying) + before.added, self._ranks(before, longer, frame)], axis=1)
-        chosen = first_of_greatest(ranks, K)
+        chosen = greatest(torch.from_numpy(ranks), K)[1].numpy()
         rows = np.arange(M)[:, None]
         there, stays = ranks[rows, chosen] > -np.inf, chosen < K
         source = np.where(stays, chosen, (chosen - K) // S)
@@ -184,18 +186,3 @@ def _wait(beam: _Beam, waits: np.ndarray, waited: np.ndarray) -> None:
 def _place(symbols: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Where each line of `symbols [R, S]` has its `wanted` symbol, `[R]`; 0 where it has not."""
     return (symbols == wanted[:, None]).argmax(1) if symbols.shape[1] else np.zeros(len(wanted), dtype=np.int64)
-
-
-def first_of_greatest(values: np.ndarray, count: int) -> np.ndarray:
-    """Places of the `count` greatest of each row, greatest first; of equal ones the first.
-
-    Example:
-        >>> first_of_greatest(np.array([[1.0, 3.0, 3.0, 2.0, 3.0]]), 2)
-        array([[1, 2]])
-    """
-    least = np.partition(values, -count, axis=1)[:, -count, None]
-    above, level = values > least, values == least
-    taken = above | (level & (level.cumsum(1) <= count - above.sum(1, keepdims=True)))
-    places = np.nonzero(taken)[1].reshape(len(values), count)
-    order = np.argsort(-np.take_along_axis(values, places, 1), axis=1, kind="stable")
-    return np.take_along_axis(places, order, 1)
