@@ -11,19 +11,21 @@ from contextlib import ExitStack
 import torch
 
 from gateflow.data.tokenizer import splits_into_characters, splits_into_words
-from gateflow.decoding import ctc
 from gateflow.errors import ConfigError
 from gateflow.tasks.language_model.character_scorer import CharacterScorer
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.run import LanguageModelRun
 from gateflow.tasks.language_model.word_scorer import UNKNOWN_WORD, WordScorer
 
-__all__ = ["scorer"]
+__all__ = ["Scorer", "scorer"]
+
+Scorer = CharacterScorer | WordScorer
+"""Each is a `LanguageModel` of `gateflow.decoding.ctc`."""
 
 
 def scorer(
     run: LanguageModelRun, symbols: Sequence[str], *, blank: int = 0, unknown_word: float = UNKNOWN_WORD
-) -> ctc.LanguageModel:
+) -> Scorer:
     """The best model of a run, for a network with these classes.
 
     Args:
