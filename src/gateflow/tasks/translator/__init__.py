@@ -16,6 +16,22 @@ REPLACE_UNKNOWN = Option(
     "replace_unknown", bool, "An unknown word becomes the source word that attention looked at most.", default=False
 )
 
+SEARCH = (
+    Option("beam", int, "Hypotheses that go on at each token; 1 takes the likeliest each time.", default=5, least=1),
+    Option(
+        "length_penalty",
+        float,
+        "0 ranks by probability, which prefers short ones; 1 nearly by the mean.",
+        default=1.0,
+        least=0,
+    ),
+    Option("coverage_penalty", float, "Above 0: prefer what attends to all of the source.", default=0.0, least=0),
+    Option("min_length", int, "Tokens of a translation at least.", default=0, least=0),
+    MAX_LENGTH,
+    REPLACE_UNKNOWN,
+    BATCH_SIZE,
+)
+
 EVALUATE = Verb(
     "evaluate",
     """BLEU, chrF, exact translations and edits per token of a translator, on pairs.
@@ -30,9 +46,7 @@ EVALUATE = Verb(
         Option("target_data", Path, "Targets, if --data has sources alone; a.en,b.en if several are right."),
         Option("predictions", Path, "Write sources, right targets and translations to this file, as JSON lines."),
         Option("bleu_tokenize", str, "How sacrebleu cuts texts: 13a, none (they are cut), char, ….", default="13a"),
-        REPLACE_UNKNOWN,
-        MAX_LENGTH,
-        BATCH_SIZE,
+        *SEARCH,
     ),
 )
 
@@ -47,9 +61,9 @@ TRANSLATE = Verb(
     "gateflow.tasks.translator.translating:translate_text",
     (
         Option("data", Path, "Text to translate, plain or gz, UTF-8; stdin if left out.", default=Path("-")),
-        REPLACE_UNKNOWN,
-        MAX_LENGTH,
-        BATCH_SIZE,
+        Option("nbest", int, "So many of the best translations of each line; at most --beam.", default=1, least=1),
+        Option("attention", Path, "Write what each token looked at to this HTML file, of the first 50 lines."),
+        *SEARCH,
     ),
 )
 

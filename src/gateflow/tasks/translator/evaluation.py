@@ -18,8 +18,9 @@ from gateflow.tasks.translator.data import own_pairs, read_pairs
 from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
 from gateflow.tasks.translator.measures import Measures, refuse_other_tokenize, sacrebleu_scores
 from gateflow.tasks.translator.model import TranslatorModel
-from gateflow.tasks.translator.prediction import Answer, Search, predict
+from gateflow.tasks.translator.prediction import Answer, predict
 from gateflow.tasks.translator.run import TranslatorRun
+from gateflow.tasks.translator.search import Search
 from gateflow.tasks.translator.tokens import Vocabularies
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run"]
@@ -85,8 +86,12 @@ def evaluate_run(
     target_data: Path | None,
     predictions: Path | None,
     bleu_tokenize: str,
-    replace_unknown: bool,
+    beam: int,
+    length_penalty: float,
+    coverage_penalty: float,
+    min_length: int,
     max_length: int | None,
+    replace_unknown: bool,
     batch_size: int,
 ) -> Tables:
     """The verb ``evaluate``: see `evaluate`.
@@ -105,7 +110,15 @@ def evaluate_run(
     for file in (path, targets):
         refuse_to_replace(predictions, run, file)
     pairs = own_pairs(run, "valid") if path is None else read_pairs(path, targets, run.config().data)
-    search = Search(max_length or most_tokens(run), replace_unknown=replace_unknown, batch_size=batch_size)
+    search = Search(
+        max_length or most_tokens(run),
+        beam=beam,
+        length_penalty=length_penalty,
+        coverage_penalty=coverage_penalty,
+        least=min_length,
+        replace_unknown=replace_unknown,
+        batch_size=batch_size,
+    )
     found = evaluate(model, vocabularies, pairs, search, tokenize=bleu_tokenize, track=given.track)
     if predictions is not None:
         _write_predictions(predictions, pairs, found.answers)

@@ -36,6 +36,7 @@ def build_model(config: TranslatorConfig, vocabularies: Vocabularies) -> Transla
         vocabularies.read,
         len(vocabularies.target),
         unknown=vocabularies.source.unknown,
+        strange=vocabularies.target.unknown or 0,
         decoder_cell=network.decoder_cell,
         embedding_size=network.embedding_size,
         attention=network.attention,

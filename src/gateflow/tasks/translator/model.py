@@ -13,7 +13,7 @@ from gateflow.cells import Cell
 from gateflow.layers import PointerGenerator
 from gateflow.layers.dropout import LockedDropout
 from gateflow.tasks.translator.batches import IGNORED, TranslationBatch
-from gateflow.tasks.translator.recurrent import Decoded, DecoderState, Encoded, RecurrentDecoder, RecurrentEncoder
+from gateflow.tasks.translator.recurrent import Decoded, DecoderState, RecurrentDecoder, RecurrentEncoder
 
 __all__ = ["Losses", "TranslatorModel"]
 
@@ -42,6 +42,7 @@ class TranslatorModel(nn.Module):
     Args:
         source_size, target_size: how many tokens each side has.
         unknown: number of the unknown source token; none if there is none.
+        strange: number of the target token that the decoder reads for one that was copied and is in no vocabulary.
         embedding_size: components of a token's vector.
         attention: "general", "dot", "additive" or "none".
         copy: whether tokens may be copied from the source.
@@ -54,8 +55,8 @@ class TranslatorModel(nn.Module):
 
     Example:
         >>> model = TranslatorModel(30, 20, hidden_size=8, embedding_size=4)
-        >>> memory = model.encode(torch.ones(5, 2, dtype=torch.long), torch.tensor([5, 3]))
-        >>> found = model.decode(torch.ones(3, 2, dtype=torch.long), memory)
+        >>> state = model.start(torch.ones(5, 2, dtype=torch.long), torch.tensor([5, 3]))
+        >>> found = model.decode(torch.ones(3, 2, dtype=torch.long), state)
         >>> model.log_probabilities(found).shape, found.weights.shape
         (torch.Size([3, 2, 20]), torch.Size([3, 2, 5]))
 
@@ -69,6 +70,7 @@ class TranslatorModel(nn.Module):
         target_size: int,
         *,
         unknown: int | None = None,
+        strange: int = 0,
         cell: str | type[Cell] = "lstm",
         decoder_cell: str | type[Cell] | None = None,
         embedding_size: int = 128,
@@ -84,7 +86,7 @@ class TranslatorModel(nn.Module):
         **layers: Any,
     ) -> None:
         super().__init__()
-        self.target_size, self.unknown = target_size, unknown
+        self.target_size, self.unknown, self.strange = target_size, unknown, strange
         self.word_dropout, self.label_smoothing = word_dropout, label_smoothing
         self.dropout = LockedDropout(dropout)
         self.target_vectors = nn.Embedding(source_size if shared else target_size, embedding_size)
@@ -115,25 +117,21 @@ class TranslatorModel(nn.Module):
 
     def forward(self, batch: TranslationBatch) -> Losses:
         """The loss of a batch, and what it is judged by."""
-        memory = self.encode(batch.source, batch.source_lengths)
-        return self.losses(self.decode(batch.inputs, memory, lengths=batch.target_lengths), batch)
+        state = self.start(batch.source, batch.source_lengths)
+        return self.losses(self.decode(batch.inputs, state, batch.target_lengths), batch)
 
-    def encode(self, source: Tensor, lengths: Tensor) -> Encoded:
-        """What is read: ``source [S, B]`` numbers of tokens."""
+    def start(self, source: Tensor, lengths: Tensor) -> DecoderState:
+        """The state of a decoder that has said nothing, with what it needs of ``source [S, B]``, numbers of tokens."""
         if self.training and self.word_dropout and self.unknown is not None:
             dropped = torch.rand(source.shape, device=source.device) < self.word_dropout
             source = source.masked_fill(dropped, self.unknown)
-        return self.encoder(self.dropout(self.source_vectors(source)), lengths)
+        return self.decoder.start(self.encoder(self.dropout(self.source_vectors(source)), lengths))
 
-    def decode(
-        self, tokens: Tensor, memory: Encoded, state: DecoderState | None = None, lengths: Tensor | None = None
-    ) -> Decoded:
-        """What the decoder makes of tokens ``[T, B]``, from the state that it is in; at first from the memory's own."""
-        # What was copied from beyond the vocabulary is read as unknown.
+    def decode(self, tokens: Tensor, state: DecoderState, lengths: Tensor | None = None) -> Decoded:
+        """What the decoder makes of tokens ``[T, B]``, from the state that it is in."""
         if self.pointer is not None:
-            tokens = tokens.masked_fill(tokens >= self.target_size, 0)
-        vectors = self.dropout(self.target_vectors(tokens))
-        return self.decoder(vectors, memory, self.decoder.start(memory) if state is None else state, lengths)
+            tokens = tokens.masked_fill(tokens >= self.target_size, self.strange)
+        return self.decoder(self.dropout(self.target_vectors(tokens)), state, lengths)
 
     def log_probabilities(self, found: Decoded, copies: Tensor | None = None, extra: int = 0) -> Tensor:
         """``[T, B, V + extra]``, of each token at each step; what is never copied has none.

@@ -4,40 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch
+from torch import Tensor
 
 from gateflow.data.lines import blocks_of
 from gateflow.data.parallel import ParallelText
 from gateflow.data.rows import is_blank
+from gateflow.decoding.beam import Hypothesis
 from gateflow.layers.evaluating import evaluating
-from gateflow.tasks.translator.decoding import Found, greedy
 from gateflow.tasks.translator.encoding import EncodedPairs, source_tokens
 from gateflow.tasks.translator.model import TranslatorModel
+from gateflow.tasks.translator.search import Search, found_by
 from gateflow.tasks.translator.tokens import Vocabularies
 
-__all__ = ["Answer", "Search", "Translation", "predict"]
+__all__ = ["Answer", "Translation", "predict"]
 
 # Sources that are read at once to be put into batches by their length; as many are held in memory.
 CHUNK = 1024
 # Steps of all sources of a batch together: a source of ten thousand tokens is read beside a few others only.
 MOST_STEPS = 1 << 15
-
-
-@dataclass(frozen=True)
-class Search:
-    """How translations are looked for.
-
-    Attributes:
-        most: tokens of a translation at most.
-        replace_unknown: an unknown token is replaced by the source token that attention looked at most.
-        batch_size: sources that are read side by side; it changes no answer.
-    """
-
-    most: int
-    replace_unknown: bool = False
-    batch_size: int = 64
 
 
 @dataclass(frozen=True)
@@ -48,14 +33,16 @@ class Translation:
         text: the translation.
         tokens: that it is made of.
         log_probability: of its tokens and its end.
-        weights: for each token and the end what attention looked at, for each token of the source; none without it.
-        ended: whether it came to its end; else it was cut.
+        score: by which translations are ranked.
+        weights: ``[T + 1, S]``, what attention looked at for each token and the end; none without it.
+        ended: whether it came to an end by itself; else it was cut.
     """
 
     text: str
     tokens: list[str]
-    log_probability: float
-    weights: list[list[float]] | None
+    log_probability: float = 0.0
+    score: float = 0.0
+    weights: Tensor | None = field(default=None, repr=False, compare=False)
     ended: bool = True
 
 
@@ -78,7 +65,7 @@ class Answer:
 
 
 # Of a source without a token there is nothing to translate.
-NOTHING = Answer([Translation("", [], 0.0, None)])
+NOTHING = Answer([Translation("", [])])
 
 
 def predict(
@@ -121,32 +108,31 @@ def _batches(order: Sequence[int], encoded: EncodedPairs, batch_size: int) -> It
         yield rows
 
 
-@torch.inference_mode()
 def _translated(model: TranslatorModel, encoded: EncodedPairs, rows: Sequence[int], search: Search) -> list[Answer]:
     batch = encoded.batch(rows).to(model.device)
     with evaluating(model):
-        found = greedy(model, batch, encoded.vocabularies.target.end, search.most)
+        found = found_by(search, model, batch, encoded.vocabularies.target.end)
     return [
-        Answer([_translation(encoded, i, one, search)], source_tokens(encoded, i))
-        for i, one in zip(rows, found, strict=True)
+        Answer([_translation(encoded, i, one, search) for one in best], source_tokens(encoded, i))
+        for i, best in zip(rows, found, strict=True)
     ]
 
 
-def _translation(encoded: EncodedPairs, i: int, found: Found, search: Search) -> Translation:
-    target, source = encoded.vocabularies.target, source_tokens(encoded, i)
-    length = len(encoded.sources[i])
-    weights = None if found.weights is None else found.weights[:, :length]
+def _translation(encoded: EncodedPairs, i: int, found: Hypothesis, search: Search) -> Translation:
+    target = encoded.vocabularies.target
+    weights = None if found.attention is None else found.attention[:, : len(encoded.sources[i])]
     strange = encoded.unknown[i] if encoded.copying else []
     tokens = [
-        target.token(number) if number < len(target) else strange[number - len(target) - 1] for number in found.numbers
+        target.token(number) if number < len(target) else strange[number - len(target) - 1] for number in found.tokens
     ]
-    if search.replace_unknown and weights is not None and target.unknown is not None:
+    if search.replace_unknown and weights is not None:
         # Of the tokens of the text alone: its end and its features are no words.
-        of_text = len(encoded.vocabularies.source.tokens(encoded.pairs[i].source))
-        looked = weights[:, :of_text].argmax(-1).tolist()
+        source = encoded.vocabularies.source.tokens(encoded.pairs[i].source)
+        looked = weights[:, : len(source)].argmax(-1).tolist()
         tokens = [
             source[looked[t]] if number == target.unknown else token
-            for t, (number, token) in enumerate(zip(found.numbers, tokens, strict=True))
+            for t, (number, token) in enumerate(zip(found.tokens, tokens, strict=True))
         ]
-    told: Any = None if weights is None else weights.tolist()
-    return Translation(target.joined(tokens), tokens, found.log_probability, told, found.ended)
+    # At the most tokens it had to end, whatever it would have said.
+    ended = len(tokens) < search.most
+    return Translation(target.joined(tokens), tokens, found.log_probability, found.score, weights, ended)

@@ -17,8 +17,9 @@ from gateflow.tasks.translator.encoding import EncodedPairs
 from gateflow.tasks.translator.loading import build_model, load_vocabularies, refuse_other_model
 from gateflow.tasks.translator.measures import Measures
 from gateflow.tasks.translator.model import TranslatorModel
-from gateflow.tasks.translator.prediction import Search, predict
+from gateflow.tasks.translator.prediction import predict
 from gateflow.tasks.translator.run import TranslatorRun
+from gateflow.tasks.translator.search import Search
 from gateflow.training.checkpoint import Start, State
 from gateflow.training.task import Metric
 
