@@ -12,7 +12,7 @@ __all__ = ["refuse_to_replace"]
 
 
 def refuse_to_replace(file: Path | None, run: Run[Any], data: Path | None, option: str = "--predictions") -> None:
-    """Refuse a file for predictions, or another that comes of them, that is one of those that were read, or a part of the run.
+    """Refuse a file of answers that is one of those that were read, or a part of the run.
 
     Args:
         file: where they are to be written, if they are.

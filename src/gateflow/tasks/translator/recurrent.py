@@ -1,8 +1,8 @@
 """The recurrent encoder and decoder of a translator.
 
 What a translator asks of the two is little, so that others can stand in their place: an encoder makes `Encoded` of
-vectors and lengths and says its `output_size`; a decoder has `start(memory)`, whose state holds all that it needs of the
-source, a call over any number of steps that goes on from a state, an `output_size` and a `feature_size`.
+vectors and lengths and says its `output_size`; a decoder has `start(memory)`, whose state holds all that it needs of
+the source, a call over any number of steps that goes on from a state, an `output_size` and a `feature_size`.
 """
 
 from __future__ import annotations
