@@ -19,6 +19,7 @@ __all__ = ["ParallelText", "read_files", "read_sources", "read_table", "two_file
 
 # By these names columns are found, and a first line of a TSV is known to hold names.
 SOURCES, TARGETS = ("source", "src"), ("target", "tgt", "translation")
+WANTED = "a source and its target: TSV, CSV with a header or JSON lines; or name the file of the targets as well"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def read_table(
     """
     asked = [name for name in (source, *(target or "").split(","), features) if name]
     by_name = any(not is_number(name) for name in asked)
-    rows = read_rows(path, named=True if by_name else None, marks=(*SOURCES, *TARGETS))
+    rows = read_rows(path, named=True if by_name else None, marks=(*SOURCES, *TARGETS), wanted=WANTED)
     columns = _columns(rows, source, target)
     of_features = None if features is None else rows.column(features, "--features")
     return _refused_if_empty(_of_rows(rows, *columns, of_features), rows.path)

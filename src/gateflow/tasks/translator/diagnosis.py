@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from gateflow.data.parallel import ParallelText, two_files
-from gateflow.flow import Report
+from gateflow.flow import ContingencyTable, Report
 from gateflow.tasks.description import Compared
 from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of
 from gateflow.tasks.translator.batches import TranslationBatch
 from gateflow.tasks.translator.data import own_pairs, read_pairs
 from gateflow.tasks.translator.encoding import EncodedPairs, source_tokens
-from gateflow.tasks.translator.loading import load_model, load_vocabularies
+from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
 from gateflow.tasks.translator.model import TranslatorModel
+from gateflow.tasks.translator.prediction import predict
 from gateflow.tasks.translator.run import TranslatorRun
+from gateflow.tasks.translator.search import Search
 from gateflow.tasks.translator.tokens import Vocabularies
 
 __all__ = ["compared", "diagnose_run"]
 
 # Pairs in a report, the longest that are not longer than this: reach is a matrix of tokens by tokens.
 REPORTED, LONGEST = 8, 200
+# Characters of a source whose attention is drawn, about.
+READABLE = 30
+_READING = """Each row is a token of one translation, each column a token of its source, and a cell the weight that this
+had when the row's token was chosen; the weights of a row sum to one. Colours grow with the root of the weight."""
 
 
 def diagnose_run(run: TranslatorRun, data: Path | None = None, needed_lag: int | None = None) -> Report:
@@ -38,7 +45,11 @@ def diagnose_run(run: TranslatorRun, data: Path | None = None, needed_lag: int |
     pairs = own_pairs(run, "valid") if data is None else read_pairs(*two_files(data, None), run.config().data)
     encoded = reported(model, vocabularies, pairs)
     batch = encoded.batch(range(len(encoded.pairs)))
-    return diagnose_with_history(run, model, batch, _loss, needed_lag=needed_lag, tokens=source_tokens(encoded, 0))
+    tokens = source_tokens(encoded, 0)
+    report = diagnose_with_history(run, model, batch, _loss, needed_lag=needed_lag, tokens=tokens)
+    if model.decoder.attention is None:
+        return report
+    return replace(report, tables=(attention_table(model, vocabularies, telling(pairs), most_tokens(run)),))
 
 
 def compared(run: TranslatorRun, model: TranslatorModel) -> Compared:
@@ -58,6 +69,23 @@ def reported(model: TranslatorModel, vocabularies: Vocabularies, pairs: Sequence
     chosen = sorted(fitting, key=lambda i: -lengths[i])[:REPORTED]
     chosen = chosen or [min(range(len(pairs)), key=lengths.__getitem__)]
     return EncodedPairs(vocabularies, [pairs[i] for i in chosen], copying=model.pointer is not None)
+
+
+def telling(pairs: Sequence[ParallelText]) -> ParallelText:
+    """A pair that a reader takes in at a glance."""
+    return min(pairs, key=lambda pair: abs(len(pair.source) - READABLE))
+
+
+def attention_table(
+    model: TranslatorModel, vocabularies: Vocabularies, pair: ParallelText, most: int
+) -> ContingencyTable:
+    """What each token of a translation looks at, in thousandths of its weights."""
+    (answer,) = predict(model, vocabularies, [pair], Search(most))
+    weights = answer.best.weights
+    assert weights is not None, "asked for where there is attention"
+    counts = [[round(1000 * weight) for weight in row] for row in weights.tolist()]
+    rows = [*vocabularies.target.shown(answer.best.tokens), "<end>"]
+    return ContingencyTable("What attention looks at", _READING, ("target", "source"), rows, answer.source, counts)
 
 
 def _loss(model: nn.Module, batch: TranslationBatch) -> Tensor:

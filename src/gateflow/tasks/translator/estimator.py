@@ -35,11 +35,11 @@ class Translator(Estimator):
 
     Example:
         >>> names = "zero one two three four five six seven eight nine".split()
-        >>> X = [f"{number:02}" for number in range(0, 100)]
+        >>> X = [f"{number:02}" for number in range(100)]
         >>> y = [" ".join(names[int(digit)] for digit in number) for number in X]
-        >>> options = {"hidden_size": 16, "embedding_size": 8, "dropout": 0.0, "lr": 0.03, "batch_size": 8}
-        >>> translator = Translator(tokenizer="char", target_tokenizer="word", epochs=12, **options)
-        >>> translator.fit(X[:90], y[:90], valid=(X[90:], y[90:])).predict(["42", "07"])
+        >>> options = {"hidden_size": 16, "embedding_size": 16, "dropout": 0.0, "lr": 0.02, "batch_size": 8}
+        >>> translator = Translator(tokenizer="char", target_tokenizer="word", epochs=20, **options)
+        >>> translator.fit(X[10:], y[10:], valid=(X[:10], y[:10])).predict(["42", "07"])
         ['four two', 'zero seven']
     """
 
