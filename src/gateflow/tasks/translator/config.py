@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gateflow.data.parallel import two_files
 from gateflow.runs.config import ConfigSection, Count, RunConfig, Share, TrainingConfig
@@ -77,6 +77,13 @@ class TokensConfig(ConfigSection):
         default=200, ge=1, le=1 << 16, description="Pairs with more tokens on a side are not learnt from."
     )
 
+    @field_validator("shared")
+    @classmethod
+    def _is_of_one_kind(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("target_tokenizer") not in (None, info.data.get("tokenizer")):
+            raise ValueError("both sides are to have one kind of tokens; leave --target-tokenizer out")
+        return value
+
     @property
     def of_targets(self) -> Kind:
         """The kind of the targets' tokens."""
@@ -101,6 +108,13 @@ class TranslatorNetworkConfig(LayersConfig):
     tied: bool = Field(default=True, description="One set of vectors for the decoder's input and its output.")
     dropout: Share = Field(default=0.3, description="Share of activations dropped, alike for a sequence.")
     word_dropout: Share = Field(default=0.0, description="Share of source tokens read as unknown in training.")
+
+    @field_validator("pointer")
+    @classmethod
+    def _has_attention(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("attention") == "none":
+            raise ValueError("it copies what attention looks at, and there is --attention none; choose one")
+        return value
 
 
 class TranslatorTraining(TrainingConfig):
@@ -134,14 +148,6 @@ class TranslatorConfig(RunConfig):
     tokens: TokensConfig = TokensConfig()
     model: TranslatorNetworkConfig = TranslatorNetworkConfig()
     training: TranslatorTraining = TranslatorTraining()  # type: ignore[assignment]  # frozen, by `model_config`
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> TranslatorConfig:
-        if self.tokens.shared and self.tokens.of_targets != self.tokens.tokenizer:
-            raise ValueError("--shared takes one kind of tokens; leave --target-tokenizer out")
-        if self.model.attention == "none" and self.model.pointer:
-            raise ValueError("--pointer takes what attention looks at, and there is --attention none; choose one")
-        return self
 
     def idle(self) -> dict[str, str]:
         """Those of every training; and what belongs to files or networks that are not there."""

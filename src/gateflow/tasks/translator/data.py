@@ -117,7 +117,7 @@ def learnt_from(
     kept = [pair for pair, fits in zip(pairs, fitting, strict=True) if fits]
     reasons = (
         (short, f"have more than {longest:,} tokens on a side (--longest)"),
-        (known, "have unknown targets only"),
+        (known, "have no known target token"),
     )
     for fits, why in reasons:
         left = [pair for pair, fit in zip(pairs, fits, strict=True) if not fit]
