@@ -25,6 +25,13 @@ class Attended:
         keys: `[B, S, K]`, what queries are compared with.
         values: `[B, S, M]`, zero beyond a row's length.
         beyond: `[B, S]`, true there.
+
+    Example:
+        >>> attention = Attention(4, 6)
+        >>> ready = attention.attended(torch.ones(5, 3, 6))
+        >>> found, weights = attention.find(torch.zeros(1, 3, 4), ready)
+        >>> found.shape, ready.select(torch.tensor([2, 2])).values.shape
+        (torch.Size([1, 3, 6]), torch.Size([2, 5, 6]))
     """
 
     keys: Tensor
@@ -184,6 +191,9 @@ class PointerGenerator(nn.Module):
                 f"source must be [S, B] = {[weights.shape[-1], weights.shape[1]]}, found {list(source.shape)}"
             )
         gate = self.gate(features)
+        # Under autocast products may be of 16 bits, which are too few for sums of probabilities.
+        wide = torch.promote_types(scores.dtype, torch.float32)
+        scores, weights, gate = scores.to(wide), weights.to(wide), gate.to(wide)
         generated = F.pad(scores.log_softmax(-1) + F.logsigmoid(gate), (0, extra), value=-torch.inf)
         places = source.T.expand(len(weights), -1, -1)
         copied = torch.zeros_like(generated).scatter_add(-1, places, weights)

@@ -24,7 +24,7 @@ BAD = {
     "one pair": ("a\tA\n", "one pair, so none can be held out"),
     "binary": (b"a\tA\n\x00\x01\n", "is not text: there is a NUL byte"),
     "no UTF-8": (b"a\tA\n\xff\xfe\tB\n", "is not UTF-8"),
-    "cut gzip": (gzip.compress(GOOD.encode() * 99)[:60], "cut short"),
+    "cut gzip": (gzip.compress(GOOD.encode() * 99)[:40], "cut short"),
 }
 
 
@@ -117,8 +117,8 @@ def pair(text):
 
 WRONG = [
     (
-        {"tokens": {"shared": True, "tokenizer": "char", "target_tokenizer": "word"}},
-        "shared.*: both sides are to have one kind",
+        {"tokens": {"joint": True, "tokenizer": "char", "target_tokenizer": "word"}},
+        "joint.*: both sides are to have one kind",
     ),
     ({"model": {"pointer": True, "attention": "none"}}, "pointer.*: it copies what attention looks at"),
     ({"model": {"attention": "cosine"}}, "--attention cosine"),

@@ -53,7 +53,7 @@ def test_features_say_what_is_asked_for(tmp_path):
     rows = inflected()
     file, other = write(tmp_path / "train.tsv", rows[:90]), write(tmp_path / "valid.tsv", rows[90:])
     data = {"train": file, "valid": other, "features": "3"}
-    tokens = {"target_tokenizer": "char", "shared": True}
+    tokens = {"target_tokenizer": "char", "joint": True}
     run = train(tmp_path / "run", data, {"pointer": True}, {"epochs": 30}, tokens)
     assert not run.tokens_file("target").exists()
     vocabularies = load_vocabularies(run)

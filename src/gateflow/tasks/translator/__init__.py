@@ -54,7 +54,7 @@ TRANSLATE = Verb(
     "translate",
     """Translate new text: a line for each line, as they come.
 
-    Example: `echo "산" | gateflow translate runs/g2p`, or `gateflow translate runs/ja-en --data news.ja`
+    Example: `gateflow translate runs/ja-en --data news.ja`, or `echo "산" | gateflow translate runs/g2p`
 
     A run with features reads them behind a tab. With --json each line is an object.
     """,

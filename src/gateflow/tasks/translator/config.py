@@ -72,12 +72,12 @@ class TokensConfig(ConfigSection):
         default=None, ge=3, le=MOST_TOKENS, description="Most tokens of targets; as of sources if left out."
     )
     min_count: Count = Field(default=1, description="Tokens seen less often in training are unknown.")
-    shared: bool = Field(default=False, description="One vocabulary and one set of vectors for both sides.")
+    joint: bool = Field(default=False, description="One vocabulary and one set of vectors for both sides.")
     longest: int = Field(
         default=200, ge=1, le=1 << 16, description="Pairs with more tokens on a side are not learnt from."
     )
 
-    @field_validator("shared")
+    @field_validator("joint")
     @classmethod
     def _is_of_one_kind(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("target_tokenizer") not in (None, info.data.get("tokenizer")):
@@ -158,8 +158,8 @@ class TranslatorConfig(RunConfig):
             idle["target_valid"] = "--valid"
         if self.data.target_data is not None:
             idle |= dict.fromkeys(("source", "target", "features"), "a table, and --data names two files")
-        if self.tokens.shared:
-            idle |= dict.fromkeys(("target_vocab_size", "target_tokenizer"), "a training without --shared")
+        if self.tokens.joint:
+            idle |= dict.fromkeys(("target_vocab_size", "target_tokenizer"), "a training without --joint")
         if "bpe" == self.tokens.tokenizer == self.tokens.of_targets:
             idle["min_count"] = "--tokenizer word, char or jamo"
         if self.tokens.tokenizer == "bpe":

@@ -55,7 +55,7 @@ def set_up(
         vocabularies = _vocabularies(config.tokens, train, run.path, features=config.data.features is not None)
         for side in ("source", "target", "features"):
             tokens = getattr(vocabularies, side)
-            if tokens is not None and not (side == "target" and config.tokens.shared):
+            if tokens is not None and not (side == "target" and config.tokens.joint):
                 write(run.tokens_file(side), tokenizer_text(tokens.tokenizer))
         kept, longest = learnt_from(vocabularies, train, config.tokens.longest)
         _write_pairs(run.pairs_file("train"), kept)
@@ -156,7 +156,7 @@ def _vocabularies(asked: TokensConfig, pairs: Sequence[ParallelText], folder: Pa
 
     sources, targets = (pair.source for pair in pairs), (target for pair in pairs for target in pair.targets)
     told = Tokens.of("word", (feature_words(pair.features) for pair in pairs), folder) if features else None
-    if asked.shared:
+    if asked.joint:
         both = of(asked.tokenizer, (text for pair in pairs for text in (pair.source, *pair.targets)), asked.vocab_size)
         return Vocabularies(both, both, told)
     source = of(asked.tokenizer, sources, asked.vocab_size)

@@ -101,7 +101,7 @@ class EncodedPairs:
 def source_tokens(encoded: EncodedPairs, i: int) -> list[str]:
     """The tokens of a source as they were read, with its features and its end."""
     vocabularies, pair = encoded.vocabularies, encoded.pairs[i]
-    features = vocabularies.features.tokens(pair.features) if vocabularies.features is not None else []
+    features = vocabularies.features.tokens(feature_words(pair.features)) if vocabularies.features is not None else []
     return [*vocabularies.source.shown(vocabularies.source.tokens(pair.source)), *features, "<end>"]
 
 

@@ -45,7 +45,9 @@ class Translator(Estimator):
 
     description: ClassVar = TRANSLATOR
     of_fit: ClassVar = frozenset({"train", "target_data", "valid", "target_valid", "source", "target", "features"})
-    called_here: ClassVar = {"--max-length": "max_length", "--min-length": "min_length", "--beam": "beam"}
+    called_here: ClassVar = {
+        "--" + name.replace("_", "-"): name for name in ("beam", "nbest", "min_length", "max_length")
+    }
 
     def __sklearn_tags__(self) -> Any:
         """What `cross_val_score` and `GridSearchCV` ask of an estimator."""
@@ -173,8 +175,8 @@ def _sources(X: Iterable[Source]) -> Iterable[Source]:
 
 
 def _pair(source: Source, targets: Any, i: int) -> ParallelText:
-    parts = (source, "") if isinstance(source, str) else tuple(source)
-    right = (targets,) if isinstance(targets, str) else tuple(targets)
+    parts = (source, "") if not isinstance(source, tuple) else source
+    right = (targets,) if not isinstance(targets, list | tuple) else tuple(targets)
     if len(parts) != 2 or not all(isinstance(text, str) for text in (*parts, *right)):
         raise DataError(f"source {i} is {source!r:.60}, its target {targets!r:.60}; give texts.")
     # In training each side has something to be learnt; a blank source has the blank translation.

@@ -42,7 +42,7 @@ def build_model(config: TranslatorConfig, vocabularies: Vocabularies) -> Transla
         attention=network.attention,
         input_feeding=network.input_feeding,
         copy=network.pointer,
-        shared=config.tokens.shared,
+        joint=config.tokens.joint,
         tied=network.tied,
         bidirectional=network.bidirectional,
         word_dropout=network.word_dropout,
@@ -64,7 +64,7 @@ def load_vocabularies(run: TranslatorRun) -> Vocabularies:
         return read_tokens(kind, run.unharmed(run.tokens_file(side), REMEDY), REMEDY)
 
     source = read("source", config.tokens.tokenizer)
-    target = source if config.tokens.shared else read("target", config.tokens.of_targets)
+    target = source if config.tokens.joint else read("target", config.tokens.of_targets)
     return Vocabularies(source, target, read("features", "word") if config.data.features is not None else None)
 
 

@@ -46,7 +46,7 @@ class TranslatorModel(nn.Module):
         embedding_size: components of a token's vector.
         attention: "general", "dot", "additive" or "none".
         copy: whether tokens may be copied from the source.
-        shared: whether both sides read one set of vectors: source tokens have the numbers of target tokens then.
+        joint: whether both sides read one set of vectors: source tokens have the numbers of target tokens then.
         tied: whether the decoder's vectors are the weights of the scores as well.
         dropout: share dropped of what encoder and decoder read, hand on and give, with one mask for a sequence.
         word_dropout: share of source tokens that training reads as unknown.
@@ -77,7 +77,7 @@ class TranslatorModel(nn.Module):
         attention: str = "general",
         input_feeding: bool = False,
         copy: bool = False,
-        shared: bool = False,
+        joint: bool = False,
         tied: bool = True,
         bidirectional: bool = True,
         dropout: float = 0.0,
@@ -89,8 +89,8 @@ class TranslatorModel(nn.Module):
         self.target_size, self.unknown, self.strange = target_size, unknown, strange
         self.word_dropout, self.label_smoothing = word_dropout, label_smoothing
         self.dropout = LockedDropout(dropout)
-        self.target_vectors = nn.Embedding(source_size if shared else target_size, embedding_size)
-        self.source_vectors = self.target_vectors if shared else nn.Embedding(source_size, embedding_size)
+        self.target_vectors = nn.Embedding(source_size if joint else target_size, embedding_size)
+        self.source_vectors = self.target_vectors if joint else nn.Embedding(source_size, embedding_size)
         for vectors in (self.source_vectors, self.target_vectors):
             # Small, since the same numbers are weights of the scores where they are tied.
             nn.init.normal_(vectors.weight, std=embedding_size**-0.5)
@@ -167,4 +167,6 @@ class TranslatorModel(nn.Module):
 
     def _scores(self, outputs: Tensor) -> Tensor:
         # Where both sides share vectors, those of features lie behind the target's tokens.
-        return F.linear(outputs, self.scores.weight[: self.target_size], self.scores.bias)
+        found = F.linear(outputs, self.scores.weight[: self.target_size], self.scores.bias)
+        # Under autocast products may be of 16 bits, which are too few for sums of probabilities.
+        return found.to(torch.promote_types(found.dtype, torch.float32))
