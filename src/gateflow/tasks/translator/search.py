@@ -60,6 +60,9 @@ class _State:
 
     def select(self, rows: Tensor) -> Self:
         """The states of these rows."""
+        # Nothing is moved where all rows go on in their places, as in a greedy search until the first of them ends.
+        if len(rows) == len(self.copies) and torch.equal(rows, torch.arange(len(rows), device=rows.device)):
+            return self
         return type(self)(self.decoder.select(rows), self.copies[rows])
 
 
