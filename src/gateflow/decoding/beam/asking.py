@@ -12,7 +12,7 @@ from torch import Tensor
 from gateflow.decoding.beam.decoder import Decoder
 from gateflow.decoding.beam.history import History
 from gateflow.decoding.beam.options import Options
-from gateflow.decoding.beam.ranking import greatest
+from gateflow.decoding.ranking import greatest
 from gateflow.decoding.states import device_of, select
 from gateflow.errors import ConfigError, NonFiniteError, ShapeError
 

@@ -41,7 +41,7 @@ class Options:
         if self.nbest > self.beam:
             raise ConfigError(f"nbest={self.nbest} hypotheses cannot come out of beam={self.beam}; widen the beam.")
 
-    def divisor(self, length: int | np.ndarray) -> np.ndarray:
+    def divisor(self, length: int) -> float:
         """What the log probability of so many tokens, the end among them, is divided by."""
         return ((5.0 + length) / 6.0) ** self.length_penalty
 

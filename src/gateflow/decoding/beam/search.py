@@ -47,10 +47,10 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """The token sequences of greatest score of each line, among those that a beam search meets.
 
-        score(y) = log p(y) / ((5 + |y|) / 6)^length_penalty
+        score(y) = log p(y) / ((5 + length(y)) / 6)^length_penalty
                    + coverage_penalty · Σ_i log(min(Σ_t attention[t, i], 1))
 
-    where `|y|` counts the end as a token, and `i` goes over the source. At each step the `beam` most probable
+    where `length` counts the end as a token, and `i` goes over the source. At each step the `beam` most probable
     hypotheses go on; one that ends while it is among them is finished. A line is done when `beam` hypotheses are
     finished, or as soon as no other can be better than the `nbest` best of them.
 
@@ -138,7 +138,7 @@ class _Search:
         line, column = np.nonzero(there)
         row = np.zeros(there.shape, dtype=np.int64)
         row[line, column] = np.arange(len(line))
-        asked = self.asking.ask(self.lines[line], step, step == self.longest[self.lines[line]])
+        asked = self.asking.ask(self.lines[line], step, np.equal(self.longest[self.lines[line]], step))
         # [N, W · k]: for each hypothesis the k tokens that are most probable after it.
         log_probs = np.where(there[:, :, None], asked.log_probs[row], -np.inf)
         tokens, width = asked.tokens[row].reshape(len(row), -1), log_probs.shape[2]
@@ -149,12 +149,13 @@ class _Search:
             row.repeat(width, axis=1),
         )
         ends, longer = self._in_beam(candidates, width)
-        ends, longer, greedy = self._with_greedy(candidates, ends, longer, width)
+        self.ended_in_beam[self.lines] += ends.sum(1)
+        greedy = self._add_greedy(candidates, ends, longer, width)
         self._finish(candidates, ends, step)
-        self._go_on(candidates, longer, greedy, step)
+        self._go_on(candidates, longer, greedy)
 
     def _in_beam(self, candidates: _Candidates, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which candidates end among the best, `[N, W · k]`, and the places of those that go on, `[N, K + 1]` (or -1)."""
+        """Which candidates end among the best, `[N, W · k]`, and where those are that go on, `[N, K + 1]` or -1."""
         K, totals = self.options.beam, candidates.totals.copy()
         totals[:, K * width :] = -np.inf  # the greedy hypothesis outside
         order = np.argsort(-totals, axis=1, kind="stable")
@@ -168,11 +169,8 @@ class _Search:
         longer = np.where(missing, -1, longer)
         return best & is_end, np.pad(longer, ((0, 0), (0, K + 1 - longer.shape[1])), constant_values=-1)
 
-    def _with_greedy(
-        self, candidates: _Candidates, ends: np.ndarray, longer: np.ndarray, width: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The same with the greedy hypothesis, and its column from now on."""
-        self.ended_in_beam[self.lines] += ends.sum(1)
+    def _add_greedy(self, candidates: _Candidates, ends: np.ndarray, longer: np.ndarray, width: int) -> np.ndarray:
+        """Puts the greedy hypothesis among those that end or go on, if it is not; returns its column from now on."""
         greedy, rows = np.full(len(longer), -1), np.arange(len(longer))
         place = self.greedy * width  # its best token is the first of its candidates
         followed = (self.greedy >= 0) & (candidates.totals[rows, place] > -np.inf)
@@ -182,22 +180,23 @@ class _Search:
             inside = np.flatnonzero(longer[n] == place[n])
             greedy[n] = inside[0] if len(inside) else self.options.beam
             longer[n, greedy[n]] = place[n]
-        return ends, longer, greedy
+        return greedy
 
     def _finish(self, candidates: _Candidates, ends: np.ndarray, step: int) -> None:
         for n, place in np.argwhere(ends).tolist():
             row, total = int(candidates.rows[n, place]), float(candidates.totals[n, place])
-            score = float(total / self.options.divisor(step + 1)) + self.asking.coverage(row, int(self.lines[n]))
+            score = total / self.options.divisor(step + 1) + self.asking.coverage(row, int(self.lines[n]))
             ending = Ending(score, total, float(candidates.log_probs[n, place]), step, row)
             self.finished[self.lines[n]].append(ending)
 
-    def _go_on(self, candidates: _Candidates, longer: np.ndarray, greedy: np.ndarray, step: int) -> None:
+    def _go_on(self, candidates: _Candidates, longer: np.ndarray, greedy: np.ndarray) -> None:
         rows = np.arange(len(longer))[:, None]
         score = np.where(longer >= 0, candidates.totals[rows, longer], -np.inf)
         # As many have ended as the beam is wide: of the others the greedy one alone goes on.
         full = self.ended_in_beam[self.lines] >= self.options.beam
         score[full[:, None] & (np.arange(longer.shape[1]) != greedy[:, None])] = -np.inf
-        stays = np.array([self._may_be_better(n, best) for n, best in zip(self.lines, score.max(1), strict=True)], bool)
+        best = zip(self.lines.tolist(), score.max(1).tolist(), strict=True)
+        stays = np.array([self._may_be_better(n, greatest) for n, greatest in best], dtype=bool)
         self.lines, self.greedy, self.score = self.lines[stays], greedy[stays], score[stays]
         line, column = np.nonzero(self.score > -np.inf)
         of, place = np.flatnonzero(stays)[line], longer[stays][line, column]

@@ -10,8 +10,9 @@ with recurrent neural networks", ICML 2006.
 lines            what comes in, looked at once
 lattice          all paths of a text: their sum, and the best of them
 paths            from the best path to symbols with places
-prefix_beam      the search      pruning   what it looks at      trie   its prefixes
-language_model   what it may be joined with
+prefix_beam      the door of the search      search    itself      pruning   what it looks at      trie   its prefixes
+language_model   what it may be joined with   expected   its answers
+native           the same in C++
 """
 
 from gateflow.decoding.ctc.alignment import align, log_probability

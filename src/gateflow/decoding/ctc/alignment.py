@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gateflow.decoding.ctc import native
 from gateflow.decoding.ctc.lattice import Lattice
 from gateflow.decoding.ctc.lines import Lengths, Lines, checked_lines
 from gateflow.decoding.ctc.paths import Alignment, Spelled, spelled
@@ -35,8 +36,8 @@ def align(
         names: what a line is called in a message, such as its file; its number if not given.
 
     Returns:
-        An alignment for each line. Of equally good paths it is the one that stays longest in a symbol or blank, seen
-        from the end.
+        An alignment for each line. Of equally good paths it is, seen from the end, the one that stays in its symbol or
+        blank, else the one through the blank.
 
     Raises:
         ShapeError: shapes do not fit, or a symbol that is none of the classes or the blank.
@@ -109,6 +110,8 @@ def best_alignments(
     lines: Lines, rows: Sequence[int], texts: Sequence[Sequence[int]]
 ) -> tuple[list[Spelled], list[float]]:
     """The best path of each text on its line, and its log probability."""
+    if native.is_there(lines):
+        return native.best_alignments(lines, rows, texts)
     lattice = Lattice(lines, rows, texts)
     states, scores = lattice.best()
     found = []

@@ -13,7 +13,8 @@ class LanguageModel(Protocol):
     """Says how probable each symbol is after those before it, for many prefixes at once.
 
     Its classes are those of the network that is decoded. The column of the blank holds the log probability that the
-    text ends here. Where a model knows nothing of single symbols, as one of words within a word, it says 0.
+    text ends here. Where a model knows nothing of single symbols, as one of words within a word, it says 0; no number
+    may be greater.
 
     A state is a tensor whose first dimension is the rows, or a tuple, list or dict of such, so that a search can take
     rows of it in any order (`gateflow.decoding.states`).

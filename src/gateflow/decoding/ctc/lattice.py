@@ -52,7 +52,7 @@ class Lattice:
     def best(self) -> tuple[np.ndarray, np.ndarray]:
         """The state of the best path at each frame, `[T, M]`, and its log probability, `[M]`.
 
-        Of equally good paths it is the one that stays longest in a state, seen from the end.
+        Of equally good paths it is, seen from the end, the one that stays in its state, else the one through the blank.
         """
         reached, steps = self._begin(), [np.zeros(self.states.shape, dtype=np.int8)]
         for t in range(1, int(self.lengths.max(initial=0))):

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from gateflow.decoding.ctc.expected import Expected
 from gateflow.decoding.ctc.language_model import LanguageModel
 from gateflow.decoding.ctc.pruning import Frame, Frames
 from gateflow.decoding.ctc.trie import EMPTY, NO_PARENT, Trie
-from gateflow.decoding.states import join, select
-from gateflow.errors import NonFiniteError, ShapeError
+from gateflow.decoding.ranking import greatest
 
-__all__ = ["Fusion", "Text", "first_of_greatest", "search"]
+__all__ = ["Fusion", "Text", "search"]
 
 
 class Fusion(NamedTuple):
@@ -71,7 +71,7 @@ class _Search:
         N, C = len(frames.order), frames.lines.symbols
         self.trie = Trie(N, C)
         self.beam = _first(N, beam, frames.lines.blank)
-        self.expected = _Expected(fusion.model, N, beam, C) if fusion.model is not None else None
+        self.expected = Expected(fusion.model, N, beam, C) if fusion.model is not None else None
 
     def run(self) -> list[list[Text]]:
         for i in range(len(self.frames)):
@@ -92,7 +92,7 @@ class _Search:
         total = np.logaddexp(before.blank, before.symbol)
         staying, longer = self._reached(before, total, frame)
         ranks = np.concatenate([np.logaddexp(*staying) + before.added, self._ranks(before, longer, frame)], axis=1)
-        chosen = first_of_greatest(ranks, K)
+        chosen = greatest(torch.from_numpy(ranks), K)[1].numpy()
         rows = np.arange(M)[:, None]
         there, stays = ranks[rows, chosen] > -np.inf, chosen < K
         source = np.where(stays, chosen, (chosen - K) // S)
@@ -132,11 +132,12 @@ class _Search:
         return (total + frame.blank[:, None], symbol), longer
 
     def _ranks(self, before: _Beam, longer: np.ndarray, frame: Frame) -> np.ndarray:
+        """Scores of prefixes with one symbol more."""
         added = before.added[:, :, None] + self.fusion.insertion
         if self.expected is not None:
-            rows = np.arange(len(longer))[:, None, None]
-            of_model = self.expected.log_probs[rows, np.arange(self.width)[:, None], frame.symbols[:, None]]
-            added = added + self.fusion.weight * of_model
+            # Not when they come into the beam: the last ones need not be extended any more.
+            self.expected.read(before.node != EMPTY, before.last)
+            added = added + self.fusion.weight * self.expected.log_probs(frame.symbols)
         return (longer + added).reshape(len(longer), -1)
 
     def _extend(self, after: _Beam, source: np.ndarray, new: np.ndarray) -> None:
@@ -145,15 +146,16 @@ class _Search:
         after.node[m, k] = self.trie.extended(after.node[m, k].tolist(), after.last[m, k].tolist())
         after.added[m, k] += self.fusion.insertion
         if self.expected is not None:
-            after.added[m, k] += self.fusion.weight * self.expected.log_probs[m, source[m, k], after.last[m, k]]
-            self.expected.follow(source, new, after.last)
+            after.added[m, k] += self.fusion.weight * self.expected.after(m, source[m, k], after.last[m, k])
+            self.expected.follow(source, new)
 
     def _texts(self) -> list[list[Text]]:
-        blank = self.frames.lines.blank
         probability = np.logaddexp(self.beam.blank, self.beam.symbol)
         score = probability + self.beam.added
         if self.expected is not None:
-            score = score + self.fusion.weight * self.expected.log_probs[:, :, blank]
+            self.expected.read(score > -np.inf, self.beam.last)
+            the_end = np.full((len(score), 1), self.frames.lines.blank)
+            score = score + self.fusion.weight * self.expected.log_probs(the_end)[:, :, 0]
         order, found = np.argsort(-score, axis=1, kind="stable"), []
         for n, places in enumerate(order.tolist()):
             there = [k for k in places if score[n, k] > -np.inf]
@@ -161,46 +163,6 @@ class _Search:
             found.append(
                 [Text(s, float(probability[n, k]), float(score[n, k])) for s, k in zip(spelled, there, strict=True)]
             )
-        return found
-
-
-class _Expected:
-    """What a language model expects after each prefix of each line."""
-
-    def __init__(self, model: LanguageModel, lines: int, beam: int, classes: int):
-        self.model, self.beam = model, beam
-        log_probs, state = model.start(lines)
-        self._classes = classes
-        self._state = select(state, torch.arange(lines).repeat_interleave(beam))
-        self.log_probs = np.repeat(self._checked(log_probs, lines)[:, None], beam, axis=1)
-
-    def follow(self, source: np.ndarray, new: np.ndarray, last: np.ndarray) -> None:
-        """Go on from the prefixes of number `source`, `[M, K]`; where they are `new`, by the symbol `last`."""
-        M = len(source)
-        rows = np.arange(M)[:, None] * self.beam + source
-        log_probs = self.log_probs[np.arange(M)[:, None], source]
-        order = rows.flatten()
-        if new.any():
-            tokens, parents = torch.from_numpy(last[new]), torch.from_numpy(rows[new])
-            fresh, state = self.model.advance(select(self._state, parents), tokens)
-            log_probs[new] = self._checked(fresh, len(tokens))
-            order[new.flatten()] = M * self.beam + np.arange(len(tokens))
-            self._state = join(self._first(M), state)
-        self._state = select(self._state, torch.from_numpy(order))
-        self.log_probs[:M] = log_probs
-
-    def _first(self, lines: int) -> Any:
-        return select(self._state, torch.arange(lines * self.beam))
-
-    def _checked(self, log_probs: torch.Tensor, rows: int) -> np.ndarray:
-        if tuple(log_probs.shape) != (rows, self._classes):
-            raise ShapeError(
-                f"the language model must give log probabilities of all {self._classes} classes for {rows} prefixes, "
-                f"[{rows}, {self._classes}]; it has given {list(log_probs.shape)}"
-            )
-        found = log_probs.detach().double().cpu().numpy()
-        if np.isnan(found).any():
-            raise NonFiniteError("the log probabilities of the language model hold NaN: its weights are damaged.")
         return found
 
 
@@ -224,18 +186,3 @@ def _wait(beam: _Beam, waits: np.ndarray, waited: np.ndarray) -> None:
 def _place(symbols: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Where each line of `symbols [R, S]` has its `wanted` symbol, `[R]`; 0 where it has not."""
     return (symbols == wanted[:, None]).argmax(1) if symbols.shape[1] else np.zeros(len(wanted), dtype=np.int64)
-
-
-def first_of_greatest(values: np.ndarray, count: int) -> np.ndarray:
-    """Places of the `count` greatest of each row, greatest first; of equal ones the first.
-
-    Example:
-        >>> first_of_greatest(np.array([[1.0, 3.0, 3.0, 2.0, 3.0]]), 2)
-        array([[1, 2]])
-    """
-    least = np.partition(values, -count, axis=1)[:, -count, None]
-    above, level = values > least, values == least
-    taken = above | (level & (level.cumsum(1) <= count - above.sum(1, keepdims=True)))
-    places = np.nonzero(taken)[1].reshape(len(values), count)
-    order = np.argsort(-np.take_along_axis(values, places, 1), axis=1, kind="stable")
-    return np.take_along_axis(places, order, 1)
