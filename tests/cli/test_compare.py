@@ -95,7 +95,7 @@ def test_options_of_another_task_are_refused(gateflow):
         (("--task", "adding", "--window", 5), "--window belongs to --task lm and forecaster; --task adding has"),
         (
             ("--task", "parity"),
-            "parity: there are lm, tagger, classifier, forecaster, agreement, adding, copy, order",
+            "parity: there are lm, tagger, classifier, forecaster, translator, agreement, adding, copy, order",
         ),
         (("--task", "order", "--length", 3), "the task needs a length of 10 or more"),
     ):
@@ -108,7 +108,7 @@ def test_an_option_that_is_typed_for_another_task_says_whose_it_is(gateflow, tag
     for words, part in (
         (("--crf",), "--crf belongs to --task tagger; --task lm: see gateflow compare --task lm --help"),
         (("--task", "tagger", "--window", 5), "--window belongs to --task lm and forecaster; --task tagger: see"),
-        (("--task=tagger", "--no-tied"), "--no-tied belongs to --task lm"),
+        (("--task=tagger", "--no-tied"), "--no-tied belongs to --task lm and translator"),
         (("--task", "tagger", "--length", 5), "--length belongs to --task adding and copy and order"),
         (("--no-crf", "--task", "copy"), "--no-crf belongs to --task tagger; --task copy has --hidden-size"),
     ):

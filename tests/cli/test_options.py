@@ -28,6 +28,7 @@ from gateflow.tasks.forecaster.config import ForecasterNetworkConfig, Forecaster
 from gateflow.tasks.language_model.config import DataConfig, ModelConfig
 from gateflow.tasks.language_model.run import LanguageModelRun
 from gateflow.tasks.tagger.config import SentencesConfig, TaggerNetworkConfig, TaggerTraining
+from gateflow.tasks.translator.config import PairsConfig, TokensConfig, TranslatorNetworkConfig, TranslatorTraining
 
 SECTIONS = (DataConfig, ModelConfig, TrainingConfig)
 FIELDS = {name: field for section in SECTIONS for name, field in section.model_fields.items()}
@@ -329,6 +330,67 @@ def test_what_is_typed_for_a_forecaster_is_what_is_read(gateflow, tmp_path, monk
     assert result.code == 0, result.err
     for name, value in typed.items():
         assert (name, value) in found, f"train forecaster shows {name} and never reads {value}"
+
+
+# Likewise for a translator; never a default. Some exclude each other, so there are two trainings.
+TRANSLATOR_TYPED = {
+    "source": "2",
+    "target": "1",
+    "features": "3",
+    "tokenizer": "char",
+    "target_tokenizer": "word",
+    "vocab_size": 20,
+    "target_vocab_size": 30,
+    "min_count": 2,
+    "longest": 50,
+    "cell": "gru",
+    "decoder_cell": "lstm",
+    "embedding_size": 3,
+    "hidden_size": 5,
+    "layers": 2,
+    "bidirectional": False,
+    "attention": "additive",
+    "input_feeding": True,
+    "pointer": True,
+    "tied": False,
+    "dropout": 0.25,
+    "weight_dropout": 0.125,
+    "word_dropout": 0.3,
+    "skip": "residual",
+    "init": "orthogonal",
+    "label_smoothing": 0.125,
+    "metric": "loss",
+}
+
+
+@pytest.mark.parametrize("validation", ["held_out", "valid"])
+def test_what_is_typed_for_a_translator_is_what_is_read(validation, gateflow, tmp_path, monkeypatch):
+    sections = (PairsConfig, TokensConfig, TranslatorNetworkConfig, TranslatorTraining)
+    fields = {name: field for section in sections for name, field in section.model_fields.items()}
+    training = {name: value for name, value in TYPED.items() if name in TranslatorTraining.model_fields} | {"epochs": 2}
+    training.pop("window")
+    typed = TRANSLATOR_TYPED | training
+    files = {"train", "target_data", "valid", "target_valid", "held_out"}
+    assert typed.keys() | files | {"joint", "window"} == fields.keys()
+    assert all(fields[name].default != value for name, value in typed.items())
+    words = [f"{a}{b}{c}" for a in "abc" for b in "abc" for c in "abc"]
+    if validation == "held_out":
+        rows = "".join(f"{' '.join(word)}\t{word}\tV;PST\n" for word in words)
+        (tmp_path / "train.tsv").write_text(rows)
+        typed |= {"train": tmp_path / "train.tsv", "held_out": 0.25}
+    else:
+        for part, of_part in (("train", words[:20]), ("valid", words[20:])):
+            (tmp_path / f"{part}.src").write_text("".join(f"{' '.join(word)}\n" for word in of_part))
+            (tmp_path / f"{part}.tgt").write_text("".join(f"{' '.join(reversed(word))}\n" for word in of_part))
+        for name in ("source", "target", "features", "target_tokenizer", "target_vocab_size"):
+            del typed[name]
+        typed |= {"train": tmp_path / "train.src", "target_data": tmp_path / "train.tgt", "joint": True}
+        typed |= {"valid": tmp_path / "valid.src", "target_valid": tmp_path / "valid.tgt"}
+    found = watched(monkeypatch, sections)
+    result = gateflow("train", "translator", "--out", tmp_path / "run", *flags(typed))
+    assert result.code == 0, result.err
+    for name, value in typed.items():
+        assert (name, value) in found, f"train translator shows {name} and never reads {value}"
 
 
 def test_what_a_comparison_does_not_use_is_not_offered(gateflow, monkeypatch, corpus):

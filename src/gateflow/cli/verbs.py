@@ -133,7 +133,7 @@ def show(answer: Answer, *, json: bool) -> None:
             for text, data in answer.items:
                 if json:
                     print_json(data)
-                elif text:
+                elif text or answer.blank:
                     write_exactly(text, end="\n")
         case Figures():
             for line in answer.lines:

@@ -74,7 +74,11 @@ def is_number(text: str) -> bool:
     return text.removeprefix("-").isdecimal() and len(text) < 10
 
 
-def read_rows(path: str | Path, named: bool | None = None, marks: Sequence[str] = ()) -> Rows:
+# What there should be where a line has one column, unless somebody else asks.
+LABELLED = "a text and its label: TSV, CSV with a header, JSON lines, or lines that begin with __label__"
+
+
+def read_rows(path: str | Path, named: bool | None = None, marks: Sequence[str] = (), wanted: str = LABELLED) -> Rows:
     r"""The rows of a file. A line that begins with ``{`` is JSON, one with a tab is TSV, one with a comma is CSV.
 
     TSV has no quotes: a tab ends a cell, a line a row. CSV is that of RFC 4180: its first line has the names; a cell
@@ -85,6 +89,7 @@ def read_rows(path: str | Path, named: bool | None = None, marks: Sequence[str] 
         named: whether a TSV begins with the names of its columns; if none, it does if one of its first cells, in small
             letters, is in `marks`.
         marks: what names look like.
+        wanted: what there should be where a line has one column, for the message.
 
     Raises:
         DataError: as `read_lines`; the first line is none of the three, or a later one has other columns than the
@@ -98,7 +103,7 @@ def read_rows(path: str | Path, named: bool | None = None, marks: Sequence[str] 
         >>> rows.names, next(rows.rows)
         (('text', 'label'), Row(line=2, cells=['a "good", long film', 'pos']))
     """
-    return rows_of(spoken(Path(path)), numbered(read_lines(path)), named, marks)
+    return rows_of(spoken(Path(path)), numbered(read_lines(path)), named, marks, wanted)
 
 
 def numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -111,7 +116,13 @@ def is_blank(line: str) -> bool:
     return not line or line.isspace()
 
 
-def rows_of(where: str, lines: Iterator[tuple[int, str]], named: bool | None = None, marks: Sequence[str] = ()) -> Rows:
+def rows_of(
+    where: str,
+    lines: Iterator[tuple[int, str]],
+    named: bool | None = None,
+    marks: Sequence[str] = (),
+    wanted: str = LABELLED,
+) -> Rows:
     """The rows of lines with their numbers; see `read_rows`."""
     number, first = next(lines)
     lines = chain([(number, first)], lines)
@@ -129,10 +140,7 @@ def rows_of(where: str, lines: Iterator[tuple[int, str]], named: bool | None = N
         rows = _quoted(where, lines)
         cells = [cell.strip() for cell in next(rows).cells]
         return Rows(where, "csv", tuple(cells), rows, len(cells))
-    raise DataError(
-        f"{where}, line {number}: {reprlib.repr(first)} has one column; there should be a text and its label: TSV, "
-        "CSV with a header, JSON lines, or lines that begin with __label__."
-    )
+    raise DataError(f"{where}, line {number}: {reprlib.repr(first)} has one column; there should be {wanted}.")
 
 
 def _tabbed(path: str, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:

@@ -22,7 +22,7 @@ _BYTES = 256
 _LEARNED_FROM, _TORN_AT_MOST = 1 << 22, 16
 
 
-def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) -> Tokenizer:
+def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None, min_count: int = 1) -> Tokenizer:
     r"""Build a tokenizer from a text file; the same file always gives the same numbers.
 
     Every line ends in one token: ``<eos>`` for words and BPE, the newline itself for characters. Encoding a line adds
@@ -35,6 +35,7 @@ def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) 
             the text nor its lines.
         vocab_size: The most tokens to have, ``<unk>`` and the end of line included. The most frequent stay, equals in
             code point order. Default: all words or characters of the file; 8192 for BPE.
+        min_count: Words and characters that occur less often are unknown; BPE has no unknown ones.
 
     Raises:
         ConfigError: No such kind, a vocabulary too small to hold what every tokenizer of the kind must have, or more
@@ -62,10 +63,10 @@ def build_tokenizer(kind: str, path: str | Path, vocab_size: int | None = None) 
         raise ConfigError(
             f"A vocabulary of {vocab_size} is too small: a {kind} tokenizer needs at least {least} tokens."
         )
-    return build(Path(path), vocab_size)
+    return build(Path(path), vocab_size, min_count)
 
 
-def _word(path: Path, vocab_size: int | None) -> Tokenizer:
+def _word(path: Path, vocab_size: int | None, min_count: int) -> Tokenizer:
     counts = Counter[str]()
     for piece in whole_words(read_pieces(path), path):
         counts.update(piece.text.split())
@@ -74,17 +75,17 @@ def _word(path: Path, vocab_size: int | None) -> Tokenizer:
                 f"{spoken(path)} has more than {MOST_WORDS:,} different words. Choose a --vocab-size, which keeps "
                 "the most frequent, or --tokenizer bpe or char."
             )
-    return assemble("word", _number([UNKNOWN, END_OF_LINE], counts, vocab_size))
+    return assemble("word", _number([UNKNOWN, END_OF_LINE], counts, vocab_size, min_count))
 
 
-def _char(path: Path, vocab_size: int | None) -> Tokenizer:
+def _char(path: Path, vocab_size: int | None, min_count: int) -> Tokenizer:
     counts = Counter[str]()
     for piece in read_pieces(path):
         counts.update(piece.text)
-    return assemble("char", _number([UNKNOWN, "\n"], counts, vocab_size))
+    return assemble("char", _number([UNKNOWN, "\n"], counts, vocab_size, min_count))
 
 
-def _bpe(path: Path, vocab_size: int | None) -> Tokenizer:
+def _bpe(path: Path, vocab_size: int | None, _min_count: int) -> Tokenizer:
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -177,13 +178,14 @@ def _learned_from(pieces: Iterator[Piece]) -> Iterator[str]:
         yield piece.text
 
 
-def _number(reserved: list[str], counts: Counter[str], vocab_size: int | None) -> dict[str, int]:
+def _number(reserved: list[str], counts: Counter[str], vocab_size: int | None, min_count: int) -> dict[str, int]:
     # Ties by code point: the same file gives the same numbers in every process, whatever its hash seed.
-    found = sorted(counts.keys() - set(reserved), key=lambda token: (-counts[token], token))
+    frequent = {token for token, count in counts.items() if count >= min_count} - set(reserved)
+    found = sorted(frequent, key=lambda token: (-counts[token], token))
     return {token: number for number, token in enumerate((reserved + found)[:vocab_size])}
 
 
-_Builder = Callable[[Path, int | None], Tokenizer]
+_Builder = Callable[[Path, int | None, int], Tokenizer]
 # The least that each needs: <unk>, the end of line and one word or character; all bytes and the end of line.
 _KINDS: dict[str, tuple[_Builder, int]] = {"word": (_word, 3), "char": (_char, 3), "bpe": (_bpe, _BYTES + 1)}
 

@@ -1,6 +1,7 @@
 """Layers: drop-in `RNN`, `GRU`, `LSTM`, and `Recurrent` for any cell."""
 
 from gateflow.layers.allowed import safe_globals
+from gateflow.layers.attention import Attended, Attention, PointerGenerator
 from gateflow.layers.crf import LinearChainCRF
 from gateflow.layers.drop_in import GRU, LSTM, RNN
 from gateflow.layers.dropout import LockedDropout
@@ -14,9 +15,12 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Attended",
+    "Attention",
     "Highway",
     "LinearChainCRF",
     "LockedDropout",
+    "PointerGenerator",
     "Recurrent",
     "Residual",
     "Stack",

@@ -113,9 +113,11 @@ class Lines:
 
     Attributes:
         items: pairs of a text of one or more lines and the same as data, one JSON document a line.
+        blank: whether an empty text is a blank line, as where each line answers one; else it is nothing to be shown.
     """
 
     items: Iterator[tuple[str, Any]]
+    blank: bool = False
 
 
 Answer = Figures | Table | Tables | Written | Lines

@@ -1,0 +1,104 @@
+"""The verb ``translate``: a line for each line, as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gateflow.data.lines import blocks_of_lines
+from gateflow.data.parallel import ParallelText, read_sources
+from gateflow.errors import ConfigError
+from gateflow.tasks.description import Given, Lines
+from gateflow.tasks.predictions import refuse_to_replace
+from gateflow.tasks.translator.attention_page import write_attention
+from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
+from gateflow.tasks.translator.prediction import CHUNK, Answer, Translation, predict
+from gateflow.tasks.translator.search import Search
+
+__all__ = ["translate_text"]
+
+# Lines whose attention is drawn: as many as a reader looks through.
+DRAWN = 50
+
+Translated = tuple[ParallelText, Answer]
+
+
+def translate_text(
+    given: Given,
+    data: Path,
+    nbest: int,
+    attention: Path | None,
+    beam: int,
+    length_penalty: float,
+    coverage_penalty: float,
+    min_length: int,
+    max_length: int | None,
+    replace_unknown: bool,
+    batch_size: int,
+) -> Lines:
+    """The translations of each line.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+        DataError: the data are missing, or no text.
+        ConfigError: more translations than hypotheses are asked for, or attention of a run that has none.
+        WriteError: the file for attention cannot be written.
+    """
+    vocabularies = load_vocabularies(given.run)
+    model = load_model(given.run, vocabularies)
+    refuse_to_replace(attention, given.run, data, "--attention")
+    if model.decoder.attention is None and (attention or replace_unknown or coverage_penalty):
+        asked = "--attention" if attention else "--replace-unknown" if replace_unknown else "--coverage-penalty"
+        raise ConfigError(f"{asked} takes attention, and this translator was trained with --attention none.")
+    search = Search(
+        max_length or most_tokens(given.run),
+        beam=beam,
+        nbest=nbest,
+        length_penalty=length_penalty,
+        coverage_penalty=coverage_penalty,
+        least=min_length,
+        replace_unknown=replace_unknown,
+        batch_size=batch_size,
+    )
+
+    def answers() -> Iterator[Translated]:
+        number = 1
+        for lines in blocks_of_lines(data, CHUNK):
+            sources = read_sources(lines, number, vocabularies.features is not None)
+            yield from zip(sources, predict(model, vocabularies, sources, search), strict=True)
+            number += len(lines)
+
+    found = answers() if attention is None else _drawn(answers(), attention)
+    return Lines(((_shown(answer, nbest), _as_data(source, answer, nbest)) for source, answer in found), blank=True)
+
+
+def _drawn(answers: Iterable[Translated], file: Path) -> Iterator[Translated]:
+    """The answers; the attention of the first of them is written as soon as they are there."""
+    held: list[Answer] = []
+    for source, answer in answers:
+        held.append(answer)
+        yield source, answer
+        if len(held) == DRAWN:
+            write_attention(file, held)
+    if len(held) < DRAWN:
+        write_attention(file, held)
+
+
+def _shown(answer: Answer, nbest: int) -> str:
+    """The translation; or the best of them with their scores, a line each."""
+    if nbest == 1:
+        return answer.best.text
+    return "\n".join(f"{k}\t{found.score:.4f}\t{found.text}" for k, found in enumerate(answer.translations, 1))
+
+
+def _as_data(source: ParallelText, answer: Answer, nbest: int) -> dict[str, Any]:
+    told: dict[str, Any] = {"line": source.line, "source": source.source}
+    told |= {"features": source.features} if source.features else {}
+    told |= _told(answer.best)
+    return told | ({"nbest": [_told(found) for found in answer.translations]} if nbest > 1 else {})
+
+
+def _told(found: Translation) -> dict[str, Any]:
+    scores = {"log_probability": found.log_probability, "score": found.score}
+    return {"translation": found.text, **scores, "ended": found.ended}

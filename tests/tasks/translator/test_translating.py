@@ -1,0 +1,190 @@
+"""What a translator answers: the same in any batch, greedy for a beam of one, a line for each line."""
+
+import io
+import json
+import sys
+
+import pytest
+import torch
+from tests.tasks.translator.conftest import TOKENS
+from tests.tasks.translator.pairs import pairs, write
+
+from gateflow.cli import main
+from gateflow.data.parallel import ParallelText
+from gateflow.errors import ConfigError
+from gateflow.tasks.description import Given
+from gateflow.tasks.translator.attention_page import attention_page
+from gateflow.tasks.translator.config import TranslatorConfig
+from gateflow.tasks.translator.data import set_up
+from gateflow.tasks.translator.encoding import EncodedPairs
+from gateflow.tasks.translator.loading import load_vocabularies
+from gateflow.tasks.translator.model import TranslatorModel
+from gateflow.tasks.translator.prediction import predict
+from gateflow.tasks.translator.search import Search
+from gateflow.tasks.translator.translating import translate_text
+
+SOURCES = [ParallelText(word, ()) for word, _ in pairs(40, seed=9)]
+NETWORKS = {
+    "attention": {},
+    "additive, pointer": {"attention": "additive", "copy": True},
+    "no attention": {"attention": "none"},
+    "input feeding": {"input_feeding": True, "num_layers": 2, "cell": "gru"},
+}
+
+
+@pytest.fixture(scope="module")
+def vocabularies(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vocabularies")
+    file = write(folder / "train.tsv", pairs(60))
+    return load_vocabularies(
+        set_up(folder / "run", TranslatorConfig.build({"data": {"train": file}, "tokens": TOKENS}))
+    )
+
+
+def random_model(vocabularies, **options):
+    """Of weights that say something else at each step, and that come to an end now and then."""
+    torch.manual_seed(4)
+    model = TranslatorModel(vocabularies.read, len(vocabularies.target), hidden_size=12, embedding_size=8, **options)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(3)
+    model.eval()
+    # The end as probable as it takes for translations of several lengths.
+    while len({len(by_hand(model, vocabularies, source, 12)) for source in SOURCES[:8]}) < 3:
+        model.scores.bias.data[vocabularies.target.end] += 1
+    return model
+
+
+@torch.no_grad()
+def by_hand(model, vocabularies, source, most):
+    """The likeliest token at each step, one source at a time."""
+    batch, end = (
+        EncodedPairs(vocabularies, [source], copying=model.pointer is not None).batch([0]),
+        vocabularies.target.end,
+    )
+    numbers, state = [end], model.start(batch.source, batch.source_lengths)
+    for _ in range(most):
+        found = model.decode(torch.tensor([[numbers[-1]]]), state)
+        numbers.append(int(model.log_probabilities(found, batch.copies, batch.extra).argmax()))
+        state = found.state
+        if numbers[-1] == end:
+            return numbers[1:-1]
+    return numbers[1:]
+
+
+def spelled(vocabularies, model, source, numbers):
+    strange = EncodedPairs(vocabularies, [source], copying=True).unknown[0] if model.pointer is not None else []
+    known = len(vocabularies.target)
+    return [vocabularies.target.token(n) if n < known else strange[n - known - 1] for n in numbers]
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def model(request, vocabularies):
+    return random_model(vocabularies, **NETWORKS[request.param])
+
+
+def test_a_beam_of_one_is_greedy(vocabularies, model):
+    wanted = [spelled(vocabularies, model, s, by_hand(model, vocabularies, s, 12)) for s in SOURCES]
+    found = [answer.best.tokens for answer in predict(model, vocabularies, SOURCES, Search(12))]
+    assert found == wanted
+    assert len({len(tokens) for tokens in found}) > 1
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_a_batch_of_32_is_one_at_a_time(vocabularies, model, beam):
+    together, alone = (
+        list(predict(model, vocabularies, SOURCES, Search(12, beam=beam, nbest=beam, batch_size=size)))
+        for size in (32, 1)
+    )
+    for one, other in zip(together, alone, strict=True):
+        assert [t.tokens for t in one.translations] == [t.tokens for t in other.translations]
+        assert [t.score for t in one.translations] == pytest.approx([t.score for t in other.translations], abs=1e-4)
+
+
+def test_a_wider_beam_finds_nothing_less_probable(vocabularies):
+    model = random_model(vocabularies)
+    greedy, wide = (list(predict(model, vocabularies, SOURCES, Search(12, beam=beam))) for beam in (1, 5))
+    for one, other in zip(greedy, wide, strict=True):
+        assert other.best.log_probability >= one.best.log_probability - 1e-5
+
+
+def test_the_probability_is_that_of_the_tokens(vocabularies):
+    """What a search says of a translation is what training would say of it as a target."""
+    model = random_model(vocabularies)
+    for source, answer in zip(SOURCES, predict(model, vocabularies, SOURCES, Search(12, beam=3)), strict=True):
+        if answer.best.tokens and answer.best.ended:
+            pair = ParallelText(source.source, (answer.best.text,))
+            batch = EncodedPairs(vocabularies, [pair]).batch([0])
+            assert -float(model(batch).nats.detach()) == pytest.approx(answer.best.log_probability, abs=1e-4)
+
+
+def test_a_blank_source_and_one_of_ten_thousand_tokens(trained):
+    vocabularies, model = load_vocabularies(trained), random_model(load_vocabularies(trained))
+    long = ParallelText("ab" * 5000, ())
+    blank, found, short = predict(model, vocabularies, [ParallelText(" ", ()), long, SOURCES[0]], Search(5))
+    assert (blank.best.text, blank.best.tokens) == ("", [])
+    assert found.best.weights.shape == (len(found.best.tokens) + 1, 10_001)
+    assert short.best.tokens == next(predict(model, vocabularies, SOURCES[:1], Search(5))).best.tokens
+
+
+def verb(trained, tmp_path, text, **options):
+    file = tmp_path / "text"
+    file.write_text(text, encoding="utf-8")
+    usual = {"nbest": 1, "attention": None, "beam": 3, "length_penalty": 1.0, "coverage_penalty": 0.0}
+    usual |= {"min_length": 0, "max_length": None, "replace_unknown": False, "batch_size": 8}
+    return translate_text(Given(trained), file, **usual | options)
+
+
+def test_a_line_for_each_line(trained, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab\n\nbda\n")))
+    with pytest.raises(SystemExit, match="0"):
+        main(["translate", str(trained.path)])
+    assert capsys.readouterr().out == "B A\n\nA D B\n"
+
+
+def test_the_best_few_and_all_that_is_known(trained, tmp_path):
+    text, data = next(verb(trained, tmp_path, "ab\n", nbest=3).items)
+    rows = [line.split("\t") for line in text.splitlines()]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert rows[0][2] == data["translation"] == "B A"
+    assert [f"{found['score']:.4f}" for found in data["nbest"]] == [row[1] for row in rows]
+    json.dumps(data)
+
+
+def test_an_unknown_token_becomes_the_one_that_was_looked_at(trained, tmp_path):
+    """A letter that training has not seen, and a token for it that the translator is made to say."""
+    vocabularies = load_vocabularies(trained)
+    model = random_model(vocabularies)
+    with torch.no_grad():
+        model.scores.bias[vocabularies.target.unknown] += 100
+    plain, replaced = (
+        next(predict(model, vocabularies, [ParallelText("aqb", ())], Search(4, replace_unknown=replace)))
+        for replace in (False, True)
+    )
+    assert set(plain.best.tokens) == {"<unk>"}
+    looked = plain.best.weights[:-1, :3].argmax(-1)
+    assert replaced.best.tokens == ["aqb"[k] for k in looked]
+
+
+def test_attention_as_a_page(trained, tmp_path):
+    page = tmp_path / "page.html"
+    found = [text for text, _ in verb(trained, tmp_path, "ab\n\n<b>\n", attention=page).items]
+    html = page.read_text(encoding="utf-8")
+    assert len(found) == 3
+    assert html.count("<table>") == 2
+    assert "http" not in html.replace("http-equiv", "")
+    assert "<b>" not in html
+    vocabularies = load_vocabularies(trained)
+    (answer,) = predict(random_model(vocabularies), vocabularies, SOURCES[:1], Search(5))
+    torch.testing.assert_close(answer.best.weights.sum(-1), torch.ones(len(answer.best.weights)))
+    assert attention_page([answer]).count("<td") == answer.best.weights.numel()
+
+
+def test_what_cannot_be_asked_for(trained, tmp_path):
+    for options, message in (
+        ({"nbest": 9}, "--nbest 9 cannot come out of --beam 3"),
+        ({"min_length": 9, "max_length": 4}, "--min-length 9 is more than --max-length 4"),
+        ({"attention": trained.model_file}, "--attention .* is a part of the run"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            verb(trained, tmp_path, "ab\n", **options)
