@@ -1,0 +1,14 @@
+"""Kinds of lines, one module each, by the names of ``--input``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateflow.tasks.transcriber.inputs.base import Input
+from gateflow.tasks.transcriber.inputs.images import ImageInput
+from gateflow.tasks.transcriber.inputs.sounds import SoundInput
+
+__all__ = ["INPUTS"]
+
+INPUTS: Mapping[str, Input] = {"image": ImageInput(), "sound": SoundInput()}
+"""All kinds."""
