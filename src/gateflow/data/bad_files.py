@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from gateflow.data.listing import ListedFile
 from gateflow.data.track import Track
 from gateflow.errors import DataError, DataWarning
 
 __all__ = ["read_each"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 # Files that a warning names; of the others it says how many.
@@ -19,21 +19,23 @@ _NAMED = 3
 
 
 def read_each(
-    files: Sequence[ListedFile],
-    read: Callable[[ListedFile], T],
+    files: Sequence[S],
+    read: Callable[[S], T],
     where: str,
     *,
     skip_bad: bool = False,
+    what: str = "files",
     doing: str = "reading",
     track: Track = lambda items, doing, total: items,
 ) -> Iterator[T]:
     """Yield what is read of each file, in order.
 
     Args:
-        files: all of them.
+        files: all of them, or all lines of one.
         read: reads one, or raises a `DataError` that names it.
         where: what they are called together, such as the path of their list.
         skip_bad: leave out files that cannot be read, and warn of them at the end.
+        what: they are called in messages.
         doing: what is shown while it is done.
         track: shows progress.
 
@@ -53,18 +55,18 @@ def read_each(
             bad.append(error)
             continue
         yield found
-    _tell(bad, len(files), where)
+    _tell(bad, f"{len(files):,} {what}", where, all_bad=len(bad) == len(files))
 
 
-def _tell(bad: Sequence[DataError], count: int, where: str) -> None:
+def _tell(bad: Sequence[DataError], count: str, where: str, *, all_bad: bool) -> None:
     if not bad:
         return
     first = " ".join(str(error) for error in bad[:_NAMED])
     more = f" And {len(bad) - _NAMED:,} more." if len(bad) > _NAMED else ""
-    if len(bad) == count:
-        raise DataError(f"{where}: not one of {count:,} files can be read. {first}{more}")
+    if all_bad:
+        raise DataError(f"{where}: not one of {count} can be read. {first}{more}")
     warnings.warn(
-        f"{where}: {len(bad):,} of {count:,} files cannot be read and are left out. {first}{more}",
+        f"{where}: {len(bad):,} of {count} cannot be read and are left out. {first}{more}",
         DataWarning,
         stacklevel=4,
     )

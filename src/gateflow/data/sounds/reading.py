@@ -12,9 +12,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from gateflow.data.series.series import Series
 from gateflow.data.bad_files import read_each
 from gateflow.data.listing import ListedFile
+from gateflow.data.series.series import Series
 from gateflow.data.sounds.recordings import recordings
 from gateflow.data.sounds.samples import rate_of, read_samples
 from gateflow.data.sounds.spectrogram import LogMel

@@ -93,8 +93,8 @@ def read_with_texts(path: Path, config: TranscriberConfig, *, skip_bad: bool = F
     found = [line for line in lines if line.label]
     if bare and (not skip_bad or not found):
         raise DataError(
-            f"{path}, {bare[0].place} has no text, as {len(bare) - 1:,} others. Write it behind its path, or into a file "
-            "x.gt.txt beside x.png; --skip-bad leaves such lines out."
+            f"{path}, {bare[0].place} has no text, like {len(bare) - 1:,} others. Write it behind its path, or into a "
+            "file x.gt.txt beside x.png; --skip-bad leaves such lines out."
         )
     if bare:
         _warn(f"{path}: {len(bare):,} of {len(lines):,} {kind.many} have no text and are left out: {_names(bare)}.")

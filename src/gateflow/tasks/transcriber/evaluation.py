@@ -158,8 +158,8 @@ def evaluate_run(given: Given, data: Path | None, predictions: Path | None, skip
 def _told(found: Evaluation, kind: Input) -> Iterator[str]:
     of_characters, of_words = sum(found.characters, Errors()), sum(found.words, Errors())
     yield (
-        f"CER {_percent(of_characters.rate)} ({of_characters.edits:,} edits on {of_characters.count:,} characters), WER "
-        f"{_percent(of_words.rate)} ({of_words.edits:,} on {of_words.count:,} words), {len(found.right):,} {kind.many}"
+        f"CER {_percent(of_characters.rate)} ({of_characters.edits:,} edits on {of_characters.count:,} characters), "
+        f"WER {_percent(of_words.rate)} ({of_words.edits:,} on {of_words.count:,} words), {len(found.right):,} {kind.many}"
     )
     yield "texts are compared in NFC with single spaces; capitals, punctuation and spaces count"
     if found.unknown:

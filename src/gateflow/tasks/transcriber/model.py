@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,6 +36,7 @@ class TranscriberModel(nn.Module):
         recurrent: further options of `gateflow.Recurrent`.
 
     Example:
+        >>> import torch
         >>> model = TranscriberModel(5, 3, hidden_size=8)
         >>> log_probs, lengths = model(Batch(torch.randn(7, 2, 5), torch.tensor([7, 4])))
         >>> log_probs.shape, lengths.tolist()
@@ -103,4 +104,4 @@ def least_steps(classes: list[int]) -> int:
         >>> least_steps([3, 3, 4])
         4
     """
-    return len(classes) + sum(a == b for a, b in zip(classes, classes[1:], strict=False))
+    return len(classes) + sum(a == b for a, b in pairwise(classes))

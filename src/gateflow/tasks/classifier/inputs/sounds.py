@@ -12,9 +12,9 @@ from gateflow.data.sounds.augmentation import SpecAugment
 from gateflow.data.sounds.reading import read_sounds
 from gateflow.data.track import Track
 from gateflow.errors import ConfigError
+from gateflow.tasks.channels import Channels, read_channels
 from gateflow.tasks.classifier.config import ClassifierConfig, SoundsConfig
 from gateflow.tasks.classifier.inputs.base import AS_TRAINED, REMEDY, Asked
-from gateflow.tasks.channels import Channels, read_channels
 from gateflow.tasks.classifier.inputs.series import (
     SeriesEncoder,
     SeriesInput,

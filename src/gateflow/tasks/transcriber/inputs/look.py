@@ -33,8 +33,8 @@ def kind_of(path: Path) -> str:
         if beginning(path, _LOOKED_AT).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
             return "strokes"
     raise DataError(
-        f"{spoken(path)} looks like no pictures, sounds or strokes. Give a list of paths and texts separated by tabs, a "
-        "folder with x.gt.txt beside x.png, or JSON lines of strokes; or say which it is with --input."
+        f"{spoken(path)} looks like no pictures, sounds or strokes. Give a list of paths and texts separated by tabs, "
+        "a folder with x.gt.txt beside x.png, or JSON lines of strokes; or say which it is with --input."
     )
 
 
