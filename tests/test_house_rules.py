@@ -21,7 +21,7 @@ ORDER = [
     "backends",
     "recurrence",
     "layers",
-    "remedies data export benchmarking",
+    "remedies data export benchmarking decoding",
     "flow",
     "runs",
     "training",

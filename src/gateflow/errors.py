@@ -40,7 +40,7 @@ class ShapeError(GateflowError, ValueError, RuntimeError):
 
 
 class NoSequenceError(GateflowError, ValueError):
-    """A CRF is asked for the best tags of a row of which every sequence is forbidden, or whose scores are NaN."""
+    """The best sequence of a row is asked for, and every one is forbidden, none fits, or its scores are NaN."""
 
 
 class PathError(GateflowError, RuntimeError):
