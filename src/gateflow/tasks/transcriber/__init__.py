@@ -10,6 +10,17 @@ __all__ = ["TRANSCRIBER"]
 
 BATCH_SIZE = Option("batch_size", int, "Lines read side by side; it changes no answer.", default=16, least=1)
 SKIP_BAD = Option("skip_bad", bool, "Leave files out that cannot be read, and say so.", default=False)
+SEARCH = (
+    Option(
+        "beam",
+        int,
+        "Texts that a search keeps at each step; 0 takes the likeliest character of each step by itself. 16 with --lm.",
+        least=0,
+    ),
+    Option("lm", Path, "Run of a language model of characters (`gateflow train lm --tokenizer char`) to search with."),
+    Option("lm_weight", float, "How much the language model counts.", default=0.5, least=0),
+    Option("insertion", float, "What each character adds to the score of a text in a search.", default=0.0),
+)
 
 EVALUATE = Verb(
     "evaluate",
@@ -21,6 +32,7 @@ EVALUATE = Verb(
     (
         Option("data", Path, "Lines with their texts, as --data of a training has them; else those of validation."),
         Option("predictions", Path, "Write edits, right text, given text and file to this file, as TSV."),
+        *SEARCH,
         SKIP_BAD,
         BATCH_SIZE,
     ),
@@ -36,7 +48,38 @@ TRANSCRIBE = Verb(
     """,
     "gateflow.tasks.transcriber.transcribing:transcribe_lines",
     (
-        Option("data", Path, "A picture or sound, a folder or list of them, or JSON lines of strokes.", required=True),
+        Option(
+            "data",
+            Path,
+            "A picture or sound, a folder or list of them, or JSON lines of strokes. With --stream a sound, or - for "
+            "samples of 16 bits that are piped in.",
+            required=True,
+        ),
+        *SEARCH,
+        Option("nbest", int, "So many of the likeliest texts of each line; it takes a beam.", default=1, least=1),
+        Option(
+            "stream",
+            bool,
+            "Write as the sound comes; it takes a run of sounds trained with --no-bidirectional.",
+            default=False,
+        ),
+        SKIP_BAD,
+        BATCH_SIZE,
+    ),
+)
+
+ALIGN = Verb(
+    "align",
+    """Where each character of a known text is: seconds of a sound, columns of a picture, points of strokes.
+
+    Example: `gateflow align runs/digits --data test.tsv --out times`
+
+    For each line the folder gets a TextGrid, as Praat reads it, and a JSON file.
+    """,
+    "gateflow.tasks.transcriber.aligning:align_lines",
+    (
+        Option("data", Path, "Lines with their texts, as --data of a training has them.", required=True),
+        Option("out", Path, "Folder for the files; it may exist.", required=True),
         SKIP_BAD,
         BATCH_SIZE,
     ),
@@ -56,7 +99,7 @@ TRANSCRIBER = TaskDescription(
     set_up="gateflow.tasks.transcriber.data:set_up",
     build="gateflow.tasks.transcriber.task:TranscriberTask",
     diagnose="gateflow.tasks.transcriber.diagnosis:diagnose_run",
-    verbs=(EVALUATE, TRANSCRIBE),
+    verbs=(EVALUATE, TRANSCRIBE, ALIGN),
     next_steps=("evaluate {run} --data FILE", "transcribe {run} --data FILE"),
     begin="gateflow.tasks.transcriber.data:begin",
     compared="gateflow.tasks.transcriber.diagnosis:compared",

@@ -38,12 +38,18 @@ class ImagesConfig(ConfigSection):
 
 
 class SoundsConfig(SpectrogramConfig):
-    """How a recording is read: as the classifier reads it, with the defaults of speech."""
+    """How a recording is read: as the classifier reads it, with other defaults."""
 
+    # Both look at a whole recording before its first frame is known.
     top_db: float | None = Field(
-        default=50.0, gt=0, description="Decibels below the loudest part that are told apart; 50 for speech."
+        default=None,
+        gt=0,
+        description="Decibels below the loudest part that are told apart. Left out, 50; all with --no-bidirectional.",
     )
-    centred: bool = Field(default=True, description="Take each band's mean over a recording away, as for speech.")
+    centred: bool | None = Field(  # type: ignore[assignment]  # found by `TranscriberConfig.found`
+        default=None,
+        description="Take each band's mean over a recording away. Left out, so it is but with --no-bidirectional.",
+    )
 
 
 class StrokesConfig(ConfigSection):
@@ -152,10 +158,16 @@ class TranscriberConfig(RunConfig):
         """
         kind = self.kind
         data, sounds = self.data.model_copy(update={"input": kind}), self.sounds
-        if kind == "sound" and sounds.rate is None:
-            from gateflow.tasks.transcriber.inputs.sounds import rate_of_most
+        if kind == "sound":
+            whole = self.model.bidirectional
+            if sounds.rate is None:
+                from gateflow.tasks.transcriber.inputs.sounds import rate_of_most
 
-            sounds = sounds.model_copy(update={"rate": rate_of_most(data.train)})
+                sounds = sounds.model_copy(update={"rate": rate_of_most(data.train)})
+            if sounds.centred is None:
+                sounds = sounds.model_copy(update={"centred": whole})
+            if whole and "top_db" not in sounds.model_fields_set:
+                sounds = sounds.model_copy(update={"top_db": 50.0})
         return self.model_copy(update={"data": data, "sounds": sounds})
 
     def named_code(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from gateflow.data.folds import drawn
 from gateflow.data.parts import Parts
 from gateflow.data.series import Series
 from gateflow.data.series.packed import packed, unpacked
+from gateflow.decoding.ctc.alignment import frames_needed
 from gateflow.errors import DataError, DataWarning, RunError
 from gateflow.files import write
 from gateflow.runs.new_run import new_run
@@ -19,7 +20,7 @@ from gateflow.tasks.transcriber.alphabet import Alphabet, rare
 from gateflow.tasks.transcriber.config import TranscriberConfig
 from gateflow.tasks.transcriber.inputs.base import Encoder
 from gateflow.tasks.transcriber.loading import build_model, input_of, load_alphabet, load_encoder
-from gateflow.tasks.transcriber.model import TranscriberModel, least_steps
+from gateflow.tasks.transcriber.model import TranscriberModel
 from gateflow.tasks.transcriber.run import TranscriberRun
 from gateflow.training.start import begin_run
 
@@ -121,7 +122,7 @@ def unwritable(lines: Iterable[Series], config: TranscriberConfig, alphabet: Alp
     """The lines whose text is longer than they have steps: by number the steps that it needs, and those there are."""
     found = {}
     for i, line in enumerate(lines):
-        need, there = least_steps(alphabet.numbers(str(line.label))), -(-len(line) // config.reduction)
+        need, there = frames_needed(alphabet.numbers(str(line.label))), -(-len(line) // config.reduction)
         if need > there:
             found[i] = need, there
     return found

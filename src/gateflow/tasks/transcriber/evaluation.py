@@ -15,11 +15,12 @@ from gateflow.tasks.description import Given, Table, Tables
 from gateflow.tasks.predictions import refuse_to_replace
 from gateflow.tasks.transcriber.alphabet import Alphabet
 from gateflow.tasks.transcriber.data import own_lines, read_with_texts
+from gateflow.tasks.transcriber.fusion import decoding_of
 from gateflow.tasks.transcriber.inputs.base import Input
 from gateflow.tasks.transcriber.learnt import Learnt
 from gateflow.tasks.transcriber.loading import input_of, load
 from gateflow.tasks.transcriber.measures import Errors, character_errors, characters_taken, word_errors
-from gateflow.tasks.transcriber.prediction import Answer, predict
+from gateflow.tasks.transcriber.prediction import BEST_PATH, Answer, Decoding, predict
 from gateflow.tasks.transcriber.run import TranscriberRun
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run"]
@@ -90,6 +91,7 @@ def evaluate(
     lines: Sequence[Series],
     *,
     batch_size: int = 16,
+    decoding: Decoding = BEST_PATH,
     seen: frozenset[Hashable] = frozenset(),
     track: Any = None,
 ) -> Evaluation:
@@ -98,7 +100,7 @@ def evaluate(
     Args:
         learnt: by a run.
         lines: with their texts.
-        batch_size: as for `predict`.
+        batch_size, decoding: as for `predict`.
         seen: keys of the lines of the training.
         track: what shows progress.
 
@@ -108,7 +110,7 @@ def evaluate(
     # Once for nothing: kernels are built or loaded before the clock starts.
     _ = list(predict(learnt, lines[:1]))
     began = time.perf_counter()
-    given = predict(learnt, lines, batch_size=batch_size)
+    given = predict(learnt, lines, batch_size=batch_size, decoding=decoding)
     answers = list(given if track is None else track(given, "transcribing", len(lines)))
     seconds = time.perf_counter() - began
     return measured(learnt.alphabet, lines, answers, [i for i, x in enumerate(lines) if x.key in seen], seconds)
@@ -125,7 +127,17 @@ def measured(
     return Evaluation(right, answers, of_characters, of_words, taken, unknown, known, seconds)
 
 
-def evaluate_run(given: Given, data: Path | None, predictions: Path | None, skip_bad: bool, batch_size: int) -> Tables:
+def evaluate_run(
+    given: Given,
+    data: Path | None,
+    predictions: Path | None,
+    beam: int | None,
+    lm: Path | None,
+    lm_weight: float,
+    insertion: float,
+    skip_bad: bool,
+    batch_size: int,
+) -> Tables:
     """The verb ``evaluate``: see `evaluate`.
 
     Raises:
@@ -144,7 +156,8 @@ def evaluate_run(given: Given, data: Path | None, predictions: Path | None, skip
         lines = [learnt.encoder.fitting(line) for line in found]
     refuse_to_replace(predictions, run, data)
     seen = frozenset(line.key for line in own_lines(run, "train"))
-    found = evaluate(learnt, lines, batch_size=batch_size, seen=seen, track=given.track)
+    decoding = decoding_of(learnt.alphabet, beam, 1, lm, lm_weight, insertion)
+    found = evaluate(learnt, lines, batch_size=batch_size, decoding=decoding, seen=seen, track=given.track)
     if predictions is not None:
         _write_predictions(predictions, kind, lines, found)
     figures = found.figures()
@@ -159,7 +172,8 @@ def _told(found: Evaluation, kind: Input) -> Iterator[str]:
     of_characters, of_words = sum(found.characters, Errors()), sum(found.words, Errors())
     yield (
         f"CER {_percent(of_characters.rate)} ({of_characters.edits:,} edits on {of_characters.count:,} characters), "
-        f"WER {_percent(of_words.rate)} ({of_words.edits:,} on {of_words.count:,} words), {len(found.right):,} {kind.many}"
+        f"WER {_percent(of_words.rate)} ({of_words.edits:,} on {of_words.count:,} words), {len(found.right):,} "
+        f"{kind.many}"
     )
     yield "texts are compared in NFC with single spaces; capitals, punctuation and spaces count"
     if found.unknown:

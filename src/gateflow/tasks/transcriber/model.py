@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from gateflow.tasks.transcriber.alphabet import BLANK
 from gateflow.tasks.transcriber.batches import Batch
 from gateflow.tasks.transcriber.front import ConvolutionFront
 
-__all__ = ["TranscriberModel", "least_steps"]
+__all__ = ["TranscriberModel"]
 
 
 class TranscriberModel(nn.Module):
@@ -85,6 +84,10 @@ class TranscriberModel(nn.Module):
         """How many steps the layers read of lines of these lengths."""
         return lengths if self.front is None else self.front.lengths(lengths)
 
+    def steps_of(self, first: int, last: int) -> tuple[int, int]:
+        """Which steps of a line became these of the layers, the last included: from the first to before the second."""
+        return (first, last + 1) if self.front is None else self.front.steps_of(first, last)
+
     def losses(self, log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
         """The sum over lines of the negative log-probability of their texts, in nats.
 
@@ -95,13 +98,3 @@ class TranscriberModel(nn.Module):
         return F.ctc_loss(
             log_probs, batch.targets, lengths, batch.target_lengths, blank=BLANK, reduction="sum", zero_infinity=False
         )
-
-
-def least_steps(classes: list[int]) -> int:
-    """The steps that a text needs: one a character, and a blank between two that are equal.
-
-    Example:
-        >>> least_steps([3, 3, 4])
-        4
-    """
-    return len(classes) + sum(a == b for a, b in pairwise(classes))

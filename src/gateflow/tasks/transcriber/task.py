@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.data.bucketing import LengthBuckets
+from gateflow.decoding.ctc import best_path
 from gateflow.runs.weights import read_header
 from gateflow.tasks.transcriber.batches import Batch, Encoded
 from gateflow.tasks.transcriber.config import TranscriberConfig
 from gateflow.tasks.transcriber.data import own_lines
-from gateflow.tasks.transcriber.decoding import best_path
 from gateflow.tasks.transcriber.loading import build_model, load_alphabet, load_encoder, refuse_other_model
 from gateflow.tasks.transcriber.measures import Errors, character_errors, word_errors
 from gateflow.tasks.transcriber.model import TranscriberModel
