@@ -5,11 +5,14 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateflow.decoding.ctc import align, best_path, log_probability
 from gateflow.errors import NoSequenceError, ShapeError
+
+pytestmark = pytest.mark.usefixtures("path")
+EXAMPLES = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def random_lines(T, N, C, *, sharpness=1.0, dtype=torch.float64, seed=0):
@@ -36,7 +39,7 @@ def spans_of(path, blank):
     return spans
 
 
-@settings(max_examples=40)
+@EXAMPLES
 @given(st.integers(1, 5), st.integers(2, 4), st.integers(0, 3), st.integers(0, 99), st.data())
 def test_all_paths(T, C, blank, seed, data):
     blank = blank % C

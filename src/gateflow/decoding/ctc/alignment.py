@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gateflow.decoding.ctc import native
 from gateflow.decoding.ctc.lattice import Lattice
 from gateflow.decoding.ctc.lines import Lengths, Lines, checked_lines
 from gateflow.decoding.ctc.paths import Alignment, Spelled, spelled
@@ -109,6 +110,8 @@ def best_alignments(
     lines: Lines, rows: Sequence[int], texts: Sequence[Sequence[int]]
 ) -> tuple[list[Spelled], list[float]]:
     """The best path of each text on its line, and its log probability."""
+    if native.is_there():
+        return native.best_alignments(lines, rows, texts)
     lattice = Lattice(lines, rows, texts)
     states, scores = lattice.best()
     found = []

@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from gateflow.decoding.ctc import native
 from gateflow.decoding.ctc.alignment import best_alignments
 from gateflow.decoding.ctc.language_model import LanguageModel
 from gateflow.decoding.ctc.lines import Lengths, checked_lines
@@ -76,8 +77,10 @@ def prefix_beam_search(
     least = math.log(least_probability) if least_probability else -math.inf
     # Nothing times the logarithm of 0 is no number.
     fusion = Fusion(language_model if lm_weight else None, lm_weight, insertion)
-    found = search(Frames(lines, least, most_symbols), beam, fusion)
-    found = [texts[:nbest] for texts in found]
+    if fusion.model is None and native.is_there():
+        found = native.search(lines, least=least, most=most_symbols, beam=beam, nbest=nbest, insertion=insertion)
+    else:
+        found = [texts[:nbest] for texts in search(Frames(lines, least, most_symbols), beam, fusion)]
     rows = [n for n, texts in enumerate(found) for _ in texts]
     aligned = iter(best_alignments(lines, rows, [text.tokens for texts in found for text in texts])[0])
     results = []

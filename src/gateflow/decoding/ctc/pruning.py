@@ -96,7 +96,7 @@ class Frames:
         blanks = self.lines.log_probs[:length, n, self.lines.blank].astype(np.float64)
         ends, begins = [*times.tolist(), length], [0, *(times + 1).tolist()]
         # One after the other, as a search does that looks at every frame.
-        totals = [sum(blanks[a:b].tolist()) for a, b in zip(begins, ends, strict=True)]
+        totals = [sum(blanks[a:b].tolist(), 0.0) for a, b in zip(begins, ends, strict=True)]
         return [b - a for a, b in zip(begins, ends, strict=True)], totals
 
 
