@@ -74,4 +74,5 @@ def reader(tmp_path_factory, images) -> TranscriberRun:
 def listener(tmp_path_factory, sounds) -> TranscriberRun:
     """Of sounds, as they come."""
     folder = tmp_path_factory.mktemp("runs")
-    return train(folder / "listener", train=sounds[0], valid=sounds[1], bands=20, bidirectional=False)
+    options = {"bands": 20, "bidirectional": False, "front_size": 24, "reduce": "4", "epochs": 40, "lr": 0.01}
+    return train(folder / "listener", train=sounds[0], valid=sounds[1], **options)

@@ -1,19 +1,11 @@
 """Pictures, sounds and strokes are learnt; batches and padding change no answer."""
 
-import math
-
-import numpy as np
 import pytest
-import torch
-from tests.tasks.transcriber.conftest import config_of, go_on, train
-from tests.tasks.transcriber.lines import texts, write_strokes
 
-from gateflow.tasks.transcriber.batches import Batch, Encoded
-from gateflow.tasks.transcriber.data import own_lines, set_up
+from gateflow.tasks.transcriber.data import own_lines
 from gateflow.tasks.transcriber.evaluation import evaluate
 from gateflow.tasks.transcriber.loading import load
-from gateflow.tasks.transcriber.prediction import Decoding, log_probabilities, predict
-from gateflow.tasks.transcriber.task import TranscriberTask
+from gateflow.tasks.transcriber.prediction import Decoding
 
 
 @pytest.mark.parametrize("kind", ["reader", "listener"])

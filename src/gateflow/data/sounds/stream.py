@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,8 @@ __all__ = ["LogMelStream", "pieces_of"]
 _PIECE = 0.1
 # Bytes of a sample that is piped in.
 _WIDTH = 2
+# Of such a sample, which stands for 1.
+_FULL = 32768
 
 
 class LogMelStream:
@@ -93,8 +97,10 @@ def pieces_of(path: Path, rate: int) -> Iterator[NDArray[np.float32]]:
         return
     require(path)
     half = b""
-    while data := sys.stdin.buffer.read1(round(_PIECE * rate) * _WIDTH):
+    source = cast("BufferedReader", sys.stdin.buffer)
+    # What is there already, not all of a piece: a sound is heard as it comes.
+    while data := source.read1(round(_PIECE * rate) * _WIDTH):
         data = half + data
         whole = len(data) // _WIDTH * _WIDTH
         half = data[whole:]
-        yield np.frombuffer(data[:whole], dtype="<i2").astype(np.float32) / 32768
+        yield np.frombuffer(data[:whole], dtype="<i2").astype(np.float32) / np.float32(_FULL)

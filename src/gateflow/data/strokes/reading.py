@@ -23,7 +23,7 @@ from gateflow.data.track import Track
 from gateflow.data.transcripts import plain
 from gateflow.errors import DataError, DataWarning
 
-__all__ = ["CHANNELS", "points_along", "read_strokes"]
+__all__ = ["CHANNELS", "points_along", "points_of", "read_strokes"]
 
 Values = NDArray[np.float64]
 
@@ -135,7 +135,7 @@ def _series(line: tuple[int, str], where: str, spacing: float) -> tuple[Series, 
     number, text = line
     place = f"{where}, line {number}"
     found = _object(text, place)
-    points = _points(found.get("points"), place)
+    points = points_of(found.get("points"), place)
     words = {name: found.get(name) for name in ("text", "name", "group")}
     for name, value in words.items():
         if value is not None and not isinstance(value, str):
@@ -167,7 +167,12 @@ def _object(text: str, place: str) -> dict[str, Any]:
     return found
 
 
-def _points(given: Any, place: str) -> Values:
+def points_of(given: Any, place: str) -> Values:
+    """Points ``[N, 3]`` out of lists, each looked at; `place` says where they stand.
+
+    Raises:
+        DataError: there are none, or one is no ``[x, y, pen]``.
+    """
     if not isinstance(given, list) or not given:
         raise DataError(f"{place} has no points. Give a list of [x, y, pen].")
     if len(given) > _MOST_POINTS:

@@ -96,7 +96,7 @@ def aligned(learnt: Learnt, lines: Sequence[Series], *, batch_size: int = 16) ->
             paths = align(*log_probabilities(learnt, encoded.batch(rows)), targets, names=names)
             for i, path in zip(rows, paths, strict=True):
                 characters = characters_of(learnt, block[i], path)
-                found[i] = Aligned(block[i], characters, path.log_probability, _end(block[i]))
+                found[i] = Aligned(block[i], characters, path.score, _end(block[i]))
         yield from (found[i] for i in range(len(block)))
 
 

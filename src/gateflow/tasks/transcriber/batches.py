@@ -56,7 +56,10 @@ class Encoded:
         lines = list(lines)
         self.steps = [encoder.steps(line) for line in lines]
         self.lengths = [len(steps) for steps in self.steps]
-        self.targets = alphabet and [torch.tensor(alphabet.numbers(str(line.label or ""))) for line in lines]
+        self.targets: list[Tensor] = []
+        if alphabet is not None:
+            texts = [alphabet.numbers(str(line.label or "")) for line in lines]
+            self.targets = [torch.tensor(text, dtype=torch.int64) for text in texts]
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """The lines of these numbers side by side."""
@@ -66,4 +69,4 @@ class Encoded:
         if not self.targets:
             return Batch(steps, lengths)
         targets = [self.targets[i] for i in rows]
-        return Batch(steps, lengths, torch.cat(targets).long(), torch.tensor(list(map(len, targets))))
+        return Batch(steps, lengths, torch.cat(targets), torch.tensor(list(map(len, targets))))

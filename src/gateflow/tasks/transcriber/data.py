@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gateflow.data.folds import drawn
 from gateflow.data.parts import Parts
 from gateflow.data.series import Series
 from gateflow.data.series.packed import packed, unpacked
+from gateflow.data.track import Track
 from gateflow.decoding.ctc.alignment import frames_needed
 from gateflow.errors import DataError, DataWarning, RunError
 from gateflow.files import write
@@ -38,7 +39,7 @@ def set_up(
     config: TranscriberConfig,
     *,
     force: bool = False,
-    given: Mapping[str, list[Series]] | None = None,
+    given: Mapping[str, Callable[[TranscriberConfig], list[Series]]] | None = None,
 ) -> TranscriberRun:
     """A new run: an alphabet, how lines are read, the lines, and a checkpoint of step 0.
 
@@ -46,7 +47,7 @@ def set_up(
         path: of the run.
         config: of the run; what it leaves to be found by looking stands in the run as it was found.
         force: replace a run.
-        given: the lines of ``train`` and ``valid``, if they lie in no file.
+        given: reads the lines of ``train`` and ``valid``, if they lie in no file.
 
     Warns:
         DataWarning: lines are in both parts; characters are in the validation part alone; lines are left out.
@@ -62,13 +63,13 @@ def set_up(
         parts = _read_parts(config, given or {})
         encoder = kind.fitted(config, parts.train)
         alphabet = Alphabet.of(str(line.label) for line in parts.train)
-        parts = Parts(*(_that_fit(part, config, encoder, alphabet) for part in parts[:2]))
-        _tell_characters(alphabet, parts.train, parts.valid)
-        tell_duplicates({x.key for x in parts.train}, (x.key for x in parts.valid), f"{kind.many} to validate on")
+        train, valid = (_that_fit(part, config, encoder, alphabet) for part in (parts.train, parts.valid))
+        _tell_characters(alphabet, train, valid)
+        tell_duplicates({x.key for x in train}, (x.key for x in valid), f"{kind.many} to validate on")
         write(run.alphabet_file, alphabet.model_dump_json(indent=1) + "\n")
         kind.write(encoder, run)
         run.part_file("train").parent.mkdir()
-        for name, part in (("train", parts.train), ("valid", parts.valid)):
+        for name, part in (("train", train), ("valid", valid)):
             write(run.part_file(name), packed(part))
         begin_run(run, config, lambda: begin(run, config))
     return TranscriberRun.open(path)
@@ -79,7 +80,9 @@ def begin(run: TranscriberRun, config: TranscriberConfig) -> TranscriberModel:
     return build_model(config, load_encoder(run), load_alphabet(run))
 
 
-def read_with_texts(path: Path, config: TranscriberConfig, *, skip_bad: bool = False, track=None) -> list[Series]:
+def read_with_texts(
+    path: Path, config: TranscriberConfig, *, skip_bad: bool = False, track: Track | None = None
+) -> list[Series]:
     """The lines of a file or folder, each with its text.
 
     Raises:
@@ -128,13 +131,17 @@ def unwritable(lines: Iterable[Series], config: TranscriberConfig, alphabet: Alp
     return found
 
 
-def _read_parts(config: TranscriberConfig, given: Mapping[str, list[Series]]) -> Parts[Series]:
+def _read_parts(
+    config: TranscriberConfig, given: Mapping[str, Callable[[TranscriberConfig], list[Series]]]
+) -> Parts[Series]:
     data, kind = config.data, input_of(config)
-    lines = given["train"] if "train" in given else read_with_texts(data.train, config, skip_bad=data.skip_bad)
-    if "valid" in given:
-        return Parts(lines, given["valid"])
+
+    def read(name: str, path: Path) -> list[Series]:
+        return given[name](config) if name in given else read_with_texts(path, config, skip_bad=data.skip_bad)
+
+    lines = read("train", data.train)
     if data.valid is not None:
-        return Parts(lines, read_with_texts(data.valid, config, skip_bad=data.skip_bad))
+        return Parts(lines, read("valid", data.valid))
     if len(lines) < 2:
         raise DataError(f"{data.train} has one {kind.one}, so none can be held out; give a second file with --valid.")
     # One without a group is a group of its own.

@@ -78,8 +78,10 @@ def confusion_of(taken: Counter[tuple[str, str]]) -> Confusion:
     names = {"": "nothing", " ": "space"}
     rows, columns = (sorted({pair[side] for pair in taken}, key=lambda x: (x == "", x)) for side in (0, 1))
     counts = tuple(tuple(taken[right, given] for given in columns) for right in rows)
-    return Confusion(*(tuple(names.get(x, x) for x in side) for side in (rows, columns)), counts)
+    told, found = (tuple(names.get(x, x) for x in side) for side in (rows, columns))
+    return Confusion(told, found, counts)
 
 
 def _loss(model: Any, batch: Batch) -> Tensor:
-    return model.losses(*model(batch), batch) / len(batch.lengths)
+    log_probs, lengths = model(batch)
+    return model.losses(log_probs, lengths, batch) / len(batch.lengths)

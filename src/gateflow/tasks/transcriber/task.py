@@ -71,26 +71,31 @@ class TranscriberTask:
     def loss(self, model: nn.Module, batch: Batch, carried: State) -> tuple[Tensor, int, State]:
         """Mean over the characters of the texts."""
         here = batch.to(self.model.head.weight.device)
-        count = _characters(batch)
-        return self.model.losses(*model(here), here) / max(count, 1), count, None
+        count = 0 if batch.target_lengths is None else int(batch.target_lengths.sum())
+        log_probs, lengths = model(here)
+        return self.model.losses(log_probs, lengths, here) / max(count, 1), count, None
 
     @torch.no_grad()
     def validate(self, model: nn.Module) -> tuple[dict[str, float], int]:
         """Sums over the validation lines: loss, and edits and counts of characters and words."""
-        sums = dict.fromkeys(("loss", "_edits", "_characters", "_word_edits", "_words"), 0.0)
-        for rows in self.valid_batches:
-            batch = self.valid.batch(rows).to(self.model.head.weight.device)
-            log_probs, lengths = model(batch)
-            sums["loss"] += float(self.model.losses(log_probs, lengths, batch))
-            given = [self.alphabet.text(path.tokens) for path in best_path(log_probs, lengths)]
-            right = [self.texts[i] for i in rows]
-            of_characters = sum(character_errors(right, given), Errors())
-            of_words = sum(word_errors(right, given), Errors())
-            for name, value in (("_edits", of_characters.edits), ("_characters", of_characters.count)):
-                sums[name] += value
-            for name, value in (("_word_edits", of_words.edits), ("_words", of_words.count)):
-                sums[name] += value
-        return sums, sum(len(targets) for targets in self.valid.targets or ())
+        sums = [self._counted(model, rows) for rows in self.valid_batches]
+        names = ("loss", "_edits", "_characters", "_word_edits", "_words")
+        totals = {name: sum(found[name] for found in sums) for name in names}
+        return totals, sum(len(targets) for targets in self.valid.targets)
+
+    def _counted(self, model: nn.Module, rows: list[int]) -> dict[str, float]:
+        batch = self.valid.batch(rows).to(self.model.head.weight.device)
+        log_probs, lengths = model(batch)
+        given = [self.alphabet.text(path.tokens) for path in best_path(log_probs, lengths)]
+        right = [self.texts[i] for i in rows]
+        characters, words = (sum(count(right, given), Errors()) for count in (character_errors, word_errors))
+        return {
+            "loss": float(self.model.losses(log_probs, lengths, batch)),
+            "_edits": characters.edits,
+            "_characters": characters.count,
+            "_word_edits": words.edits,
+            "_words": words.count,
+        }
 
     def figures(self, means: Mapping[str, float]) -> dict[str, float]:
         """Character and word error rate."""
@@ -100,7 +105,3 @@ class TranscriberTask:
             "cer": means["_edits"] / max(means["_characters"], 1e-9),
             "wer": means["_word_edits"] / max(means["_words"], 1e-9),
         }
-
-
-def _characters(batch: Batch) -> int:
-    return 0 if batch.target_lengths is None else int(batch.target_lengths.sum())

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gateflow.data.listing import ListedFile
 from gateflow.data.series import Series
 from gateflow.data.track import Track
-from gateflow.errors import DataError
+from gateflow.errors import ConfigError, DataError
 from gateflow.files import write
 from gateflow.tasks.channels import Channels, read_channels
 from gateflow.tasks.transcriber.config import TranscriberConfig
@@ -81,6 +82,23 @@ class Input(ABC):
             ConfigError: a package is not installed.
             DataError: nothing is there, or a file cannot be read.
         """
+
+    def read_files(
+        self,
+        files: Sequence[ListedFile],
+        where: str,
+        config: TranscriberConfig,
+        *,
+        skip_bad: bool = False,
+        track: Track | None = None,
+    ) -> Iterator[Series]:
+        """Yield the line of each of some files, which are called `where` together.
+
+        Raises:
+            ConfigError: a package is not installed, or lines of this kind have no files of their own.
+            DataError: a file cannot be read.
+        """
+        raise ConfigError(f"{self.many} stand in one file together; give its name, or the lines themselves.")
 
     @abstractmethod
     def fitted(self, config: TranscriberConfig, train: Sequence[Series]) -> Encoder:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from gateflow.data.images.augmentation import LineAugment
 from gateflow.data.images.lines import LineImage, read_line_images
 from gateflow.data.images.pixels import IMAGES
+from gateflow.data.listing import ListedFile
 from gateflow.data.series import Series
 from gateflow.data.source import spoken
 from gateflow.data.track import Track
@@ -33,9 +34,21 @@ class ImageInput(Input):
     ) -> Iterator[Series]:
         """Yield the ink of each picture."""
         files = transcripts(path, IMAGES, what="image")
+        return self.read_files(files, spoken(path), config, skip_bad=skip_bad, track=track)
+
+    def read_files(
+        self,
+        files: Sequence[ListedFile],
+        where: str,
+        config: TranscriberConfig,
+        *,
+        skip_bad: bool = False,
+        track: Track | None = None,
+    ) -> Iterator[Series]:
+        """Yield the ink of each picture."""
         form = LineImage(config.images.height, config.images.ink)
         shown = {} if track is None else {"track": track}
-        return read_line_images(files, spoken(path), form, skip_bad=skip_bad, **shown)
+        return read_line_images(files, where, form, skip_bad=skip_bad, **shown)
 
     def fitted(self, config: TranscriberConfig, train: Sequence[Series]) -> Encoder:
         """Nothing is fitted: each picture's contrast is stretched by itself."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from gateflow.data.listing import ListedFile
 from gateflow.data.series import Series
 from gateflow.data.sounds.augmentation import SpecAugment
 from gateflow.data.sounds.reading import commonest_rate, spectrograms
@@ -36,8 +37,20 @@ class SoundInput(Input):
     ) -> Iterator[Series]:
         """Yield the spectrogram of each recording."""
         files = transcripts(path, SOUNDS, what="recording")
+        return self.read_files(files, spoken(path), config, skip_bad=skip_bad, track=track)
+
+    def read_files(
+        self,
+        files: Sequence[ListedFile],
+        where: str,
+        config: TranscriberConfig,
+        *,
+        skip_bad: bool = False,
+        track: Track | None = None,
+    ) -> Iterator[Series]:
+        """Yield the spectrogram of each recording."""
         shown = {} if track is None else {"track": track}
-        for series in spectrograms(files, spoken(path), config.sounds.features(), skip_bad=skip_bad, **shown):
+        for series in spectrograms(files, where, config.sounds.features(), skip_bad=skip_bad, **shown):
             yield replace(series, times=np.arange(len(series)) * config.sounds.hop)
 
     def fitted(self, config: TranscriberConfig, train: Sequence[Series]) -> Encoder:
