@@ -34,6 +34,9 @@ CHANNELS = ("dx", "dy", "y", "begins")
 _MOST_POINTS = 1 << 20
 # Of coordinates: squares and sums of as many points stay finite in float64.
 _LARGEST = 1e12
+# Ink whose height deviates by less than this share of its length is a bar: a quarter of it is taken for a letter's
+# height. A line of a hundred letters deviates by a thousandth of its length.
+_LEVEL = 1e-4
 
 
 def read_strokes(
@@ -127,8 +130,8 @@ def _height(strokes: Sequence[Values]) -> tuple[float, float]:
         return float(heights.std()) or 1.0, float(heights.mean())
     mean = float(np.average(middles, weights=weights))
     deviation = float(np.sqrt(np.average((middles - mean) ** 2, weights=weights)))
-    # A level bar has no height of its own: a quarter of its length is that of a letter.
-    return (deviation if deviation > 1e-3 * weights.sum() else float(weights.sum()) / 4), mean
+    length = float(weights.sum())
+    return (deviation if deviation > _LEVEL * length else length / 4), mean
 
 
 def _series(line: tuple[int, str], where: str, spacing: float) -> tuple[Series, bool]:

@@ -42,7 +42,8 @@ class Transcriber(Estimator):
         >>> from gateflow.data.strokes.cursive import cursive
         >>> random, y = np.random.default_rng(0), ["ill", "oil", "lo"] * 8
         >>> X = [cursive(text, random) for text in y]
-        >>> transcriber = Transcriber(hidden_size=16, layers=1, front_size=16, epochs=40, lr=0.02, dropout=0.0)
+        >>> small = {"hidden_size": 16, "layers": 1, "front_size": 16, "spacing": 0.7, "dropout": 0.0}
+        >>> transcriber = Transcriber(**small, augment=False, batch_size=4, epochs=50, lr=0.02)
         >>> valid = [cursive(text, random) for text in y[:3]]
         >>> transcriber.fit(X, y, valid=(valid, y[:3])).predict(valid)
         ['ill', 'oil', 'lo']
