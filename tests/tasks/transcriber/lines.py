@@ -46,11 +46,11 @@ def tones(text: str, seed: int = 0, rate: int = 8000) -> np.ndarray:
     return (sound + random.normal(0, 0.005, len(sound))).astype(np.float32)
 
 
-def write_images(folder: Path, lines: list[str]) -> Path:
+def write_images(folder: Path, lines: list[str], seed: int = 0) -> Path:
     """A list with a picture for each text."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, text in enumerate(lines):
-        picture(text, i).save(folder / f"{i}.png")
+        picture(text, seed + i).save(folder / f"{i}.png")
     return _listed(folder, "png", lines)
 
 

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.tasks.transcriber.lines import texts
 
 from gateflow.data.tokenizer import END_OF_LINE
 from gateflow.errors import ConfigError, DataWarning
+from gateflow.runs.weights import unique_tensors
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.data import set_up as set_up_language_model
-from gateflow.tasks.language_model.loading import load_tokenizer
+from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.model import LanguageModel
 from gateflow.tasks.transcriber.alphabet import Alphabet
 from gateflow.tasks.transcriber.data import own_lines
@@ -27,16 +29,12 @@ def run_of(path, tokenizer, lines):
     config = LanguageModelConfig.build({"data": data, "model": {"hidden_size": 6, "embedding_size": 6, "layers": 2}})
     run = set_up_language_model(path, config)
     model = LanguageModel(load_tokenizer(run).get_vocab_size(), embedding_size=6, hidden_size=6, num_layers=2)
-    from safetensors.torch import save_file
-
-    save_file({name: x.contiguous() for name, x in model.state_dict().items()}, run.model_file)
-    return run, model.eval()
+    save_file(unique_tensors(model), run.model_file)
+    return run
 
 
 def test_each_character_has_the_probability_that_the_run_gives_it(tmp_path):
-    run, _ = run_of(tmp_path / "lm", "char", texts(200))
-    from gateflow.tasks.language_model.loading import load_model
-
+    run = run_of(tmp_path / "lm", "char", texts(200))
     model, vocabulary = load_model(run), load_tokenizer(run).get_vocab()
     ours = language_model(run.path, ALPHABET)
     assert isinstance(ours, CharacterModel)
@@ -53,9 +51,7 @@ def test_each_character_has_the_probability_that_the_run_gives_it(tmp_path):
 
 
 def test_a_word_falls_due_with_the_space_behind_it(tmp_path):
-    run, _ = run_of(tmp_path / "lm", "word", texts(200))
-    from gateflow.tasks.language_model.loading import load_model
-
+    run = run_of(tmp_path / "lm", "word", texts(200))
     model, vocabulary = load_model(run), load_tokenizer(run).get_vocab()
     ours = language_model(run.path, ALPHABET)
     assert isinstance(ours, WordModel)
@@ -82,7 +78,7 @@ def test_a_word_falls_due_with_the_space_behind_it(tmp_path):
 
 def test_it_decides_where_the_network_does_not(reader, tmp_path):
     """With all weight on a language model that has only ever seen one text, that text is read."""
-    run, _ = run_of(tmp_path / "lm", "char", ["cab"] * 200)
+    run = run_of(tmp_path / "lm", "char", ["cab"] * 200)
     learnt, lines = load(reader), own_lines(reader, "valid")
     with pytest.warns(DataWarning, match=r"does not know 1 of the 4 characters: ' '"):
         decoding = decoding_of(learnt.alphabet, None, 1, run.path, 0.3, 0.0)
@@ -92,14 +88,14 @@ def test_it_decides_where_the_network_does_not(reader, tmp_path):
 
 
 def test_a_model_of_another_alphabet_or_task_is_refused(reader, tmp_path):
-    run, _ = run_of(tmp_path / "lm", "char", ["xyz zyx"] * 100)
+    run = run_of(tmp_path / "lm", "char", ["xyz zyx"] * 100)
     with pytest.raises(ConfigError, match="does not know 3 of the 4 characters.* It is of another alphabet"):
         language_model(run.path, ALPHABET)
-    parts, _ = run_of(tmp_path / "bpe", "bpe", texts(400))
+    parts = run_of(tmp_path / "bpe", "bpe", texts(400))
     with pytest.raises(ConfigError, match="its tokens are parts of words"):
         language_model(parts.path, ALPHABET)
     with pytest.raises(ConfigError, match="is a run of the task 'transcriber'"):
         language_model(reader.path, ALPHABET)
-    words, _ = run_of(tmp_path / "words", "word", texts(200))
+    words = run_of(tmp_path / "words", "word", texts(200))
     with pytest.raises(ConfigError, match="writes no spaces"):
         language_model(words.path, Alphabet.of(["abc"]))
