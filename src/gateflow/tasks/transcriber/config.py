@@ -161,7 +161,7 @@ class TranscriberConfig(RunConfig):
         if kind == "sound":
             whole = self.model.bidirectional
             if sounds.rate is None:
-                from gateflow.tasks.transcriber.inputs.sounds import rate_of_most
+                from gateflow.tasks.transcriber.inputs.look import rate_of_most
 
                 sounds = sounds.model_copy(update={"rate": rate_of_most(data.train)})
             if sounds.centred is None:

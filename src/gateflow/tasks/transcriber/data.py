@@ -164,13 +164,12 @@ def _that_fit(lines: Sequence[Series], config: TranscriberConfig, encoder: Encod
     remedy = f"Look whether the text is that of this {input_of(config).one}"
     remedy += f"; --reduce {config.reduction // 2} leaves more steps" if config.reduction > 1 else ""
     what = (
-        f"{fitting[first].place}: its text {str(fitting[first].label)[:60]!r} needs {need:,} steps, and the layers read "
-        f"{there:,} of it."
+        f"{fitting[first].place}: its text {str(fitting[first].label)[:60]!r} needs {need:,} steps, and the layers "
+        f"read {there:,} of it."
     )
     if not config.data.skip_bad or len(wrong) == len(lines):
         raise DataError(
-            f"{what} In all {len(wrong):,} of {len(lines):,} lines are too short. {remedy}; --skip-bad leaves such lines "
-            "out."
+            f"{what} In all {len(wrong):,} of {len(lines):,} lines are too short. {remedy}; --skip-bad leaves them out."
         )
     _warn(f"{len(wrong):,} of {len(lines):,} lines have too few steps for their texts and are left out. {what}")
     return [line for i, line in enumerate(fitting) if i not in wrong]

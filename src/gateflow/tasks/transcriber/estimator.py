@@ -12,12 +12,12 @@ from gateflow.errors import ConfigError, DataError
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.transcriber import TRANSCRIBER
 from gateflow.tasks.transcriber.config import TranscriberConfig
-from gateflow.tasks.transcriber.fusion import decoding_of
 from gateflow.tasks.transcriber.given import kind_of_given, lines_of, rate_of_given, with_texts
 from gateflow.tasks.transcriber.learnt import Learnt
 from gateflow.tasks.transcriber.loading import input_of, load
 from gateflow.tasks.transcriber.measures import Errors, character_errors
 from gateflow.tasks.transcriber.prediction import Answer, predict
+from gateflow.tasks.transcriber.search import decoding_of
 
 __all__ = ["Transcriber"]
 

@@ -15,13 +15,13 @@ from gateflow.tasks.description import Given, Table, Tables
 from gateflow.tasks.predictions import refuse_to_replace
 from gateflow.tasks.transcriber.alphabet import Alphabet
 from gateflow.tasks.transcriber.data import own_lines, read_with_texts
-from gateflow.tasks.transcriber.fusion import decoding_of
 from gateflow.tasks.transcriber.inputs.base import Input
 from gateflow.tasks.transcriber.learnt import Learnt
 from gateflow.tasks.transcriber.loading import input_of, load
 from gateflow.tasks.transcriber.measures import Errors, character_errors, characters_taken, word_errors
 from gateflow.tasks.transcriber.prediction import BEST_PATH, Answer, Decoding, predict
 from gateflow.tasks.transcriber.run import TranscriberRun
+from gateflow.tasks.transcriber.search import decoding_of
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run"]
 

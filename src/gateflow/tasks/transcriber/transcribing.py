@@ -11,10 +11,10 @@ from gateflow.data.source import STDIN
 from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given, Lines
 from gateflow.tasks.transcriber.config import TranscriberConfig
-from gateflow.tasks.transcriber.fusion import decoding_of
 from gateflow.tasks.transcriber.learnt import Learnt
 from gateflow.tasks.transcriber.loading import input_of, load
 from gateflow.tasks.transcriber.prediction import CHUNK, Answer, Decoding, predict
+from gateflow.tasks.transcriber.search import decoding_of
 from gateflow.tasks.transcriber.streaming import stream_lines
 
 __all__ = ["answer_as_data", "transcribe_lines"]

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from gateflow.data.images.pixels import IMAGES
 from gateflow.data.listing import are_listed, is_file_of
+from gateflow.data.sounds.reading import commonest_rate
 from gateflow.data.sounds.recordings import SOUNDS
 from gateflow.data.source import beginning, require, spoken
+from gateflow.data.transcripts import transcripts
 from gateflow.errors import DataError
 
-__all__ = ["kind_of"]
+__all__ = ["kind_of", "rate_of_most"]
 
 _LOOKED_AT = 1 << 10
 
@@ -36,6 +38,15 @@ def kind_of(path: Path) -> str:
         f"{spoken(path)} looks like no pictures, sounds or strokes. Give a list of paths and texts separated by tabs, "
         "a folder with x.gt.txt beside x.png, or JSON lines of strokes; or say which it is with --input."
     )
+
+
+def rate_of_most(path: Path) -> int:
+    """The samples a second that most recordings have.
+
+    Raises:
+        DataError: nothing is there, or no file can be read.
+    """
+    return commonest_rate(transcripts(path, SOUNDS, what="recording"))
 
 
 def _are_mostly(folder: Path, endings: frozenset[str]) -> bool:

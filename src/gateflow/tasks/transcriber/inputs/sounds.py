@@ -12,7 +12,7 @@ import numpy as np
 from gateflow.data.listing import ListedFile
 from gateflow.data.series import Series
 from gateflow.data.sounds.augmentation import SpecAugment
-from gateflow.data.sounds.reading import commonest_rate, spectrograms
+from gateflow.data.sounds.reading import spectrograms
 from gateflow.data.sounds.recordings import SOUNDS
 from gateflow.data.source import spoken
 from gateflow.data.track import Track
@@ -21,7 +21,7 @@ from gateflow.tasks.channels import Channels
 from gateflow.tasks.transcriber.config import TranscriberConfig
 from gateflow.tasks.transcriber.inputs.base import Encoder, Input
 
-__all__ = ["SoundInput", "rate_of_most"]
+__all__ = ["SoundInput"]
 
 
 class SoundInput(Input):
@@ -61,12 +61,3 @@ class SoundInput(Input):
     def augment(self, config: TranscriberConfig) -> SpecAugment:
         """Stretches of time and of bands are blotted out."""
         return SpecAugment(bands=config.sounds.bands)
-
-
-def rate_of_most(path: Path) -> int:
-    """The samples per second that most recordings have.
-
-    Raises:
-        DataError: nothing is there, or no file can be read.
-    """
-    return commonest_rate(transcripts(path, SOUNDS, what="recording"))
