@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from gateflow.data.series import Series
-from gateflow.flow import Report
+from gateflow.flow import Excerpt, Excerpts, Report
 from gateflow.tasks.description import Compared
 from gateflow.tasks.diagnosis import confusion_table, diagnose_with_history, horizon_of, judged
 from gateflow.tasks.score import Confusion
 from gateflow.tasks.transcriber.batches import Batch, Encoded
 from gateflow.tasks.transcriber.data import own_lines, read_with_texts, unwritable
-from gateflow.tasks.transcriber.evaluation import measured
+from gateflow.tasks.transcriber.evaluation import Evaluation, measured
 from gateflow.tasks.transcriber.learnt import Learnt
 from gateflow.tasks.transcriber.loading import input_of, load, load_alphabet, load_encoder
 from gateflow.tasks.transcriber.model import TranscriberModel
@@ -48,7 +50,8 @@ def diagnose_run(run: TranscriberRun, data: Path | None = None, needed_lag: int 
     told = judged(lines)
     found = measured(learnt.alphabet, told, list(predict(learnt, told)), [])
     what = f"the characters of {len(told):,} {input_of(config).many}"
-    return replace(report, tables=(confusion_table(confusion_of(found.taken), what),))
+    tables = (confusion_table(confusion_of(found.taken), what),)
+    return replace(report, tables=tables, excerpts=(worst_lines(found, told),) if found.worst() else ())
 
 
 def compared(run: TranscriberRun, model: TranscriberModel) -> Compared:
@@ -68,6 +71,25 @@ def reported(learnt: Learnt, config: Any, lines: Sequence[Series]) -> list[Serie
     return sorted(fitting or lines[:1], key=len, reverse=True)[:REPORTED]
 
 
+def worst_lines(found: Evaluation, lines: Sequence[Series]) -> Excerpts:
+    """The lines with the highest share of errors, with their pictures if they are some."""
+    items = [
+        Excerpt(
+            lines[i].name or lines[i].place,
+            [
+                ("right", found.right[i]),
+                ("given", found.answers[i].text),
+                ("CER", f"{100 * found.characters[i].rate:.2f} %"),
+            ],
+            _picture(lines[i]),
+        )
+        for i in found.worst()
+    ]
+    reading = f"Of {len(lines):,} lines those with the highest share of wrong characters."
+    reading += " Pictures are as the network reads them, their ink dark." if any(x.picture for x in items) else ""
+    return Excerpts("The worst lines", reading, items)
+
+
 def encoded(learnt: Learnt, lines: Sequence[Series]) -> Batch:
     """Some lines as one batch."""
     return Encoded(learnt.encoder, lines, learnt.alphabet).batch(range(len(lines)))
@@ -80,6 +102,20 @@ def confusion_of(taken: Counter[tuple[str, str]]) -> Confusion:
     counts = tuple(tuple(taken[right, given] for given in columns) for right in rows)
     told, found = (tuple(names.get(x, x) for x in side) for side in (rows, columns))
     return Confusion(told, found, counts)
+
+
+def _picture(line: Series) -> bytes:
+    """A PNG file of the ink; nothing of lines that are no pictures."""
+    if line.values.dtype != np.uint8:
+        return b""
+    # The run's lines are there without Pillow; only who has it sees them.
+    try:
+        from PIL import Image
+    except ImportError:
+        return b""
+    with BytesIO() as file:
+        Image.fromarray(255 - np.ascontiguousarray(line.values.T)).save(file, "PNG", optimize=True)
+        return file.getvalue()
 
 
 def _loss(model: Any, batch: Batch) -> Tensor:
