@@ -119,6 +119,24 @@ def test_ctrl_c_saves_says_how_to_go_on_and_leaves_with_130(gateflow, corpus, tm
     assert Run(tmp_path / "run").model_file.read_bytes() == Run(tmp_path / "whole").model_file.read_bytes()
 
 
+def test_a_finished_run_says_so_and_goes_beyond_its_end_if_asked(gateflow, corpus, tmp_path):
+    run = tmp_path / "a run"
+    assert gateflow("train", "lm", "--data", corpus, "--out", run, *SMALL, "--epochs=2").code == 0
+    before = metrics(run)
+    again = gateflow("resume", run)
+    assert f"{run} had reached its end before: " in again.err
+    assert f"To go beyond it: gateflow resume '{run}' --epochs 4" in again.err
+    assert metrics(run) == before
+    assert gateflow("resume", run, "--epochs=3").code == 0
+    assert Run(run).config().training.epochs == 3
+    assert [record["epoch"] for record in metrics(run) if record["kind"] == "valid"] == [1.0, 2.0, 3.0]
+    assert metrics(run)[: len(before)] == before
+    for options, message in ((["--epochs=3"], "goes to 3 already"), (["--max-updates=9"], "has no such limit")):
+        refused = gateflow("resume", run, *options)
+        assert refused.code == 2
+        assert message in refused.err
+
+
 def test_killed_it_goes_on_as_if_nothing_had_happened(gateflow, corpus, tmp_path):
     words = ["train", "lm", "--data", str(corpus), *SMALL, "--epochs=15", "--log-every=10", "--checkpoint-every=70"]
     command = [sys.executable, "-m", "gateflow", *words, "--out", str(tmp_path / "run")]

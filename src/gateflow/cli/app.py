@@ -28,6 +28,9 @@ from gateflow.errors import TaskError
 from gateflow.tasks import TASKS, description
 from gateflow.tasks.description import TaskDescription
 
+FIRST = ("quickstart", "train", "resume")
+"""What comes before all other commands."""
+
 
 class Verbs(TyperGroup):
     """Typer's errors about the command line repeat words of it, names of files among them."""
@@ -37,6 +40,11 @@ class Verbs(TyperGroup):
         _fold_names()
         with _visible_errors():
             return super().make_context(*args, **kwargs)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order in which they are needed; typer has groups, and so `train`, at the end."""
+        found = super().list_commands(ctx)
+        return sorted(found, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
     def invoke(self, ctx: Any) -> Any:
         """As typer does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from gateflow.cli.verbs import show
 from gateflow.cli.visible import VisibleConsole
 from gateflow.flow import Monitor
 from gateflow.runs.config import RunConfig
-from gateflow.runs.run import Run
+from gateflow.runs.run import Run, resuming
 from gateflow.runs.trust import NOBODY, Trust
 from gateflow.tasks.description import TaskDescription
 from gateflow.training.callbacks import Callback
@@ -73,6 +74,9 @@ def _train_series(
             say(f"{place} ({len(runs)} of {len(places)})", style="bold")
             report(task, run, trained, outcome, json=False)
         if outcome.interrupted:
+            if accelerator.is_main_process and len(runs) < len(places):
+                left = len(places) - len(runs)
+                say(f"{left} more are to be trained: the same command, typed again, goes on with all.")
             leave_processes(accelerator, INTERRUPTED)
             raise typer.Exit(INTERRUPTED)
         # Of the model that is done with.
@@ -117,9 +121,19 @@ def _trained(described: TaskDescription, run: Run[Any], accelerator: Accelerator
         return task, TrainingLoop(task, config.training, run, accelerator, callbacks, monitor).train()
 
 
+def _farther(run: Run[Any], outcome: TrainingOutcome) -> str:
+    """The option that lets a finished run go on, with twice of what ended it."""
+    training = run.config().training
+    if training.max_updates is not None and outcome.step >= training.max_updates:
+        return f"--max-updates {2 * training.max_updates}"
+    return f"--epochs {2 * training.epochs}"
+
+
 def report(described: TaskDescription, run: Run[Any], task: Task, outcome: TrainingOutcome, *, json: bool) -> None:
     """The end of a training, in words on stderr or as JSON on stdout."""
     name, best = known_figure(task, outcome.best)
+    # As a shell takes it: a folder may have blanks in its name.
+    path = shlex.quote(str(run.path))
     # What was typed is not remembered: the next command has to say it again.
     trusting = " --trust-code" if any(":" in code for code in run.config().named_code()) else ""
     if json:
@@ -127,12 +141,15 @@ def report(described: TaskDescription, run: Run[Any], task: Task, outcome: Train
         ended = {"interrupted": outcome.interrupted, "stopped_early": outcome.stale is not None}
         print_json({**place, f"validation_{name}": best, **ended})
     elif outcome.interrupted:
-        say(f"Stopped after update {outcome.step:,} and saved. Go on with: gateflow resume {run.path}{trusting}")
+        say(f"Stopped after update {outcome.step:,} and saved. Go on with: {resuming(run.path)}{trusting}")
     else:
         spoken = described.figure_names.get(name, name)
         quality = "" if best is None else f", best validation {spoken} {figure(best)}"
         early = "" if outcome.stale is None else f"; stopped early, {outcome.stale} validations after it"
-        say(f"Trained {outcome.step:,} updates in {minutes(outcome.seconds)}{quality}{early}.")
-        steps = [f"gateflow {step.format(run=run.path)}{trusting}" for step in described.next_steps]
+        trained = "Trained" if outcome.step > outcome.begun else f"{run.path} had reached its end before:"
+        say(f"{trained} {outcome.step:,} updates in {minutes(outcome.seconds)}{quality}{early}.")
+        if outcome.step == outcome.begun and not early:
+            say(f"To go beyond it: {resuming(run.path)} {_farther(run, outcome)}")
+        steps = [f"gateflow {step.format(run=path)}{trusting}" for step in described.next_steps]
         if steps:
             say(f"Next: {'    '.join(steps)}")

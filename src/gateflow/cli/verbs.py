@@ -29,6 +29,9 @@ from gateflow.tasks.description import (
 
 T = TypeVar("T")
 
+COMMON = {"evaluate": "How good the model of a run is, on data whose answers are known."}
+"""What verbs that several tasks have are, whatever the task."""
+
 
 def commands(tasks: Sequence[TaskDescription]) -> Iterator[tuple[str, Callable[..., None]]]:
     """One command for each name of a verb, whatever tasks have it."""
@@ -70,10 +73,18 @@ def _command(name: str, by_task: Mapping[str, Verb]) -> Callable[..., None]:
     ]
     # What typer reads: name, docstring and signature.
     command.__name__ = name
-    command.__doc__ = "\n\n".join(inspect.cleandoc(verb.help) for verb in verbs)
+    command.__doc__ = _help(name, by_task)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _help(name: str, by_task: Mapping[str, Verb]) -> str:
+    """The words of the only task that has the verb; or what is common to all, and then the words of each."""
+    texts = {task: inspect.cleandoc(verb.help) for task, verb in by_task.items()}
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return "\n\n".join([COMMON.get(name, ""), *(f"Runs of {task}: {text}" for task, text in texts.items())])
 
 
 def _required(name: str, verbs: Sequence[Verb]) -> bool:

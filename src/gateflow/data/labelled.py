@@ -193,7 +193,8 @@ def _columns(rows: Rows, held: Sequence[Row], asked: _Asked) -> tuple[int | str,
         has = f"the columns {', '.join(rows.names)}" if rows.names else f"{rows.width} columns without names"
         wanted = [option for option, found in (("--text", of_text), ("--label", of_label)) if found is None]
         raise DataError(
-            f"{rows.path} has {has:.300}, and which holds what cannot be seen: say it with {' and '.join(wanted)}."
+            f"{rows.path} has {has:.300}, and which holds what cannot be seen: say it with {' and '.join(wanted)}"
+            f"{', or --input series if they are numbers' if rows.names else ''}."
         )
     if of_text == of_label:
         raise DataError(f"{rows.path}: {_spoken(of_text)} is asked for as --text and as --label. Choose two columns.")

@@ -8,6 +8,7 @@ from gateflow.layers.find import cells_in, cells_to_change, is_torchs, module_na
 from gateflow.layers.recurrent import Recurrent
 from gateflow.layers.skip import Highway, Residual
 from gateflow.layers.stack import Stack
+from gateflow.layers.transformer import Transformer
 
 __all__ = [
     "GRU",
@@ -19,6 +20,7 @@ __all__ = [
     "Recurrent",
     "Residual",
     "Stack",
+    "Transformer",
     "cells_in",
 ]
 __all__ += ["cells_to_change", "is_torchs", "module_names", "safe_globals", "without_wrapper"]

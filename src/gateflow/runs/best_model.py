@@ -11,7 +11,7 @@ from torch import nn
 
 from gateflow.errors import RunError
 from gateflow.runs.fit import Specs, refuse_other_specs, specs_of
-from gateflow.runs.run import Run
+from gateflow.runs.run import Run, resuming
 from gateflow.runs.weights import load_weights, read_tensors, unique_tensors
 
 __all__ = ["load_best", "refuse_other_network"]
@@ -31,7 +31,7 @@ def load_best(run: Run[Any], build: Callable[[], Network], refuse_others: Callab
         RunError: weights are missing, damaged, or refused.
         NonFiniteError: a weight is NaN or infinite.
     """
-    file = run.require(run.model_file, f"it appears with the first validation: gateflow resume {run.path}")
+    file = run.require(run.model_file, f"it appears with the first validation: {resuming(run.path)}")
     tensors, _ = read_tensors(file, lambda header: refuse_others(header.tensors, file))
     model = build()
     load_weights(model, tensors, file)

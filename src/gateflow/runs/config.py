@@ -147,7 +147,9 @@ class RunConfig(ConfigSection):
         Raises:
             RunError, ConfigError: it is no configuration of this task, or one that a newer gateflow wrote.
         """
-        task_of(file)
+        task, own = task_of(file), cls.model_fields["task"].default
+        if task != own:
+            raise RunError(f"{file.parent} is a run of the task {task!s:.80}, and not of {own}, which is asked for.")
         found = cls.build({}, file)
         return found.model_copy(update={"format": FORMAT})
 

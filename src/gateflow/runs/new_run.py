@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from gateflow.errors import GateflowError, RunError
 from gateflow.files import refused, write
 from gateflow.runs.config import RunConfig, read_toml
-from gateflow.runs.run import Run, being_replaced, being_set_up, is_free, put_back
+from gateflow.runs.run import Run, being_replaced, being_set_up, is_free, put_back, resuming
 
 AnyRun = TypeVar("AnyRun", bound=Run[Any])
 
@@ -75,7 +75,7 @@ def refuse_what_is_there(kind: type[Run[Any]], path: Path, force: bool) -> None:
     if not path.is_dir():
         raise RunError(f"--out {path} is a file; choose another name.")
     if not force:
-        raise RunError(f"--out {path} exists; go on with `gateflow resume {path}`, or replace it with --force.")
+        raise RunError(f"--out {path} exists; go on with `{resuming(path)}`, or replace it with --force.")
     if not _is_run(path):
         raise RunError(f"--force replaces runs only, and {path} is none; choose another --out, or delete it yourself.")
     found, wanted = Run(path).task(), kind.kind.model_fields["task"].default

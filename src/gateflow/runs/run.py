@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -27,9 +28,10 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
-from gateflow.errors import RunError, RunWarning
+from gateflow.errors import ConfigError, RunError, RunWarning
 from gateflow.files import is_draft, read_bounded, sweep, write
 from gateflow.runs.config import RunConfig, task_of
+from gateflow.runs.config_errors import flag
 from gateflow.runs.trust import NOBODY, Trust
 
 # What a run of any task may hold, with TensorBoard's files, whose names begin so; anything else in its folder is the
@@ -152,6 +154,28 @@ class Run(Generic[Config]):
             self.trust.check(code, self.config_file, self.path)
         return config  # type: ignore[return-value]  # `kind` is what Config stands for
 
+    def extend(self, **limits: int | None) -> None:
+        """Let the training go on beyond its end: a larger `epochs`, or `max_updates`, in its config.toml.
+
+        A learning rate that falls to the end of the training falls to the new one from now on.
+
+        Raises:
+            ConfigError: one is not larger than what the run has.
+            RunError: it is being trained.
+            WriteError: the file system refused.
+        """
+        training = self.config().training
+        for name, wanted in limits.items():
+            before = getattr(training, name)
+            if wanted is not None and before is None:
+                raise ConfigError(f"{flag(name)} {wanted}: {self.path} has no such limit; its epochs end it.")
+            if wanted is not None and wanted <= before:
+                raise ConfigError(f"{flag(name)} {wanted}: {self.path} goes to {before:,} already; name a larger one.")
+        wanted = {name: value for name, value in limits.items() if value is not None}
+        with self.lock():
+            config = self.kind.build({"training": wanted}, self.config_file)
+            write(self.config_file, config.to_toml())
+
     def require(self, file: Path, remedy: str) -> Path:
         """The file, if the run has it; otherwise a RunError that ends in the remedy."""
         if not file.is_file():
@@ -215,6 +239,16 @@ class Run(Generic[Config]):
                     f"{self.path / name} is a link, and training would write through it to "
                     f"{(self.path / name).readlink()}; put the real thing in its place."
                 )
+
+
+def resuming(path: Path) -> str:
+    """The command that goes on with a run, as a shell takes it: a folder may have blanks in its name.
+
+    Example:
+        >>> resuming(Path("my runs/first"))
+        "gateflow resume 'my runs/first'"
+    """
+    return f"gateflow resume {shlex.quote(str(path))}"
 
 
 def being_set_up(path: Path) -> Path:

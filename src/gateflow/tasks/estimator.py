@@ -132,16 +132,23 @@ class Estimator:
             force: replace a run.
             more: options of further sections.
             given: more for the task's set-up, such as data that lie in no file.
+
+        Raises:
+            ConfigError: a value cannot work, or an option would do nothing beside the others.
         """
         sections: dict[str, dict[str, Any]] = {"data": dict(data)}
         sections |= {name: dict(options) for name, options in (more or {}).items()}
-        for name, (section, default) in self.options().items():
-            # What is left at its default is left out, so that a default may depend on others.
-            if (value := getattr(self, name)) != default:
-                sections.setdefault(section, {})[name] = value
+        # What is left at its default is left out, so that a default may depend on others.
+        known = self.options().items()
+        changed = {name: value for name, (_, default) in known if (value := getattr(self, name)) != default}
+        for name, value in changed.items():
+            sections.setdefault(self.options()[name][0], {})[name] = value
         place = Path(self.out) if self.out is not None else self._lasting_as_long()
         with self.in_words_of_python():
             config = self.description.part("config").build(sections)
+            idle = config.idle()
+            for name in changed.keys() & idle.keys():
+                raise ConfigError(f"{name}={changed[name]!r} would do nothing: it belongs to {idle[name]}.")
             return self.description.part("set_up")(place, config, force=force, **given)
 
     def _train(self, run: Run[Any]) -> None:

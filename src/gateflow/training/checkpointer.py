@@ -19,7 +19,7 @@ from gateflow.runs.fit import (
     refuse_other_specs,
     specs_of,
 )
-from gateflow.runs.run import Run
+from gateflow.runs.run import Run, resuming
 from gateflow.runs.weights import Header, read_tensors, refuse_non_finite, unique_tensors, write_tensors
 from gateflow.training.average import WeightAverage
 from gateflow.training.checkpoint import (
@@ -153,5 +153,5 @@ class Checkpointer:
 
     def _refuse_other_processes(self, count: int) -> None:
         if count != self.accelerator.num_processes:
-            go_on = f"torchrun --nproc-per-node {count} -m gateflow resume {self.run.path}"
+            go_on = f"torchrun --nproc-per-node {count} -m {resuming(self.run.path)}"
             raise RunError(f"{self.run.path} was trained by {count} processes; go on with as many: {go_on}")

@@ -72,6 +72,7 @@ class TrainingLoop:
             run, accelerator, task.model, self.optimizer.optimizer, self.clipper, self.average
         )
         self.progress = Progress()
+        self.begun = 0
         self.carried: State = None
 
     def train(self) -> TrainingOutcome:
@@ -79,6 +80,7 @@ class TrainingLoop:
         # One lock for all processes: torchrun starts them together, and the first one stands for them.
         with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
             self.progress, self.carried = self.checkpointer.restore(self.settings.seed, self.task.start())
+            self.begun = self.progress.step
             self._refuse_other_position()
             self.progress.cut = self.cut()
             self.mend_weights()
@@ -324,7 +326,7 @@ class TrainingLoop:
         """What there is to say at the end."""
         p = self.progress
         early = p.stale if self.stopped_early() and p.step < self.total else None
-        return TrainingOutcome(p.step, p.epoch, p.best, p.seconds, p.targets, interrupted, early)
+        return TrainingOutcome(p.step, p.epoch, p.best, p.seconds, p.targets, interrupted, early, self.begun)
 
 
 def _updates_per_epoch(task: Task, settings: TrainingConfig) -> int:

@@ -71,7 +71,7 @@ class TrainingOutcome:
     """How a training ended.
 
     `best` is the best value of the task's metric, `seconds` are those of the updates alone, `stale` is after how many
-    validations without a better one it stopped early, if it did.
+    validations without a better one it stopped early, if it did, `begun` the update at which this process went on.
     """
 
     step: int
@@ -81,6 +81,7 @@ class TrainingOutcome:
     targets: int
     interrupted: bool
     stale: int | None = None
+    begun: int = 0
 
 
 def known_figure(task: Task, best: float | None) -> tuple[str, float | None]:

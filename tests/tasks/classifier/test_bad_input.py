@@ -7,6 +7,7 @@ import pytest
 from tests.tasks.classifier.conftest import config_of, train
 from tests.tasks.classifier.texts import opinions, topics, write
 
+from gateflow.data.labelled import LabelledText
 from gateflow.errors import ConfigError, DataError, DataWarning, GateflowError, RunError
 from gateflow.runs.weights import read_header
 from gateflow.tasks.classifier.data import own_examples, set_up
@@ -70,6 +71,8 @@ def test_empty_texts_and_long_ones_are_counted_and_learnt(tmp_path):
     assert any("1 of the 14 texts to learn from are empty" in text for text in messages)
     assert any("1 of the 14 texts to learn from have more than 50 tokens" in text for text in messages)
     assert len(own_examples(run, load_targets(run), "train")) == 14
+    with pytest.warns(DataWarning, match="some texts have more than 50 tokens: the rest of them is not read"):
+        load_encoder(run).fitting(LabelledText(long, (), line=1))
 
 
 def test_names_of_columns_that_were_taken_for_a_text_are_told(tmp_path):
@@ -160,7 +163,7 @@ def test_evaluation_of_other_files(trained, tmp_path):
     rows = [*opinions(12, seed=9), (known.text, str(known.labels[0])), ("what is this", "strange")]
     answer = evaluated(trained, data=write(tmp_path / "test", rows), predictions=tmp_path / "out")
     assert any("labels that training has not seen, and that cannot be given: strange" in line for line in answer.lines)
-    assert any(line.startswith("without the ") for line in answer.lines)
+    assert any("are in the training part too; without them: accuracy" in line for line in answer.lines)
     assert answer.json["new_texts"]["examples"] < answer.json["examples"] == 14
     assert json.dumps(answer.json)
     assert len((tmp_path / "out").read_text().splitlines()) == 15

@@ -12,6 +12,7 @@ from tests.tasks.classifier.texts import opinions, topics
 import gateflow
 from gateflow import Classifier
 from gateflow.errors import ConfigError, DataError, RunError
+from gateflow.tasks.classifier.data import own_examples
 
 OPTIONS = {**MODEL, **TRAINING}
 QUICK = {**OPTIONS, "epochs": 1, "hidden_size": 4}
@@ -109,6 +110,40 @@ def test_what_cannot_be_asked():
         Classifier().predict(["a"])
     with pytest.raises(DataError, match="with multi_label give a list of labels"):
         Classifier(multi_label=True).fit(["a", "b"], ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bands": 20}, "bands=20 would do nothing: it belongs to input sound"),
+        ({"scale": "none"}, "scale='none' would do nothing: it belongs to input series"),
+        ({"threshold": 0.4}, "threshold=0.4 would do nothing: it belongs to multi_label=True"),
+        ({"momentum": 0.8}, "momentum=0.8 would do nothing: it belongs to optimizer sgd"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, message):
+    texts, labels = zip(*opinions(20), strict=True)
+    with pytest.raises(ConfigError, match=message):
+        Classifier(**QUICK, **options).fit(texts, labels)
+
+
+def test_a_column_of_a_file_may_be_that_of_authors(tmp_path):
+    rows = "".join(f"{text} {i},{label},{i // 5}\n" for i, (text, label) in enumerate(opinions(40)))
+    file = tmp_path / "films.csv"
+    file.write_text(f"text,label,author\n{rows}")
+    classifier = Classifier(**QUICK).fit(file, group="author")
+    train, valid = (own_examples(classifier.run_, classifier.targets_, part) for part in ("train", "valid"))
+    authors = [{int(text.text.split()[-1]) // 5 for text in part} for part in (train, valid)]
+    assert authors[0] | authors[1] == set(range(8))
+    assert not authors[0] & authors[1]
+    with pytest.raises(ConfigError, match="group tells how a file is read, and X is none"):
+        Classifier(**QUICK).fit(["a", "b"], ["x", "y"], group="author")
+
+
+def test_a_run_of_another_task_is_none(tmp_path):
+    (tmp_path / "config.toml").write_text('format = 1\ntask = "tagger"\n')
+    with pytest.raises(RunError, match="is a run of the task tagger, and not of classifier"):
+        Classifier.load(tmp_path)
 
 
 def test_texts_may_hold_whatever_a_text_can(tmp_path):

@@ -90,7 +90,6 @@ def test_a_label_that_is_not_known_is_wrong_and_left_out_of_probabilities():
     assert measures.accuracy == 0.5
     assert measures.log_loss == pytest.approx(-math.log(0.9))
     assert list(measures.per_label()) == ["a", "b", "strange"]
-    assert measures.without([0]).accuracy == 1.0
     assert math.isnan(auroc([True, True], [0.1, 0.2]))
     with pytest.raises(ShapeError, match="1 probabilities of 2 labels"):
         measures.add(["b"], ["b"], [0.1])

@@ -78,6 +78,8 @@ def test_the_loss_and_the_figures_leave_out_what_is_not_known(of_steps, tmp_path
     assert found["accuracy"] > 0.7
     assert found["examples"] == len(known)
     assert len(rows) == 27
+    valid = own_examples(run, learnt.targets, "valid")
+    assert found["new_series"]["examples"] == sum(str(label) != "" for row in valid for label in row.labels)
 
 
 def test_steps_beyond_the_longest_are_neither_learnt_nor_weighed(tmp_path):

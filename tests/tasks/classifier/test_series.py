@@ -55,6 +55,9 @@ def test_a_validation_file_is_read_by_the_columns_of_the_training(tmp_path):
     for ours, (values, label) in zip(found, series(6, seed=3), strict=True):
         assert ours.values == pytest.approx(values, rel=1e-6)
         assert ours.label == label
+    same = reordered(tmp_path / "d.csv", file, "y,label,x,series")
+    with pytest.warns(DataWarning, match="20 of the 20 series to validate on are in the training part too"):
+        set_up(tmp_path / "other", config_of({"train": file, "valid": same}, NETWORK, QUICK))
 
 
 def test_columns_of_the_training_need_not_be_there_later(tmp_path):
@@ -228,6 +231,8 @@ BAD = {
     "another beside": ("series,x,label,kind\na,1,up,1\nb,1,down,2\n", {"label": "kind"}, "kind and label may both be"),
     "two columns of series": ("series,id,x,label\na,1,1,up\n", {}, "series and id may both be"),
     "kinds of times": ("series,time,x,label\na,1,1,up\nb,2026-01-01,1,down\n", {}, "its times are dates, and numbers"),
+    "words": ("series,x,kind\na,1,up\nb,1,down\n", {}, "If the column 'kind' holds none, name it with --label"),
+    "a word": ("series,x,label\na,1,up\na,one,up\n", {}, "no number. Write . or NaN where a value is missing.$"),
     "infinite": ("series,x,label\na,inf,up\n", {}, "is infinite"),
     "one class": ("series,x,label\na,1,up\nb,1,up\nc,1,up\n", {}, "every series to learn from has the label up"),
 }

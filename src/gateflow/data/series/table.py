@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateflow.data.series.moments import in_utc, moments, rising
 from gateflow.data.series.series import Series, checked, numbers
@@ -150,10 +151,25 @@ def _grouped(rows: Iterator[list[str]], header: Sequence[str], columns: Columns,
     return found
 
 
+def _values(rows: _Rows, columns: Columns, where: str) -> NDArray[np.float64]:
+    """The numbers, ``[T, C]``; a column that begins with something else was not meant as a channel."""
+    try:
+        return numbers(rows.cells, where).reshape(-1, len(columns.channels))
+    except DataError as error:
+        first = zip(columns.channels, rows.cells, strict=False)
+        words = [name for name, cell in first if f"{cell.strip()!r:.40} is no number" in str(error)]
+        if not words:
+            raise
+        label = "with --label, if it holds the labels, or " if columns.labelled and not columns.label else ""
+        raise DataError(
+            f"{error} If the column {words[0]!r:.40} holds none, name it {label}with --channels those that do."
+        ) from None
+
+
 def _series(name: str, rows: _Rows, columns: Columns, file: str) -> Series:
     place = f"series {name!r:.40}" if columns.series else "its rows"
     where = f"{file}, {place} (from line {rows.line})"
-    values = numbers(rows.cells, where).reshape(-1, len(columns.channels))
+    values = _values(rows, columns, where)
     times, utc, labels = None, False, rows.labels
     if columns.time:
         times = moments(rows.times, where)

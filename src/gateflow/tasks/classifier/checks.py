@@ -14,10 +14,12 @@ from gateflow.tasks.classifier.config import ClassifierConfig
 from gateflow.tasks.classifier.inputs.base import Example, Input
 from gateflow.tasks.classifier.targets import Labels, Numbers, Targets, number_of
 
-__all__ = ["checked_labels", "checked_targets", "refuse_no_numbers", "tell_about_labels"]
+__all__ = ["checked_labels", "checked_targets", "described", "refuse_no_numbers", "tell_about_labels"]
 
 # Examples from which on so many different labels are no classes: with ten examples each may well have its own.
 FEW = 20
+# Labels that are told one by one.
+TOLD = 12
 
 
 def checked_targets(
@@ -84,6 +86,24 @@ def checked_labels(
             f"{labels.names[1]!r:.40}: they look like {what}. {remedy}"
         )
     return labels
+
+
+def described(targets: Targets, train: Sequence[Example]) -> str:
+    """What is to be found, with what there is to learn it from, as a line tells it.
+
+    Example:
+        >>> from gateflow.data.labelled import LabelledText
+        >>> texts = [LabelledText("a film", (name,), line=1) for name in ("pos", "neg", "pos")]
+        >>> described(Labels.of(["pos", "neg"]), texts)
+        '2 labels: pos 2, neg 1'
+    """
+    found = [label for example in train for label in example.labels]
+    if not isinstance(targets, Labels):
+        numbers = [x for label in found if not math.isnan(x := number_of(label))]
+        return f"numbers from {min(numbers):.4g} to {max(numbers):.4g}"
+    counts = Counter(str(label) for label in found if label != "").most_common()
+    told = ", ".join(f"{name:.40} {count:,}" for name, count in counts[:TOLD])
+    return f"{len(counts)} labels{' of steps' * targets.per_step}: {told}{', …' * (len(counts) > TOLD)}"
 
 
 def tell_about_labels(labels: Labels, train: Sequence[Example], valid: Sequence[Example]) -> None:

@@ -11,7 +11,7 @@ from gateflow.data.folds import drawn, folds_of
 from gateflow.errors import ConfigError, DataError, RunError
 from gateflow.files import write
 from gateflow.runs.new_run import new_run
-from gateflow.tasks.classifier.checks import checked_targets, tell_about_labels
+from gateflow.tasks.classifier.checks import checked_targets, described, tell_about_labels
 from gateflow.tasks.classifier.class_weights import class_weights
 from gateflow.tasks.classifier.config import ClassifierConfig
 from gateflow.tasks.classifier.inputs.base import Input
@@ -71,14 +71,16 @@ def set_up(
             # Told now, and not when the run is there and its training begins.
             class_weights(config.training.class_weights, dict.fromkeys(targets.names, 1), texts=1)
             tell_about_labels(targets, parts.train, parts.valid)
+        encoder = kind.fitted(config, parts.train, run.path)
+        # What came from another file may have its columns in another order.
+        parts = parts._replace(valid=list(map(encoder.fitting, parts.valid)))
         # Once for both parts: a key of a series is a digest of all its values.
         known = {key for example in parts.train if (key := example.key)}
         for part, what in ((parts.valid, "to validate on"), (parts.test, "to test on")):
             tell_duplicates(known, (example.key for example in part), f"{kind.many} {what}")
-        encoder = kind.fitted(config, parts.train, run.path)
-        # What came from another file may have its columns in another order.
-        parts = parts._replace(valid=list(map(encoder.fitting, parts.valid)))
         kind.tell(parts.train, encoder)
+        source = "to learn from" if given else f"of {config.data.train} to learn from"
+        told.info(f"{kind.described(parts.train)} {source}; {described(targets, parts.train)}")
         write(run.labels_file if isinstance(targets, Labels) else run.numbers_file, targets.to_json())
         encoder.write(run)
         run.part_file("train", kind.suffix).parent.mkdir()

@@ -86,6 +86,7 @@ class Classifier(Estimator):
         groups: Sequence[Any] | None = None,
         text: str | None = None,
         label: str | None = None,
+        group: str | None = None,
         force: bool = False,
     ) -> Self:
         """Learn from labelled examples; the weights of the best validation are kept.
@@ -96,7 +97,7 @@ class Classifier(Estimator):
                 `per_step` one for each step, with `regression` numbers. Left out where `X` is a file.
             valid: a file, or a pair like `X, y`, to validate on; else a tenth of `X`, drawn.
             groups: the author, speaker or the like of each example: none of them is in both parts.
-            text, label: the columns of a file, by name or number.
+            text, label, group: the columns of a file, by name or number.
             force: replace the run that is at `out`.
 
         Raises:
@@ -105,7 +106,7 @@ class Classifier(Estimator):
         is_file = isinstance(X, str | Path) and y is None
         # A generator is gone through twice below.
         X = X if isinstance(X, str | Path) or hasattr(X, "__len__") else list(X)
-        self._refuse_idle(is_file, groups, text, label)
+        self._refuse_idle(is_file, groups, text=text, label=label, group=group)
         data: dict[str, Any] = {"train": X if is_file else Path("X")}
         given = {} if is_file else {"train": self._given(X, y, groups)}
         if isinstance(valid, str | Path):
@@ -113,18 +114,18 @@ class Classifier(Estimator):
         elif valid is not None:
             data["valid"], given["valid"] = Path("valid"), self._given(*valid)
         if y is None:
-            data |= {"label": label} if label is not None else {}
+            data |= {name: column for name, column in (("label", label), ("group", group)) if column is not None}
         sections = {"texts": {"text": text}} if y is None and text is not None else {}
         if given:
             data["input"] = kind_of_given(X)
         self._train(self._set_up(data, force=force, given=given, more=sections))
         return self
 
-    def _refuse_idle(self, is_file: bool, groups: Any, text: str | None, label: str | None) -> None:
+    def _refuse_idle(self, is_file: bool, groups: Any, **columns: str | None) -> None:
         """Refuse what would change nothing."""
         if is_file and groups is not None:
-            raise ConfigError("groups are those of a list of examples, and X is a file. Read it, and give fit lists.")
-        of_file = {"text": text, "label": label} | {name: vars(self)[name] for name in _OF_FILES}
+            raise ConfigError("groups are those of a list of examples, and X is a file; group names a column of it.")
+        of_file = columns | {name: vars(self)[name] for name in _OF_FILES}
         idle = [name for name, value in of_file.items() if value != _OF_FILES.get(name)]
         if not is_file and idle:
             raise ConfigError(f"{idle[0]} tells how a file is read, and X is none. Leave it out.")

@@ -39,13 +39,15 @@ class Evaluation:
     Attributes:
         measures: of all examples, or of all their steps.
         answers: of each of these.
-        known: numbers of the examples that training has seen too.
+        known: how many of the examples training has seen too.
+        of_new: the measures of the others, if there are such and some are known.
         seconds: of predictions alone.
     """
 
     measures: Measures | NumberMeasures
     answers: list[list[Answer]] = field(default_factory=list)
-    known: list[int] = field(default_factory=list)
+    known: int = 0
+    of_new: Measures | NumberMeasures | None = None
     seconds: float = 0.0
 
 
@@ -73,7 +75,11 @@ def evaluate(
     answers = list(given if track is None else track(given, "classifying", len(examples)))
     seconds = time.perf_counter() - began
     measures = measured(learnt.targets, examples, answers)
-    return Evaluation(measures, answers, [i for i, x in enumerate(examples) if x.key in seen], seconds)
+    new = [i for i, example in enumerate(examples) if example.key not in seen]
+    known, of_new = len(examples) - len(new), None
+    if known and new:
+        of_new = measured(learnt.targets, [examples[i] for i in new], [answers[i] for i in new])
+    return Evaluation(measures, answers, known, of_new, seconds)
 
 
 def measured(
@@ -125,13 +131,14 @@ def evaluate_run(
     if predictions is not None:
         _write_predictions(predictions, kind, learnt, examples, found)
     figures: dict[str, Any] = {**found.measures.figures(), "seconds": found.seconds}
-    told = list(_lines(found, learnt, examples, kind))
+    many = "steps" if learnt.targets.per_step else kind.many
+    told = list(_lines(found, learnt, kind, many))
+    if found.of_new is not None:
+        figures[f"new_{kind.many}"] = found.of_new.figures()
     if isinstance(found.measures, NumberMeasures):
         return Tables([_errors(found.measures)], figures, told)
     figures["temperature"] = float(learnt.model.temperature)
-    if found.known and not learnt.targets.per_step:
-        figures[f"new_{kind.many}"] = found.measures.without(found.known).figures()
-    return Tables(list(_tables(found.measures, learnt.model, kind.many)), figures, told)
+    return Tables(list(_tables(found.measures, learnt.model, many)), figures, told)
 
 
 def _labelled(
@@ -163,36 +170,31 @@ def _errors(measures: NumberMeasures) -> Table:
     return Table(("figure", "value"), rows, title="errors")
 
 
-def _lines(found: Evaluation, learnt: Learnt, examples: Sequence[Any], kind: Input[Any]) -> Iterator[str]:
-    measures, per_step = found.measures, learnt.targets.per_step
-    many = "steps" if per_step else kind.many
-    overlap = f"{len(found.known):,} of the {kind.many} are in the training part too"
-    speed = f"{len(found.answers) / max(found.seconds, 1e-9):,.0f} {kind.many} a second"
-    if isinstance(measures, NumberMeasures):
-        errors = f"MAE {measures.mae:.4g}, RMSE {measures.rmse:.4g}, R² {_number(measures.r2)}"
-        yield f"{errors} ({len(measures.gold):,} {many})"
-        if found.known:
-            yield overlap
-        yield speed
-        return
+def _lines(found: Evaluation, learnt: Learnt, kind: Input[Any], many: str) -> Iterator[str]:
+    measures = found.measures
     yield _line(measures, many)
-    if found.known and per_step:
-        yield overlap
-    elif found.known:
-        others = _line(measures.without(found.known), many)
-        yield f"without the {len(found.known):,} {many} that training has too: {others}"
+    if found.known:
+        others = "that is all of them" if found.of_new is None else f"without them: {_line(found.of_new, many)}"
+        yield f"{found.known:,} of the {kind.many} are in the training part too; {others}"
+    if isinstance(measures, Measures):
+        yield from _of_labels(measures, learnt.model)
+    yield f"{len(found.answers) / max(found.seconds, 1e-9):,.0f} {kind.many} a second"
+
+
+def _of_labels(measures: Measures, model: ClassifierModel) -> Iterator[str]:
     if strangers := sorted({name for gold in measures.gold for name in gold} - set(measures.names)):
         yield f"labels that training has not seen, and that cannot be given: {', '.join(strangers):.200}"
     yield f"AUROC {_number(measures.auroc)}, log loss {_number(measures.log_loss)} nats"
     yield (
         f"expected calibration error {_percent(measures.calibration_error)}, at the temperature "
-        f"{float(learnt.model.temperature):.2f}"
+        f"{float(model.temperature):.2f}"
     )
-    yield speed
 
 
-def _line(measures: Measures, many: str) -> str:
+def _line(measures: Measures | NumberMeasures, many: str) -> str:
     texts = f"{len(measures.gold):,} {many}"
+    if isinstance(measures, NumberMeasures):
+        return f"MAE {measures.mae:.4g}, RMSE {measures.rmse:.4g}, R² {_number(measures.r2)} ({texts})"
     if measures.multi_label:
         return (
             f"micro F1 {_percent(measures.micro().f1)}, macro F1 {_percent(measures.macro().f1)}, all labels right of "

@@ -174,14 +174,6 @@ class Measures:
             return Counter()
         return Counter((gold[0], given[0]) for gold, given in zip(self.gold, self.given, strict=True))
 
-    def without(self, left_out: Collection[int]) -> Measures:
-        """Those of the texts but for some, by their numbers."""
-        found, out = Measures(self.names, self.multi_label), set(left_out)
-        for i, row in enumerate(zip(self.gold, self.given, self.probabilities, strict=True)):
-            if i not in out:
-                found.add(*row)
-        return found
-
     def figures(self) -> dict[str, Any]:
         """All of it as numbers, lists and dictionaries, such as JSON has."""
         confusion = self.confusion()

@@ -141,6 +141,10 @@ class Input(ABC, Generic[E]):
         """What is asked of another file, so that its examples are read as those of the training."""
         return Asked(known={str(label) for example in train for label in example.labels})
 
+    def described(self, examples: Sequence[E]) -> str:
+        """How many there are, and what they are made of, as a line tells it."""
+        return f"{len(examples):,} {self.many}"
+
     @abstractmethod
     def called(self, example: E) -> dict[str, Any]:
         """How an answer says which example it is of, as data; the first value as text."""

@@ -126,6 +126,13 @@ class SeriesInput(Input[Series]):
         """The same channels, where files name them."""
         return replace(super().asking(train), channels=train[0].channel_names)
 
+    def described(self, examples: Sequence[Series]) -> str:
+        """With their lengths and channels: a table that was read in another way than it was meant is seen."""
+        lengths, first = [len(series) for series in examples], examples[0]
+        steps = f"{min(lengths):,} to {max(lengths):,}" if min(lengths) < max(lengths) else f"{lengths[0]:,}"
+        names = f" ({', '.join(first.channel_names):.80})" if first.channel_names else ""
+        return f"{super().described(examples)} of {steps} steps with {first.channels} channels{names}"
+
     def called(self, example: Series) -> dict[str, Any]:
         """Its name, or its place in the file."""
         return {"series": example.name or example.place}

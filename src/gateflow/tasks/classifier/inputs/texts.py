@@ -45,6 +45,22 @@ class TextEncoder(Encoder[LabelledText]):
     def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
         self.vocabulary, self.longest = vocabulary, longest
 
+    def fitting(self, example: LabelledText) -> LabelledText:
+        """The text itself.
+
+        Warns:
+            DataWarning: not all of it is read.
+        """
+        # A character has four bytes at most, and no token is less than a byte: most texts need not be cut twice.
+        if 4 * len(example.text) > self.longest and self.length(example) > self.longest:
+            # Without their numbers, so that each is told once.
+            _tell(f"some texts have more than {self.longest:,} tokens: the rest of them is not read.")
+        return example
+
+    def length(self, example: LabelledText) -> int:
+        """How many tokens a text has, but none beyond the first that is not read."""
+        return len(self.vocabulary.numbers(example.text, self.longest + 1))
+
     def steps(self, example: LabelledText) -> Tensor:
         """Numbers of tokens, ``[T]``."""
         # As 32 bits: a corpus of a hundred million tokens stays in memory.
@@ -155,7 +171,7 @@ class TextInput(Input[LabelledText]):
                 f"all texts to learn from are numbers, such as {train[0].text!r:.40}, and are read as words; if they "
                 "are values of series, say --input series."
             )
-        counts = [len(encoder.vocabulary.numbers(text.text, encoder.longest + 1)) for text in train]
+        counts = [encoder.length(text) for text in train]
         if empty := counts.count(0):
             _tell(f"{empty:,} of the {len(train):,} texts to learn from are empty; their label is learnt all the same.")
         if cut := sum(count > encoder.longest for count in counts):

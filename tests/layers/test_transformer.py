@@ -1,0 +1,145 @@
+"""A Transformer sees what it may and nothing else; its cache gives what a whole pass gives."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from gateflow.errors import ConfigError, ShapeError
+from gateflow.layers import Transformer
+from gateflow.layers import transformer as module
+from gateflow.layers.transformer import rotated
+
+T, B, I, H = 7, 3, 5, 12
+
+
+def layers(seed=0, **options):
+    torch.manual_seed(seed)
+    return Transformer(I, H, **{"num_layers": 2, "heads": 3, "dtype": torch.float64, **options}).eval()
+
+
+def inputs(*shape, seed=1):
+    return torch.randn(*(shape or (T, B, I)), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_it_is_torchs_encoder_but_for_positions(monkeypatch):
+    monkeypatch.setattr(module, "rotated", lambda x, first: x)
+    ours = Transformer(H, H, num_layers=1, heads=3, causal=False, dtype=torch.float64)
+    theirs = nn.TransformerEncoderLayer(H, 3, 4 * H, 0.0, F.gelu, norm_first=True, dtype=torch.float64)
+    own = ours.layers[0]
+    pairs = {
+        "self_attn.in_proj": own.projection,
+        "self_attn.out_proj": own.out,
+        "linear1": own.widen,
+        "linear2": own.narrow,
+        "norm1": own.attention_norm,
+        "norm2": own.norm,
+    }
+    weights = {}
+    for name, part in pairs.items():
+        separator = "_" if name.endswith("in_proj") else "."
+        weights |= {f"{name}{separator}weight": part.weight, f"{name}{separator}bias": part.bias}
+    theirs.load_state_dict(weights)
+    x = inputs(T, B, H)
+    assert torch.allclose(ours(x)[0], ours.norm(theirs(x)), atol=1e-12)
+
+
+def test_rotary_positions_are_their_definition():
+    x = inputs(4, 6)
+    turned = rotated(x, 10)
+    for p in range(4):
+        for i in range(3):
+            angle = (10 + p) * 10_000 ** (-i / 3)
+            a, b = float(x[p, i]), float(x[p, i + 3])
+            # Angles are those of float32, in any precision.
+            assert float(turned[p, i]) == pytest.approx(a * math.cos(angle) - b * math.sin(angle), abs=1e-5)
+            assert float(turned[p, i + 3]) == pytest.approx(b * math.cos(angle) + a * math.sin(angle), abs=1e-5)
+
+
+@pytest.mark.parametrize("context", [None, 1, 3, 20])
+def test_the_cache_gives_what_a_whole_pass_gives(context):
+    model, x = layers(context=context), inputs()
+    whole, last = model(x)
+    state, steps = None, []
+    for step in x:
+        output, state = model.step(step, state)
+        steps.append(output)
+    assert torch.allclose(torch.stack(steps), whole, atol=1e-5)
+    first, state = model(x[:3])
+    second, end = model(x[3:], state)
+    assert torch.allclose(torch.cat([first, second]), whole, atol=1e-5)
+    kept = T if context is None else min(T, context)
+    assert [len(keys) for keys, _ in end] == [len(keys) for keys, _ in last] == [kept, kept]
+    # In one layer more than `context` steps back, in two twice as many.
+    moved = x.clone()
+    moved[0] += 1
+    reached = ((model(moved)[0] - whole).abs().amax((1, 2)) > 1e-9).tolist()
+    assert reached == [k <= 2 * (context or T) for k in range(T)]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_what_lies_beyond_a_row_is_never_seen_be_it_nan(causal):
+    model, x, lengths = layers(causal=causal), inputs(), torch.tensor([T, 3, 0])
+    alone = [model(x[:n, i : i + 1])[0][:, 0] for i, n in enumerate(lengths.tolist()) if n]
+    x[3:, 1], x[:, 2] = torch.nan, torch.nan
+    x.requires_grad_()
+    output, _ = model(x, lengths=lengths)
+    for i, found in enumerate(alone):
+        assert torch.allclose(output[: len(found), i], found, atol=1e-6)
+        assert not output[len(found) :, i].any()
+    assert not output[:, 2].any()
+    output.square().sum().backward()
+    assert all(bool(weight.grad.isfinite().all()) for weight in model.parameters())
+    assert bool(x.grad.isfinite().all())
+    assert not x.grad[3:, 1].any()
+
+
+def test_a_causal_step_sees_none_after_it():
+    model, x = layers(), inputs().requires_grad_()
+    model(x)[0][3].sum().backward()
+    assert x.grad[:4].abs().amax((1, 2)).min() > 0
+    assert not x.grad[4:].any()
+
+
+def test_gradients_are_those_of_finite_differences():
+    model = Transformer(2, 4, num_layers=1, heads=1, dtype=torch.float64)
+    lengths = torch.tensor([3, 2])
+    x = inputs(3, 2, 2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: model(x, lengths=lengths)[0], x)
+    state = model(x[:2])[1]
+    state = [tuple(part.detach().requires_grad_() for part in cache) for cache in state]
+    assert torch.autograd.gradcheck(lambda x, k, v: model(x, [(k, v)])[0], (x, *state[0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"heads": 5}, "take a multiple of 10"),
+        ({"heads": 0}, "heads must be at least 1"),
+        ({"context": 0}, "context is how far causal layers look back"),
+        ({"context": 3, "causal": False}, "causal=False"),
+    ],
+)
+def test_sizes_that_cannot_work(options, message):
+    with pytest.raises(ConfigError, match=message):
+        layers(**options)
+
+
+def test_calls_that_cannot_work():
+    model, x = layers(), inputs()
+    state = model(x)[1]
+    with pytest.raises(ConfigError, match="sees what comes after"):
+        layers(causal=False).step(x[0])
+    for call, message in (
+        (lambda: model(x[0]), r"input must be \[T, B, 5\]"),
+        (lambda: model(x, lengths=torch.tensor([1, 2])), "lengths must be 3 integers"),
+        (lambda: model(x, lengths=torch.tensor([1, 2, 8])), "lengths must be from 0 to 7"),
+        (lambda: model(x, state, lengths=torch.tensor([1, 2, 3])), "give one of the two"),
+        (lambda: model(x, state[:1]), "state must hold keys and values"),
+        (lambda: model(x[:, :2], state), "state must hold keys and values"),
+        (lambda: layers(causal=False)(x, state), "leave state out"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            call()
