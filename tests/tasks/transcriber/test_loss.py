@@ -8,7 +8,6 @@ import torch
 from gateflow.tasks.transcriber.batches import Batch
 from gateflow.tasks.transcriber.model import TranscriberModel
 
-
 # Of any size: the loss reads no weights.
 MODEL = TranscriberModel(1, 3, hidden_size=2, num_layers=1)
 
