@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateflow.cli import main
+from gateflow.data.strokes.reading import read_strokes
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -28,5 +29,14 @@ def test_the_custom_cell_is_explained_as_its_docstring_says(monkeypatch, capsys)
     assert "u = torch.sigmoid(self.update(c, x)) * torch.sigmoid(self.pace - 2)" in capsys.readouterr().out
 
 
+def test_cursive_is_written_and_read(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "argv", ["cursive.py", str(tmp_path), "20"])
+    runpy.run_path(str(EXAMPLES / "cursive.py"), run_name="__main__")
+    assert capsys.readouterr().out.splitlines()[0] == f"{tmp_path}/train.jsonl: 20 lines"
+    lines = {name: [line.label for line in read_strokes(tmp_path / f"{name}.jsonl")] for name in ("train", "valid")}
+    assert list(map(len, lines.values())) == [20, 2]
+    assert not set(lines["train"]) & set(lines["valid"])
+
+
 def test_no_example_is_left_out():
-    assert {p.name for p in EXAMPLES.glob("*.py")} == {"custom_cell.py"}
+    assert {p.name for p in EXAMPLES.glob("*.py")} == {"cursive.py", "custom_cell.py"}

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from gateflow.tasks.classifier.estimator import Classifier
     from gateflow.tasks.forecaster.estimator import Forecaster
     from gateflow.tasks.tagger.estimator import Tagger
+    from gateflow.tasks.transcriber.estimator import Transcriber
     from gateflow.tasks.translator.estimator import Translator
 
 __version__ = "0.1.0"
 __all__ = ["GRU", "LSTM", "RNN", "Cell", "LinearChainCRF", "Recurrent", "cells", "errors", "export", "flow", "layers"]
-__all__ += ["Classifier", "Forecaster", "Tagger", "Translator", "recurrence", "remedies", "safe_globals"]
+__all__ += ["Classifier", "Forecaster", "Tagger", "Transcriber", "Translator", "recurrence", "remedies", "safe_globals"]
 
 _LAYERS = ("GRU", "LSTM", "RNN", "LinearChainCRF", "Recurrent", "safe_globals")
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "Classifier": "gateflow.tasks.classifier.estimator",
     "Forecaster": "gateflow.tasks.forecaster.estimator",
     "Tagger": "gateflow.tasks.tagger.estimator",
+    "Transcriber": "gateflow.tasks.transcriber.estimator",
     "Translator": "gateflow.tasks.translator.estimator",
     **dict.fromkeys(_LAYERS, "gateflow.layers"),
 }

@@ -10,6 +10,7 @@ import textwrap
 import pytest
 from tests.cli.conftest import SMALL
 from tests.cli.test_app import LEAVES
+from tests.tasks.transcriber.lines import write_images, write_sounds, write_strokes
 
 from gateflow.cli import app
 from gateflow.cli.train import train_command
@@ -28,6 +29,14 @@ from gateflow.tasks.forecaster.config import ForecasterNetworkConfig, Forecaster
 from gateflow.tasks.language_model.config import DataConfig, ModelConfig
 from gateflow.tasks.language_model.run import LanguageModelRun
 from gateflow.tasks.tagger.config import SentencesConfig, TaggerNetworkConfig, TaggerTraining
+from gateflow.tasks.transcriber.config import (
+    ImagesConfig,
+    LinesConfig,
+    SoundsConfig,
+    StrokesConfig,
+    TranscriberNetworkConfig,
+    TranscriberTraining,
+)
 from gateflow.tasks.translator.config import PairsConfig, TokensConfig, TranslatorNetworkConfig, TranslatorTraining
 
 SECTIONS = (DataConfig, ModelConfig, TrainingConfig)
@@ -291,6 +300,71 @@ def test_what_is_typed_for_a_classifier_of_series_is_what_is_read(gateflow, tmp_
     assert result.code == 0, result.err
     for name, value in typed.items():
         assert name == "cell" or (name, value) in found, f"train classifier shows {name} and never reads {value}"
+
+
+# Likewise for a transcriber; never a default.
+TRANSCRIBER_TYPED = {
+    "input": "sound",
+    "skip_bad": True,
+    "longest": 999,
+    "rate": 8000,
+    "bands": 12,
+    "frame": 0.03,
+    "hop": 0.02,
+    "top_db": 60.0,
+    "centred": False,
+    "deltas": True,
+    "cell": "gru",
+    "hidden_size": 5,
+    "layers": 1,
+    "dropout": 0.25,
+    "weight_dropout": 0.125,
+    "skip": "residual",
+    "init": "orthogonal",
+    "front_size": 6,
+    "reduce": "4",
+    "bidirectional": False,
+    "augment": False,
+}
+# Of the other kinds of lines, and what stands in the place of convolutions.
+OF_OTHER_LINES = {"height", "ink", "spacing", "front"}
+
+
+@pytest.mark.parametrize("validation", ["held_out", "valid"])
+def test_what_is_typed_for_a_transcriber_is_what_is_read(validation, gateflow, tmp_path, monkeypatch):
+    sections = (LinesConfig, ImagesConfig, SoundsConfig, StrokesConfig, TranscriberNetworkConfig, TranscriberTraining)
+    fields = {name: field for section in sections for name, field in section.model_fields.items()}
+    training = {name: value for name, value in TYPED.items() if name in TranscriberTraining.model_fields} | {
+        "epochs": 2
+    }
+    training.pop("window")
+    typed = TRANSCRIBER_TYPED | training
+    assert typed.keys() | OF_OTHER_LINES | {"train", "valid", "held_out", "window"} == fields.keys()
+    assert all(fields[name].default != value for name, value in typed.items())
+    lines = write_sounds(tmp_path / "lines", ["ab", "ba", "cab", "a b"] * 3)
+    other = {"held_out": 0.25, "valid": write_sounds(tmp_path / "other", ["ab", "cab"], rate=8001)}[validation]
+    typed |= {"train": lines, validation: other}
+    found = watched(monkeypatch, sections)
+    result = gateflow("train", "transcriber", "--out", tmp_path / "run", *flags(typed))
+    assert result.code == 0, result.err
+    for name, value in typed.items():
+        assert (name, value) in found, f"train transcriber shows {name} and never reads {value}"
+
+
+@pytest.mark.parametrize("kind", ["image", "strokes"])
+def test_what_is_typed_for_other_lines_is_what_is_read(kind, gateflow, tmp_path, monkeypatch):
+    sections = (LinesConfig, ImagesConfig, StrokesConfig, TranscriberNetworkConfig, TranscriberTraining)
+    words = ["ab", "ba", "cab", "a b"] * 3
+    typed = {"input": kind, "epochs": 1, "front": "none", "layers": 1, "hidden_size": 5}
+    if kind == "image":
+        typed |= {"train": write_images(tmp_path / "lines", words), "height": 16, "ink": "dark"}
+    else:
+        typed |= {"train": write_strokes(tmp_path / "lines.jsonl", words), "spacing": 0.7}
+    found = watched(monkeypatch, sections)
+    result = gateflow("train", "transcriber", "--out", tmp_path / "run", *flags(typed))
+    assert result.code == 0, result.err
+    for name, value in typed.items():
+        assert (name, value) in found, f"train transcriber shows {name} and never reads {value}"
 
 
 # Likewise for a forecaster; never a default.

@@ -14,7 +14,7 @@ Data goes through the rooms from left to right; each knows those to its left.
 * The measures, a file each. `reach(model, batch, loss)` traces a model and measures it; `reach_of(trace)` takes a trace
   that is there already, so that `diagnose` runs the model once for all of them. `sampling.py` says which targets are
   looked at, `decay.py` makes a curve over the lag of norms, `table.py` is how results look in a terminal.
-* `contingency.py`: what no instrument measures, but a task counts, and hands in to be drawn.
+* `contingency.py`, `excerpts.py`: what no instrument measures, but a task counts or chooses, and hands in to be shown.
 * `rules`: findings with numbers, source and remedy. `report`: the page. `monitor`: records of a training.
 
 *Boundary:* the model, its gradients and the random state are afterwards what they were. *Invariant:* what is measured
@@ -24,6 +24,7 @@ adds up to autograd's gradient.
 from gateflow.flow.activations import Activation
 from gateflow.flow.contingency import ContingencyTable
 from gateflow.flow.diagnose import Report, diagnose
+from gateflow.flow.excerpts import Excerpt, Excerpts
 from gateflow.flow.gates import Gates, LayerGates, gates
 from gateflow.flow.lyapunov import LayerLyapunov, Lyapunov, lyapunov
 from gateflow.flow.monitor import Monitor, restore
@@ -35,6 +36,8 @@ from gateflow.flow.what_if import WhatIf, WhatIfRow, what_if
 __all__ = [
     "Activation",
     "ContingencyTable",
+    "Excerpt",
+    "Excerpts",
     "Finding",
     "Gates",
     "LayerGates",

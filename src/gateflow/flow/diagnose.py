@@ -13,6 +13,7 @@ from torch import nn
 
 from gateflow.flow.capture import Loss, unchanged_buffers, without_autocast
 from gateflow.flow.contingency import ContingencyTable
+from gateflow.flow.excerpts import Excerpts
 from gateflow.flow.gates import Gates
 from gateflow.flow.lyapunov import Lyapunov
 from gateflow.flow.measurements import Measurements, measure
@@ -38,6 +39,7 @@ class Report(Printable):
         what_if: other initial weights on the same batch; none if it was not asked for or cannot be.
         context: sizes, cells, steps, rows, loss, needed lag, window, seconds, tokens, history.
         tables: what a task has counted besides, such as a confusion matrix; the page draws them.
+        excerpts: examples that a task has chosen, such as those that it gets wrong; the page shows them.
     """
 
     findings: tuple[Finding, ...]
@@ -48,6 +50,7 @@ class Report(Printable):
     what_if: WhatIf | None
     context: Mapping[str, Any]
     tables: tuple[ContingencyTable, ...] = ()
+    excerpts: tuple[Excerpts, ...] = ()
 
     @property
     def worst(self) -> str:
@@ -59,7 +62,8 @@ class Report(Printable):
         parts = {name: getattr(self, name) for name in ("reach", "lyapunov", "gates", "terms", "what_if")}
         found: dict[str, Any] = {"findings": [finding.to_dict() for finding in self.findings]}
         found |= {name: None if part is None else part.to_dict() for name, part in parts.items()}
-        return found | {"context": dict(self.context), "tables": [table.to_dict() for table in self.tables]}
+        found |= {"context": dict(self.context), "tables": [table.to_dict() for table in self.tables]}
+        return found | {"excerpts": [each.to_dict() for each in self.excerpts]}
 
     def save(self, path: str | Path) -> Path:
         """Writes one self-contained HTML file with interactive plots, and returns its path."""

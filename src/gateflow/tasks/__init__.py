@@ -22,6 +22,7 @@ TASKS: dict[str, str] = {
     "tagger": "gateflow.tasks.tagger:TAGGER",
     "classifier": "gateflow.tasks.classifier:CLASSIFIER",
     "forecaster": "gateflow.tasks.forecaster:FORECASTER",
+    "transcriber": "gateflow.tasks.transcriber:TRANSCRIBER",
     "translator": "gateflow.tasks.translator:TRANSLATOR",
     "agreement": "gateflow.tasks.agreement:AGREEMENT",
 }

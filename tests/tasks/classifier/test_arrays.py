@@ -113,7 +113,7 @@ def test_other_channels_are_refused_wherever_they_come(tmp_path):
         lambda: classifier.score(other, [0, 1]),
         lambda: Classifier(**OPTIONS).fit(X, Y, valid=(other, [0, 1])),
     ):
-        with pytest.raises(DataError, match="5 channels, and the classifier was trained with 2"):
+        with pytest.raises(DataError, match="5 channels, and what was learnt from had 2"):
             ask()
 
 

@@ -7,10 +7,10 @@ from tests.tasks.classifier.numbers import reordered, series, table
 
 from gateflow.data.series import Series
 from gateflow.errors import ConfigError, DataError, DataWarning
+from gateflow.tasks.channels import Channels
 from gateflow.tasks.classifier.data import own_examples, set_up
 from gateflow.tasks.classifier.evaluation import evaluate_run
 from gateflow.tasks.classifier.inputs.base import Asked
-from gateflow.tasks.classifier.inputs.channels import Channels
 from gateflow.tasks.classifier.inputs.look import kind_of
 from gateflow.tasks.classifier.loading import input_of, load, load_encoder, load_targets
 from gateflow.tasks.classifier.prediction import predict

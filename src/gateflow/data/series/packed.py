@@ -83,7 +83,9 @@ def _unpacked(found: dict[str, NDArray[Any]]) -> list[Series]:
     _require(all(isinstance(word, str) for word in channels), "a channel is no text")
     _require(all(isinstance(word, str) or type(word) is int for word in labels), "a label is none")
     _require(all(name is None or isinstance(name, str) for name in names), "a name is no text")
-    fits = values.ndim == 2 and values.dtype == np.float32 and lengths.ndim == 1 and lengths.dtype == np.int64
+    fits = (
+        values.ndim == 2 and values.dtype in (np.float32, np.uint8) and lengths.ndim == 1 and lengths.dtype == np.int64
+    )
     _require(fits and bool((lengths > 0).all()) and values.shape[0] == lengths.sum(), "its lengths do not fit")
     _require(len(names) == len(lengths) and len(channels) in (0, values.shape[1]), "its names do not fit")
     _require(not np.isinf(values).any(), "a value is infinite")

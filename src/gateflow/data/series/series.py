@@ -7,6 +7,7 @@ import math
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,8 @@ class Series:
     """A sequence of numbers out of a file.
 
     Attributes:
-        values: ``[T, C]`` float32, a row a step and a column a channel; NaN where a value is missing. ``T`` is 1 or
-            more.
+        values: ``[T, C]`` float32, or uint8 of pictures, a row a step and a column a channel; NaN where a value is
+            missing. ``T`` is 1 or more.
         place: where it stands, as messages say it: ``line 7``, ``case 7``, ``series 'a'``.
         label: what the series is, as it was written; None where the file does not say so. Given in Python it may be a
             whole number.
@@ -43,7 +44,7 @@ class Series:
         utc: whether dates were written with their offset, and are in UTC now.
     """
 
-    values: NDArray[np.float32]
+    values: NDArray[Any]
     place: str
     label: Label | None = None
     step_labels: tuple[Label, ...] | None = None

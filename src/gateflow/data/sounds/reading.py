@@ -9,20 +9,20 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+from gateflow.data.bad_files import read_each
+from gateflow.data.listing import ListedFile
 from gateflow.data.series.series import Series
-from gateflow.data.sounds.recordings import Recording, recordings
+from gateflow.data.sounds.recordings import recordings
 from gateflow.data.sounds.samples import rate_of, read_samples
 from gateflow.data.sounds.spectrogram import LogMel
 from gateflow.data.source import spoken
 from gateflow.data.track import Track
 from gateflow.errors import DataError, DataWarning
 
-__all__ = ["commonest_rate", "read_sounds"]
-
-# Files that a warning names; of the others it says how many.
-_NAMED = 3
+__all__ = ["commonest_rate", "read_sounds", "spectrograms"]
 
 
 def read_sounds(
@@ -60,65 +60,55 @@ def read_sounds(
         >>> found.label, found.values.shape
         ('hum', (98, 20))
     """
-    found, where = recordings(path), spoken(Path(path))
-    bad: list[DataError] = []
+    yield from spectrograms(recordings(path), spoken(Path(path)), features, skip_bad=skip_bad, track=track)
+
+
+def spectrograms(
+    files: Sequence[ListedFile],
+    where: str,
+    features: LogMel,
+    *,
+    skip_bad: bool = False,
+    track: Track = lambda items, doing, total: items,
+) -> Iterator[Series]:
+    """Yield the spectrogram of each of some files; `where` is what they are called together, all else as above."""
     lower: Counter[int] = Counter()
-    for recording in track(found, "reading sounds", len(found)):
-        try:
-            series, rate = _spectrogram(recording, features)
-        except DataError as error:
-            if not skip_bad:
-                raise DataError(f"{error} (--skip-bad leaves out what cannot be read.)") from error
-            bad.append(error)
-            continue
+    read = partial(_spectrogram, features=features)
+    for series, rate in read_each(files, read, where, skip_bad=skip_bad, doing="reading sounds", track=track):
         lower.update([rate] if rate < features.rate else ())
         yield series
-    _tell_bad(bad, len(found), where)
-    _tell_lower(lower, len(found), features.rate, where)
+    _tell_lower(lower, len(files), features.rate, where)
 
 
-def commonest_rate(path: str | Path) -> int:
+def commonest_rate(path: str | Path | Sequence[ListedFile]) -> int:
     """The samples per second that most recordings have; of two that are equally common the higher one.
 
-    Only the heads of the files are read, and those that cannot be read are passed over.
+    Args:
+        path: as of `recordings`, or the files. Only their heads are read; those that cannot be read are passed over.
 
     Raises:
         ConfigError: the extra ``gateflow[audio]`` is not installed.
         DataError: as `recordings`; or not one file can be read.
     """
-    found = recordings(path)
+    found = recordings(path) if isinstance(path, str | Path) else path
     rates = Counter(_rates(found))
     if not rates:
         rate_of(found[0].path)  # says why
-        raise DataError(f"{spoken(Path(path))}: not one of {len(found):,} files can be read as sound.")
+        raise DataError(f"{found[0].path}: not one of {len(found):,} files can be read as sound.")
     return max(rates, key=lambda rate: (rates[rate], rate))
 
 
-def _rates(found: Iterable[Recording]) -> Iterator[int]:
+def _rates(found: Iterable[ListedFile]) -> Iterator[int]:
     for recording in found:
         with suppress(DataError):
             yield rate_of(recording.path)
 
 
-def _spectrogram(recording: Recording, features: LogMel) -> tuple[Series, int]:
+def _spectrogram(recording: ListedFile, features: LogMel) -> tuple[Series, int]:
     samples = read_samples(recording.path)
     values = features(samples.at(features.rate))
     place = f"recording {recording.name!r}"
     return Series(values, place, recording.label, name=recording.name, group=recording.group), samples.rate
-
-
-def _tell_bad(bad: Sequence[DataError], count: int, where: str) -> None:
-    if not bad:
-        return
-    first = " ".join(str(error) for error in bad[:_NAMED])
-    more = f" And {len(bad) - _NAMED:,} more." if len(bad) > _NAMED else ""
-    if len(bad) == count:
-        raise DataError(f"{where}: not one of {count:,} files can be read. {first}{more}")
-    warnings.warn(
-        f"{where}: {len(bad):,} of {count:,} files cannot be read and are left out. {first}{more}",
-        DataWarning,
-        stacklevel=3,
-    )
 
 
 def _tell_lower(lower: Counter[int], count: int, rate: int, where: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gateflow.flow.contingency import ContingencyTable
+from gateflow.flow.excerpts import Excerpts
 from gateflow.flow.gates import Gates
 from gateflow.flow.lyapunov import Lyapunov
 from gateflow.flow.reach import Reach
@@ -55,6 +56,11 @@ class ReportData(Protocol):
     @property
     def tables(self) -> Sequence[ContingencyTable]:
         """Drawn in sections of their own."""
+        ...
+
+    @property
+    def excerpts(self) -> Sequence[Excerpts]:
+        """Shown in sections of their own."""
         ...
 
     @property

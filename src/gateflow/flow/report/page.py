@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import groupby
 
+from gateflow.flow.excerpts import Excerpt
 from gateflow.flow.report.clipping import clipping
 from gateflow.flow.report.contingency import contingency
 from gateflow.flow.report.data import ReportData
@@ -31,13 +32,14 @@ _SIDE, _SIDE_OF_MANY, _MANY = 256, 128, 4
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, how to read what follows, and figures; a table, and coloured text by figure, where they belong."""
+    """A heading, how to read what follows, figures; a table, coloured text by figure, examples, where they belong."""
 
     title: str
     reading: str
     figures: Sequence[Figure]
     rows: Sequence[Sequence[str]] = ()
     texts: Mapping[str, Sequence[Word]] = field(default_factory=dict)
+    excerpts: Sequence[Excerpt] = ()
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,14 @@ class Content:
 def content(report: ReportData) -> Content:
     """The report in words and figures."""
     sections = [_reach(report), _decay(report), _shares(report), _spectrum(report), _gates(report), _half_lives(report)]
-    sections += [*_tables(report), _training_curve(report), _clipping(report)]
+    sections += [*_tables(report), *_excerpts(report), _training_curve(report), _clipping(report)]
     return Content(
         title=report.context.get("title") or f"Gradient flow of {report.context['model']}",
         subtitle=subtitle(report),
         verdict=verdict(report),
         facts=facts(report),
         findings=_alike(report.findings),
-        sections=[section for section in sections if section.figures],
+        sections=[section for section in sections if section.figures or section.excerpts],
         what_if=report.what_if,
         glossary=GLOSSARY,
         maker=f"gateflow {version('gateflow')}",
@@ -112,6 +114,10 @@ def _half_lives(report: ReportData) -> Section:
 def _tables(report: ReportData) -> Iterator[Section]:
     for (title, reading), tables in groupby(report.tables, key=lambda table: (table.title, table.reading)):
         yield Section(title, reading, [contingency(table) for table in tables])
+
+
+def _excerpts(report: ReportData) -> Iterator[Section]:
+    return (Section(each.title, each.reading, (), excerpts=each.items) for each in report.excerpts)
 
 
 def _training_curve(report: ReportData) -> Section:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from gateflow.runs.config import ConfigSection, Count, RunConfig, Share, TrainingConfig
 from gateflow.tasks.classifier.class_weights import parse_class_weights
 from gateflow.tasks.network import MOST_UNITS, LayersConfig
+from gateflow.tasks.spectrograms import SpectrogramConfig
 
 # Passes over series and sounds: most sets of them are small.
 EPOCHS = 30
@@ -129,20 +130,9 @@ class SeriesConfig(ConfigSection):
     )
 
 
-class SoundsConfig(ConfigSection):
+class SoundsConfig(SpectrogramConfig):
     """How a sound is read: as a log-mel spectrogram, and how it is varied in training."""
 
-    rate: int | None = Field(
-        default=None, ge=1000, le=384_000, description="Samples a second; what most of --data have if left out."
-    )
-    bands: int = Field(default=40, ge=1, le=512, description="Bands of the log-mel spectrogram.")
-    frame: float = Field(default=0.025, gt=0, le=1, description="Seconds that a step looks at.")
-    hop: float = Field(default=0.01, gt=0, le=1, description="Seconds from step to step.")
-    top_db: float | None = Field(
-        default=None, gt=0, description="Decibels below the loudest part that are told apart; 50 for speech."
-    )
-    centred: bool = Field(default=False, description="Take each band's mean over a recording away, as for speech.")
-    deltas: bool = Field(default=False, description="Read the bands' slopes, and the slopes of these, too.")
     augment: bool = Field(default=False, description="SpecAugment: blot out stretches of time and bands in training.")
     skip_bad: bool = Field(default=False, description="Leave files out that cannot be read, and say so.")
 

@@ -22,9 +22,9 @@ from gateflow.data.series.table import Columns
 from gateflow.data.source import spoken
 from gateflow.errors import ConfigError, DataError, DataWarning
 from gateflow.files import write
+from gateflow.tasks.channels import Channels, Scale, read_channels
 from gateflow.tasks.classifier.config import ClassifierConfig
 from gateflow.tasks.classifier.inputs.base import AS_TRAINED, REMEDY, Asked, Encoder, Input
-from gateflow.tasks.classifier.inputs.channels import Channels, Scale, read_channels
 from gateflow.tasks.classifier.model import ClassifierModel
 from gateflow.tasks.classifier.prediction import CHUNK
 from gateflow.tasks.classifier.run import ClassifierRun

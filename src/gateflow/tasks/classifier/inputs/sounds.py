@@ -10,12 +10,11 @@ from gateflow.data.lines import blocks_of
 from gateflow.data.series import Series
 from gateflow.data.sounds.augmentation import SpecAugment
 from gateflow.data.sounds.reading import read_sounds
-from gateflow.data.sounds.spectrogram import LogMel
 from gateflow.data.track import Track
 from gateflow.errors import ConfigError
+from gateflow.tasks.channels import Channels, read_channels
 from gateflow.tasks.classifier.config import ClassifierConfig, SoundsConfig
 from gateflow.tasks.classifier.inputs.base import AS_TRAINED, REMEDY, Asked
-from gateflow.tasks.classifier.inputs.channels import Channels, read_channels
 from gateflow.tasks.classifier.inputs.series import (
     SeriesEncoder,
     SeriesInput,
@@ -81,14 +80,5 @@ class SoundInput(SeriesInput):
 
 
 def _spectrograms(path: Path, config: SoundsConfig, track: Track | None = None) -> Iterator[Series]:
-    assert config.rate is not None, "found by `ClassifierConfig.found`"
-    features = LogMel(
-        rate=config.rate,
-        bands=config.bands,
-        window=config.frame,
-        hop=config.hop,
-        top_db=config.top_db,
-        centred=config.centred,
-        with_deltas=config.deltas,
-    )
-    return read_sounds(path, features, skip_bad=config.skip_bad, **({} if track is None else {"track": track}))
+    shown = {} if track is None else {"track": track}
+    return read_sounds(path, config.features(), skip_bad=config.skip_bad, **shown)

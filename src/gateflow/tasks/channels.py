@@ -171,7 +171,7 @@ class Channels(BaseModel):
         """
         if series.channels != self.count:
             raise DataError(
-                f"{where}: {series.channels} channels, and the classifier was trained with {self.count}. Give it the "
+                f"{where}: {series.channels} channels, and what was learnt from had {self.count}. Give it the "
                 "same ones."
             )
         if self.steps not in (None, len(series)):
@@ -185,7 +185,7 @@ class Channels(BaseModel):
             return series
         if missing := [name for name in self.names if name not in series.channel_names]:
             raise DataError(
-                f"{where} has no channel {missing[0]!r:.40}, which the classifier reads; it has "
+                f"{where} has no channel {missing[0]!r:.40}, which is read; it has "
                 f"{', '.join(series.channel_names):.120}."
             )
         order = [series.channel_names.index(name) for name in self.names]
@@ -194,7 +194,7 @@ class Channels(BaseModel):
     def _refuse_other_times(self, series: Series, where: str) -> None:
         wanted = "dates" if self.dates else "numbers"
         if series.times is None:
-            raise DataError(f"{where} has no times, and the classifier's cell was trained with {wanted}. Give them.")
+            raise DataError(f"{where} has no times, and the cell was trained with {wanted}. Give them.")
         if (series.times.dtype.kind == "M") != self.dates:
             raise DataError(f"{where}: its times are not {wanted}, as those of the training are. Write them alike.")
 
@@ -205,7 +205,7 @@ def read_channels(file: Path, remedy: str) -> Channels:
     Raises:
         RunError: it is none; the message ends in the remedy.
     """
-    return read_document(Channels, file, MOST_BYTES, "holds no channels of a classifier", remedy)
+    return read_document(Channels, file, MOST_BYTES, "holds no channels", remedy)
 
 
 def _summed(parts: Iterable[NDArray[Any]], count: int, scale: Scale) -> NDArray[np.float64]:

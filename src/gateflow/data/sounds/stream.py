@@ -1,0 +1,106 @@
+"""A sound as it comes: samples in pieces of any size, and the frames of a spectrogram as soon as each is whole."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateflow.data.sounds.samples import RATES, read_samples
+from gateflow.data.sounds.spectrogram import LogMel
+from gateflow.data.source import STDIN, require
+from gateflow.errors import ConfigError, DataError
+
+__all__ = ["LogMelStream", "pieces_of"]
+
+# Seconds of a piece of a file.
+_PIECE = 0.1
+# Bytes of a sample that is piped in.
+_WIDTH = 2
+# Of such a sample, which stands for 1.
+_FULL = 32768
+
+
+class LogMelStream:
+    """The frames of a `LogMel`, a few at a time: all together those of the whole sound.
+
+    Args:
+        features: without slopes, a floor in decibels or centring, which look at the whole recording.
+
+    Raises:
+        ConfigError: they have one of these.
+
+    Example:
+        >>> mel = LogMel(rate=8000, bands=20)
+        >>> sound = np.sin(np.arange(4000) / 9).astype(np.float32)
+        >>> stream = LogMelStream(mel)
+        >>> parts = [stream.frames(sound[:900]), stream.frames(sound[900:]), stream.rest()]
+        >>> bool(np.allclose(np.concatenate(parts), mel(sound), atol=1e-5))
+        True
+    """
+
+    def __init__(self, features: LogMel) -> None:
+        if features.with_deltas or features.top_db is not None or features.centred:
+            raise ConfigError(
+                "these spectrograms look at a whole recording (--deltas, --top-db or --centred), so that none of it "
+                "can be read before its end; train without them."
+            )
+        self.features = features
+        self.hop, self.window = round(features.hop * features.rate), round(features.window * features.rate)
+        self._left = np.zeros(0, dtype=np.float32)
+        self._began = False
+
+    def frames(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is whole with these samples, ``[frames, channels]``; often nothing."""
+        joined = np.concatenate([self._left, samples])
+        count = 0 if len(joined) < self.window else 1 + (len(joined) - self.window) // self.hop
+        self._left = joined[count * self.hop :]
+        self._began |= count > 0
+        if not count:
+            return np.zeros((0, self.features.channels), dtype=np.float32)
+        return self.features(joined[: (count - 1) * self.hop + self.window])
+
+    def rest(self) -> NDArray[np.float32]:
+        """What is left at the end: one frame of a sound that is shorter than a window, else nothing."""
+        if self._began or not len(self._left):
+            return np.zeros((0, self.features.channels), dtype=np.float32)
+        self._began = True
+        return self.features(self._left)
+
+
+def pieces_of(path: Path, rate: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the samples of a file in pieces of a tenth of a second; or those that are piped in, as they come.
+
+    Args:
+        path: a sound, or ``-``: 16-bit samples, little-endian, one channel, without a head, as
+            ``arecord -t raw -f S16_LE -r RATE`` and ``sox -t raw -e signed -b 16 -`` write them.
+        rate: samples per second that there must be.
+
+    Raises:
+        DataError: the file cannot be read, or has another rate; nothing is piped in.
+    """
+    assert rate in RATES
+    if path != STDIN:
+        samples = read_samples(path)
+        if samples.rate != rate:
+            raise DataError(
+                f"{path} has {samples.rate:,} samples a second, and a stream is read with {rate:,}. Convert it first, "
+                "or leave --stream out."
+            )
+        size = max(1, round(_PIECE * rate))
+        yield from (samples.values[begin : begin + size] for begin in range(0, len(samples.values), size))
+        return
+    require(path)
+    half = b""
+    source = cast("BufferedReader", sys.stdin.buffer)
+    # What is there already, not all of a piece: a sound is heard as it comes.
+    while data := source.read1(round(_PIECE * rate) * _WIDTH):
+        data = half + data
+        whole = len(data) // _WIDTH * _WIDTH
+        half = data[whole:]
+        yield np.frombuffer(data[:whole], dtype="<i2").astype(np.float32) / np.float32(_FULL)

@@ -1,0 +1,124 @@
+"""Lines that are given in Python: names of files, pictures, samples or strokes as arrays, and their texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateflow.data.images.lines import LineImage
+from gateflow.data.images.pixels import IMAGES
+from gateflow.data.listing import ListedFile, is_file_of
+from gateflow.data.series import Series
+from gateflow.data.sounds.reading import commonest_rate
+from gateflow.data.sounds.recordings import SOUNDS
+from gateflow.data.strokes.reading import CHANNELS, points_along, points_of
+from gateflow.data.transcripts import plain
+from gateflow.errors import DataError
+from gateflow.tasks.transcriber.config import TranscriberConfig
+from gateflow.tasks.transcriber.inputs import INPUTS
+
+__all__ = ["kind_of_given", "lines_of", "rate_of_given", "with_texts"]
+
+
+def kind_of_given(X: Sequence[Any]) -> str:
+    """``image``, ``sound`` or ``strokes``, by the first of some lines.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    first = X[0] if len(X) else None
+    if isinstance(first, str | Path):
+        kinds = {"image": IMAGES, "sound": SOUNDS}
+        found = next((kind for kind, endings in kinds.items() if is_file_of(Path(first), endings)), None)
+        if found is not None:
+            return found
+    elif isinstance(first, list | tuple):
+        return "strokes"
+    elif isinstance(first, np.ndarray) and first.ndim in (1, 2):
+        return "sound" if first.ndim == 1 else "image"
+    raise DataError(
+        f"X begins with {first!r:.60}, which is no line. Give names of pictures or sounds, grey values [height, "
+        "width], samples [samples], or lists of points [x, y, pen]."
+    )
+
+
+def rate_of_given(X: Sequence[Any]) -> int | None:
+    """The samples a second that most files have; None where there are no files."""
+    files = [ListedFile(Path(x), str(x)) for x in X if isinstance(x, str | Path)]
+    return commonest_rate(files) if files else None
+
+
+def lines_of(X: Iterable[Any], config: TranscriberConfig) -> list[Series]:
+    """Lines as a run reads them; `config` says which kind they are, and how they are read.
+
+    Raises:
+        DataError: one cannot be read.
+        ConfigError: samples are given and no rate.
+    """
+    X = list(X)
+    if X and all(isinstance(x, str | Path) for x in X):
+        files = [ListedFile(Path(x), str(x)) for x in X]
+        return list(INPUTS[config.kind].read_files(files, "X", config))
+    return [_line(i, x, config) for i, x in enumerate(X)]
+
+
+def with_texts(lines: Sequence[Series], y: Sequence[Any], groups: Sequence[Any] | None = None) -> list[Series]:
+    """Lines with their texts, and the writer or speaker of each.
+
+    Raises:
+        DataError: there are none, or not as many of each, or a text is empty or none.
+    """
+    y, groups = list(y), None if groups is None else list(groups)
+    for what, given in (("texts", y), ("groups", groups)):
+        if given is not None and len(given) != len(lines):
+            raise DataError(f"{len(lines)} lines were given and {len(given)} {what}; give one for each of them.")
+    if not lines:
+        raise DataError("no lines were given; give some, as fit(['a.png', 'b.png'], ['a cat', 'a dog']).")
+    found = []
+    for i, (line, text) in enumerate(zip(lines, y, strict=True)):
+        if not isinstance(text, str) or not plain(text):
+            raise DataError(f"line {i} has the text {text!r:.60}; give a text with at least one character.")
+        found.append(replace(line, label=plain(text), group=None if groups is None else str(groups[i])))
+    return found
+
+
+def _line(i: int, given: Any, config: TranscriberConfig) -> Series:
+    try:
+        return _READ[config.kind](given, f"line {i}", config)
+    except (TypeError, ValueError):
+        raise DataError(f"line {i} is {given!r:.60}, and no {INPUTS[config.kind].one}.") from None
+
+
+def _picture(given: Any, name: str, config: TranscriberConfig) -> Series:
+    grey = np.asarray(given, dtype=np.float32)
+    if grey.ndim != 2 or not grey.size or not np.isfinite(grey).all():
+        raise DataError(f"{name}: grey values [height, width] are wanted, without NaN; found {list(grey.shape)}.")
+    # Values of up to 1 are fractions of white.
+    grey = grey * 255 if grey.max() <= 1 else grey
+    try:
+        values = LineImage(config.images.height, config.images.ink).ink_of(grey)
+    except DataError as error:
+        raise DataError(f"{name} {error}") from None
+    return Series(values, name, times=np.arange(len(values)) * (grey.shape[1] / len(values)), name=name)
+
+
+def _sound(given: Any, name: str, config: TranscriberConfig) -> Series:
+    samples: NDArray[np.float32] = np.asarray(given, dtype=np.float32)
+    if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
+        raise DataError(f"{name}: samples [samples] are wanted, without NaN; found {list(samples.shape)}.")
+    values = config.sounds.features()(samples)
+    return Series(values, name, times=np.arange(len(values)) * config.sounds.hop, name=name)
+
+
+def _strokes(given: Any, name: str, config: TranscriberConfig) -> Series:
+    listed = given.tolist() if isinstance(given, np.ndarray) else [list(point) for point in given]
+    values, times = points_along(points_of(listed, name), config.strokes.spacing)
+    return Series(values, name, times=times, name=name, channel_names=CHANNELS)
+
+
+_READ = {"image": _picture, "sound": _sound, "strokes": _strokes}
