@@ -1,6 +1,7 @@
 """``train lm`` and ``resume``: what they leave, what they say, and that a stopped run goes on exactly."""
 
 import json
+import math
 import re
 import signal
 import subprocess
@@ -117,6 +118,19 @@ def test_ctrl_c_saves_says_how_to_go_on_and_leaves_with_130(gateflow, corpus, tm
     assert gateflow("resume", tmp_path / "run").code == 0
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
     assert Run(tmp_path / "run").model_file.read_bytes() == Run(tmp_path / "whole").model_file.read_bytes()
+
+
+@pytest.mark.filterwarnings("always::gateflow.errors.DataWarning")
+def test_a_model_of_characters_is_judged_in_bits_and_names_what_it_has_never_seen(gateflow, corpus, tmp_path):
+    run = tmp_path / "run"
+    assert gateflow("train", "lm", "--data", corpus, "--out", run, *SMALL, "--tokenizer=char").code == 0
+    found = json.loads(gateflow("evaluate", run, "--data", corpus, "--json").out)
+    assert found["bits_per_character"] == pytest.approx(math.log2(found["perplexity"]))
+    told = gateflow("evaluate", run, "--data", corpus).out
+    assert f"bits per character    {found['bits_per_character']:.3f}" in told
+    told = gateflow("generate", run, "--prompt", "the \uacf0 t\u00df", "--length", "3").err
+    assert "the run has never seen '\uacf0', '\u00df' and reads <unk> in their places" in told
+    assert "never seen" not in gateflow("generate", run, "--prompt", "the", "--length", "3").err
 
 
 def test_a_finished_run_says_so_and_goes_beyond_its_end_if_asked(gateflow, corpus, tmp_path):

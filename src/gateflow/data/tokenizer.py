@@ -220,6 +220,22 @@ def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
     return [number for line in lines for number in (end, *line)]
 
 
+def unknown_in(tokenizer: Tokenizer, text: str) -> list[str]:
+    r"""The words or characters of a text that have no token of their own, each once, in the order of the text.
+
+    Example:
+        >>> unknown_in(assemble("char", {UNKNOWN: 0, "\n": 1, "c": 2, "a": 3}), "a cab")
+        [' ', 'b']
+    """
+    number = tokenizer.token_to_id(UNKNOWN)
+    found: dict[str, None] = {}
+    for line in text.split("\n"):
+        encoding = tokenizer.encode(line, add_special_tokens=False)
+        places = zip(encoding.ids, encoding.offsets, strict=True)
+        found |= dict.fromkeys(line[begin:end] for i, (begin, end) in places if i == number)
+    return list(found)
+
+
 def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
     r"""Turn token numbers back into text, ends of line into ``\n``.
 

@@ -10,7 +10,7 @@ __all__ = ["LANGUAGE_MODEL"]
 
 EVALUATE = Verb(
     "evaluate",
-    """Perplexity of a run on a text, per token and per word.
+    """Perplexity of a run on a text, per token and per word; of characters the bits for each, too.
 
     Example: `gateflow evaluate runs/mine --data test.txt`
 

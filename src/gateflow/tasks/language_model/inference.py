@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import warnings
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -12,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 
 from gateflow.data.stream import TokenStream
-from gateflow.data.tokenizer import decode_stream, encode_prompt
+from gateflow.data.tokenizer import decode_stream, encode_prompt, unknown_in
 from gateflow.data.tokens import encode_file
-from gateflow.errors import ConfigError, DataError
+from gateflow.errors import ConfigError, DataError, DataWarning
 from gateflow.tasks.description import Figures, Given, Written
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.model import LanguageModel, evaluate, perplexity
@@ -23,6 +25,8 @@ from gateflow.tasks.language_model.sampling import generate
 
 # The most steps that are read at once: the state carries on, so that more change nothing but the memory they take.
 STEPS = 1024
+# Unknown words of a prompt that are told one by one.
+TOLD = 10
 # Characters read from a pipe, which may have no end.
 LONGEST_PROMPT = 1 << 20
 
@@ -63,13 +67,15 @@ def measure(run: LanguageModelRun, text: Path, columns: int = 1) -> Quality:
 def evaluate_run(given: Given, data: Path, batch_size: int) -> Figures:
     """The verb ``evaluate``: see `measure`."""
     found = measure(given.run, data, batch_size)
-    return Figures(
-        found._asdict(),
-        (
-            f"perplexity per token  {_shown(found.perplexity)}   ({found.tokens:,} tokens)",
-            f"perplexity per word   {_shown(found.word_perplexity)}   ({found.words:,} words)",
-        ),
-    )
+    figures: dict[str, Any] = found._asdict()
+    lines = [
+        f"perplexity per token  {_shown(found.perplexity)}   ({found.tokens:,} tokens)",
+        f"perplexity per word   {_shown(found.word_perplexity)}   ({found.words:,} words)",
+    ]
+    if given.run.config().data.tokenizer == "char":
+        figures["bits_per_character"] = found.loss / math.log(2)
+        lines.append(f"bits per character    {figures['bits_per_character']:.3f}")
+    return Figures(figures, tuple(lines))
 
 
 def _shown(perplexity: float) -> str:
@@ -87,11 +93,18 @@ def generate_from_run(given: Given, prompt: str | None, length: int, **options: 
 def continue_text(run: LanguageModelRun, prompt: str, length: int, **options: Any) -> Iterator[str]:
     """Pieces of text that go on from `prompt`, `length` tokens in all; `options` are those of `generate`.
 
+    Warns:
+        DataWarning: words or characters of the prompt are unknown to the run.
+
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
         ConfigError: an option out of its range.
     """
     tokenizer = load_tokenizer(run)
+    if strangers := unknown_in(tokenizer, prompt):
+        told = ", ".join(map(repr, strangers[:TOLD])) + ", …" * (len(strangers) > TOLD)
+        places = "its place" if len(strangers) == 1 else "their places"
+        warnings.warn(f"the run has never seen {told} and reads <unk> in {places}.", DataWarning, stacklevel=3)
     ids = encode_prompt(tokenizer, prompt)
     model = load_model(run)
     tokens = _frozen(model, generate(model, ids, length, **options))
