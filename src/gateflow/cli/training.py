@@ -87,8 +87,16 @@ def _train_series(
 
 
 def _is_there(task: TaskDescription, place: Path, config: RunConfig, trust: Trust) -> bool:
-    """Whether a run with just these options is at this place."""
-    return (place / "config.toml").is_file() and task.part("run").open(place, trust).config() == config
+    """Whether a run with just these options is at this place; it may have gone beyond its end since."""
+    if not (place / "config.toml").is_file():
+        return False
+    found = task.part("run").open(place, trust).config()
+    beyond = {
+        name: there
+        for name in ("epochs", "max_updates")
+        if (there := getattr(found.training, name)) is not None and there > (getattr(config.training, name) or there)
+    }
+    return found == config.model_copy(update={"training": config.training.model_copy(update=beyond)})
 
 
 def train_run(described: TaskDescription, run: Run[Any], accelerator: Accelerator | None = None, *, json: bool) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -15,7 +17,7 @@ from gateflow.data.source import spoken
 from gateflow.data.text import read_lines
 from gateflow.errors import DataError
 
-__all__ = ["TEXTS", "Label", "LabelledText", "Truth", "read_labelled"]
+__all__ = ["TEXTS", "Label", "LabelledText", "Truth", "is_of_a_table", "read_labelled"]
 
 Label = str | int | float
 """A label as the file has it: JSON tells numbers from texts; a fraction only where numbers are asked for."""
@@ -123,6 +125,30 @@ def read_labelled(
     asked = [name for name in (text, label, group) if name is not None]
     rows = rows_of(where, lines, True if any(not is_number(name) for name in asked) else None, _LABELS)
     return _of_rows(rows, _Asked(text, label, separator, labelled, known, group, numbers))
+
+
+def is_of_a_table(line: str, labels: Collection[str] = ()) -> bool:
+    r"""Whether a line looks like the first of a file that `read_labelled` reads, and not like a text.
+
+    Args:
+        line: the first of a file.
+        labels: those that are known: a cell that is one of them is a label.
+
+    Example:
+        >>> [is_of_a_table(line) for line in ('{"text": "a film"}', "text,label", "a good, long text")]
+        [True, True, False]
+        >>> is_of_a_table("pos\ta film", labels=["pos", "neg"])
+        True
+    """
+    if line.lstrip().startswith(_FASTTEXT):
+        return True
+    if line.lstrip().startswith("{"):
+        with suppress(ValueError, RecursionError):
+            return isinstance(json.loads(line), dict)
+    tabs = [cell.strip() for cell in line.split("\t")]
+    names = {cell.strip(' "').lower() for cell in (tabs if len(tabs) > 1 else line.split(","))}
+    header = bool(names & set(TEXTS)) and len(names) > 1
+    return header or (len(tabs) > 1 and not set(tabs).isdisjoint(labels))
 
 
 class _Asked(NamedTuple):

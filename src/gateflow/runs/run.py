@@ -88,6 +88,10 @@ class Run(Generic[Config]):
         if not path.is_dir():
             raise RunError(f"there is no run at {path}; `gateflow train TASK --out {path}` makes one.")
         if not run.config_file.is_file():
+            inner = sorted(entry.parent.name for entry in path.glob("*/config.toml"))
+            if inner:
+                names = f"{', '.join(inner):.200}"
+                raise RunError(f"{path} is not a run, but holds {len(inner)} of them: {names}. Name one.")
             raise RunError(f"{path} is not a run: it holds no config.toml. Name the folder given to --out.")
         # Each writer locks its draft, so that only those of dead processes are taken away.
         for folder in (path, *(path / name for name in run.folders())):

@@ -10,6 +10,8 @@ from tests.tasks.classifier.texts import opinions, topics, write
 from gateflow.data.labelled import LabelledText
 from gateflow.errors import ConfigError, DataError, DataWarning, GateflowError, RunError
 from gateflow.runs.weights import read_header
+from gateflow.tasks.classifier.checks import checked_labels
+from gateflow.tasks.classifier.classifying import classify_examples
 from gateflow.tasks.classifier.data import own_examples, set_up
 from gateflow.tasks.classifier.evaluation import evaluate_run
 from gateflow.tasks.classifier.inputs.texts import TextEncoder
@@ -84,6 +86,37 @@ def test_two_spellings_of_a_number_are_told(tmp_path):
     content = GOOD.replace("pos", "1").replace("neg", "0") + "1.0\tthe same\n1.0\tagain\n"
     _, messages = told(tmp_path, content)
     assert any("'1' and '1.0' are two labels, though they look like one number" in text for text in messages)
+
+
+def test_labels_that_look_the_same_are_told_and_those_that_are_the_same_are_one(tmp_path):
+    rows = "".join(f"{label}\tfilm {k}\n" for k, label in enumerate(["caf\u00e9", "cafe\u0301"] * 6))
+    _, messages = told(tmp_path, rows, text="2", label="1")
+    assert any(r"'caf\xe9' are two labels, though they look the same" in text for text in messages)
+    texts = [LabelledText(f"film {k}", (label,), line=k) for k, label in enumerate([1, "1"] * 9)]
+    with pytest.raises(DataError, match="every text to learn from has the label 1, so there is nothing to learn"):
+        checked_labels(texts, [], multi_label=False)
+
+
+@pytest.mark.parametrize(
+    ("first", "is_told"),
+    [
+        ('{"text": "good"}', True),
+        ("text,label", True),
+        ("pos\ta good film", True),
+        ("__label__pos a good film", True),
+        ("a good, long film", False),
+        ("{good}", False),
+        ("good\tbad", False),
+    ],
+)
+def test_a_table_that_is_classified_line_by_line_is_told(trained, tmp_path, first, is_told):
+    file = tmp_path / "new"
+    file.write_text(f"{first}\na film\n")
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        lines = classify_examples(Given(trained), file, text=None, weights=False, batch_size=8)
+        assert len(list(lines.items)) == 2
+    assert any("looks like that of a table; --text COLUMN" in str(warning.message) for warning in found) is is_told
 
 
 def test_a_file_that_changes_after_the_set_up_changes_nothing(tmp_path):
@@ -164,6 +197,7 @@ def test_evaluation_of_other_files(trained, tmp_path):
     answer = evaluated(trained, data=write(tmp_path / "test", rows), predictions=tmp_path / "out")
     assert any("labels that training has not seen, and that cannot be given: strange" in line for line in answer.lines)
     assert any("are in the training part too; without them: accuracy" in line for line in answer.lines)
+    assert any(line.startswith("AUROC") and line.endswith("nats of the 13 with others") for line in answer.lines)
     assert answer.json["new_texts"]["examples"] < answer.json["examples"] == 14
     assert json.dumps(answer.json)
     assert len((tmp_path / "out").read_text().splitlines()) == 15

@@ -94,6 +94,7 @@ BAD = [
     (["a", None], ["x", "y"], "text 1 is None, and no text"),
     (["a", "b\ud800"], ["x", "y"], "text 1 holds half of a character"),
     (["a", "b"], ["x", 0.5], "text 1 has the label 0.5"),
+    (["a", "b"], [1, 10**30], "text 1 has the label 1000.* a whole number has 64 bits"),
     (["a", "b"], ["x", " y"], "text 1 has the label ' y'"),
     (["a"], None, "texts were given without labels"),
 ]

@@ -52,6 +52,14 @@ def test_folds_are_runs_that_are_summed_up(tmp_path, capsys):
     # Other options are another training.
     assert typed(*command, *SMALL, "--lr", "0.5") == 1
     assert "fold-1 exists" in capsys.readouterr().err
+    assert typed("resume", tmp_path / "runs") == 1
+    assert "is not a run, but holds 3 of them: fold-1, fold-2, fold-3" in capsys.readouterr().err
+    # A fold that has gone on is still one of them, and fewer passes than asked for are not enough.
+    assert typed("resume", tmp_path / "runs/fold-1", "--epochs", "2") == 0
+    _ = capsys.readouterr()
+    assert typed(*command, *SMALL, "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)["folds"]) == {"fold-1", "fold-2", "fold-3"}
+    assert typed(*command, *SMALL, "--epochs", "3") == 1
 
 
 def test_a_run_of_the_command_line_is_evaluated_and_asked(tmp_path, capsys, monkeypatch):

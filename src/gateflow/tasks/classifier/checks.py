@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -67,7 +68,8 @@ def checked_labels(
         DataError: every example has the same, or hardly two have one in common.
     """
     # A step without a label is left out of what is learnt.
-    rows = [tuple(label for label in example.labels if label != "") for example in train]
+    # As texts, which is what labels are told apart by: 1 and "1" are one.
+    rows = [tuple(str(label) for label in example.labels if label != "") for example in train]
     different = {(label,) for row in rows for label in row} if per_step else set(rows)
     if len(different) < 2:
         same = next(iter(different), ())
@@ -119,11 +121,17 @@ def tell_about_labels(labels: Labels, train: Sequence[Example], valid: Sequence[
             f"{len(new)} label{'s' * (len(new) > 1)} of the validation part cannot be learnt, since nothing to learn "
             f"from has {'them' if len(new) > 1 else 'it'}: {', '.join(new):.200}."
         )
-    seen: dict[float, str] = {}
+    numbers: dict[float, str] = {}
+    written: dict[str, str] = {}
     for name in labels.names:
         number = _as_number(name)
-        if number is not None and (other := seen.setdefault(number, name)) != name:
+        if number is not None and (other := numbers.setdefault(number, name)) != name:
             _tell(f"{other!r:.40} and {name!r:.40} are two labels, though they look like one number; make them equal.")
+        if (other := written.setdefault(unicodedata.normalize("NFC", name), name)) != name:
+            _tell(
+                f"{other!a:.40} and {name!a:.40} are two labels, though they look the same, {name:.40}; bring both to "
+                "one form of Unicode, such as NFC."
+            )
     texts = [example for example in (*train[:1], *valid[:1]) if isinstance(example, LabelledText)]
     if not texts:
         return

@@ -33,7 +33,8 @@ def classify_examples(given: Given, data: Path, text: str | None, weights: bool,
     if weights:
         refuse_no_attention(learnt.model)
     kind = input_of(config)
-    asked = Asked(text, labelled=False, channels=learnt.encoder.channel_names)
+    known = learnt.targets.names if isinstance(learnt.targets, Labels) else ()
+    asked = Asked(text, labelled=False, known=known, channels=learnt.encoder.channel_names)
     return Lines(_Classifier(learnt, kind, batch_size, weights).of_blocks(kind.stream(data, config, asked)))
 
 

@@ -182,9 +182,13 @@ def _lines(found: Evaluation, learnt: Learnt, kind: Input[Any], many: str) -> It
 
 
 def _of_labels(measures: Measures, model: ClassifierModel) -> Iterator[str]:
-    if strangers := sorted({name for gold in measures.gold for name in gold} - set(measures.names)):
+    strangers = sorted({name for gold in measures.gold for name in gold} - set(measures.names))
+    known = ""
+    if strangers:
         yield f"labels that training has not seen, and that cannot be given: {', '.join(strangers):.200}"
-    yield f"AUROC {_number(measures.auroc)}, log loss {_number(measures.log_loss)} nats"
+        count = sum(set(gold) <= set(measures.names) for gold in measures.gold)
+        known = "" if measures.multi_label else f" of the {count:,} with others"
+    yield f"AUROC {_number(measures.auroc)}, log loss {_number(measures.log_loss)} nats{known}"
     yield (
         f"expected calibration error {_percent(measures.calibration_error)}, at the temperature "
         f"{float(model.temperature):.2f}"

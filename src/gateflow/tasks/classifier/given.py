@@ -157,6 +157,8 @@ def _label(of: str, label: Any, regression: bool, may_be_missing: bool = False) 
     if isinstance(label, bool | np.bool_):
         return Truth.of(bool(label))
     if isinstance(label, int | np.integer):
+        if abs(int(label)) >= 2**63:
+            raise DataError(f"{of} has the label {label!s:.40}; a whole number has 64 bits, so give it as a text.")
         return int(label)
     if regression and isinstance(label, float | np.floating):
         if not math.isfinite(label):

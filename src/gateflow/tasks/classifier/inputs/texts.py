@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gateflow.data.labelled import LabelledText, read_labelled
+from gateflow.data.labelled import LabelledText, is_of_a_table, read_labelled
 from gateflow.data.lines import blocks_of, blocks_of_lines
 from gateflow.data.series.series import is_number_or_missing
 from gateflow.errors import ConfigError, DataWarning
@@ -126,6 +126,11 @@ class TextInput(Input[LabelledText]):
             return
         number = 0
         for lines in blocks_of_lines(path, CHUNK):
+            if number == 0 and lines and is_of_a_table(lines[0], asked.known):
+                _tell(
+                    f"each line is read as a text, and the first one, {lines[0]!r:.60}, looks like that of a table; "
+                    "--text COLUMN reads the texts of one."
+                )
             yield [LabelledText(line, (), number + i) for i, line in enumerate(lines, 1)]
             number += len(lines)
 
