@@ -18,6 +18,10 @@ class Excerpt:
         name: what it is called.
         words: what is said of it, each with what it is, such as ``("right", "the cat")``.
         picture: of it, as a PNG file; none where it has none.
+
+    Example:
+        >>> Excerpt("a.png", [("right", "cat")], b"PNG").source
+        'data:image/png;base64,UE5H'
     """
 
     name: str
