@@ -33,7 +33,7 @@ def gateflow(capsys):
         (lambda t: t.replace("a,7,7,0", "a,7,inf,0"), (), "is infinite"),
         (lambda t: t.replace("a,7,7,0", "a,7,1e300,0"), (), "more than float32 can hold"),
         (lambda t: t.replace("a,7,7,0", "a,6,7,0"), (), "at the same time"),
-        (lambda t: t.replace("a,7,7,0", "a,6.3,7,0"), (), "not evenly spaced"),
+        (lambda t: t.replace("a,7,7,0", "a,6.3,7,0"), (), "Step 8, at 6.3, does not fall on the grid"),
         (lambda t: t.replace("a,7,7,0", "a,7,7"), (), "line 9: 3 cells"),
         (lambda t: "".join(t.splitlines(True)[:21]), (), "Give longer series, or a shorter --horizon"),
         (lambda t: t, ("--target", "wind"), "no channel 'wind'"),
