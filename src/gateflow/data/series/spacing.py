@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,8 @@ _MOST_OFF = 0.05
 _ALIKE = 0.02
 # Where fewer distances than this share are no multiples of the commonest, they are slips, and no finer grid.
 _LEAST_FINER = 1 / 3
+# Of numbers of different series, each rounded in its own way.
+_SAME = 1e-4
 _UNITS = (("day", 86_400_000_000), ("hour", 3_600_000_000), ("minute", 60_000_000), ("second", 1_000_000))
 
 
@@ -42,6 +45,32 @@ class Spacing:
     months: bool = False
     at_ends: bool = False
     day: int = 1
+
+    @property
+    def length(self) -> tuple[float, str]:
+        """How long a step is, and in what: numbers, microseconds or months."""
+        if self.months:
+            return float(self.step), "months"
+        if isinstance(self.step, np.timedelta64):
+            return float(self.step / np.timedelta64(1, "us")), "microseconds"
+        return float(self.step), "numbers"
+
+    @classmethod
+    def of_length(cls, length: float, unit: str) -> Spacing:
+        """The spacing of such steps; days of months are left open."""
+        if unit == "microseconds":
+            return cls(np.timedelta64(round(length), "us"))
+        return cls(round(length), months=True) if unit == "months" else cls(length)
+
+    def alike(self, other: Spacing) -> bool:
+        """Whether steps are equally long, but for the rounding of numbers.
+
+        Example:
+            >>> Spacing(0.1).alike(Spacing(0.1 + 1e-9)), Spacing(1).alike(Spacing(1, months=True))
+            (True, False)
+        """
+        (ours, unit), (theirs, of_other) = self.length, other.length
+        return unit == of_other and math.isclose(ours, theirs, rel_tol=_SAME)
 
     def __str__(self) -> str:
         """In words.

@@ -16,7 +16,7 @@ from gateflow.errors import DataError, RunError
 from gateflow.files import write
 from gateflow.runs.new_run import new_run
 from gateflow.tasks.forecaster.config import ForecasterConfig, SeriesConfig
-from gateflow.tasks.forecaster.layout import Layout, chosen, layout_of
+from gateflow.tasks.forecaster.layout import Layout, chosen, layout_of, with_spacing
 from gateflow.tasks.forecaster.loading import build_model, load_layout
 from gateflow.tasks.forecaster.model import ForecasterModel
 from gateflow.tasks.forecaster.prepared import Prepared, prepared, refuse_too_large
@@ -40,13 +40,15 @@ def set_up(
 
     Raises:
         RunError: `path` is taken, or cannot be written.
-        DataError: the file is missing or holds no series; a channel is not there; a series is too short to learn from.
+        DataError: the file is missing or holds no series; a channel is not there; a series is too short to learn from,
+            or has other steps than the first.
     """
     with new_run(ForecasterRun, path, config, force=force) as run:
         file = spoken(config.data.train)
         read = list(_read(config.data.train, config.data) if given is None else given)
         layout = layout_of(read[0], config.data, file)
-        found = [_evenly(series, layout, file)[0] for series in read]
+        even = made_even(read, layout, file)
+        layout, found = with_spacing(layout, even, file), [series for series, _ in even]
         ends = [_end_of_training(series, layout, config.data) for series in found]
         layout = _with_scales(layout, found, ends)
         write(run.layout_file, layout.model_dump_json(indent=1) + "\n")
@@ -85,7 +87,7 @@ def made_even(series: Iterable[Series], layout: Layout, file: str) -> list[Even]
         file: where they are from, for messages.
 
     Raises:
-        DataError: one lacks a channel, or is not evenly spaced.
+        DataError: one lacks a channel, is not evenly spaced, or has other steps than the training had.
     """
     return [_evenly(each, layout, file) for each in series]
 
@@ -124,6 +126,7 @@ def _evenly(series: Series, layout: Layout, file: str) -> Even:
     """The channels that are read, evenly spaced."""
     where = f"{file}, {series.place}"
     even, spacing = evenly(chosen(series, layout.channels, where), where)
+    layout.refuse_other_spacing(spacing, where)
     refuse_too_large(even.values, where)
     if layout.dated and spacing is None:
         raise DataError(f"{where}: the forecaster reads dates, and this series has fewer than two. Give its times too.")
