@@ -10,7 +10,6 @@ import numpy as np
 from gateflow.data.series import Series, read_series
 from gateflow.data.series.packed import packed, unpacked
 from gateflow.data.series.spacing import Spacing, evenly
-from gateflow.data.series.table import Columns
 from gateflow.data.source import spoken
 from gateflow.errors import DataError, RunError
 from gateflow.files import write
@@ -74,7 +73,7 @@ def read_for(data: Path | Sequence[Even], config: SeriesConfig, layout: Layout, 
     Raises:
         DataError: the file is missing, or lacks a channel that the run reads.
     """
-    found = made_even(_read(data, config), layout, spoken(data)) if isinstance(data, Path) else data
+    found = made_even(_read(data, config, layout.channels), layout, spoken(data)) if isinstance(data, Path) else data
     return [prepared_for(series, spacing, layout, config, unseen=unseen) for series, spacing in found]
 
 
@@ -118,8 +117,8 @@ def own_series(run: ForecasterRun, unseen: int = 0) -> list[Prepared]:
     return [prepared_for(*each, layout, config, seen, unseen) for each, seen in zip(even, ends, strict=True)]
 
 
-def _read(path: Path, config: SeriesConfig) -> Iterable[Series]:
-    return read_series(path, columns=Columns(config.series, config.time, labelled=False))
+def _read(path: Path, config: SeriesConfig, channels: Sequence[str] = ()) -> Iterable[Series]:
+    return read_series(path, columns=config.columns(channels))
 
 
 def _evenly(series: Series, layout: Layout, file: str) -> Even:

@@ -79,9 +79,7 @@ def layout_of(series: Series, config: SeriesConfig, file: str) -> Layout:
         DataError: a channel that is named is not there; there is no target; one has two roles.
     """
     names = names_of(series)
-    past, future, targets = (
-        tuple(filter(None, map(str.strip, text.split(",")))) for text in (config.past, config.future, config.target)
-    )
+    targets, past, future = config.named()
     for name in (*past, *future, *targets):
         if name not in names:
             raise DataError(f"{file} has no channel {name!r:.40}, only {', '.join(names):.120}.")
