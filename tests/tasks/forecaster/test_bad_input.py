@@ -33,10 +33,10 @@ def gateflow(capsys):
         (lambda t: t.replace("a,7,7,0", "a,7,inf,0"), (), "is infinite"),
         (lambda t: t.replace("a,7,7,0", "a,7,1e300,0"), (), "more than float32 can hold"),
         (lambda t: t.replace("a,7,7,0", "a,6,7,0"), (), "at the same time"),
-        (lambda t: t.replace("a,7,7,0", "a,6.3,7,0"), (), "not evenly spaced"),
+        (lambda t: t.replace("a,7,7,0", "a,6.3,7,0"), (), "Step 8, at 6.3, does not fall on the grid"),
         (lambda t: t.replace("a,7,7,0", "a,7,7"), (), "line 9: 3 cells"),
         (lambda t: "".join(t.splitlines(True)[:21]), (), "Give longer series, or a shorter --horizon"),
-        (lambda t: t, ("--target", "wind"), "no channel 'wind'"),
+        (lambda t: t, ("--target", "wind"), "no column 'wind'"),
         (lambda t: t, ("--target", "load", "--past", "load"), "named twice"),
         (lambda t: t, ("--past", "load", "--future", "holiday"), "no channel left to forecast"),
         (lambda t: t, ("--quantiles", "0.9,0.5"), "quantiles rise"),
@@ -58,6 +58,7 @@ def test_a_training_that_cannot_be(gateflow, tmp_path, change, options, told):
     assert [each.name for each in tmp_path.iterdir()] == ["table.csv"]
 
 
+@pytest.mark.filterwarnings("default::gateflow.errors.DataWarning")
 def test_the_whole_way_on_the_command_line(gateflow, tmp_path):
     file = tmp_path / "table.csv"
     file.write_text(GOOD)
@@ -70,6 +71,7 @@ def test_the_whole_way_on_the_command_line(gateflow, tmp_path):
     code, out, err = gateflow("forecast", run, "--data", file)
     assert code == 0, err
     assert out.splitlines()[1].startswith("a\t90\tload\t")
+    assert "holiday is not known for 6 of the 6 steps ahead of series a; it is read as missing" in " ".join(err.split())
     code, out, err = gateflow("diagnose", run)
     assert code == 0, err
     assert "forecast-gradient" in out
@@ -79,7 +81,7 @@ def test_the_whole_way_on_the_command_line(gateflow, tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("series,time,load\na,1,2\na,2,3\n", "lacks the channel 'holiday'"),
+        ("series,time,load\na,1,2\na,2,3\n", "no column 'holiday'"),
         ("series,time,load,holiday\na,1,2,x\n", "'x' is no number"),
     ],
 )

@@ -43,6 +43,7 @@ class Columns:
         group: what a series belongs to, the same in all of its rows.
         labelled: whether a column may be one of labels; otherwise one so called is a channel.
         needed: whether the column of labels that is asked for must be there.
+        named_by: the options that say which columns are channels, for messages.
     """
 
     series: str | None = None
@@ -53,6 +54,7 @@ class Columns:
     group: str | None = None
     labelled: bool = True
     needed: bool = True
+    named_by: str = "--channels"
 
 
 @dataclass
@@ -97,31 +99,37 @@ def _resolved(asked: Columns, header: Sequence[str], file: str) -> Columns:
             known = ", ".join(header)
             raise DataError(f"{file} has no column {name!r:.40} in its first line, only {known:.120}.")
 
-    series, time = asked.series or _usual(header, SERIES), asked.time or _usual(header, TIMES)
-    label = asked.label or (_usual(header, LABELS) if asked.labelled else None)
-    if not asked.channels:
-        _refuse_alike(header, {"series": asked.series, "label": asked.label}, asked.labelled, file)
+    # What is named as a channel is no time, though it may be called `t`.
+    others = [name for name in header if name not in asked.channels]
+    series, time = asked.series or _usual(others, SERIES), asked.time or _usual(others, TIMES)
+    label = asked.label or (_usual(others, LABELS) if asked.labelled else None)
+    if not (asked.channels and asked.labelled):
+        _refuse_alike(others, asked, file)
     channels = asked.channels or tuple(name for name in header if name not in (series, time, label, asked.group))
     if not channels:
         raise DataError(
             f"{file} has no column of numbers beside {', '.join(header):.120}. The first line names columns."
         )
-    return Columns(series, time, label, channels, asked.per_step, asked.group)
+    return replace(asked, series=series, time=time, label=label, channels=channels)
 
 
 def _usual(header: Sequence[str], names: Sequence[str]) -> str | None:
     return next((name for name in header if name.lower() in names), None)
 
 
-def _refuse_alike(header: Sequence[str], asked: Mapping[str, str | None], labelled: bool, file: str) -> None:
+def _refuse_alike(header: Sequence[str], asked: Columns, file: str) -> None:
     """Refuse a second column of labels or of series, which would be read as numbers: it tells what is to be found."""
-    for what, names in (("series", SERIES), ("label", LABELS if labelled else ())):
+    for what, names, own in (
+        ("series", SERIES, asked.series),
+        ("label", LABELS if asked.labelled else (), asked.label),
+    ):
         found = [name for name in header if name.lower() in names]
-        others = [name for name in found if name != asked[what]]
-        if len(found) > 1 if asked[what] is None else what == "label" and others:
+        others = [name for name in found if name != own]
+        if len(found) > 1 if own is None else what == "label" and others:
             raise DataError(
-                f"{file}: {' and '.join(dict.fromkeys([*filter(None, [asked[what]]), *others])):.80} may both be the "
-                f"column of the {what}. Say with --{what} which one is, and with --channels which columns hold numbers."
+                f"{file}: {' and '.join(dict.fromkeys([*filter(None, [own]), *others])):.80} may both be the "
+                f"column of the {what}. Say with --{what} which one is, and with {asked.named_by} which columns "
+                "hold numbers."
             )
 
 
@@ -160,9 +168,9 @@ def _values(rows: _Rows, columns: Columns, where: str) -> NDArray[np.float64]:
         words = [name for name, cell in first if f"{cell.strip()!r:.40} is no number" in str(error)]
         if not words:
             raise
-        label = "with --label, if it holds the labels, or " if columns.labelled and not columns.label else ""
+        label = "it with --label, if it holds the labels, or " if columns.labelled and not columns.label else ""
         raise DataError(
-            f"{error} If the column {words[0]!r:.40} holds none, name it {label}with --channels those that do."
+            f"{error} If the column {words[0]!r:.40} holds none, name {label}with {columns.named_by} those that do."
         ) from None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from gateflow.data.series.table import Columns
 from gateflow.runs.config import MOST_STEPS, ConfigSection, Count, RunConfig, Share, TrainingConfig
 from gateflow.tasks.network import MOST_UNITS, LayersConfig
 
@@ -44,6 +46,26 @@ class SeriesConfig(ConfigSection):
         if not all(0 < q < 1 for q in found) or found != sorted(set(found)) or 0.5 not in found:
             raise ValueError("quantiles rise from above 0 to below 1, and 0.5 is one of them")
         return value
+
+    def named(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """The channels of target, past and future; none where none is named."""
+        target, past, future = (
+            tuple(filter(None, map(str.strip, text.split(",")))) for text in (self.target, self.past, self.future)
+        )
+        return target, past, future
+
+    def columns(self, channels: Sequence[str] = ()) -> Columns:
+        """Which columns of a table are read: those that are named, if a target is; else all may be targets.
+
+        Args:
+            channels: those that a run reads, if there is one.
+        """
+        target, past, future = self.named()
+        channels = channels or (*target, *past, *future) * bool(target)
+        named_by = "--target, --past and --future"
+        return Columns(
+            self.series, self.time, channels=tuple(dict.fromkeys(channels)), labelled=False, named_by=named_by
+        )
 
     def levels(self) -> tuple[float, ...]:
         """The quantiles as numbers."""

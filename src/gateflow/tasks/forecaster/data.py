@@ -10,13 +10,12 @@ import numpy as np
 from gateflow.data.series import Series, read_series
 from gateflow.data.series.packed import packed, unpacked
 from gateflow.data.series.spacing import Spacing, evenly
-from gateflow.data.series.table import Columns
 from gateflow.data.source import spoken
 from gateflow.errors import DataError, RunError
 from gateflow.files import write
 from gateflow.runs.new_run import new_run
 from gateflow.tasks.forecaster.config import ForecasterConfig, SeriesConfig
-from gateflow.tasks.forecaster.layout import Layout, chosen, layout_of
+from gateflow.tasks.forecaster.layout import Layout, chosen, layout_of, with_spacing
 from gateflow.tasks.forecaster.loading import build_model, load_layout
 from gateflow.tasks.forecaster.model import ForecasterModel
 from gateflow.tasks.forecaster.prepared import Prepared, prepared, refuse_too_large
@@ -40,13 +39,15 @@ def set_up(
 
     Raises:
         RunError: `path` is taken, or cannot be written.
-        DataError: the file is missing or holds no series; a channel is not there; a series is too short to learn from.
+        DataError: the file is missing or holds no series; a channel is not there; a series is too short to learn from,
+            or has other steps than the first.
     """
     with new_run(ForecasterRun, path, config, force=force) as run:
         file = spoken(config.data.train)
         read = list(_read(config.data.train, config.data) if given is None else given)
         layout = layout_of(read[0], config.data, file)
-        found = [_evenly(series, layout, file)[0] for series in read]
+        even = made_even(read, layout, file)
+        layout, found = with_spacing(layout, even, file), [series for series, _ in even]
         ends = [_end_of_training(series, layout, config.data) for series in found]
         layout = _with_scales(layout, found, ends)
         write(run.layout_file, layout.model_dump_json(indent=1) + "\n")
@@ -72,7 +73,7 @@ def read_for(data: Path | Sequence[Even], config: SeriesConfig, layout: Layout, 
     Raises:
         DataError: the file is missing, or lacks a channel that the run reads.
     """
-    found = made_even(_read(data, config), layout, spoken(data)) if isinstance(data, Path) else data
+    found = made_even(_read(data, config, layout.channels), layout, spoken(data)) if isinstance(data, Path) else data
     return [prepared_for(series, spacing, layout, config, unseen=unseen) for series, spacing in found]
 
 
@@ -85,7 +86,7 @@ def made_even(series: Iterable[Series], layout: Layout, file: str) -> list[Even]
         file: where they are from, for messages.
 
     Raises:
-        DataError: one lacks a channel, or is not evenly spaced.
+        DataError: one lacks a channel, is not evenly spaced, or has other steps than the training had.
     """
     return [_evenly(each, layout, file) for each in series]
 
@@ -116,14 +117,15 @@ def own_series(run: ForecasterRun, unseen: int = 0) -> list[Prepared]:
     return [prepared_for(*each, layout, config, seen, unseen) for each, seen in zip(even, ends, strict=True)]
 
 
-def _read(path: Path, config: SeriesConfig) -> Iterable[Series]:
-    return read_series(path, columns=Columns(config.series, config.time, labelled=False))
+def _read(path: Path, config: SeriesConfig, channels: Sequence[str] = ()) -> Iterable[Series]:
+    return read_series(path, columns=config.columns(channels))
 
 
 def _evenly(series: Series, layout: Layout, file: str) -> Even:
     """The channels that are read, evenly spaced."""
     where = f"{file}, {series.place}"
     even, spacing = evenly(chosen(series, layout.channels, where), where)
+    layout.refuse_other_spacing(spacing, where)
     refuse_too_large(even.values, where)
     if layout.dated and spacing is None:
         raise DataError(f"{where}: the forecaster reads dates, and this series has fewer than two. Give its times too.")

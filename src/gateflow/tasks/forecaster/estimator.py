@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from gateflow.errors import ConfigError, DataError
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.forecaster import FORECASTER
+from gateflow.tasks.forecaster.config import SeriesConfig
 from gateflow.tasks.forecaster.data import Even, made_even, own_series, read_for
 from gateflow.tasks.forecaster.evaluation import backtest, judged
-from gateflow.tasks.forecaster.forecasting import called
+from gateflow.tasks.forecaster.forecasting import called, tell_unknown
 from gateflow.tasks.forecaster.given import Given, series_of
 from gateflow.tasks.forecaster.loading import load_layout, load_model
 from gateflow.tasks.forecaster.measures import Measures
@@ -64,8 +65,12 @@ class Forecaster(Estimator):
         """
         # What was given has no file; in config.toml and in messages it is called as here.
         file = isinstance(y, str | Path)
-        options = vars(self)
-        given = None if file else series_of(y, "y", options["series"], options["time"])
+        names = ("series", "time", "target", "past", "future")
+        with self.in_words_of_python():
+            # What is no text is refused by the set-up.
+            texts = {name: vars(self)[name] for name in names if isinstance(vars(self)[name], str)}
+            columns = SeriesConfig(train=Path("y"), **texts).columns()
+            given = None if file else series_of(y, "y", columns)
         self._train(self._set_up({"train": Path(y) if file else Path("y")}, force=force, given=given))
         return self
 
@@ -123,7 +128,8 @@ class Forecaster(Estimator):
 
     def _even(self, given: Given, called: str) -> list[Even]:
         config = self._config
-        found = series_of(given, called, config.series, config.time)
+        with self.in_words_of_python():
+            found = series_of(given, called, config.columns(self.layout_.channels))
         # Of an array nothing tells channels apart but their number; with a target some may have been left unread.
         counted = all(name.isdecimal() for name in found[0].channel_names)
         if counted and not config.target and found[0].channels > (wanted := len(self.layout_.channels)):
@@ -137,6 +143,7 @@ class Forecaster(Estimator):
 
     def _by_name(self, y: Given | None, part: Any) -> Any:
         series = self._prepared(y)
+        tell_unknown(series, self.layout_)
         found = {}
         for name, quantiles in zip(called(series), forecasts(self.model_, series), strict=True):
             taken = part(quantiles[0])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gateflow.errors import DataWarning
 from gateflow.tasks.description import Given, Lines
 from gateflow.tasks.forecaster.data import own_series, read_for
 from gateflow.tasks.forecaster.layout import Layout
@@ -17,7 +19,7 @@ from gateflow.tasks.forecaster.prediction import forecasts
 from gateflow.tasks.forecaster.prepared import Prepared
 from gateflow.tasks.forecaster.run import ForecasterRun
 
-__all__ = ["called", "forecast_series", "labels_of_steps"]
+__all__ = ["called", "forecast_series", "labels_of_steps", "tell_unknown"]
 
 
 def forecast_series(given: Given, data: Path | None) -> Lines:
@@ -31,7 +33,29 @@ def forecast_series(given: Given, data: Path | None) -> Lines:
     layout, config = load_layout(run), run.config().data
     model = load_model(run, layout)
     series = own_series(run) if data is None else read_for(data, config, layout)
+    tell_unknown(series, layout)
     return Lines(_lines(model, series, layout, config.levels()))
+
+
+def tell_unknown(series: Sequence[Prepared], layout: Layout) -> None:
+    """Warn of channels that should be known ahead, and are not for all steps that are forecast.
+
+    Raises:
+        DataWarning: there are some; one for each channel.
+    """
+    for channel, name in enumerate(layout.future, len(layout.past)):
+        counts = [int(np.isnan(each.others[len(each) :, channel]).sum()) for each in series]
+        if not (wrong := np.flatnonzero(counts)).size:
+            continue
+        first, more = int(wrong[0]), len(wrong) - 1
+        of = f" of series {found}" if (found := called(series)[first]) else ""
+        others = f", nor for all of {more:,} series more" if more else ""
+        warnings.warn(
+            f"{name} is not known for {counts[first]} of the {series[first].naive.shape[1]} steps ahead{of}{others}; "
+            "it is read as missing. Give rows after the last value that hold it, with target and past channels empty.",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def called(series: Sequence[Prepared]) -> list[str]:

@@ -25,14 +25,14 @@ Given = str | Path | ArrayLike | Mapping[Any, ArrayLike]
 _OF_INDEX, _OF_SERIES = "the index", "the series"
 
 
-def series_of(given: Given, called: str, series: str | None = None, time: str | None = None) -> list[Series]:
+def series_of(given: Given, called: str, columns: Columns | None = None) -> list[Series]:
     """The series in a file, an array ``[T]`` or ``[T, channels]``, a dictionary of these, or a frame of pandas.
 
     Args:
         given: any of these. An index of dates or numbers is the times of a frame, a level before it the series; one
             that only counts the rows is neither.
         called: the argument, for messages.
-        series, time: columns of a file or a frame that tell series apart and say when.
+        columns: of a file or a frame, which of them hold what.
 
     Raises:
         DataError: there is no series; or one cannot be read as numbers.
@@ -41,7 +41,7 @@ def series_of(given: Given, called: str, series: str | None = None, time: str | 
         >>> [(series.name, series.values.shape) for series in series_of({"a": [1, 2, 3], "b": [4, None]}, "y")]
         [('a', (3, 1)), ('b', (2, 1))]
     """
-    columns = Columns(series, time, labelled=False)
+    columns = columns or Columns(labelled=False)
     if isinstance(given, str | Path):
         return list(read_series(given, columns=columns))
     if not isinstance(given, Mapping):

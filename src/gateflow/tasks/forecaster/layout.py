@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateflow.data.series import Series
+from gateflow.data.series.spacing import Spacing
 from gateflow.errors import DataError
 from gateflow.runs.documents import read_document
 from gateflow.tasks.forecaster.config import SeriesConfig
@@ -30,6 +31,7 @@ class Layout(BaseModel):
         future: are read, and known as far ahead as forecasts go.
         dated: whether the calendar is read too.
         season, quantiles: as asked. Other ones in config.toml would fit the weights as well, and mean something else.
+        spacing: how long a step is, and in what; None where steps are only counted, and in runs of before it was kept.
         means, deviations: of each channel of `past` and `future` in training; targets are scaled series by series.
     """
 
@@ -40,6 +42,7 @@ class Layout(BaseModel):
     dated: bool = False
     season: int = Field(ge=1)
     quantiles: tuple[float, ...] = Field(min_length=1)
+    spacing: tuple[Annotated[float, Field(gt=0)], Literal["numbers", "microseconds", "months"]] | None = None
     means: tuple[float, ...] = ()
     deviations: tuple[Annotated[float, Field(gt=0)], ...] = ()
 
@@ -54,6 +57,20 @@ class Layout(BaseModel):
         """All that are read, in the order in which they are kept."""
         return (*self.targets, *self.past, *self.future)
 
+    def refuse_other_spacing(self, spacing: Spacing | None, where: str) -> None:
+        """Refuse steps of another length than those of the training: seasons and forecasts are counted in them.
+
+        Raises:
+            DataError: these are.
+        """
+        if self.spacing is None or spacing is None or spacing.alike(own := Spacing.of_length(*self.spacing)):
+            return
+        raise DataError(
+            f"{where}: its steps are {in_words(spacing)} apart, and the forecaster was trained on steps of "
+            f"{in_words(own)}. Give a value for each such step, left empty where none is known, or train a forecaster "
+            "for this spacing."
+        )
+
 
 def layout_of(series: Series, config: SeriesConfig, file: str) -> Layout:
     """The roles of a file's channels, as the options say; what is not named is a target.
@@ -62,9 +79,7 @@ def layout_of(series: Series, config: SeriesConfig, file: str) -> Layout:
         DataError: a channel that is named is not there; there is no target; one has two roles.
     """
     names = names_of(series)
-    past, future, targets = (
-        tuple(filter(None, map(str.strip, text.split(",")))) for text in (config.past, config.future, config.target)
-    )
+    targets, past, future = config.named()
     for name in (*past, *future, *targets):
         if name not in names:
             raise DataError(f"{file} has no channel {name!r:.40}, only {', '.join(names):.120}.")
@@ -77,6 +92,30 @@ def layout_of(series: Series, config: SeriesConfig, file: str) -> Layout:
     return Layout(
         targets=targets, past=past, future=future, dated=dated, season=config.season, quantiles=config.levels()
     )
+
+
+def in_words(spacing: Spacing) -> str:
+    """How long a step is: ``1 hour``, or ``1 in numbers``, which are no dates."""
+    return f"{spacing} (numbers)" if spacing.length[1] == "numbers" else str(spacing)
+
+
+def with_spacing(layout: Layout, found: Sequence[tuple[Series, Spacing | None]], file: str) -> Layout:
+    """The layout with the spacing of all series.
+
+    Raises:
+        DataError: two have different ones.
+    """
+    timed = [(series, spacing) for series, spacing in found if spacing is not None]
+    if not timed:
+        return layout
+    first, own = timed[0]
+    for series, spacing in timed:
+        if not spacing.alike(own):
+            raise DataError(
+                f"{file}: steps are {in_words(own)} apart in {first.place}, and {in_words(spacing)} in {series.place}. "
+                "Train a forecaster for each spacing, or give all series the same one."
+            )
+    return layout.model_copy(update={"spacing": own.length})
 
 
 def names_of(series: Series) -> tuple[str, ...]:
