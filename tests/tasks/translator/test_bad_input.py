@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+from pathlib import Path
 
 import pytest
 from tests.tasks.translator.conftest import TOKENS
@@ -175,6 +176,14 @@ def test_an_evaluation_that_would_replace_what_it_reads(tmp_path, trained):
     for place in (file, trained.tokens_file("source")):
         with pytest.raises(ConfigError, match="--predictions"):
             evaluate_run(Given(trained), data=file, predictions=place, **OPTIONS)
+    sources, *targets = (tmp_path / name for name in ("test.src", "one.tgt", "other.tgt"))
+    for path in (sources, *targets):
+        path.write_text("ab\n")
+    asked = OPTIONS | {"target_data": Path(f"{targets[0]},{targets[1]}")}
+    for place in (sources, *targets):
+        with pytest.raises(ConfigError, match="--predictions .* would replace it"):
+            evaluate_run(Given(trained), data=sources, predictions=place, **asked)
+        assert place.read_text() == "ab\n"
     with pytest.raises(ConfigError, match="--bleu-tokenize nought: there are"):
         evaluate_run(Given(trained), data=file, predictions=None, **OPTIONS | {"bleu_tokenize": "nought"})
     with pytest.raises(GateflowError, match="does not exist"):

@@ -66,7 +66,7 @@ def evaluate_run(given: Given, data: Path | None, steps: int | None, predictions
     run: ForecasterRun = given.run
     layout, config = load_layout(run), run.config().data
     model = load_model(run, layout)
-    refuse_to_replace(predictions, run, data)
+    refuse_to_replace(predictions, run, {"--data": data})
     series, ends = judged(run, layout, data, steps)
     ours = Measures.empty(config.levels(), config.horizon)
     began = time.perf_counter()

@@ -79,7 +79,7 @@ def evaluate_run(given: Given, data: Path | None, predictions: Path | None, batc
         sentences = own_sentences(run, vocabulary, "valid")
     else:
         sentences = read_as_learnt(data, run.config().data, vocabulary)
-    refuse_to_replace(predictions, run, data)
+    refuse_to_replace(predictions, run, {"--data": data})
     found = evaluate(model, vocabulary, sentences, batch_size, given.track)
     if predictions is not None:
         _write_predictions(predictions, sentences, found)

@@ -107,8 +107,7 @@ def evaluate_run(
     vocabularies = load_vocabularies(run)
     model = load_model(run, vocabularies)
     path, targets = (None, None) if data is None else two_files(data, target_data)
-    for file in (path, targets):
-        refuse_to_replace(predictions, run, file)
+    refuse_to_replace(predictions, run, {"--data": path, "--target-data": targets})
     pairs = own_pairs(run, "valid") if path is None else read_pairs(path, targets, run.config().data)
     search = Search(
         max_length or most_tokens(run),

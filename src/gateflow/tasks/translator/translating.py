@@ -47,7 +47,7 @@ def translate_text(
     """
     vocabularies = load_vocabularies(given.run)
     model = load_model(given.run, vocabularies)
-    refuse_to_replace(attention, given.run, data, "--attention")
+    refuse_to_replace(attention, given.run, {"--data": data}, "--attention")
     if model.decoder.attention is None and (attention or replace_unknown or coverage_penalty):
         asked = "--attention" if attention else "--replace-unknown" if replace_unknown else "--coverage-penalty"
         raise ConfigError(f"{asked} takes attention, and this translator was trained with --attention none.")
