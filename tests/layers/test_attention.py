@@ -155,6 +155,18 @@ def test_a_token_that_cannot_be_gives_no_nan():
     assert pointer.gate.weight.grad.isfinite().all()
 
 
+def test_a_row_has_no_words_of_other_rows():
+    """What another row alone may copy has no probability at all; so the pointer says the same in any batch."""
+    pointer, (scores, weights, source, features) = PointerGenerator(Q, dtype=torch.float64), pointer_inputs()
+    found = pointer(scores, weights, source, features, extra=2)
+    for b in range(B):
+        alone = pointer(scores[:, [b]], weights[:, [b]], source[:, [b]], features[:, [b]], extra=2)
+        torch.testing.assert_close(alone, found[:, [b]], atol=1e-12, rtol=0)
+        theirs = [number for number in (V, V + 1) if not (source[:, b] == number).any()]
+        assert (found[:, b, theirs] == -torch.inf).all()
+    assert found[..., V:].isinf().any()
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="score must be one of dot, general, additive; found 'cosine'"):
         Attention(Q, M, "cosine")

@@ -165,7 +165,8 @@ class PointerGenerator(nn.Module):
     Shape:
         * scores `[T, B, V]`, weights `[T, B, S]` that sum to 1, features `[T, B, F]`.
         * source: `[S, B]`, numbers from 0 to `V + extra - 1`.
-        * output: logarithms of probabilities `[T, B, V + extra]`.
+        * output: logarithms of probabilities `[T, B, V + extra]`; minus infinity of a number beyond the vocabulary that
+          the row's source does not have.
 
     Example:
         >>> pointer = PointerGenerator(2)
@@ -199,4 +200,14 @@ class PointerGenerator(nn.Module):
         copied = torch.zeros_like(generated).scatter_add(-1, places, weights)
         # Of zero the logarithm has no derivative, and 0 times infinity is NaN; so little is nothing beside any other.
         copied = copied.clamp_min(torch.finfo(copied.dtype).tiny).log() + F.logsigmoid(-gate)
-        return torch.logaddexp(generated, copied)
+        return torch.logaddexp(generated, copied).masked_fill(
+            self._of_others(source, scores.shape[-1], extra), -torch.inf
+        )
+
+    @staticmethod
+    def _of_others(source: Tensor, size: int, extra: int) -> Tensor:
+        """``[B, V + extra]``: numbers beyond the vocabulary that other rows of the batch have."""
+        own = torch.zeros(source.shape[1], size + extra, dtype=torch.bool, device=source.device)
+        own = own.scatter(1, source.T, True)
+        own[:, :size] = True
+        return ~own

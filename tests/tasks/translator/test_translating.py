@@ -41,14 +41,19 @@ def vocabularies(tmp_path_factory):
     )
 
 
-def random_model(vocabularies, **options):
-    """Of weights that say something else at each step, and that come to an end now and then."""
+def random_model_of(vocabularies, **options):
+    """Of weights that say something else at each step."""
     torch.manual_seed(4)
     model = TranslatorModel(vocabularies.read, len(vocabularies.target), hidden_size=12, embedding_size=8, **options)
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(3)
-    model.eval()
+    return model.eval()
+
+
+def random_model(vocabularies, **options):
+    """One that comes to an end now and then."""
+    model = random_model_of(vocabularies, **options)
     # The end as probable as it takes for translations of several lengths.
     while len({len(by_hand(model, vocabularies, source, 12)) for source in SOURCES[:8]}) < 3:
         model.scores.bias.data[vocabularies.target.end] += 1
@@ -99,6 +104,23 @@ def test_a_batch_of_32_is_one_at_a_time(vocabularies, model, beam):
     for one, other in zip(together, alone, strict=True):
         assert [t.tokens for t in one.translations] == [t.tokens for t in other.translations]
         assert [t.score for t in one.translations] == pytest.approx([t.score for t in other.translations], abs=1e-4)
+
+
+def test_a_beam_as_wide_as_the_vocabulary_copies_no_word_of_another_row(tmp_path):
+    file = write(tmp_path / "train.tsv", [("a", "A"), ("b", "A")])
+    config = TranslatorConfig.build({"data": {"train": file, "held_out": 0.5}, "tokens": TOKENS})
+    vocabularies = load_vocabularies(set_up(tmp_path / "run", config))
+    model = random_model_of(vocabularies, copy=True)
+    sources = [ParallelText(text, ()) for text in ("a", "xyzwv", "q", "aaa", "uvwxyzst")]
+    for most in (1, 3):
+        together, alone = (
+            list(predict(model, vocabularies, sources, Search(most, beam=5, nbest=5, batch_size=size)))
+            for size in (5, 1)
+        )
+        for source, one, other in zip(sources, together, alone, strict=True):
+            assert [t.tokens for t in one.translations] == [t.tokens for t in other.translations]
+            copied = {token for t in one.translations for token in t.tokens} - {"A", "<unk>"}
+            assert copied <= set(source.source)
 
 
 def test_a_wider_beam_finds_nothing_less_probable(vocabularies):
