@@ -81,6 +81,18 @@ def test_targets_of_unknown_tokens_only_teach_nothing(tmp_path):
         set_up(tmp_path / "none", config({"train": unknown}, min_count=3))
 
 
+def test_targets_that_can_be_copied_are_learnt_from(tmp_path):
+    names = [(f"n{k} said", f"n{k}") for k in range(9)]
+    data = {
+        "train": write(tmp_path / "train", [*names, ("n1 said", "q")]),
+        "valid": write(tmp_path / "v", [("a", "b")]),
+    }
+    sections = {"data": data, "tokens": {"tokenizer": "word", "min_count": 3}, "model": {"pointer": True}}
+    with pytest.warns(DataWarning, match=r"1 of the 10 pairs have no known target token, the first in line 10"):
+        run = set_up(tmp_path / "run", TranslatorConfig.build(sections))
+    assert [(pair.source, *pair.targets) for pair in own_pairs(run, "train")] == names
+
+
 @pytest.mark.filterwarnings("ignore:.*in the training part too")
 def test_a_text_that_spells_the_end_is_no_end(tmp_path):
     file = write(tmp_path / "train", [("a <eos> b", "A <eos> B"), ("b", "B"), ("c", "C")] * 4)
