@@ -188,6 +188,56 @@ def test_an_unknown_token_becomes_the_one_that_was_looked_at(trained, tmp_path):
     assert replaced.best.tokens == ["aqb"[k] for k in looked]
 
 
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    """Sources of BPE whose words are cut, and targets of words."""
+    folder = tmp_path_factory.mktemp("pieces")
+    file = write(folder / "train.tsv", [("die größe", "the size"), ("die höhe", "the height")])
+    tokens = {"tokenizer": "bpe", "target_tokenizer": "word", "vocab_size": 262, "target_vocab_size": 9}
+    config = TranslatorConfig.build({"data": {"train": file, "held_out": 0.5}, "tokens": tokens})
+    return load_vocabularies(set_up(folder / "run", config))
+
+
+def test_a_piece_stands_for_its_word(pieces):
+    for text in ("die größe der häuser", " größe\t häuser, ", "größe"):
+        cut, words = pieces.source.tokens(text), pieces.source.copied(text)
+        assert len(cut) == len(words) > len(text.split())
+        assert [word for word in dict.fromkeys(words) if word] == text.split()
+        for piece, word in zip(pieces.source.shown(cut), words, strict=True):
+            assert "\N{REPLACEMENT CHARACTER}" in piece or piece.strip() in word
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_an_unknown_word_that_bpe_has_cut_is_written_whole(pieces, copy):
+    model = random_model_of(pieces, copy=copy)
+    with torch.no_grad():
+        if copy:
+            model.pointer.gate.bias.fill_(-100)
+        else:
+            model.scores.bias[pieces.target.unknown] += 100
+    source = ParallelText("größe häuser", ())
+    (answer,) = predict(model, pieces, [source], Search(4, replace_unknown=not copy))
+    assert answer.best.tokens
+    assert set(answer.best.tokens) <= {"größe", "häuser"}
+    if copy:
+        batch = EncodedPairs(pieces, [ParallelText("häuser größe", ("größe",))], copying=True).batch([0])
+        assert batch.labels[0] > len(pieces.target)
+        assert (batch.copies == batch.labels[0]).sum() == sum(
+            w == "größe" for w in pieces.source.copied("häuser größe")
+        )
+
+
+def test_no_word_is_copied_among_the_pieces_of_a_target(tmp_path):
+    """A word is no sequence of BPE's bytes: what is written would be another one."""
+    file = write(tmp_path / "train.tsv", [("größe", "the size"), ("höhe", "the height")])
+    tokens = {"tokenizer": "word", "target_tokenizer": "bpe", "vocab_size": 262}
+    config = TranslatorConfig.build({"data": {"train": file, "held_out": 0.5}, "tokens": tokens})
+    vocabularies = load_vocabularies(set_up(tmp_path / "run", config))
+    encoded = EncodedPairs(vocabularies, [ParallelText("größe", ("häuser",))], copying=True)
+    assert encoded.unknown == [[]]
+    assert encoded.labels[0].tolist() == encoded.targets[0].tolist()
+
+
 def test_attention_as_a_page(trained, tmp_path):
     page = tmp_path / "page.html"
     found = [text for text, _ in verb(trained, tmp_path, "ab\n\n<b>\n", attention=page).items]

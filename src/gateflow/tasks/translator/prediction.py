@@ -127,7 +127,7 @@ def _translation(encoded: EncodedPairs, i: int, found: Hypothesis, search: Searc
     ]
     if search.replace_unknown and weights is not None:
         # Of the tokens of the text alone: its end and its features are no words.
-        source = encoded.vocabularies.source.tokens(encoded.pairs[i].source)
+        source = encoded.vocabularies.source.copied(encoded.pairs[i].source)
         looked = weights[:, : len(source)].argmax(-1).tolist()
         tokens = [
             source[looked[t]] if number == target.unknown else token
