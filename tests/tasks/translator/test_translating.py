@@ -17,7 +17,7 @@ from gateflow.tasks.translator.attention_page import attention_page
 from gateflow.tasks.translator.config import TranslatorConfig
 from gateflow.tasks.translator.data import set_up
 from gateflow.tasks.translator.encoding import EncodedPairs
-from gateflow.tasks.translator.loading import load_vocabularies
+from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.prediction import predict
 from gateflow.tasks.translator.search import Search
@@ -236,6 +236,22 @@ def test_no_word_is_copied_among_the_pieces_of_a_target(tmp_path):
     encoded = EncodedPairs(vocabularies, [ParallelText("größe", ("häuser",))], copying=True)
     assert encoded.unknown == [[]]
     assert encoded.labels[0].tolist() == encoded.targets[0].tolist()
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_what_ends_by_itself_at_the_most_tokens_is_not_cut(trained, beam):
+    vocabularies, model = load_vocabularies(trained), load_model(trained, load_vocabularies(trained))
+    for source in SOURCES[:5]:
+        whole = next(predict(model, vocabularies, [source], Search(20, beam=beam))).best
+        assert whole.ended
+        length = len(whole.tokens)
+        exact, shorter = (
+            next(predict(model, vocabularies, [source], Search(most, beam=beam))).best for most in (length, length - 1)
+        )
+        assert (exact.tokens, exact.ended) == (whole.tokens, True)
+        # With several hypotheses a short one that ends by itself may be better than what is cut.
+        assert shorter.ended == (len(shorter.tokens) < length - 1)
+        assert beam > 1 or not shorter.ended
 
 
 def test_attention_as_a_page(trained, tmp_path):
