@@ -1,4 +1,4 @@
-"""What is written beside a run's answers must never take the place of what they were made from."""
+"""What is written beside a run's answers can be written, and takes the place of nothing that they were made from."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from gateflow.errors import ConfigError
+from gateflow.files import refuse_unwritable
 from gateflow.runs.run import CONTENT, Run
 
-__all__ = ["refuse_to_replace"]
+__all__ = ["refuse_bad_output"]
 
 
-def refuse_to_replace(
+def refuse_bad_output(
     file: Path | None, run: Run[Any], read: Mapping[str, Path | None], option: str = "--predictions"
 ) -> None:
-    """Refuse a file of answers that is one of those that were read, or a part of the run.
+    """Refuse a file of answers that is one of those that were read, or a part of the run, or that cannot be written.
+
+    Called before the work, which may take hours.
 
     Args:
         file: where they are to be written, if they are.
@@ -25,6 +28,7 @@ def refuse_to_replace(
 
     Raises:
         ConfigError: it is one of them.
+        WriteError: there is no such folder, or nothing can be written there.
     """
     if file is None:
         return
@@ -36,6 +40,7 @@ def refuse_to_replace(
     parts = {run.path.resolve() / part for part in (*CONTENT, *run.own_files)}
     if place in parts:
         raise ConfigError(f"{option} {file} is a part of the run, and would destroy it; choose another name.")
+    refuse_unwritable(file)
 
 
 def _files(path: Path) -> Iterator[Path]:
