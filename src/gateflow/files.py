@@ -23,7 +23,18 @@ from typing import BinaryIO
 
 from gateflow.errors import WriteError
 
-__all__ = ["appears_whole", "append", "flush", "is_draft", "open_ordinary", "read_bounded", "refused", "sweep", "write"]
+__all__ = [
+    "appears_whole",
+    "append",
+    "flush",
+    "is_draft",
+    "open_ordinary",
+    "read_bounded",
+    "refuse_unwritable",
+    "refused",
+    "sweep",
+    "write",
+]
 
 # 64 random bits: nobody can lay a link where the next draft will be.
 _DRAFT = re.compile(r"\.gateflow-[0-9a-f]{16}\.draft")
@@ -89,6 +100,22 @@ def write(path: Path, content: str | bytes, *, private: bool = False) -> None:
     """
     with appears_whole(path, private=private) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Find out, before what is to be written is computed, whether ``path`` can be.
+
+    Raises:
+        WriteError: the file system refused a draft in its folder, or ``path`` is a folder.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        draft, descriptor = _draft_beside(path)
+        os.close(descriptor)
+        draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise refused(path, error) from error
 
 
 def append(path: Path, text: str) -> None:

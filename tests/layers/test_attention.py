@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from gateflow import Recurrent
 from gateflow.errors import ConfigError, ShapeError
-from gateflow.layers import Attention, PointerGenerator
+from gateflow.layers import Attention, PointerGenerator, Transformer
 from gateflow.layers.attention import SCORES
 
 T, B, S, Q, M, V = 3, 4, 5, 6, 7, 8
@@ -155,6 +156,18 @@ def test_a_token_that_cannot_be_gives_no_nan():
     assert pointer.gate.weight.grad.isfinite().all()
 
 
+def test_a_row_has_no_words_of_other_rows():
+    """What another row alone may copy has no probability at all; so the pointer says the same in any batch."""
+    pointer, (scores, weights, source, features) = PointerGenerator(Q, dtype=torch.float64), pointer_inputs()
+    found = pointer(scores, weights, source, features, extra=2)
+    for b in range(B):
+        alone = pointer(scores[:, [b]], weights[:, [b]], source[:, [b]], features[:, [b]], extra=2)
+        torch.testing.assert_close(alone, found[:, [b]], atol=1e-12, rtol=0)
+        theirs = [number for number in (V, V + 1) if not (source[:, b] == number).any()]
+        assert (found[:, b, theirs] == -torch.inf).all()
+    assert found[..., V:].isinf().any()
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="score must be one of dot, general, additive; found 'cosine'"):
         Attention(Q, M, "cosine")
@@ -167,8 +180,34 @@ def test_what_does_not_fit_is_refused():
         attention(query, memory[..., :3])
     with pytest.raises(ShapeError, match=r"query must be \[T, 4, 6\]"):
         attention(query[:, :2], memory)
-    with pytest.raises(ShapeError, match=r"lengths must be \[B\] with B = 4"):
-        attention(query, memory, torch.ones(3))
+    for sizes_, options in (((0, M), {}), ((Q, -1), {}), ((Q, M, "additive"), {"hidden_size": 0})):
+        with pytest.raises(ConfigError, match="must be at least 1"):
+            Attention(*sizes_, **options)
+    with pytest.raises(ConfigError, match="feature_size must be at least 1, found 0"):
+        PointerGenerator(0)
     scores, weights, source, features = pointer_inputs()
     with pytest.raises(ShapeError, match=r"source must be \[S, B\] = \[5, 4\]"):
         PointerGenerator(Q, dtype=torch.float64)(scores, weights, source.T, features)
+
+
+LAYERS = {
+    "Attention": lambda lengths: Attention(M, M)(torch.ones(T, B, M), torch.ones(S, B, M), lengths)[0],
+    "Transformer": lambda lengths: Transformer(M, 8, heads=2)(torch.ones(S, B, M), lengths=lengths)[0],
+    "Recurrent": lambda lengths: Recurrent("gru", M, 3)(torch.ones(S, B, M), lengths=lengths)[0],
+}
+NO_LENGTHS = [[1, 2, 3], [1, 2, 3, -1], [1, 2, 3, S + 1], [1.0, 2.0, 3.0, 4.0], [True] * B, [[1, 2, 3, 4]]]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_lengths_are_asked_for_alike(layer):
+    for lengths in NO_LENGTHS:
+        for given in (lengths, torch.tensor(lengths)):
+            with pytest.raises(ShapeError, match="lengths must"):
+                LAYERS[layer](given)
+    for lengths in ([S] * B, LENGTHS.tolist()):
+        found = []
+        for given in (lengths, torch.tensor(lengths), torch.tensor(lengths, dtype=torch.int32)):
+            torch.manual_seed(1)
+            found.append(LAYERS[layer](given))
+        assert torch.equal(found[0], found[1])
+        assert torch.equal(found[0], found[2])

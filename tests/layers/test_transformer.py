@@ -135,7 +135,7 @@ def test_calls_that_cannot_work():
     for call, message in (
         (lambda: model(x[0]), r"input must be \[T, B, 5\]"),
         (lambda: model(x, lengths=torch.tensor([1, 2])), "lengths must be 3 integers"),
-        (lambda: model(x, lengths=torch.tensor([1, 2, 8])), "lengths must be from 0 to 7"),
+        (lambda: model(x, lengths=torch.tensor([1, 2, 8])), "lengths must lie between 0 and T = 7"),
         (lambda: model(x, state, lengths=torch.tensor([1, 2, 3])), "give one of the two"),
         (lambda: model(x, state[:1]), "state must hold keys and values"),
         (lambda: model(x[:, :2], state), "state must hold keys and values"),

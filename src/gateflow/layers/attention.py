@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gateflow.errors import ConfigError, ShapeError
+from gateflow.layers.sequences import checked_lengths
 
 __all__ = ["Attended", "Attention", "PointerGenerator"]
 
@@ -98,6 +100,9 @@ class Attention(nn.Module):
                 f'score="dot" compares sizes that are equal, and queries have {query_size}, the memory {memory_size}; '
                 'choose score="general"'
             )
+        for name, size in (("query_size", query_size), ("memory_size", memory_size), ("hidden_size", hidden_size)):
+            if size is not None and size < 1:
+                raise ConfigError(f"{name} must be at least 1, found {size}")
         if hidden_size is not None and score != "additive":
             raise ConfigError(f'hidden_size belongs to score="additive", and the score is "{score}"; leave it out')
         self.query_size, self.memory_size, self.score = query_size, memory_size, score
@@ -110,20 +115,21 @@ class Attention(nn.Module):
             self.query = nn.Linear(query_size, width, bias=False, **place)
             self.energy = nn.Linear(width, 1, bias=False, **place)
 
-    def forward(self, query: Tensor, memory: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, query: Tensor, memory: Tensor, lengths: Tensor | Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What each query finds, and its weights; see the class for shapes."""
         return self.find(query, self.attended(memory, lengths))
 
-    def attended(self, memory: Tensor, lengths: Tensor | None = None) -> Attended:
+    def attended(self, memory: Tensor, lengths: Tensor | Sequence[int] | None = None) -> Attended:
         """A memory that many queries will ask, made ready once."""
         if memory.dim() != 3 or memory.shape[-1] != self.memory_size:
             raise ShapeError(f"memory must be [S, B, M] with M = {self.memory_size}, found {list(memory.shape)}")
         S, B = memory.shape[:2]
-        if lengths is None:
-            lengths = torch.full((B,), S, device=memory.device)
-        if lengths.shape != (B,):
-            raise ShapeError(f"lengths must be [B] with B = {B}, found {list(lengths.shape)}")
-        beyond = torch.arange(S, device=memory.device) >= lengths.to(memory.device)[:, None]
+        rows = None if lengths is None else checked_lengths(lengths, memory)
+        if rows is None:
+            rows = torch.full((B,), S, device=memory.device)
+        beyond = torch.arange(S, device=memory.device) >= rows[:, None]
         # Filled, and not only given no weight: 0 times NaN is NaN.
         values = memory.transpose(0, 1).masked_fill(beyond[..., None], 0.0)
         return Attended(values if self.score == "dot" else self.key(values), values, beyond)
@@ -165,7 +171,8 @@ class PointerGenerator(nn.Module):
     Shape:
         * scores `[T, B, V]`, weights `[T, B, S]` that sum to 1, features `[T, B, F]`.
         * source: `[S, B]`, numbers from 0 to `V + extra - 1`.
-        * output: logarithms of probabilities `[T, B, V + extra]`.
+        * output: logarithms of probabilities `[T, B, V + extra]`; minus infinity of a number beyond the vocabulary that
+          the row's source does not have.
 
     Example:
         >>> pointer = PointerGenerator(2)
@@ -182,6 +189,8 @@ class PointerGenerator(nn.Module):
         self, feature_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ):
         super().__init__()
+        if feature_size < 1:
+            raise ConfigError(f"feature_size must be at least 1, found {feature_size}")
         self.gate = nn.Linear(feature_size, 1, device=device, dtype=dtype)
 
     def forward(self, scores: Tensor, weights: Tensor, source: Tensor, features: Tensor, extra: int = 0) -> Tensor:
@@ -199,4 +208,14 @@ class PointerGenerator(nn.Module):
         copied = torch.zeros_like(generated).scatter_add(-1, places, weights)
         # Of zero the logarithm has no derivative, and 0 times infinity is NaN; so little is nothing beside any other.
         copied = copied.clamp_min(torch.finfo(copied.dtype).tiny).log() + F.logsigmoid(-gate)
-        return torch.logaddexp(generated, copied)
+        return torch.logaddexp(generated, copied).masked_fill(
+            self._of_others(source, scores.shape[-1], extra), -torch.inf
+        )
+
+    @staticmethod
+    def _of_others(source: Tensor, size: int, extra: int) -> Tensor:
+        """``[B, V + extra]``: numbers beyond the vocabulary that other rows of the batch have."""
+        own = torch.zeros(source.shape[1], size + extra, dtype=torch.bool, device=source.device)
+        own = own.scatter(1, source.T, True)
+        own[:, :size] = True
+        return ~own

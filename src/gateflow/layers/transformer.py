@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gateflow.errors import ConfigError, ShapeError
+from gateflow.layers.sequences import checked_lengths
 
 __all__ = ["Cache", "Transformer", "rotated"]
 
@@ -100,7 +102,7 @@ class Transformer(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _check(input_size, hidden_size, num_layers, heads, causal, context)
+        _check(input_size, hidden_size, num_layers, heads, causal, context, feedforward_size)
         place: dict[str, Any] = {"device": device, "dtype": dtype}
         self.input_size, self.output_size, self.causal, self.context = input_size, hidden_size, causal, context
         same = input_size == hidden_size
@@ -112,13 +114,13 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(hidden_size, **place)
 
     def forward(
-        self, input: Tensor, state: list[Cache] | None = None, *, lengths: Tensor | None = None
+        self, input: Tensor, state: list[Cache] | None = None, *, lengths: Tensor | Sequence[int] | None = None
     ) -> tuple[Tensor, list[Cache]]:
         """Outputs and what later steps look back to; see the class for shapes."""
         self._check_input(input, lengths, state)
-        there = None
-        if lengths is not None:
-            there = torch.arange(len(input), device=input.device)[:, None] < lengths.to(input.device)
+        rows, there = None if lengths is None else checked_lengths(lengths, input), None
+        if rows is not None:
+            there = torch.arange(len(input), device=input.device)[:, None] < rows
             # Before anything is computed: a NaN times zero is one.
             input = torch.where(there[..., None], input, 0.0)
         before = 0 if state is None else len(state[0][0])
@@ -162,22 +164,11 @@ class Transformer(nn.Module):
         first = max(0, len(keys) - self.context)
         return keys[first:], values[first:]
 
-    def _check_input(self, input: Tensor, lengths: Tensor | None, state: list[Cache] | None) -> None:
+    def _check_input(self, input: Tensor, lengths: Any, state: list[Cache] | None) -> None:
         if input.dim() != 3 or input.shape[-1] != self.input_size or not len(input):
             raise ShapeError(f"input must be [T, B, {self.input_size}] with T ≥ 1, found {list(input.shape)}.")
-        if lengths is not None:
-            if state is not None:
-                raise ShapeError(
-                    "lengths are those of whole sequences, and a state is carried on; give one of the two."
-                )
-            if lengths.shape != input.shape[1:2] or lengths.is_floating_point():
-                raise ShapeError(
-                    f"lengths must be {input.shape[1]} integers, found {list(lengths.shape)} {lengths.dtype}."
-                )
-            if len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= len(input):
-                raise ShapeError(
-                    f"lengths must be from 0 to {len(input)}, found {int(lengths.min())} to {int(lengths.max())}."
-                )
+        if lengths is not None and state is not None:
+            raise ShapeError("lengths are those of whole sequences, and a state is carried on; give one of the two.")
         if state is None:
             return
         if not self.causal:
@@ -224,10 +215,18 @@ class _Layer(nn.Module):
         return found.permute(2, 0, 1, 3).flatten(-2)
 
 
-def _check(input_size: int, hidden_size: int, num_layers: int, heads: int, causal: bool, context: int | None) -> None:
+def _check(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    heads: int,
+    causal: bool,
+    context: int | None,
+    feedforward_size: int | None,
+) -> None:
     sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers, "heads": heads}
-    for name, size in sizes.items():
-        if size < 1:
+    for name, size in {**sizes, "feedforward_size": feedforward_size}.items():
+        if size is not None and size < 1:
             raise ConfigError(f"{name} must be at least 1, found {size}.")
     if hidden_size % (2 * heads):
         raise ConfigError(

@@ -1,35 +1,55 @@
-"""What is written beside a run's answers must never take the place of what they were made from."""
+"""What is written beside a run's answers can be written, and takes the place of nothing that they were made from."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gateflow.errors import ConfigError
+from gateflow.files import refuse_unwritable
 from gateflow.runs.run import CONTENT, Run
 
-__all__ = ["refuse_to_replace"]
+__all__ = ["refuse_bad_output"]
 
 
-def refuse_to_replace(file: Path | None, run: Run[Any], data: Path | None, option: str = "--predictions") -> None:
-    """Refuse a file of answers that is one of those that were read, or a part of the run.
+def refuse_bad_output(
+    file: Path | None, run: Run[Any], read: Mapping[str, Path | None], option: str = "--predictions"
+) -> None:
+    """Refuse a file of answers that is one of those that were read, or a part of the run, or that cannot be written.
+
+    Called before the work, which may take hours.
 
     Args:
         file: where they are to be written, if they are.
         run: whose data and own files are kept.
-        data: what is read now.
+        read: what is read now, each by its option: a file, several with commas between them, or a folder.
         option: that names the file.
 
     Raises:
         ConfigError: it is one of them.
+        WriteError: there is no such folder, or nothing can be written there.
     """
     if file is None:
         return
     place = file.resolve()
-    read = {"--data": data, **{f"the run's {name}": path for name, path in dict(run.config().data).items()}}
-    for name, path in read.items():
-        if isinstance(path, Path) and path.resolve() == place:
-            raise ConfigError(f"{option} {file} is the file of {name}, and would replace it; choose another name.")
+    known = {**read, **{f"the run's {name}": path for name, path in dict(run.config().data).items()}}
+    for name, path in known.items():
+        if isinstance(path, Path) and any(_holds(each.resolve(), place) for each in _files(path)):
+            raise ConfigError(f"{option} {file} is a file of {name}, and would replace it; choose another name.")
     parts = {run.path.resolve() / part for part in (*CONTENT, *run.own_files)}
     if place in parts:
         raise ConfigError(f"{option} {file} is a part of the run, and would destroy it; choose another name.")
+    refuse_unwritable(file)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """What an option may mean: a file, whose name may have a comma, or several, as ``train.ja,train.en``."""
+    yield path
+    if not path.exists():
+        yield from (Path(name) for name in str(path).split(",") if name)
+
+
+def _holds(path: Path, place: Path) -> bool:
+    # Of a folder all may have been read that lies in it.
+    return path == place or (path in place.parents and path.is_dir() and place.exists())

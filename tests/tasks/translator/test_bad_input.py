@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+from pathlib import Path
 
 import pytest
 from tests.tasks.translator.conftest import TOKENS
@@ -78,6 +79,18 @@ def test_targets_of_unknown_tokens_only_teach_nothing(tmp_path):
     unknown = write(tmp_path / "unknown", [("ab", "Q"), ("ba", "R"), ("b", "S")])
     with pytest.raises(DataError, match="no pair can be learnt from: all 2 have no known target token"):
         set_up(tmp_path / "none", config({"train": unknown}, min_count=3))
+
+
+def test_targets_that_can_be_copied_are_learnt_from(tmp_path):
+    names = [(f"n{k} said", f"n{k}") for k in range(9)]
+    data = {
+        "train": write(tmp_path / "train", [*names, ("n1 said", "q")]),
+        "valid": write(tmp_path / "v", [("a", "b")]),
+    }
+    sections = {"data": data, "tokens": {"tokenizer": "word", "min_count": 3}, "model": {"pointer": True}}
+    with pytest.warns(DataWarning, match=r"1 of the 10 pairs have no known target token, the first in line 10"):
+        run = set_up(tmp_path / "run", TranslatorConfig.build(sections))
+    assert [(pair.source, *pair.targets) for pair in own_pairs(run, "train")] == names
 
 
 @pytest.mark.filterwarnings("ignore:.*in the training part too")
@@ -175,6 +188,14 @@ def test_an_evaluation_that_would_replace_what_it_reads(tmp_path, trained):
     for place in (file, trained.tokens_file("source")):
         with pytest.raises(ConfigError, match="--predictions"):
             evaluate_run(Given(trained), data=file, predictions=place, **OPTIONS)
+    sources, *targets = (tmp_path / name for name in ("test.src", "one.tgt", "other.tgt"))
+    for path in (sources, *targets):
+        path.write_text("ab\n")
+    asked = OPTIONS | {"target_data": Path(f"{targets[0]},{targets[1]}")}
+    for place in (sources, *targets):
+        with pytest.raises(ConfigError, match="--predictions .* would replace it"):
+            evaluate_run(Given(trained), data=sources, predictions=place, **asked)
+        assert place.read_text() == "ab\n"
     with pytest.raises(ConfigError, match="--bleu-tokenize nought: there are"):
         evaluate_run(Given(trained), data=file, predictions=None, **OPTIONS | {"bleu_tokenize": "nought"})
     with pytest.raises(GateflowError, match="does not exist"):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from functools import cache
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,13 @@ def test_bleu_and_chrf_are_those_of_the_command(tmp_path):
     for name, theirs in zip(("bleu", "chrf"), told, strict=True):
         assert scores[name]["score"] == pytest.approx(theirs["score"], abs=1e-5)
     assert "tok:none" in scores["bleu"]["signature"]
+
+
+def test_texts_are_compared_in_the_composed_form():
+    """A reference of letters and their accents apart is the same text."""
+    texts = ["학교 에 간다", "déjà vu et là"]
+    for found, wanted in ((texts, [[normalize("NFD", text)] for text in texts]), (texts, [[text] for text in texts])):
+        assert [score["score"] for score in sacrebleu_scores(found, wanted).values()] == pytest.approx([100, 100])
 
 
 def test_evaluate_tells_them(trained, tmp_path, capsys):

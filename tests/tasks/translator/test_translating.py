@@ -17,7 +17,7 @@ from gateflow.tasks.translator.attention_page import attention_page
 from gateflow.tasks.translator.config import TranslatorConfig
 from gateflow.tasks.translator.data import set_up
 from gateflow.tasks.translator.encoding import EncodedPairs
-from gateflow.tasks.translator.loading import load_vocabularies
+from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.prediction import predict
 from gateflow.tasks.translator.search import Search
@@ -41,14 +41,19 @@ def vocabularies(tmp_path_factory):
     )
 
 
-def random_model(vocabularies, **options):
-    """Of weights that say something else at each step, and that come to an end now and then."""
+def random_model_of(vocabularies, **options):
+    """Of weights that say something else at each step."""
     torch.manual_seed(4)
     model = TranslatorModel(vocabularies.read, len(vocabularies.target), hidden_size=12, embedding_size=8, **options)
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(3)
-    model.eval()
+    return model.eval()
+
+
+def random_model(vocabularies, **options):
+    """One that comes to an end now and then."""
+    model = random_model_of(vocabularies, **options)
     # The end as probable as it takes for translations of several lengths.
     while len({len(by_hand(model, vocabularies, source, 12)) for source in SOURCES[:8]}) < 3:
         model.scores.bias.data[vocabularies.target.end] += 1
@@ -99,6 +104,23 @@ def test_a_batch_of_32_is_one_at_a_time(vocabularies, model, beam):
     for one, other in zip(together, alone, strict=True):
         assert [t.tokens for t in one.translations] == [t.tokens for t in other.translations]
         assert [t.score for t in one.translations] == pytest.approx([t.score for t in other.translations], abs=1e-4)
+
+
+def test_a_beam_as_wide_as_the_vocabulary_copies_no_word_of_another_row(tmp_path):
+    file = write(tmp_path / "train.tsv", [("a", "A"), ("b", "A")])
+    config = TranslatorConfig.build({"data": {"train": file, "held_out": 0.5}, "tokens": TOKENS})
+    vocabularies = load_vocabularies(set_up(tmp_path / "run", config))
+    model = random_model_of(vocabularies, copy=True)
+    sources = [ParallelText(text, ()) for text in ("a", "xyzwv", "q", "aaa", "uvwxyzst")]
+    for most in (1, 3):
+        together, alone = (
+            list(predict(model, vocabularies, sources, Search(most, beam=5, nbest=5, batch_size=size)))
+            for size in (5, 1)
+        )
+        for source, one, other in zip(sources, together, alone, strict=True):
+            assert [t.tokens for t in one.translations] == [t.tokens for t in other.translations]
+            copied = {token for t in one.translations for token in t.tokens} - {"A", "<unk>"}
+            assert copied <= set(source.source)
 
 
 def test_a_wider_beam_finds_nothing_less_probable(vocabularies):
@@ -164,6 +186,72 @@ def test_an_unknown_token_becomes_the_one_that_was_looked_at(trained, tmp_path):
     assert set(plain.best.tokens) == {"<unk>"}
     looked = plain.best.weights[:-1, :3].argmax(-1)
     assert replaced.best.tokens == ["aqb"[k] for k in looked]
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    """Sources of BPE whose words are cut, and targets of words."""
+    folder = tmp_path_factory.mktemp("pieces")
+    file = write(folder / "train.tsv", [("die größe", "the size"), ("die höhe", "the height")])
+    tokens = {"tokenizer": "bpe", "target_tokenizer": "word", "vocab_size": 262, "target_vocab_size": 9}
+    config = TranslatorConfig.build({"data": {"train": file, "held_out": 0.5}, "tokens": tokens})
+    return load_vocabularies(set_up(folder / "run", config))
+
+
+def test_a_piece_stands_for_its_word(pieces):
+    for text in ("die größe der häuser", " größe\t häuser, ", "größe"):
+        cut, words = pieces.source.tokens(text), pieces.source.copied(text)
+        assert len(cut) == len(words) > len(text.split())
+        assert [word for word in dict.fromkeys(words) if word] == text.split()
+        for piece, word in zip(pieces.source.shown(cut), words, strict=True):
+            assert "\N{REPLACEMENT CHARACTER}" in piece or piece.strip() in word
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_an_unknown_word_that_bpe_has_cut_is_written_whole(pieces, copy):
+    model = random_model_of(pieces, copy=copy)
+    with torch.no_grad():
+        if copy:
+            model.pointer.gate.bias.fill_(-100)
+        else:
+            model.scores.bias[pieces.target.unknown] += 100
+    source = ParallelText("größe häuser", ())
+    (answer,) = predict(model, pieces, [source], Search(4, replace_unknown=not copy))
+    assert answer.best.tokens
+    assert set(answer.best.tokens) <= {"größe", "häuser"}
+    if copy:
+        batch = EncodedPairs(pieces, [ParallelText("häuser größe", ("größe",))], copying=True).batch([0])
+        assert batch.labels[0] > len(pieces.target)
+        assert (batch.copies == batch.labels[0]).sum() == sum(
+            w == "größe" for w in pieces.source.copied("häuser größe")
+        )
+
+
+def test_no_word_is_copied_among_the_pieces_of_a_target(tmp_path):
+    """A word is no sequence of BPE's bytes: what is written would be another one."""
+    file = write(tmp_path / "train.tsv", [("größe", "the size"), ("höhe", "the height")])
+    tokens = {"tokenizer": "word", "target_tokenizer": "bpe", "vocab_size": 262}
+    config = TranslatorConfig.build({"data": {"train": file, "held_out": 0.5}, "tokens": tokens})
+    vocabularies = load_vocabularies(set_up(tmp_path / "run", config))
+    encoded = EncodedPairs(vocabularies, [ParallelText("größe", ("häuser",))], copying=True)
+    assert encoded.unknown == [[]]
+    assert encoded.labels[0].tolist() == encoded.targets[0].tolist()
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_what_ends_by_itself_at_the_most_tokens_is_not_cut(trained, beam):
+    vocabularies, model = load_vocabularies(trained), load_model(trained, load_vocabularies(trained))
+    for source in SOURCES[:5]:
+        whole = next(predict(model, vocabularies, [source], Search(20, beam=beam))).best
+        assert whole.ended
+        length = len(whole.tokens)
+        exact, shorter = (
+            next(predict(model, vocabularies, [source], Search(most, beam=beam))).best for most in (length, length - 1)
+        )
+        assert (exact.tokens, exact.ended) == (whole.tokens, True)
+        # With several hypotheses a short one that ends by itself may be better than what is cut.
+        assert shorter.ended == (len(shorter.tokens) < length - 1)
+        assert beam > 1 or not shorter.ended
 
 
 def test_attention_as_a_page(trained, tmp_path):

@@ -23,10 +23,14 @@ _ROUNDING = 0.05
 
 
 class Asked(NamedTuple):
-    """The most probable tokens after each row, `[R, k]`, most probable first, and their log probabilities."""
+    """The most probable tokens after each row, `[R, k]`, most probable first, and their log probabilities.
+
+    Rows that must end have the end alone; where another token was more probable they are `cut [R]`.
+    """
 
     log_probs: np.ndarray
     tokens: np.ndarray
+    cut: np.ndarray
 
 
 class Asking:
@@ -60,7 +64,9 @@ class Asking:
         if step < self.options.min_length:
             log_probs = log_probs.index_fill(1, torch.tensor([self.options.end], device=log_probs.device), -torch.inf)
         values, tokens = greatest(log_probs, min(self.options.beam + 1, log_probs.shape[1]))
-        found = Asked(values.double().clamp(max=0.0).cpu().numpy(), tokens.cpu().numpy())
+        tokens = tokens.cpu().numpy()
+        cut = must_end & (tokens[:, 0] != self.options.end)
+        found = Asked(values.double().clamp(max=0.0).cpu().numpy(), tokens, cut)
         if must_end.any():
             found.log_probs[must_end], found.tokens[must_end] = -np.inf, self.options.end
             found.log_probs[must_end, 0] = np.minimum(ends[must_end], 0.0)

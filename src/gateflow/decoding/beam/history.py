@@ -20,6 +20,7 @@ class Ending(NamedTuple):
         score: by which it is ranked.
         log_probability: of the whole.
         last: log probability of the end.
+        cut: whether another token was more probable than it, and none was allowed.
     """
 
     score: float
@@ -27,6 +28,7 @@ class Ending(NamedTuple):
     last: float
     step: int
     row: int
+    cut: bool
 
 
 class _Said(NamedTuple):
@@ -64,4 +66,4 @@ class History:
         attention = None
         if self._attention:
             attention = torch.stack([self._attention[t][r] for t, r in enumerate(reversed(rows))]).cpu()
-        return Hypothesis(tokens[::-1], ending.score, ending.log_probability, log_probs[::-1], attention)
+        return Hypothesis(tokens[::-1], ending.score, ending.log_probability, log_probs[::-1], attention, ending.cut)

@@ -151,7 +151,7 @@ class _Search:
         ends, longer = self._in_beam(candidates, width)
         self.ended_in_beam[self.lines] += ends.sum(1)
         greedy = self._add_greedy(candidates, ends, longer, width)
-        self._finish(candidates, ends, step)
+        self._finish(candidates, ends, asked.cut, step)
         self._go_on(candidates, longer, greedy)
 
     def _in_beam(self, candidates: _Candidates, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -182,11 +182,11 @@ class _Search:
             longer[n, greedy[n]] = place[n]
         return greedy
 
-    def _finish(self, candidates: _Candidates, ends: np.ndarray, step: int) -> None:
+    def _finish(self, candidates: _Candidates, ends: np.ndarray, cut: np.ndarray, step: int) -> None:
         for n, place in np.argwhere(ends).tolist():
             row, total = int(candidates.rows[n, place]), float(candidates.totals[n, place])
             score = total / self.options.divisor(step + 1) + self.asking.coverage(row, int(self.lines[n]))
-            ending = Ending(score, total, float(candidates.log_probs[n, place]), step, row)
+            ending = Ending(score, total, float(candidates.log_probs[n, place]), step, row, bool(cut[row]))
             self.finished[self.lines[n]].append(ending)
 
     def _go_on(self, candidates: _Candidates, longer: np.ndarray, greedy: np.ndarray) -> None:

@@ -24,7 +24,7 @@ from gateflow.tasks.classifier.regression import NumberMeasures
 from gateflow.tasks.classifier.run import ClassifierRun
 from gateflow.tasks.classifier.targets import Labels, Numbers, Targets, number_of
 from gateflow.tasks.description import Given, Table, Tables
-from gateflow.tasks.predictions import refuse_to_replace
+from gateflow.tasks.predictions import refuse_bad_output
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run"]
 
@@ -125,7 +125,7 @@ def evaluate_run(
         examples = own_examples(run, learnt.targets, "test" if has_test else "valid")
     else:
         examples = _labelled(kind, learnt, config, data, Asked(text, label), given.track)
-    refuse_to_replace(predictions, run, data)
+    refuse_bad_output(predictions, run, {"--data": data})
     seen = frozenset(example.key for example in own_examples(run, learnt.targets, "train"))
     found = evaluate(learnt, examples, batch_size=batch_size, seen=seen, track=given.track)
     if predictions is not None:

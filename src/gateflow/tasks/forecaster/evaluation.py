@@ -24,7 +24,7 @@ from gateflow.tasks.forecaster.prediction import forecasts
 from gateflow.tasks.forecaster.prepared import Prepared, to_come
 from gateflow.tasks.forecaster.run import ForecasterRun
 from gateflow.tasks.forecaster.seasonal import carried_forward, naive
-from gateflow.tasks.predictions import refuse_to_replace
+from gateflow.tasks.predictions import refuse_bad_output
 
 __all__ = ["backtest", "came_after", "evaluate_run", "judged"]
 
@@ -66,7 +66,7 @@ def evaluate_run(given: Given, data: Path | None, steps: int | None, predictions
     run: ForecasterRun = given.run
     layout, config = load_layout(run), run.config().data
     model = load_model(run, layout)
-    refuse_to_replace(predictions, run, data)
+    refuse_bad_output(predictions, run, {"--data": data})
     series, ends = judged(run, layout, data, steps)
     ours = Measures.empty(config.levels(), config.horizon)
     began = time.perf_counter()

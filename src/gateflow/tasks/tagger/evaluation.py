@@ -10,7 +10,7 @@ from typing import Any
 
 from gateflow.data.tagged import TaggedSentence
 from gateflow.tasks.description import Given, Table, Tables
-from gateflow.tasks.predictions import refuse_to_replace
+from gateflow.tasks.predictions import refuse_bad_output
 from gateflow.tasks.score import Score
 from gateflow.tasks.tagger.data import known_by_heart, read_as_learnt, write_sentences
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
@@ -79,7 +79,7 @@ def evaluate_run(given: Given, data: Path | None, predictions: Path | None, batc
         sentences = own_sentences(run, vocabulary, "valid")
     else:
         sentences = read_as_learnt(data, run.config().data, vocabulary)
-    refuse_to_replace(predictions, run, data)
+    refuse_bad_output(predictions, run, {"--data": data})
     found = evaluate(model, vocabulary, sentences, batch_size, given.track)
     if predictions is not None:
         _write_predictions(predictions, sentences, found)

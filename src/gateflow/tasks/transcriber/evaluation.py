@@ -12,7 +12,7 @@ from typing import Any
 from gateflow.data.series import Series
 from gateflow.files import appears_whole
 from gateflow.tasks.description import Given, Table, Tables
-from gateflow.tasks.predictions import refuse_to_replace
+from gateflow.tasks.predictions import refuse_bad_output
 from gateflow.tasks.transcriber.alphabet import Alphabet
 from gateflow.tasks.transcriber.data import own_lines, read_with_texts
 from gateflow.tasks.transcriber.inputs.base import Input
@@ -154,7 +154,7 @@ def evaluate_run(
     else:
         found = read_with_texts(data, config, skip_bad=skip_bad, track=given.track)
         lines = [learnt.encoder.fitting(line) for line in found]
-    refuse_to_replace(predictions, run, data)
+    refuse_bad_output(predictions, run, {"--data": data, "--lm": lm})
     seen = frozenset(line.key for line in own_lines(run, "train"))
     decoding = decoding_of(learnt.alphabet, beam, 1, lm, lm_weight, insertion)
     found = evaluate(learnt, lines, batch_size=batch_size, decoding=decoding, seen=seen, track=given.track)

@@ -57,7 +57,7 @@ def set_up(
             tokens = getattr(vocabularies, side)
             if tokens is not None and not (side == "target" and config.tokens.joint):
                 write(run.tokens_file(side), tokenizer_text(tokens.tokenizer))
-        kept, longest = learnt_from(vocabularies, train, config.tokens.longest)
+        kept, longest = learnt_from(vocabularies, train, config.tokens.longest, copying=config.model.pointer)
         _write_pairs(run.pairs_file("train"), kept)
         _write_pairs(run.pairs_file("valid"), valid)
         write(run.lengths_file, Lengths(longest_target=longest).model_dump_json() + "\n")
@@ -98,9 +98,11 @@ def read_pairs(path: Path, targets: Path | None, data: PairsConfig) -> list[Para
 
 
 def learnt_from(
-    vocabularies: Vocabularies, pairs: Sequence[ParallelText], longest: int
+    vocabularies: Vocabularies, pairs: Sequence[ParallelText], longest: int, *, copying: bool = False
 ) -> tuple[list[ParallelText], int]:
     """The pairs that can be learnt from, and the tokens of the longest target among them.
+
+    With `copying` a target token that stands in the source is known.
 
     Warns:
         DataWarning: some are longer than `longest`, or have targets without a single known token.
@@ -108,11 +110,11 @@ def learnt_from(
     Raises:
         DataError: none is left.
     """
-    encoded = EncodedPairs(vocabularies, pairs)
+    encoded = EncodedPairs(vocabularies, pairs, copying=copying)
     # Both ends are no tokens of a text.
     short = [max(lengths) - 1 <= longest for lengths in encoded.lengths]
     unknown = vocabularies.target.unknown
-    known = [unknown is None or bool((target[:-1] != unknown).any()) for target in encoded.targets]
+    known = [unknown is None or bool((label[:-1] != unknown).any()) for label in encoded.labels]
     fitting = [all(fits) for fits in zip(short, known, strict=True)]
     kept = [pair for pair, fits in zip(pairs, fitting, strict=True) if fits]
     reasons = (

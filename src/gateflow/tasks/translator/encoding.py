@@ -70,17 +70,20 @@ class EncodedPairs:
 
     def _places(self) -> tuple[list[Tensor], list[list[str]]]:
         """For each pair which target token each source token is, and its tokens that are in no vocabulary."""
-        vocabulary = self.vocabularies.target
+        source, vocabulary = self.vocabularies.source, self.vocabularies.target
+        # BPE as the target spells any word in pieces of its own: only a piece that it shares can be copied into it.
+        of_pieces = vocabulary.kind == "bpe"
         known, nothing = vocabulary.tokenizer.get_vocab(), len(vocabulary)
         places, unknown = [], []
         for pair, numbers in zip(self.pairs, self.sources, strict=True):
             strange: dict[str, int] = {}
             found = torch.full((len(numbers),), nothing)
-            for s, token in enumerate(self.vocabularies.source.tokens(pair.source)):
+            for s, token in enumerate((source.tokens if of_pieces else source.copied)(pair.source)):
                 number = known.get(token)
                 # A token that is spelled like the end is none.
                 if number is None or number == vocabulary.end:
-                    number = strange.setdefault(token, nothing + 1 + len(strange))
+                    copied = token and (source.kind == "bpe" or not of_pieces)
+                    number = strange.setdefault(token, nothing + 1 + len(strange)) if copied else nothing
                 found[s] = number
             places.append(found)
             unknown.append(list(strange))

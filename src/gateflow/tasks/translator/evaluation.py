@@ -13,7 +13,7 @@ from typing import Any
 from gateflow.data.parallel import ParallelText, two_files
 from gateflow.files import appears_whole
 from gateflow.tasks.description import Given, Table, Tables
-from gateflow.tasks.predictions import refuse_to_replace
+from gateflow.tasks.predictions import refuse_bad_output
 from gateflow.tasks.translator.data import own_pairs, read_pairs
 from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
 from gateflow.tasks.translator.measures import Measures, refuse_other_tokenize, sacrebleu_scores
@@ -107,8 +107,7 @@ def evaluate_run(
     vocabularies = load_vocabularies(run)
     model = load_model(run, vocabularies)
     path, targets = (None, None) if data is None else two_files(data, target_data)
-    for file in (path, targets):
-        refuse_to_replace(predictions, run, file)
+    refuse_bad_output(predictions, run, {"--data": path, "--target-data": targets})
     pairs = own_pairs(run, "valid") if path is None else read_pairs(path, targets, run.config().data)
     search = Search(
         max_length or most_tokens(run),

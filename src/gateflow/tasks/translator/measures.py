@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import normalize
 
 from gateflow.errors import ConfigError
 
@@ -113,7 +114,7 @@ def sacrebleu_scores(
 
     Args:
         found: translations.
-        wanted: for each all that are right.
+        wanted: for each all that are right; both are compared in Unicode's composed form, as all texts are.
         tokenize: sacrebleu's: ``13a`` of plain text, ``none`` of text that is cut into tokens already, ``char``, ….
 
     Raises:
@@ -124,11 +125,14 @@ def sacrebleu_scores(
     BLEU, CHRF = _metrics()
     # Columns of references; where a source has fewer, sacrebleu passes over none.
     most = max(map(len, wanted), default=1)
-    columns: list[list[Any]] = [[right[k] if k < len(right) else None for right in wanted] for k in range(most)]
+    columns: list[list[Any]] = [
+        [normalize("NFC", right[k]) if k < len(right) else None for right in wanted] for k in range(most)
+    ]
+    texts = [normalize("NFC", text) for text in found]
     scores = {}
     # Forced: else it warns of each text that ends in " .", though `none` was asked for.
     for name, metric in (("bleu", BLEU(tokenize=tokenize, force=True)), ("chrf", CHRF())):
-        score = metric.corpus_score(list(found), columns)
+        score = metric.corpus_score(texts, columns)
         scores[name] = {"score": score.score, "signature": str(metric.get_signature()), "details": str(score)}
     return scores
 

@@ -35,7 +35,7 @@ class Translation:
         log_probability: of its tokens and its end.
         score: by which translations are ranked.
         weights: ``[T + 1, S]``, what attention looked at for each token and the end; none without it.
-        ended: whether it came to an end by itself; else it was cut.
+        ended: whether it came to an end by itself; else it was cut, where it would have gone on.
     """
 
     text: str
@@ -127,12 +127,10 @@ def _translation(encoded: EncodedPairs, i: int, found: Hypothesis, search: Searc
     ]
     if search.replace_unknown and weights is not None:
         # Of the tokens of the text alone: its end and its features are no words.
-        source = encoded.vocabularies.source.tokens(encoded.pairs[i].source)
+        source = encoded.vocabularies.source.copied(encoded.pairs[i].source)
         looked = weights[:, : len(source)].argmax(-1).tolist()
         tokens = [
             source[looked[t]] if number == target.unknown else token
             for t, (number, token) in enumerate(zip(found.tokens, tokens, strict=True))
         ]
-    # At the most tokens it had to end, whatever it would have said.
-    ended = len(tokens) < search.most
-    return Translation(target.joined(tokens), tokens, found.log_probability, found.score, weights, ended)
+    return Translation(target.joined(tokens), tokens, found.log_probability, found.score, weights, not found.cut)

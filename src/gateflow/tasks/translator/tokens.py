@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,18 @@ class Tokens:
         if self.kind == "word":
             return text.split()
         return list(text) if self.kind != "bpe" else self.tokenizer.encode(text, add_special_tokens=False).tokens
+
+    def copied(self, text: str) -> list[str]:
+        """For each token of a text what is written where it is copied: itself, or of BPE's pieces the whole word."""
+        if self.kind == "bpe":
+            text, words = _one_line(text, self.kind), list[str]()
+            for found in re.finditer(r"\s*(\S+)", text):
+                words += [found[1]] * len(
+                    found[0]
+                )  # for each character: what spaces there are belongs to the next word
+            read = self.tokenizer.encode(text, add_special_tokens=False)
+            return [words[begin] if begin < len(words) else "" for begin, _ in read.offsets]
+        return self.tokens(text)
 
     def token(self, number: int) -> str:
         """The token with that number."""

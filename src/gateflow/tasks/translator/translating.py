@@ -10,7 +10,7 @@ from gateflow.data.lines import blocks_of_lines
 from gateflow.data.parallel import ParallelText, read_sources
 from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given, Lines
-from gateflow.tasks.predictions import refuse_to_replace
+from gateflow.tasks.predictions import refuse_bad_output
 from gateflow.tasks.translator.attention_page import write_attention
 from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
 from gateflow.tasks.translator.prediction import CHUNK, Answer, Translation, predict
@@ -47,7 +47,7 @@ def translate_text(
     """
     vocabularies = load_vocabularies(given.run)
     model = load_model(given.run, vocabularies)
-    refuse_to_replace(attention, given.run, data, "--attention")
+    refuse_bad_output(attention, given.run, {"--data": data}, "--attention")
     if model.decoder.attention is None and (attention or replace_unknown or coverage_penalty):
         asked = "--attention" if attention else "--replace-unknown" if replace_unknown else "--coverage-penalty"
         raise ConfigError(f"{asked} takes attention, and this translator was trained with --attention none.")
