@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.tasks.transcriber.lines import picture
+from tests.tasks.transcriber.lines import picture, write_images
 
 from gateflow.data.images.lines import read_line_images
 from gateflow.data.listing import ListedFile
@@ -122,3 +122,25 @@ def test_the_config_says_what_is_idle(tmp_path):
     assert "height" not in idle
     assert (config.reduction, config.front_size) == (1, 48)
     assert np.isfinite(config.training.lr)
+
+
+def test_predictions_replace_nothing_that_was_read(reader, tmp_path):
+    folder = tmp_path / "new"
+    files = write_images(folder / "pages", ["ab", "ba"])
+    (folder / "pages" / "0.gt.txt").write_text("ab\n")
+    (folder / "pages" / "1.gt.txt").write_text("ba\n")
+    # Through another name of the folder, too.
+    (folder / "link").symlink_to("pages")
+    for data in (files, folder / "pages"):
+        for name in ("pages/0.png", "link/1.png"):
+            before = (folder / name).read_bytes()
+            with pytest.raises(ConfigError, match=r"--predictions .*png is a file of --data .*, and would replace it"):
+                evaluate_run(Given(reader), data=data, predictions=folder / name, **ASKED)
+            assert (folder / name).read_bytes() == before
+    with pytest.raises(ConfigError, match=r"is a file of --data"):
+        evaluate_run(Given(reader), data=folder / "pages", predictions=folder / "pages" / "0.gt.txt", **ASKED)
+    # What the run was trained on, whose lines are evaluated without --data.
+    own = reader.config().data.valid.parent / "0.png"
+    with pytest.raises(ConfigError, match=r"is a file of the run's valid"):
+        evaluate_run(Given(reader), data=None, predictions=own, **ASKED)
+    evaluate_run(Given(reader), data=files, predictions=folder / "pages" / "out.tsv", **ASKED)
