@@ -25,8 +25,9 @@ __all__ = ["Transcriber"]
 class Transcriber(Estimator):
     """Writes down what stands in the picture of a line, what is said in a recording, or what a pen has written.
 
-    Lines are names of files; arrays: grey values ``[height, width]``, samples ``[samples]`` with the option `rate`, or
-    points ``[x, y, pen]`` (`input="strokes"`); or one list or folder as of ``--data``.
+    Lines are names of files; arrays: grey values ``[height, width]``, samples ``[samples]`` with the option `rate`
+    (floating-point numbers from -1 to 1, or integers of 8 to 32 bits), or points ``[x, y, pen]`` (`input="strokes"`);
+    or one list or folder as of ``--data``.
 
     Args:
         options: those of ``gateflow train transcriber --help``, with underscores: `cell`, `hidden_size`, `height`,

@@ -16,6 +16,7 @@ from gateflow.data.listing import ListedFile, is_file_of
 from gateflow.data.series import Series
 from gateflow.data.sounds.reading import commonest_rate
 from gateflow.data.sounds.recordings import SOUNDS
+from gateflow.data.sounds.samples import scaled
 from gateflow.data.strokes.reading import CHANNELS, points_along, points_of
 from gateflow.data.transcripts import plain
 from gateflow.errors import DataError
@@ -90,6 +91,8 @@ def with_texts(lines: Sequence[Series], y: Sequence[Any], groups: Sequence[Any] 
 def _line(i: int, given: Any, config: TranscriberConfig) -> Series:
     try:
         return _READ[config.kind](given, f"line {i}", config)
+    except DataError:  # which is a ValueError, and says more
+        raise
     except (TypeError, ValueError):
         raise DataError(f"line {i} is {given!r:.60}, and no {INPUTS[config.kind].one}.") from None
 
@@ -108,10 +111,10 @@ def _picture(given: Any, name: str, config: TranscriberConfig) -> Series:
 
 
 def _sound(given: Any, name: str, config: TranscriberConfig) -> Series:
-    samples: NDArray[np.float32] = np.asarray(given, dtype=np.float32)
+    samples: NDArray[Any] = np.asarray(given)
     if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
         raise DataError(f"{name}: samples [samples] are wanted, without NaN; found {list(samples.shape)}.")
-    values = config.sounds.features()(samples)
+    values = config.sounds.features()(scaled(samples, name).astype(np.float32))
     return Series(values, name, times=np.arange(len(values)) * config.sounds.hop, name=name)
 
 

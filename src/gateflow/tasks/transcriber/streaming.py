@@ -73,7 +73,7 @@ class Stream:
         """Seconds from a sound to the frame that has heard it, at most."""
         return self.window + (self.reduction - 1) * self.hop
 
-    def read(self, samples: NDArray[np.float32]) -> list[Written]:
+    def read(self, samples: NDArray[Any]) -> list[Written]:
         """What is written when these samples have come."""
         return self._write(self.features.frames(samples))
 
