@@ -54,7 +54,7 @@ def test_integers_are_the_sound_that_they_are(listener):
     assert "".join(x.text for x in [*written, *stream.end()]) == "cab"
     assert [x.text for x in predict(learnt, lines_of([whole, sound], config))] == ["cab", "cab"]
     with pytest.raises(DataError, match=r"line 0 holds samples up to .*Scale it"):
-        lines_of([whole.astype(np.float32)], config)
+        list(lines_of([whole.astype(np.float32)], config))
 
 
 def test_what_comes_later_changes_nothing_that_was_written(listener):
