@@ -95,7 +95,7 @@ def test_options_of_another_task_are_refused(gateflow):
         (("--task", "adding", "--window", 5), "--window belongs to --task lm and forecaster; --task adding has"),
         (
             ("--task", "parity"),
-            "parity: there are lm, tagger, classifier, forecaster, transcriber, translator, agreement, adding, copy, order",
+            "parity: there are lm, tagger, classifier, forecaster, transcriber, translator, agreement, adding, copy",
         ),
         (("--task", "order", "--length", 3), "the task needs a length of 10 or more"),
     ):

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateflow.data.sounds.augmentation import SpecAugment
 from gateflow.data.sounds.recordings import are_sounds, recordings
-from gateflow.data.sounds.samples import Samples, read_samples
+from gateflow.data.sounds.samples import Samples, read_samples, scaled
 from gateflow.data.sounds.spectrogram import LogMel, deltas
 from gateflow.errors import ConfigError, DataError, ShapeError
 
@@ -109,6 +109,23 @@ class TestSamples:
         soundfile.write(tmp_path / "a.wav", both, RATE, subtype="FLOAT")
         with pytest.raises(DataError, match="lies between -1 and 1"):
             read_samples(tmp_path / "a.wav")
+
+    @pytest.mark.parametrize(("subtype", "kind"), [("PCM_U8", "uint8"), ("PCM_16", "int16"), ("PCM_32", "int32")])
+    def test_integers_in_python_are_those_of_a_file(self, tmp_path, subtype, kind):
+        soundfile.write(tmp_path / "a.wav", tone(), RATE, subtype=subtype)
+        wanted = read_samples(tmp_path / "a.wav").values
+        zero, full = {"uint8": (128, 128), "int16": (0, 1 << 15), "int32": (0, 1 << 31)}[kind]
+        given = np.round(wanted.astype(np.float64) * full + zero).astype(kind)
+        np.testing.assert_allclose(scaled(given), wanted, atol=1e-7)
+        mel = LogMel(rate=RATE)
+        np.testing.assert_allclose(mel(given), mel(wanted), atol=1e-4)
+
+    @pytest.mark.parametrize("kind", ["float32", "float64", "int64", "uint16"])
+    def test_in_python_too_nobody_guesses_a_scale(self, kind):
+        given = np.abs(tone() * 30000).astype(kind)
+        with pytest.raises(DataError, match="lies between -1 and 1"):
+            LogMel(rate=RATE)(given)
+        assert scaled(np.zeros(9, dtype=kind)).max() == 0
 
     def test_clipped_and_a_little_louder_than_one(self, tmp_path):
         soundfile.write(tmp_path / "a.wav", 3 * tone(), RATE, subtype="FLOAT")

@@ -118,3 +118,10 @@ def test_augmentation_is_one_for_a_line():
     ratios = found[..., 2] / points[..., 2]
     assert torch.allclose(ratios, ratios[:1].expand_as(ratios), atol=1e-5)
     assert len(ratios[0].unique()) == 3
+
+
+def test_half_of_a_character_is_refused_with_its_line(tmp_path):
+    good = '{"text": "a", "points": [[0, 0, 0], [1, 1, 1]]}'
+    (tmp_path / "a.jsonl").write_text(good + "\n" + good.replace('"a"', '"\\ud800"'))
+    with pytest.raises(DataError, match=r"a\.jsonl, line 2: text .* holds half of a character"):
+        list(read_strokes(tmp_path / "a.jsonl"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from os.path import realpath
 from pathlib import Path
 
 from gateflow.data.source import spoken
@@ -97,6 +98,8 @@ def read_listing(path: Path, called: Sequence[str] = LABEL, *, what: str = "reco
         [('a.png', 'the cat'), ('b.png', 'a dog')]
     """
     found: dict[Path, ListedFile] = {}
+    # By where they lead: `a.png` and `./a.png` are one file.
+    real: set[str] = set()
     columns = {"path": 0, "label": 1, "group": 2}
     most = len(columns)
     for number, line in enumerate(read_lines(path), 1):
@@ -112,9 +115,14 @@ def read_listing(path: Path, called: Sequence[str] = LABEL, *, what: str = "reco
             raise DataError(
                 f"{where}: a line is a path, a {called[0]} and a group, separated by tabs; {line[:60]!r} is not."
             )
+        if "\r" in line:
+            raise DataError(
+                f"{where}: a carriage return stands within it. End lines with a line feed (sed 's/\\r/\\n/g')."
+            )
         file = path.parent / name
-        if file in found:
+        if realpath(file) in real:
             raise DataError(f"{where}: {name} stands in the list already. Name each {what} once.")
+        real.add(realpath(file))
         found[file] = ListedFile(file, name, **given)
     if not found:
         raise DataError(f"{spoken(path)} names no {what}.")
@@ -122,7 +130,11 @@ def read_listing(path: Path, called: Sequence[str] = LABEL, *, what: str = "reco
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    return any(cell.strip().lower() in _PATHS for cell in cells)
+    """Whether a column of paths is named, and what else stands there is none of a first line: a text may be "file"."""
+    small = [cell.strip().lower() for cell in cells]
+    if not any(cell in _PATHS for cell in small):
+        return False
+    return len(small) == 1 or any(cell in (*LABEL, *TEXT, *_GROUPS) for cell in small) or "." not in "".join(small)
 
 
 def _named(cells: Sequence[str], called: Sequence[str], where: str) -> dict[str, int]:

@@ -6,7 +6,7 @@ train.tsv:  lines/a.png <tab> the text of it            page/line-01.png
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
@@ -15,8 +15,11 @@ from gateflow.data.listing import TEXT, ListedFile, hidden, is_file_of, read_lis
 from gateflow.errors import DataError
 from gateflow.files import read_bounded
 
-__all__ = ["plain", "transcripts"]
+__all__ = ["is_whole", "plain", "transcripts"]
 
+# What programs that read print call pictures that they have made of one: `x.bin.png` and `x.nrm.png` of `x.png`, their
+# texts in `x.gt.txt`.
+_MADE_OF = frozenset({".bin", ".nrm", ".dew"})
 # Bytes of the text of one line or recording.
 _MOST_BYTES = 1 << 20
 
@@ -31,12 +34,23 @@ def plain(text: str) -> str:
     return " ".join(normalize("NFC", text).split())
 
 
+def is_whole(text: str) -> bool:
+    """Whether a text is one: half of a character, a lone surrogate, can stand in JSON and in Python but in no file.
+
+    Example:
+        >>> is_whole("caf\\u00e9"), is_whole("caf\\ud800")
+        (True, False)
+    """
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def transcripts(path: Path, endings: Collection[str], *, what: str) -> list[ListedFile]:
     """All files of a list or folder with their texts as labels; those without a text have none.
 
     Args:
         path: a list, see `gateflow.data.listing.read_listing`; or a folder with files at any depth, and the text of
-            ``x.png`` in ``x.gt.txt`` or ``x.txt`` beside it; or one such file.
+            ``x.png`` in ``x.gt.txt`` or ``x.txt`` beside it, which is that of ``x.bin.png``, ``x.nrm.png`` or
+            ``x.dew.png`` too where there is no ``x.png``; or one such file.
         endings: of the files, such as ``{".png"}``.
         what: one of them is called in messages.
 
@@ -64,12 +78,20 @@ def transcripts(path: Path, endings: Collection[str], *, what: str) -> list[List
 
 
 def _with_text(file: Path) -> ListedFile:
-    # `x.nrm.png` and `x.bin.png` are two pictures of the line whose text is in `x.gt.txt`.
-    first = file.name.partition(".")[0]
-    for name in dict.fromkeys((f"{file.stem}.gt.txt", f"{first}.gt.txt", f"{file.stem}.txt")):
-        if (beside := file.with_name(name)).is_file():
-            return ListedFile(file, str(file), _text_of(beside))
+    for stem in _stems(file):
+        for ending in (".gt.txt", ".txt"):
+            if (beside := file.with_name(stem + ending)).is_file():
+                return ListedFile(file, str(file), _text_of(beside))
     return ListedFile(file, str(file))
+
+
+def _stems(file: Path) -> Iterator[str]:
+    """What files with the text of a picture may be called, the likeliest first."""
+    yield file.stem
+    # Not of any name with a dot: `page.2.png` has nothing to do with `page.gt.txt`.
+    stem = Path(file.stem)
+    if stem.suffix in _MADE_OF and not file.with_name(stem.stem + file.suffix).exists():
+        yield stem.stem
 
 
 def _text_of(file: Path) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gateflow.errors import ConfigError
+from gateflow.data.text import read_lines
+from gateflow.errors import ConfigError, DataError
 from gateflow.files import refuse_unwritable
 from gateflow.runs.run import CONTENT, Run
 
@@ -23,7 +25,8 @@ def refuse_bad_output(
     Args:
         file: where they are to be written, if they are.
         run: whose data and own files are kept.
-        read: what is read now, each by its option: a file, several with commas between them, or a folder.
+        read: what is read now, each by its option: a file, several with commas between them, a folder, or a list of
+            the files that are read.
         option: that names the file.
 
     Raises:
@@ -35,7 +38,7 @@ def refuse_bad_output(
     place = file.resolve()
     known = {**read, **{f"the run's {name}": path for name, path in dict(run.config().data).items()}}
     for name, path in known.items():
-        if isinstance(path, Path) and any(_holds(each.resolve(), place) for each in _files(path)):
+        if isinstance(path, Path) and any(_holds(each, place) for each in _files(path)):
             raise ConfigError(f"{option} {file} is a file of {name}, and would replace it; choose another name.")
     parts = {run.path.resolve() / part for part in (*CONTENT, *run.own_files)}
     if place in parts:
@@ -51,5 +54,19 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _holds(path: Path, place: Path) -> bool:
-    # Of a folder all may have been read that lies in it.
-    return path == place or (path in place.parents and path.is_dir() and place.exists())
+    """Whether a path is a file, or the file lies in it, or it lists the file."""
+    if path.resolve() == place:
+        return True
+    # What is not there yet has not been read.
+    return place.exists() and ((path.is_dir() and path.resolve() in place.parents) or _is_listed(path, place))
+
+
+def _is_listed(path: Path, place: Path) -> bool:
+    """Whether a line of a text names the file, as a list of recordings or pictures does, from where the list lies."""
+    if not path.is_file():  # what is piped in can be read once
+        return False
+    with suppress(DataError):  # no text, so no list
+        # By its name first: most files are no lists, and may be large.
+        named = (line.split("\t") for line in read_lines(path) if place.name in line)
+        return any((path.parent / cell.strip()).resolve() == place for cells in named for cell in cells if cell.strip())
+    return False

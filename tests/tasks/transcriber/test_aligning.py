@@ -5,7 +5,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from tests.tasks.transcriber.lines import picture, tones, write_sounds
+from tests.tasks.transcriber.lines import picture, tones, write_images, write_sounds
 
 from gateflow.data.textgrid import textgrid
 from gateflow.errors import ConfigError, DataError, DataWarning
@@ -24,7 +24,9 @@ def intervals(text, tier):
 
 def test_characters_lie_where_their_tones_are(listener, tmp_path):
     files = write_sounds(tmp_path / "new", ["cab", "a b", "acb"])
-    answers = list(align_lines(Given(listener), data=files, out=tmp_path / "out", skip_bad=False, batch_size=2).items)
+    answers = list(
+        align_lines(Given(listener), data=files, out=tmp_path / "out", force=False, skip_bad=False, batch_size=2).items
+    )
     assert [data["text"] for _, data in answers] == ["cab", "a b", "acb"]
     for _, data in answers:
         # A tone of 0.1 s begins 0.05 s behind the end of the one before.
@@ -64,7 +66,9 @@ def test_names_do_not_collide_and_lead_nowhere_else(reader, tmp_path):
         picture(text).save(file)
     listing = tmp_path / "list.tsv"
     listing.write_text("".join(f"{name}\t{text}\n" for text, name in lines))
-    list(align_lines(Given(reader), data=listing, out=tmp_path / "out", skip_bad=False, batch_size=8).items)
+    list(
+        align_lines(Given(reader), data=listing, out=tmp_path / "out", force=False, skip_bad=False, batch_size=8).items
+    )
     found = sorted(file.name for file in (tmp_path / "out").iterdir() if file.suffix == ".json")
     assert found == ["hidden-name.json", "line-2.json", "line.json"]
 
@@ -76,13 +80,13 @@ def test_texts_that_do_not_fit_are_named(reader, tmp_path):
     (tmp_path / "b.gt.txt").write_text("bX")
     options = {"data": tmp_path, "out": tmp_path / "out", "batch_size": 8}
     with pytest.warns(DataWarning, match="'X'"), pytest.raises(DataError, match=r"a\.png': its text needs 80 steps"):
-        align_lines(Given(reader), skip_bad=False, **options)
+        align_lines(Given(reader), force=False, skip_bad=False, **options)
     with pytest.warns(DataWarning) as told:
-        found = list(align_lines(Given(reader), skip_bad=True, **options).items)
+        found = list(align_lines(Given(reader), force=False, skip_bad=True, **options).items)
     assert any("1 of 2 lines have too few steps" in str(x.message) for x in told)
     assert [x["text"] for x in found[0][1]["characters"]] == ["b"]
     with pytest.raises(ConfigError, match="lies in the run"):
-        align_lines(Given(reader), skip_bad=True, **{**options, "out": reader.path / "times"})
+        align_lines(Given(reader), force=False, skip_bad=True, **{**options, "out": reader.path / "times"})
 
 
 def test_praat_gets_quotes_doubled_and_no_empty_intervals():
@@ -91,3 +95,15 @@ def test_praat_gets_quotes_doubled_and_no_empty_intervals():
     assert intervals(grid, 2) == [(0, 1, "")]
     assert "size = 2" in grid
     assert len(tones("a")) > 0
+
+
+def test_what_is_there_is_replaced_only_when_asked(reader, tmp_path):
+    files, out = write_images(tmp_path / "new", ["ab", "ba"]), tmp_path / "out"
+    out.mkdir()
+    (out / "1.json").write_text("mine")
+    asked = {"data": files, "skip_bad": False, "batch_size": 2}
+    with pytest.raises(ConfigError, match=r"1\.json exists\. .*--force"):
+        align_lines(Given(reader), out=out, force=False, **asked)
+    assert [(file.name, file.read_text()) for file in out.iterdir()] == [("1.json", "mine")]
+    assert len(list(align_lines(Given(reader), out=out, force=True, **asked).items)) == 2
+    assert json.loads((out / "1.json").read_text())["text"] == "ba"

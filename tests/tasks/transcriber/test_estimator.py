@@ -7,7 +7,8 @@ from tests.tasks.transcriber.lines import picture, texts, tones
 
 from gateflow import Transcriber
 from gateflow.data.strokes.cursive import cursive
-from gateflow.errors import ConfigError, DataError
+from gateflow.errors import ConfigError, DataError, DataWarning
+from gateflow.tasks.transcriber.data import own_lines
 
 OPTIONS = {**SMALL, **QUICK}
 
@@ -62,3 +63,29 @@ def test_what_does_not_fit_is_told_in_words_of_python():
         Transcriber(**OPTIONS).fit([3], ["a"])
     with pytest.raises(ConfigError, match="learnt nothing yet"):
         Transcriber().predict(arrays(y))
+
+
+def test_texts_that_are_none_are_refused():
+    y = texts(4)
+    with pytest.raises(DataError, match="y is the text 'abcd'"):
+        Transcriber(**OPTIONS).fit(arrays(y), "abcd")
+    with pytest.raises(DataError, match="line 2 has the text .* half of a character"):
+        Transcriber(**OPTIONS).fit(arrays(y), [*y[:2], "a\ud800", y[3]])
+    with pytest.raises(DataError, match="validation part cannot be judged.*lacks 'y', 'z'"):
+        Transcriber(**OPTIONS, height=24).fit(arrays(y), y, valid=(arrays(["ab"]), ["zy"]))
+
+
+def test_bad_files_are_left_out_with_their_texts_and_never_from_answers(tmp_path):
+    y, files = texts(6), [tmp_path / f"{i}.png" for i in range(6)]
+    for i, text in enumerate(y):
+        picture(text, i).save(files[i])
+    files[2].write_bytes(b"none")
+    quick = {**OPTIONS, "epochs": 1, "height": 24}
+    with pytest.warns(DataWarning, match=r"1 of 6 files cannot be read and are left out.*2\.png"):
+        model = Transcriber(**quick, skip_bad=True).fit(files, y, valid=(arrays(y[:3], 50), y[:3]))
+    lines = own_lines(model.run_, "train")
+    assert [(line.name, line.label) for line in lines] == [(str(files[i]), y[i]) for i in (0, 1, 3, 4, 5)]
+    for X in (files, tmp_path):
+        with pytest.raises(DataError, match=r"2\.png cannot be read") as told:
+            model.predict(X)
+        assert "skip" not in str(told.value)

@@ -1,12 +1,15 @@
 """The same answer in any batch and order; places in the units of the file; searches, and what they refuse."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
-from tests.tasks.transcriber.lines import picture
+from tests.tasks.transcriber.lines import picture, write_images
 
 from gateflow.data.images.lines import read_line_images
 from gateflow.data.listing import ListedFile
+from gateflow.data.transcripts import plain
 from gateflow.errors import ConfigError, DataError
 from gateflow.tasks.description import Given
 from gateflow.tasks.transcriber.batches import Encoded
@@ -14,7 +17,7 @@ from gateflow.tasks.transcriber.config import TranscriberConfig
 from gateflow.tasks.transcriber.data import own_lines
 from gateflow.tasks.transcriber.evaluation import evaluate, evaluate_run
 from gateflow.tasks.transcriber.loading import load
-from gateflow.tasks.transcriber.prediction import Decoding, log_probabilities, predict
+from gateflow.tasks.transcriber.prediction import Character, Decoding, _plain, log_probabilities, predict
 from gateflow.tasks.transcriber.transcribing import transcribe_lines
 
 ASKED = {"beam": None, "lm": None, "lm_weight": 0.5, "insertion": 0.0, "skip_bad": False, "batch_size": 4}
@@ -122,3 +125,42 @@ def test_the_config_says_what_is_idle(tmp_path):
     assert "height" not in idle
     assert (config.reduction, config.front_size) == (1, 48)
     assert np.isfinite(config.training.lr)
+
+
+def test_predictions_replace_nothing_that_was_read(reader, tmp_path):
+    folder = tmp_path / "new"
+    files = write_images(folder / "pages", ["ab", "ba"])
+    (folder / "pages" / "0.gt.txt").write_text("ab\n")
+    (folder / "pages" / "1.gt.txt").write_text("ba\n")
+    # Through another name of the folder, too.
+    (folder / "link").symlink_to("pages")
+    for data in (files, folder / "pages"):
+        for name in ("pages/0.png", "link/1.png"):
+            before = (folder / name).read_bytes()
+            with pytest.raises(ConfigError, match=r"--predictions .*png is a file of --data .*, and would replace it"):
+                evaluate_run(Given(reader), data=data, predictions=folder / name, **ASKED)
+            assert (folder / name).read_bytes() == before
+    with pytest.raises(ConfigError, match=r"is a file of --data"):
+        evaluate_run(Given(reader), data=folder / "pages", predictions=folder / "pages" / "0.gt.txt", **ASKED)
+    # What the run was trained on, whose lines are evaluated without --data.
+    own = reader.config().data.valid.parent / "0.png"
+    with pytest.raises(ConfigError, match=r"is a file of the run's valid"):
+        evaluate_run(Given(reader), data=None, predictions=own, **ASKED)
+    evaluate_run(Given(reader), data=files, predictions=folder / "pages" / "out.tsv", **ASKED)
+
+
+def test_answers_are_plain_and_every_character_stays_in_its_place():
+    random = np.random.default_rng(0)
+    # Letters, spaces, marks below and above, the parts of Korean syllables.
+    drawn = ["a", "e", " ", " ", "\u00e9", "\u0301", "\u0323", "\u0302", "x", "\u1112", "\u1161", "\u11ab", "\ud55c"]
+    for _ in range(2000):
+        written = [Character(random.choice(drawn), i, i + 0.5, 0.5 + i / 100) for i in range(random.integers(0, 9))]
+        found = _plain(written)
+        text = plain("".join(x.text for x in written))
+        assert "".join(x.text for x in found) == text
+        assert all(a.end < b.begin for a, b in pairwise(found))
+        for character in found:
+            inside = [x for x in written if character.begin <= x.begin and x.end <= character.end]
+            assert plain("".join(x.text for x in inside)) in (character.text, "")
+    composed = _plain([Character("e", 0, 1, 0.9), Character("\u0301", 3, 4, 0.7), Character(" ", 5, 6, 0.5)])
+    assert composed == (Character("\u00e9", 0, 4, 0.7),)

@@ -45,6 +45,18 @@ def test_the_stream_is_the_best_path_of_the_whole(listener, cut):
         assert heard == pytest.approx([x.begin for x in whole.characters], abs=config.reduction * config.sounds.hop)
 
 
+def test_integers_are_the_sound_that_they_are(listener):
+    learnt, config = load(listener), listener.config()
+    sound = tones("cab", 3)
+    whole = np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16)
+    stream = Stream(learnt, config)
+    written = [x for begin in range(0, len(whole), 800) for x in stream.read(whole[begin : begin + 800])]
+    assert "".join(x.text for x in [*written, *stream.end()]) == "cab"
+    assert [x.text for x in predict(learnt, lines_of([whole, sound], config))] == ["cab", "cab"]
+    with pytest.raises(DataError, match=r"line 0 holds samples up to .*Scale it"):
+        list(lines_of([whole.astype(np.float32)], config))
+
+
 def test_what_comes_later_changes_nothing_that_was_written(listener):
     learnt, config = load(listener), listener.config()
     sound = tones("abc", 1)

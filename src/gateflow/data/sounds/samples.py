@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from gateflow.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-__all__ = ["RATES", "Samples", "rate_of", "read_samples"]
+__all__ = ["RATES", "Samples", "rate_of", "read_samples", "scaled"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,13 @@ _MOST_SECONDS = 3600
 _AT_ONCE = 1 << 16
 # Floating-point sound may pass 1 a little. 24 dB above it the samples are integers that nobody has divided.
 _LOUDEST = 16.0
+# What integers are at rest, and how far they go from there.
+_FULL = {
+    np.dtype(np.uint8): (128, 128),
+    np.dtype(np.int8): (0, 1 << 7),
+    np.dtype(np.int16): (0, 1 << 15),
+    np.dtype(np.int32): (0, 1 << 31),
+}
 # What libsndfile writes down where a header claims more bytes of samples than there are: WAV, AIFF, AU.
 _CUT = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 # Programs that write into a pipe cannot know the size, and claim about 2 or 4 GiB.
@@ -70,6 +77,35 @@ def read_samples(path: Path) -> Samples:
             NaN or numbers far beyond 1.
     """
     return _opened(path, _whole)
+
+
+def scaled(samples: NDArray[Any], name: str = "the sound") -> NDArray[np.floating]:
+    """Samples that are given in Python, from -1 to 1, as those of a file are: integers of 8 to 32 bits by their width.
+
+    Args:
+        samples: of any shape; uint8 is 128 at rest, as in a WAV file, and floating-point numbers stay as they are.
+        name: of the sound, in messages.
+
+    Raises:
+        DataError: there are numbers far beyond 1 whose width does not say what they are.
+
+    Example:
+        >>> scaled(np.array([0, 16384, -32768], dtype=np.int16)).tolist()
+        [0.0, 0.5, -1.0]
+    """
+    samples = np.asarray(samples)
+    kind = samples.dtype.newbyteorder("=")
+    if kind in _FULL:
+        zero, full = _FULL[kind]
+        # By way of float64, in which 32 bits have room.
+        return ((samples.astype(np.float64) - zero) / full).astype(np.float32)
+    found = samples if np.issubdtype(samples.dtype, np.floating) else samples.astype(np.float32)
+    if found.size and (most := np.abs(found).max()) > _LOUDEST:
+        raise DataError(
+            f"{name} holds samples up to {most:.6g}, and sound lies between -1 and 1. Scale it, or give integers as an "
+            "array of int16, or of how many bits they have."
+        )
+    return found
 
 
 def rate_of(path: Path) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from gateflow.data.sounds.samples import RATES
+from gateflow.data.sounds.samples import RATES, scaled
 from gateflow.errors import ConfigError
 
 __all__ = ["LogMel", "deltas"]
@@ -109,8 +110,13 @@ class LogMel:
         """Numbers per frame."""
         return self.bands * (3 if self.with_deltas else 1)
 
-    def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The spectrogram ``[frames, channels]`` of samples from -1 to 1."""
+    def __call__(self, samples: NDArray[Any]) -> NDArray[np.float32]:
+        """The spectrogram ``[frames, channels]`` of samples from -1 to 1, or of integers of 8 to 32 bits.
+
+        Raises:
+            DataError: there are numbers far beyond 1 that are not of these.
+        """
+        samples = scaled(samples)
         length, hop = len(self._hann), round(self.hop * self.rate)
         padded = np.pad(samples, (0, max(0, length - len(samples))))
         frames = sliding_window_view(padded, length)[::hop]

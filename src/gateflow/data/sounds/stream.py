@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gateflow.data.sounds.samples import RATES, read_samples
+from gateflow.data.sounds.samples import RATES, read_samples, scaled
 from gateflow.data.sounds.spectrogram import LogMel
 from gateflow.data.source import STDIN, require
 from gateflow.errors import ConfigError, DataError
@@ -55,9 +55,10 @@ class LogMelStream:
         self._left = np.zeros(0, dtype=np.float32)
         self._began = False
 
-    def frames(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def frames(self, samples: NDArray[Any]) -> NDArray[np.float32]:
         """What is whole with these samples, ``[frames, channels]``; often nothing."""
-        joined = np.concatenate([self._left, samples])
+        # Before they are put behind others, which would make floating-point numbers of integers.
+        joined = np.concatenate([self._left, scaled(samples)])
         count = 0 if len(joined) < self.window else 1 + (len(joined) - self.window) // self.hop
         self._left = joined[count * self.hop :]
         self._began |= count > 0

@@ -80,6 +80,7 @@ ALIGN = Verb(
     (
         Option("data", Path, "Lines with their texts, as --data of a training has them.", required=True),
         Option("out", Path, "Folder for the files; it may exist.", required=True),
+        Option("force", bool, "Replace files that are there already.", default=False),
         SKIP_BAD,
         BATCH_SIZE,
     ),

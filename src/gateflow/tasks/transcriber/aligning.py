@@ -100,13 +100,13 @@ def aligned(learnt: Learnt, lines: Sequence[Series], *, batch_size: int = 16) ->
         yield from (found[i] for i in range(len(block)))
 
 
-def align_lines(given: Given, data: Path, out: Path, skip_bad: bool, batch_size: int) -> Lines:
-    """Write a TextGrid and a JSON file for each line, and say where they are.
+def align_lines(given: Given, data: Path, out: Path, force: bool, skip_bad: bool, batch_size: int) -> Lines:
+    """Write a TextGrid and a JSON file for each line, and say where they are; before the first all names are looked at.
 
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
         DataError: the data are missing, cannot be read, have no texts, or ones that do not fit.
-        ConfigError: a file would lie in the run.
+        ConfigError: a file would lie in the run, take the place of the data, or without `force` that of another.
         WriteError: a file cannot be written.
     """
     learnt, config = load(given.run), given.run.config()
@@ -114,20 +114,30 @@ def align_lines(given: Given, data: Path, out: Path, skip_bad: bool, batch_size:
         raise ConfigError(f"--out {out} lies in the run, which is to hold nothing else; choose another folder.")
     found = read_with_texts(data, config, skip_bad=skip_bad, track=given.track)
     lines = _that_fit([learnt.encoder.fitting(line) for line in found], learnt, config, skip_bad=skip_bad)
-    return Lines(_written(aligned(learnt, lines, batch_size=batch_size), input_of(config), out))
+    files = _files(lines, out)
+    for file in (file for pair in files for file in pair):
+        if file.resolve() == data.resolve():
+            raise ConfigError(f"{file} is the file of --data, and would be replaced; choose another folder for --out.")
+        if not force and (file.exists() or file.is_symlink()):
+            raise ConfigError(f"{file} exists. Choose another folder for --out, or replace what is there with --force.")
+    return Lines(_written(aligned(learnt, lines, batch_size=batch_size), input_of(config), files))
 
 
-def _written(found: Iterator[Aligned], kind: Input, out: Path) -> Iterator[tuple[str, Any]]:
+def _files(lines: Sequence[Series], out: Path) -> list[tuple[Path, Path]]:
+    """A TextGrid and a JSON file for each line."""
     taken: set[str] = set()
-    for each in found:
-        file = out / _free_name(each.line.name or each.line.place, taken)
+    names = [_free_name(line.name or line.place, taken) for line in lines]
+    return [(out / f"{name}.TextGrid", out / f"{name}.json") for name in names]
+
+
+def _written(found: Iterator[Aligned], kind: Input, files: Sequence[tuple[Path, Path]]) -> Iterator[tuple[str, Any]]:
+    for each, (grid, file) in zip(found, files, strict=True):
         document = each.to_dict(kind.one, kind.unit)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write(file.with_name(f"{file.name}.TextGrid"), each.to_textgrid())
-        write(file.with_name(f"{file.name}.json"), json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+        write(grid, each.to_textgrid())
+        write(file, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
         confidence = min((x.confidence for x in each.characters), default=1.0)
-        told = f"{each.line.name}\t{file}.TextGrid\tleast confidence {confidence:.3f}"
-        yield told, document
+        yield f"{each.line.name}\t{grid}\tleast confidence {confidence:.3f}", document
 
 
 def _that_fit(lines: list[Series], learnt: Learnt, config: TranscriberConfig, *, skip_bad: bool) -> list[Series]:

@@ -176,7 +176,11 @@ def _that_fit(lines: Sequence[Series], config: TranscriberConfig, encoder: Encod
 
 
 def _tell_characters(alphabet: Alphabet, train: Sequence[Series], valid: Sequence[Series]) -> None:
-    """Say which characters are hardly learnt, and which cannot be."""
+    """Say which characters are hardly learnt, and which cannot be.
+
+    Raises:
+        DataError: of those to validate on none can.
+    """
     texts, others = ([str(line.label) for line in part] for part in (train, valid))
     if few := rare(texts, RARE):
         shown = ", ".join(f"{character!r} {count}" for character, count in list(few.items())[:NAMED])
@@ -185,9 +189,15 @@ def _tell_characters(alphabet: Alphabet, train: Sequence[Series], valid: Sequenc
             f"{shown}{', …' if len(few) > NAMED else ''}"
         )
     if new := sorted({character for text in others for character in alphabet.unknown(text)}):
+        names = ", ".join(map(repr, new[:NAMED]))
+        if not any(alphabet.numbers(text) for text in others):
+            raise DataError(
+                "the validation part cannot be judged: no character of its texts is in the part to learn from, which "
+                f"lacks {names}. Look whether both have texts of one kind."
+            )
         _warn(
             f"{len(new):,} characters of the validation part cannot be learnt, since nothing to learn from has them: "
-            f"{', '.join(map(repr, new[:NAMED]))}."
+            f"{names}."
         )
 
 

@@ -12,7 +12,7 @@ from gateflow.errors import ConfigError, DataError
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.transcriber import TRANSCRIBER
 from gateflow.tasks.transcriber.config import TranscriberConfig
-from gateflow.tasks.transcriber.given import kind_of_given, lines_of, rate_of_given, with_texts
+from gateflow.tasks.transcriber.given import for_each, kind_of_given, lines_of, rate_of_given, with_texts
 from gateflow.tasks.transcriber.learnt import Learnt
 from gateflow.tasks.transcriber.loading import input_of, load
 from gateflow.tasks.transcriber.measures import Errors, character_errors
@@ -25,8 +25,9 @@ __all__ = ["Transcriber"]
 class Transcriber(Estimator):
     """Writes down what stands in the picture of a line, what is said in a recording, or what a pen has written.
 
-    Lines are names of files; arrays: grey values ``[height, width]``, samples ``[samples]`` with the option `rate`, or
-    points ``[x, y, pen]`` (`input="strokes"`); or one list or folder as of ``--data``.
+    Lines are names of files; arrays: grey values ``[height, width]``, samples ``[samples]`` with the option `rate`
+    (floating-point numbers from -1 to 1, or integers of 8 to 32 bits), or points ``[x, y, pen]`` (`input="strokes"`);
+    or one list or folder as of ``--data``.
 
     Args:
         options: those of ``gateflow train transcriber --help``, with underscores: `cell`, `hidden_size`, `height`,
@@ -124,7 +125,8 @@ class Transcriber(Estimator):
         with self.in_words_of_python():
             path = None if lm is None else Path(lm)
             decoding = decoding_of(learnt.alphabet, beam, nbest, path, lm_weight, insertion)
-            found = input_of(config).read(Path(X), config) if isinstance(X, str | Path) else lines_of(X, config)
+            is_path = isinstance(X, str | Path)
+            found = for_each(input_of(config).read(Path(X), config)) if is_path else lines_of(X, config)
             return predict(learnt, map(learnt.encoder.fitting, found), decoding=decoding)
 
     def score(self, X: Sequence[Any], y: Sequence[str]) -> float:
@@ -152,4 +154,4 @@ def _lines(X: Sequence[Any], y: Sequence[str] | None, groups: Any, config: Trans
     """Lines with their texts, as a run reads them."""
     if y is None:
         raise DataError("lines were given without texts; give both, as fit(X, y), or the name of a file or folder.")
-    return with_texts(lines_of(X, config), y, groups)
+    return with_texts(X, y, config, groups)

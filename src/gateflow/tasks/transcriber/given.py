@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gateflow.data.bad_files import read_each
 from gateflow.data.images.lines import LineImage
 from gateflow.data.images.pixels import IMAGES
 from gateflow.data.listing import ListedFile, is_file_of
 from gateflow.data.series import Series
 from gateflow.data.sounds.reading import commonest_rate
 from gateflow.data.sounds.recordings import SOUNDS
+from gateflow.data.sounds.samples import scaled
 from gateflow.data.strokes.reading import CHANNELS, points_along, points_of
-from gateflow.data.transcripts import plain
+from gateflow.data.transcripts import is_whole, plain
 from gateflow.errors import DataError
 from gateflow.tasks.transcriber.config import TranscriberConfig
 from gateflow.tasks.transcriber.inputs import INPUTS
 
-__all__ = ["kind_of_given", "lines_of", "rate_of_given", "with_texts"]
+__all__ = ["for_each", "kind_of_given", "lines_of", "rate_of_given", "with_texts"]
 
 
 def kind_of_given(X: Sequence[Any]) -> str:
@@ -53,43 +55,73 @@ def rate_of_given(X: Sequence[Any]) -> int | None:
     return commonest_rate(files) if files else None
 
 
-def lines_of(X: Iterable[Any], config: TranscriberConfig) -> list[Series]:
-    """Lines as a run reads them; `config` says which kind they are, and how they are read.
+def lines_of(X: Iterable[Any], config: TranscriberConfig) -> Iterator[Series]:
+    """Yield lines as a run reads them; `config` says which kind they are, and how they are read.
 
     Raises:
         DataError: one cannot be read.
         ConfigError: samples are given and no rate.
     """
     X = list(X)
-    if X and all(isinstance(x, str | Path) for x in X):
-        files = [ListedFile(Path(x), str(x)) for x in X]
-        return list(INPUTS[config.kind].read_files(files, "X", config))
-    return [_line(i, x, config) for i, x in enumerate(X)]
+    return for_each(_read(X, [(None, None)] * len(X), config, skip_bad=False))
 
 
-def with_texts(lines: Sequence[Series], y: Sequence[Any], groups: Sequence[Any] | None = None) -> list[Series]:
-    """Lines with their texts, and the writer or speaker of each.
+def for_each(lines: Iterable[Series]) -> Iterator[Series]:
+    """Yield lines of which each is to have an answer, so that no message says how one is left out."""
+    try:
+        yield from lines
+    except DataError as error:
+        raise error.__cause__ if isinstance(error.__cause__, DataError) else error from None
+
+
+def with_texts(
+    X: Iterable[Any], y: Iterable[Any], config: TranscriberConfig, groups: Iterable[Any] | None = None
+) -> list[Series]:
+    """Lines with their texts, and the writer or speaker of each; with ``skip_bad`` without those that cannot be read.
 
     Raises:
-        DataError: there are none, or not as many of each, or a text is empty or none.
+        DataError: there are none, or not as many of each, or a text is empty or none; or one cannot be read.
     """
-    y, groups = list(y), None if groups is None else list(groups)
+    if isinstance(y, str):
+        raise DataError(f"y is the text {y!r:.60}; give a list with the text of each line.")
+    X, y, groups = list(X), list(y), None if groups is None else list(groups)
     for what, given in (("texts", y), ("groups", groups)):
-        if given is not None and len(given) != len(lines):
-            raise DataError(f"{len(lines)} lines were given and {len(given)} {what}; give one for each of them.")
-    if not lines:
+        if given is not None and len(given) != len(X):
+            raise DataError(f"{len(X)} lines were given and {len(given)} {what}; give one for each of them.")
+    if not X:
         raise DataError("no lines were given; give some, as fit(['a.png', 'b.png'], ['a cat', 'a dog']).")
-    found = []
-    for i, (line, text) in enumerate(zip(lines, y, strict=True)):
-        if not isinstance(text, str) or not plain(text):
-            raise DataError(f"line {i} has the text {text!r:.60}; give a text with at least one character.")
-        found.append(replace(line, label=plain(text), group=None if groups is None else str(groups[i])))
-    return found
+    known = [(_text(i, text), None if groups is None else str(groups[i])) for i, text in enumerate(y)]
+    return list(_read(X, known, config, skip_bad=config.data.skip_bad))
+
+
+def _text(i: int, text: Any) -> str:
+    if not isinstance(text, str) or not plain(text):
+        raise DataError(f"line {i} has the text {text!r:.60}; give a text with at least one character.")
+    if not is_whole(text):
+        raise DataError(f"line {i} has the text {text!r:.60}, which holds half of a character; read it anew.")
+    return plain(text)
+
+
+def _read(
+    X: Sequence[Any], known: Sequence[tuple[str | None, str | None]], config: TranscriberConfig, *, skip_bad: bool
+) -> Iterator[Series]:
+    """Yield the lines, with what is known of each: its text and its group."""
+    if X and all(isinstance(x, str | Path) for x in X):
+        files = [ListedFile(Path(x), str(x), *more) for x, more in zip(X, known, strict=True)]
+        return INPUTS[config.kind].read_files(files, "X", config, skip_bad=skip_bad)
+
+    def read(i: int) -> Series:
+        text, group = known[i]
+        return replace(_line(i, X[i], config), label=text, group=group)
+
+    return read_each(range(len(X)), read, "X", skip_bad=skip_bad, what="lines")
 
 
 def _line(i: int, given: Any, config: TranscriberConfig) -> Series:
     try:
         return _READ[config.kind](given, f"line {i}", config)
+    except DataError:  # which is a ValueError, and says more
+        raise
     except (TypeError, ValueError):
         raise DataError(f"line {i} is {given!r:.60}, and no {INPUTS[config.kind].one}.") from None
 
@@ -108,10 +140,10 @@ def _picture(given: Any, name: str, config: TranscriberConfig) -> Series:
 
 
 def _sound(given: Any, name: str, config: TranscriberConfig) -> Series:
-    samples: NDArray[np.float32] = np.asarray(given, dtype=np.float32)
+    samples: NDArray[Any] = np.asarray(given)
     if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
         raise DataError(f"{name}: samples [samples] are wanted, without NaN; found {list(samples.shape)}.")
-    values = config.sounds.features()(samples)
+    values = config.sounds.features()(scaled(samples, name).astype(np.float32))
     return Series(values, name, times=np.arange(len(values)) * config.sounds.hop, name=name)
 
 

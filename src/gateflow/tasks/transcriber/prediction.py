@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from unicodedata import combining, normalize
 
 import torch
 from torch import Tensor
@@ -71,7 +73,8 @@ class Character:
     """One character of an answer.
 
     Attributes:
-        text: the character.
+        text: the character; with marks where the network has written a letter and its marks one by one, and the text in
+            NFC has others.
         begin, end: where it is: seconds of a sound, columns of a picture's file, points of strokes.
         confidence: the greatest probability that the network gives it there.
     """
@@ -87,8 +90,8 @@ class Answer:
     """What a transcriber reads in one line.
 
     Attributes:
-        text: all of it.
-        characters: one by one.
+        text: all of it, as `gateflow.data.transcripts.plain` makes texts.
+        characters: one by one; together they are the text.
         score: by which texts are ranked: the log-probability of the path or the text, in nats, with what a language
             model and the number of characters add.
         others: the texts that follow it, if they are asked for, the best first.
@@ -117,16 +120,23 @@ def predict(
         decoding: how texts are chosen.
         chunk: lines that are waited for before the first answer; batches are made of them by length.
     """
+    # All that the search keeps, since some of them are the same answer.
+    search = replace(decoding, nbest=max(decoding.nbest, decoding.beam)) if decoding.nbest > 1 else decoding
     for block in blocks_of(lines, chunk):
         encoded = Encoded(learnt.encoder, block)
         order = sorted(range(len(block)), key=encoded.lengths.__getitem__)
         answers: dict[int, Answer] = {}
         for begin in range(0, len(order), batch_size):
             rows = order[begin : begin + batch_size]
-            found = decoding(*log_probabilities(learnt, encoded.batch(rows)))
+            found = search(*log_probabilities(learnt, encoded.batch(rows)))
             for i, texts in zip(rows, found, strict=True):
-                best, *others = (_answer(learnt, block[i], text) for text in texts)
-                answers[i] = Answer(best.text, best.characters, best.score, tuple(others))
+                # Texts that differ in spaces at their ends, say, are the same answer: the likelier one stays.
+                different: dict[str, Answer] = {}
+                for text in texts:
+                    answer = _answer(learnt, block[i], text)
+                    different.setdefault(answer.text, answer)
+                best, *others = islice(different.values(), decoding.nbest)
+                answers[i] = replace(best, others=tuple(others))
         yield from (answers[i] for i in range(len(block)))
 
 
@@ -149,7 +159,42 @@ def characters_of(learnt: Learnt, line: Series, found: Hypothesis | Alignment) -
 
 
 def _answer(learnt: Learnt, line: Series, found: Hypothesis) -> Answer:
-    return Answer(learnt.alphabet.text(found.tokens), characters_of(learnt, line, found), found.score)
+    characters = _plain(characters_of(learnt, line, found))
+    return Answer("".join(x.text for x in characters), characters, found.score)
+
+
+def _plain(characters: Sequence[Character]) -> tuple[Character, ...]:
+    """Those of the text that `plain` makes of theirs, each where it was written."""
+    found: list[Character] = []
+    for group in _combined(characters):
+        text = "".join(x.text for x in group)
+        composed = normalize("NFC", text)
+        if text.isspace():
+            if found and found[-1].text != " ":
+                found.append(replace(group[0], text=" "))
+        elif composed == text:
+            found += group
+        else:
+            least = min(x.confidence for x in group)
+            found.append(Character(composed, group[0].begin, group[-1].end, least))
+    if found and found[-1].text == " ":
+        found.pop()
+    return tuple(found)
+
+
+def _combined(characters: Sequence[Character]) -> Iterator[list[Character]]:
+    """Each character with those behind it that it may become one with: marks, and parts of a Korean syllable."""
+    group: list[Character] = []
+    for character in characters:
+        before, text = normalize("NFC", "".join(x.text for x in group)), character.text
+        # A mark on a space is none of it: spaces at the ends and doubled ones go.
+        joins = group and not before.isspace() and (combining(text) or normalize("NFC", before + text) != before + text)
+        if group and not joins:
+            yield group
+            group = []
+        group.append(character)
+    if group:
+        yield group
 
 
 def _place(learnt: Learnt, line: Series, first: int, last: int) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gateflow.data.series import Series
 from gateflow.data.sounds.stream import LogMelStream, pieces_of
+from gateflow.data.transcripts import plain
 from gateflow.errors import ConfigError
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.transcriber.alphabet import BLANK
@@ -73,7 +74,7 @@ class Stream:
         """Seconds from a sound to the frame that has heard it, at most."""
         return self.window + (self.reduction - 1) * self.hop
 
-    def read(self, samples: NDArray[np.float32]) -> list[Written]:
+    def read(self, samples: NDArray[Any]) -> list[Written]:
         """What is written when these samples have come."""
         return self._write(self.features.frames(samples))
 
@@ -122,7 +123,7 @@ def stream_lines(learnt: Learnt, config: TranscriberConfig, data: Path) -> Itera
         whole += written
         text = "".join(x.text for x in written)
         yield f"{written[-1].time:.2f}\t{text}", {"time": written[-1].time, "new": [vars(x) for x in written]}
-    text = "".join(x.text for x in whole)
+    text = plain("".join(x.text for x in whole))
     yield f"end\t{text}", {"text": text}
 
 

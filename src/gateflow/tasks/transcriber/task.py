@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gateflow.data.bucketing import LengthBuckets
+from gateflow.data.transcripts import plain
 from gateflow.decoding.ctc import best_path
 from gateflow.runs.weights import read_header
 from gateflow.tasks.transcriber.batches import Batch, Encoded
@@ -86,7 +87,7 @@ class TranscriberTask:
     def _counted(self, model: nn.Module, rows: list[int]) -> dict[str, float]:
         batch = self.valid.batch(rows).to(self.model.head.weight.device)
         log_probs, lengths = model(batch)
-        given = [self.alphabet.text(path.tokens) for path in best_path(log_probs, lengths)]
+        given = [plain(self.alphabet.text(path.tokens)) for path in best_path(log_probs, lengths)]
         right = [self.texts[i] for i in rows]
         characters, words = (sum(count(right, given), Errors()) for count in (character_errors, word_errors))
         return {
