@@ -229,7 +229,7 @@ def test_what_cannot_be():
     for options, error, message in (
         ({"beam": 2, "nbest": 3}, ConfigError, "widen the beam"),
         ({"beam": 0}, ConfigError, "beam must be a whole number of at least 1"),
-        ({"length_penalty": -1.0}, ConfigError, "length_penalty must be a finite number"),
+        ({"length_penalty": -1.0}, ConfigError, "length_penalty must be a number from 0 to 50"),
         ({"coverage_penalty": 1.0}, ConfigError, "coverage_penalty needs a decoder"),
         ({"min_length": 5, "max_length": 4}, ConfigError, "max_length must be at least min_length=5, found 4"),
         ({"max_length": [3]}, ShapeError, "max_length must be one whole number, or one for each of 2 lines"),

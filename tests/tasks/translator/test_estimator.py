@@ -79,3 +79,14 @@ def test_errors_are_in_the_words_of_python(fitted):
         fitted[0].predict("ab")
     with pytest.raises(ConfigError, match="^pointer=?.*it copies what attention looks at"):
         Translator(pointer=True, attention="none").fit(["a", "b"], ["a", "b"])
+
+
+@pytest.mark.parametrize("most", [0, -1, 2.5, True])
+def test_a_length_that_is_none(trained, most):
+    with pytest.raises(ConfigError, match="max_length .*: give a whole number of at least 1"):
+        list(Translator.load(trained.path).answers(["ab"], max_length=most))
+
+
+def test_a_penalty_beyond_all_numbers(trained):
+    with pytest.raises(ConfigError, match="length_penalty must be a number from 0 to 50, not 1e\\+300"):
+        list(Translator.load(trained.path).answers(["ab"], length_penalty=1e300))

@@ -271,6 +271,7 @@ def test_attention_as_a_page(trained, tmp_path):
 def test_what_cannot_be_asked_for(trained, tmp_path):
     for options, message in (
         ({"nbest": 9}, "--nbest 9 cannot come out of --beam 3"),
+        ({"max_length": 0}, "--max-length 0: give a whole number of at least 1"),
         ({"min_length": 9, "max_length": 4}, "--min-length 9 is more than --max-length 4"),
         ({"attention": trained.model_file}, "--attention .* is a part of the run"),
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,9 @@ __all__ = ["Options", "checked_longest"]
 
 # A source that nothing attends to would have the logarithm of 0.
 _LEAST_COVERAGE = 1e-10
+
+# Useful ones are about 1; the length of a text to the power of this is still a number of float64.
+_MOST_PENALTY = 50.0
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Options:
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ConfigError(f"{name} must be a whole number of at least {least}, not {number!r}.")
         for name in ("length_penalty", "coverage_penalty"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be a finite number of at least 0, not {getattr(self, name)}.")
+            if not 0 <= getattr(self, name) <= _MOST_PENALTY:
+                raise ConfigError(f"{name} must be a number from 0 to {_MOST_PENALTY:g}, not {getattr(self, name)}.")
         if self.nbest > self.beam:
             raise ConfigError(f"nbest={self.nbest} hypotheses cannot come out of beam={self.beam}; widen the beam.")
 

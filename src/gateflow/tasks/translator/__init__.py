@@ -10,7 +10,7 @@ __all__ = ["TRANSLATOR"]
 
 BATCH_SIZE = Option("batch_size", int, "Sources read side by side; it changes no answer.", default=64, least=1)
 MAX_LENGTH = Option(
-    "max_length", int, "Tokens of a translation at most; else twice the longest that was learnt from.", least=1
+    "max_length", int, "Tokens of a translation at most; else three times the longest learnt from and ten.", least=1
 )
 REPLACE_UNKNOWN = Option(
     "replace_unknown", bool, "An unknown word becomes the source word that attention looked at most.", default=False
@@ -56,7 +56,8 @@ TRANSLATE = Verb(
 
     Example: `gateflow translate runs/ja-en --data news.ja`, or `echo "산" | gateflow translate runs/g2p`
 
-    A run with features reads them behind a tab. With --json each line is an object.
+    A run with features reads them behind a tab. With --json each line is an object: source, translation, its log
+    probability and score, whether it ended by itself, and the nbest.
     """,
     "gateflow.tasks.translator.translating:translate_text",
     (

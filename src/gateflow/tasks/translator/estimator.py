@@ -117,7 +117,7 @@ class Translator(Estimator):
         model, vocabularies = self._loaded()
         with self.in_words_of_python():
             search = Search(
-                max_length or self.most_tokens_,
+                self.most_tokens_ if max_length is None else max_length,
                 beam=beam,
                 nbest=nbest,
                 length_penalty=length_penalty,

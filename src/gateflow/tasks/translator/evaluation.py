@@ -110,7 +110,7 @@ def evaluate_run(
     refuse_bad_output(predictions, run, {"--data": path, "--target-data": targets})
     pairs = own_pairs(run, "valid") if path is None else read_pairs(path, targets, run.config().data)
     search = Search(
-        max_length or most_tokens(run),
+        most_tokens(run) if max_length is None else max_length,
         beam=beam,
         length_penalty=length_penalty,
         coverage_penalty=coverage_penalty,

@@ -32,7 +32,7 @@ class Search:
         batch_size: sources that are read side by side; it changes no answer.
 
     Raises:
-        ConfigError: more translations than hypotheses are asked for, or a longer shortest than longest.
+        ConfigError: more translations than hypotheses are asked for, or lengths that are none or cross each other.
     """
 
     most: int
@@ -45,6 +45,9 @@ class Search:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
+        for name, number, least in (("--max-length", self.most, 1), ("--min-length", self.least, 0)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise ConfigError(f"{name} {number!r}: give a whole number of at least {least}.")
         if self.nbest > self.beam:
             raise ConfigError(f"--nbest {self.nbest} cannot come out of --beam {self.beam}; widen the beam.")
         if self.least > self.most:

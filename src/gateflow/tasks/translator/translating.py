@@ -52,7 +52,7 @@ def translate_text(
         asked = "--attention" if attention else "--replace-unknown" if replace_unknown else "--coverage-penalty"
         raise ConfigError(f"{asked} takes attention, and this translator was trained with --attention none.")
     search = Search(
-        max_length or most_tokens(given.run),
+        most_tokens(given.run) if max_length is None else max_length,
         beam=beam,
         nbest=nbest,
         length_penalty=length_penalty,
