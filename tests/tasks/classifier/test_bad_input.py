@@ -203,7 +203,7 @@ def test_evaluation_of_other_files(trained, tmp_path):
     assert len((tmp_path / "out").read_text().splitlines()) == 15
     with pytest.raises(DataError, match="has none of the run's labels"):
         evaluated(trained, data=write(tmp_path / "other", [("a", "x"), ("b", "x")]), text="2", label="1")
-    with pytest.raises(ConfigError, match="is the file of --data"):
+    with pytest.raises(ConfigError, match="is a file of --data"):
         evaluated(trained, data=tmp_path / "test", predictions=tmp_path / "test")
     with pytest.raises(ConfigError, match="--text and --label say where --data has its columns"):
         evaluated(trained, label="1")

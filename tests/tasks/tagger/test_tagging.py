@@ -180,5 +180,5 @@ def test_a_file_of_predictions_can_be_read_again(trained, tmp_path):
     right = sum(a == b for x, y in zip(gold, ours, strict=True) for a, b in zip(x, y, strict=True))
     words = sum(map(len, gold))
     assert right / words == pytest.approx(answer.json["columns"]["tag"]["accuracy"])
-    with pytest.raises(ConfigError, match="is the file of --data"):
+    with pytest.raises(ConfigError, match="is a file of --data"):
         evaluate_run(Given(trained), file, file, 64)
