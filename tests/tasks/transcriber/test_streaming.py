@@ -22,7 +22,7 @@ from gateflow.tasks.transcriber.prediction import predict
 from gateflow.tasks.transcriber.streaming import Stream
 from gateflow.tasks.transcriber.transcribing import transcribe_lines
 
-ASKED = {"beam": None, "lm": None, "lm_weight": 0.5, "insertion": 0.0, "nbest": 1, "skip_bad": False, "batch_size": 4}
+ASKED = {"beam": None, "lm": None, "lm_weight": 0.5, "insertion": 0.0, "nbest": 1, "skip_bad": False, "batch_size": 16}
 
 
 @pytest.mark.parametrize("cut", [37, 200, 801, 10_000])

@@ -10,10 +10,12 @@ from gateflow.tasks.language_model.scoring import Scorer, scorer
 from gateflow.tasks.transcriber.alphabet import Alphabet
 from gateflow.tasks.transcriber.prediction import Decoding
 
-__all__ = ["decoding_of"]
+__all__ = ["LM_WEIGHT", "decoding_of"]
 
 # Texts that a search keeps where one is asked for and no width.
 BEAM = 16
+LM_WEIGHT = 0.5
+"""How much a language model counts, if nothing else is asked for."""
 
 
 def decoding_of(
@@ -36,6 +38,10 @@ def decoding_of(
     Warns:
         DataWarning: the language model does not know all characters.
     """
+    if lm is None and weight != LM_WEIGHT:
+        raise ConfigError(
+            f"--lm-weight {weight:g} would do nothing without a language model; give --lm, or leave it out."
+        )
     asked = lm is not None or nbest > 1 or bool(insertion)
     wanted = beam if beam is not None else BEAM if asked else 0
     if not wanted and asked:  # before a model is loaded for nothing

@@ -10,11 +10,12 @@ from gateflow.data.lines import blocks_of
 from gateflow.data.source import STDIN
 from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given, Lines
+from gateflow.tasks.transcriber import BATCH_SIZE
 from gateflow.tasks.transcriber.config import TranscriberConfig
 from gateflow.tasks.transcriber.learnt import Learnt
 from gateflow.tasks.transcriber.loading import input_of, load
 from gateflow.tasks.transcriber.prediction import CHUNK, Answer, Decoding, predict
-from gateflow.tasks.transcriber.search import decoding_of
+from gateflow.tasks.transcriber.search import LM_WEIGHT, decoding_of
 from gateflow.tasks.transcriber.streaming import stream_lines
 
 __all__ = ["answer_as_data", "transcribe_lines"]
@@ -41,8 +42,9 @@ def transcribe_lines(
     """
     learnt, config = load(given.run), given.run.config()
     if stream:
-        if beam or lm or nbest > 1 or insertion or skip_bad:
-            raise ConfigError("--stream writes the best path of one sound; leave the options of searches out.")
+        searching = beam or lm or lm_weight != LM_WEIGHT or nbest > 1 or insertion
+        if searching or skip_bad or batch_size != BATCH_SIZE.default:
+            raise ConfigError("--stream writes the best path of one sound; leave all options but --data out.")
         return Lines(stream_lines(learnt, config, data))
     if data == STDIN and config.kind != "strokes":
         raise ConfigError("--data - is for samples that are piped in, which --stream reads; name a file or a folder.")
