@@ -81,7 +81,7 @@ def test_a_training_of_the_study_that_is_kept_is_a_run_of_the_task(gateflow, tmp
     rows = json.loads(gateflow("evaluate", path, "--json").out)
     assert [row["right"] for row in rows[:-1]] == result.accuracy
     assert [record["step"] for record in records(path)] == [50, 60]
-    assert "Trained 60 updates" in gateflow("resume", path).err
+    assert "had reached its end before: 60 updates" in gateflow("resume", path).err
     weights = Checkpoint.read(run.checkpoint_file).named("model")
     assert all(torch.equal(weights[name], value) for name, value in load_model(run).state_dict().items())
 
