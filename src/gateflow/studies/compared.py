@@ -48,7 +48,7 @@ def belonging_to(option: str) -> list[str]:
 
     Example:
         >>> belonging_to("--tied"), belonging_to("--length")
-        (['lm'], ['adding', 'copy', 'order'])
+        (['lm', 'translator'], ['adding', 'copy', 'order'])
     """
     tasks = [task.name for task in comparable() if option in _flags(task.part("config"))]
     of_memory = {"--length", *map(flag, FOR_MEMORY)}
