@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from gateflow.data.rows import Row, Rows, is_blank, is_number, numbered, rows_of
 from gateflow.data.source import spoken
-from gateflow.data.text import read_lines
+from gateflow.data.text import half_character, read_lines
 from gateflow.errors import DataError
 
 __all__ = ["TEXTS", "Label", "LabelledText", "Truth", "is_of_a_table", "read_labelled"]
@@ -195,13 +195,11 @@ def _of_rows(rows: Rows, asked: _Asked) -> Iterator[LabelledText]:
 
 def _refuse_half_characters(text: str, where: str) -> None:
     """Refuse half of a character, which JSON can spell and no file can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
+    if (place := half_character(text)) is not None:
         raise DataError(
-            f"{where}: character {error.start + 1} of the text is \\u{ord(text[error.start]):x}, half of a character. "
+            f"{where}: character {place + 1} of the text is \\u{ord(text[place]):x}, half of a character. "
             "Write the file anew from its source."
-        ) from None
+        )
 
 
 def _columns(rows: Rows, held: Sequence[Row], asked: _Asked) -> tuple[int | str, int | str | None]:

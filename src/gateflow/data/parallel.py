@@ -12,7 +12,7 @@ from typing import Any
 
 from gateflow.data.rows import Row, Rows, is_blank, is_number, read_rows
 from gateflow.data.source import spoken
-from gateflow.data.text import read_lines
+from gateflow.data.text import half_character, read_lines
 from gateflow.errors import DataError
 
 __all__ = ["ParallelText", "read_files", "read_sources", "read_table", "two_files"]
@@ -178,13 +178,11 @@ def _texts(row: Row, column: int | str, where: str, side: str) -> list[str]:
     for text in texts:
         if not isinstance(text, str):
             raise DataError(f"{where}: the {side} is {reprlib.repr(text)}, and no text. Put it between double quotes.")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
+        if (place := half_character(text)) is not None:
             raise DataError(
-                f"{where}: character {error.start + 1} of the {side} is half of a character. Write the file anew from "
-                "its source."
-            ) from None
+                f"{where}: character {place + 1} of the {side} is half of a character. Write the file anew from its "
+                "source."
+            )
     return texts
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gateflow.data.source import STDIN, chunks, require, spoken
 from gateflow.errors import DataError
 
-__all__ = ["LONGEST", "Border", "Piece", "read_lines", "read_pieces", "readable_again"]
+__all__ = ["LONGEST", "Border", "Piece", "half_character", "read_lines", "read_pieces", "readable_again"]
 
 # A tokenizer takes about 190 bytes for each character of a text that it is given whole: 12 MB for a piece.
 LONGEST = 1 << 16
@@ -80,6 +80,20 @@ def read_pieces(path: str | Path) -> Iterator[Piece]:
     path = Path(path)
     require(path)
     return _cut(_decoded(path))
+
+
+def half_character(text: str) -> int | None:
+    """The place of the first half of a character, a lone surrogate, which JSON and Python can spell and no file holds.
+
+    Example:
+        >>> half_character("caf\\u00e9"), half_character("caf\\ud800")
+        (None, 3)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
 
 
 def read_lines(path: str | Path) -> Iterator[str]:

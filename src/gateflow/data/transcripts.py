@@ -15,7 +15,7 @@ from gateflow.data.listing import TEXT, ListedFile, hidden, is_file_of, read_lis
 from gateflow.errors import DataError
 from gateflow.files import read_bounded
 
-__all__ = ["is_whole", "plain", "transcripts"]
+__all__ = ["plain", "transcripts"]
 
 # What programs that read print call pictures that they have made of one: `x.bin.png` and `x.nrm.png` of `x.png`, their
 # texts in `x.gt.txt`.
@@ -32,16 +32,6 @@ def plain(text: str) -> str:
         'café au lait'
     """
     return " ".join(normalize("NFC", text).split())
-
-
-def is_whole(text: str) -> bool:
-    """Whether a text is one: half of a character, a lone surrogate, can stand in JSON and in Python but in no file.
-
-    Example:
-        >>> is_whole("caf\\u00e9"), is_whole("caf\\ud800")
-        (True, False)
-    """
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def transcripts(path: Path, endings: Collection[str], *, what: str) -> list[ListedFile]:

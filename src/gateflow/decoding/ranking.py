@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["greatest"]
+__all__ = ["ROUNDING", "greatest"]
+
+ROUNDING = 0.05
+"""A probability of e^0.05 is one that bfloat16 has rounded up; scores of a network are further off once it is sure."""
 
 
 def greatest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:

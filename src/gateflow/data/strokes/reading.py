@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from gateflow.data.bad_files import read_each
 from gateflow.data.series import Series
 from gateflow.data.source import spoken
-from gateflow.data.text import read_lines
+from gateflow.data.text import half_character, read_lines
 from gateflow.data.track import Track
-from gateflow.data.transcripts import is_whole, plain
+from gateflow.data.transcripts import plain
 from gateflow.errors import DataError, DataWarning
 
 __all__ = ["CHANNELS", "points_along", "points_of", "read_strokes"]
@@ -143,7 +143,7 @@ def _series(line: tuple[int, str], where: str, spacing: float) -> tuple[Series, 
     for name, value in words.items():
         if value is not None and not isinstance(value, str):
             raise DataError(f"{place}: {name} is {value!r:.40}, and no text.")
-        if value is not None and not is_whole(value):
+        if value is not None and half_character(value) is not None:
             raise DataError(f"{place}: {name} {value!r:.40} holds half of a character. Write the file again, in UTF-8.")
     try:
         values, times = points_along(points, spacing)

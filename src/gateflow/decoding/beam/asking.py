@@ -12,14 +12,11 @@ from torch import Tensor
 from gateflow.decoding.beam.decoder import Decoder
 from gateflow.decoding.beam.history import History
 from gateflow.decoding.beam.options import Options
-from gateflow.decoding.ranking import greatest
+from gateflow.decoding.ranking import ROUNDING, greatest
 from gateflow.decoding.states import device_of, select
 from gateflow.errors import ConfigError, NonFiniteError, ShapeError
 
 __all__ = ["Asked", "Asking"]
-
-# A probability of e^0.05 is one that bfloat16 has rounded up; the scores of a network are further off.
-_ROUNDING = 0.05
 
 
 class Asked(NamedTuple):
@@ -112,7 +109,7 @@ class Asking:
         most = float(log_probs.max()) if log_probs.numel() else 0.0
         if np.isnan(most):
             raise NonFiniteError("the decoder's log probabilities hold NaN: its weights or its input are damaged.")
-        if most > _ROUNDING:
+        if most > ROUNDING:
             raise ConfigError(
                 f"the decoder must give logarithms of probabilities, so at most 0; found {most:.4g}. Pass "
                 "`log_softmax(-1)` of its scores."

@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gateflow.decoding.ranking import ROUNDING
 from gateflow.errors import ConfigError, NoSequenceError, ShapeError
 from gateflow.layers.sequences import checked_lengths
 
 __all__ = ["Lengths", "Lines", "checked_lines"]
 
 Lengths = Tensor | Sequence[int] | None
-
-# A probability of e^0.05 is one that bfloat16 has rounded up; logits are further off as soon as a network is sure.
-_ROUNDING = 0.05
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,12 @@ def checked_lines(log_probs: Tensor, lengths: Lengths, blank: int) -> Lines:
 
 
 def _refuse_what_is_no_logarithm(lines: Lines) -> None:
-    sound = (lines.greatest > -np.inf) & (lines.greatest <= _ROUNDING)
+    sound = (lines.greatest > -np.inf) & (lines.greatest <= ROUNDING)
     if np.all(sound | ~lines.within):
         return
     t, n = (int(i) for i in np.argwhere(~sound & lines.within)[0])
     found = lines.greatest[t, n]
-    if found > _ROUNDING:
+    if found > ROUNDING:
         raise ConfigError(
             f"log_probs must be logarithms of probabilities, so at most 0; found {found:.4g} at frame {t} of line {n}. "
             "Pass `log_probs.log_softmax(-1)` if these are the scores of a network."

@@ -14,6 +14,7 @@ import numpy as np
 from gateflow.data.labelled import Label, LabelledText, Truth
 from gateflow.data.series import Series
 from gateflow.data.series.series import checked
+from gateflow.data.text import half_character
 from gateflow.errors import DataError
 
 __all__ = ["examples", "kind_of_given", "labelled"]
@@ -110,10 +111,8 @@ def _labelled_series(series: Series, labels: tuple[Label, ...], multi_label: boo
 def _text(i: int, text: Any) -> LabelledText:
     if not isinstance(text, str):
         raise DataError(f"text {i} is {text!r:.60}, and no text; give a list of texts, as ['a good film'].")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise DataError(f"text {i} holds half of a character, {text!r:.60}; read it anew from its source.") from None
+    if half_character(text) is not None:
+        raise DataError(f"text {i} holds half of a character, {text!r:.60}; read it anew from its source.")
     return LabelledText(str(text), (), line=i)
 
 

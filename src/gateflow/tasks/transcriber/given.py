@@ -19,7 +19,8 @@ from gateflow.data.sounds.reading import commonest_rate
 from gateflow.data.sounds.recordings import SOUNDS
 from gateflow.data.sounds.samples import scaled
 from gateflow.data.strokes.reading import CHANNELS, points_along, points_of
-from gateflow.data.transcripts import is_whole, plain
+from gateflow.data.text import half_character
+from gateflow.data.transcripts import plain
 from gateflow.errors import DataError
 from gateflow.tasks.transcriber.config import TranscriberConfig
 from gateflow.tasks.transcriber.inputs import INPUTS
@@ -97,7 +98,7 @@ def with_texts(
 def _text(i: int, text: Any) -> str:
     if not isinstance(text, str) or not plain(text):
         raise DataError(f"line {i} has the text {text!r:.60}; give a text with at least one character.")
-    if not is_whole(text):
+    if half_character(text) is not None:
         raise DataError(f"line {i} has the text {text!r:.60}, which holds half of a character; read it anew.")
     return plain(text)
 

@@ -15,12 +15,12 @@ from gateflow.files import appears_whole
 from gateflow.tasks.description import Given, Table, Tables
 from gateflow.tasks.predictions import refuse_bad_output
 from gateflow.tasks.translator.data import own_pairs, read_pairs
-from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
+from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.measures import Measures, refuse_other_tokenize, sacrebleu_scores
 from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.prediction import Answer, predict
 from gateflow.tasks.translator.run import TranslatorRun
-from gateflow.tasks.translator.search import Search
+from gateflow.tasks.translator.search import Search, search_of
 from gateflow.tasks.translator.tokens import Vocabularies
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run"]
@@ -86,15 +86,9 @@ def evaluate_run(
     target_data: Path | None,
     predictions: Path | None,
     bleu_tokenize: str,
-    beam: int,
-    length_penalty: float,
-    coverage_penalty: float,
-    min_length: int,
-    max_length: int | None,
-    replace_unknown: bool,
-    batch_size: int,
+    **searching: Any,
 ) -> Tables:
-    """The verb ``evaluate``: see `evaluate`.
+    """The verb ``evaluate``: see `evaluate`, and `search_of` for the options of the search.
 
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
@@ -109,15 +103,7 @@ def evaluate_run(
     path, targets = (None, None) if data is None else two_files(data, target_data)
     refuse_bad_output(predictions, run, {"--data": path, "--target-data": targets})
     pairs = own_pairs(run, "valid") if path is None else read_pairs(path, targets, run.config().data)
-    search = Search(
-        most_tokens(run) if max_length is None else max_length,
-        beam=beam,
-        length_penalty=length_penalty,
-        coverage_penalty=coverage_penalty,
-        least=min_length,
-        replace_unknown=replace_unknown,
-        batch_size=batch_size,
-    )
+    search = search_of(run, **searching)
     found = evaluate(model, vocabularies, pairs, search, tokenize=bleu_tokenize, track=given.track)
     if predictions is not None:
         _write_predictions(predictions, pairs, found.answers)

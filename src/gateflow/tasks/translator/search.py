@@ -11,10 +11,12 @@ from torch import Tensor
 from gateflow.decoding.beam import Hypothesis, beam_search
 from gateflow.errors import ConfigError
 from gateflow.tasks.translator.batches import TranslationBatch
+from gateflow.tasks.translator.loading import most_tokens
 from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.recurrent import DecoderState
+from gateflow.tasks.translator.run import TranslatorRun
 
-__all__ = ["Search", "found_by"]
+__all__ = ["Search", "found_by", "search_of"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,21 @@ class Search:
             raise ConfigError(f"--nbest {self.nbest} cannot come out of --beam {self.beam}; widen the beam.")
         if self.least > self.most:
             raise ConfigError(f"--min-length {self.least} is more than --max-length {self.most}; choose a smaller one.")
+
+
+def search_of(run: TranslatorRun, *, min_length: int, max_length: int | None, **options: Any) -> Search:
+    """A search as the verbs of a run ask for it.
+
+    Args:
+        run: whose longest target says how long translations may be, where nothing else does.
+        min_length, max_length: `Search.least` and `Search.most`.
+        options: the others of `Search`.
+
+    Raises:
+        RunError: the run's file of lengths is missing or damaged.
+        ConfigError: as `Search`.
+    """
+    return Search(most_tokens(run) if max_length is None else max_length, least=min_length, **options)
 
 
 @dataclass(frozen=True)

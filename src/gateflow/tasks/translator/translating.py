@@ -12,9 +12,9 @@ from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given, Lines
 from gateflow.tasks.predictions import refuse_bad_output
 from gateflow.tasks.translator.attention_page import write_attention
-from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
+from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.prediction import CHUNK, Answer, Translation, predict
-from gateflow.tasks.translator.search import Search
+from gateflow.tasks.translator.search import search_of
 
 __all__ = ["translate_text"]
 
@@ -27,17 +27,10 @@ Translated = tuple[ParallelText, Answer]
 def translate_text(
     given: Given,
     data: Path,
-    nbest: int,
     attention: Path | None,
-    beam: int,
-    length_penalty: float,
-    coverage_penalty: float,
-    min_length: int,
-    max_length: int | None,
-    replace_unknown: bool,
-    batch_size: int,
+    **searching: Any,
 ) -> Lines:
-    """The translations of each line.
+    """The translations of each line; see `search_of` for the options of the search.
 
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
@@ -48,19 +41,10 @@ def translate_text(
     vocabularies = load_vocabularies(given.run)
     model = load_model(given.run, vocabularies)
     refuse_bad_output(attention, given.run, {"--data": data}, "--attention")
-    if model.decoder.attention is None and (attention or replace_unknown or coverage_penalty):
-        asked = "--attention" if attention else "--replace-unknown" if replace_unknown else "--coverage-penalty"
+    search = search_of(given.run, **searching)
+    if model.decoder.attention is None and (attention or search.replace_unknown or search.coverage_penalty):
+        asked = "--attention" if attention else "--replace-unknown" if search.replace_unknown else "--coverage-penalty"
         raise ConfigError(f"{asked} takes attention, and this translator was trained with --attention none.")
-    search = Search(
-        most_tokens(given.run) if max_length is None else max_length,
-        beam=beam,
-        nbest=nbest,
-        length_penalty=length_penalty,
-        coverage_penalty=coverage_penalty,
-        least=min_length,
-        replace_unknown=replace_unknown,
-        batch_size=batch_size,
-    )
 
     def answers() -> Iterator[Translated]:
         number = 1
@@ -70,6 +54,7 @@ def translate_text(
             number += len(lines)
 
     found = answers() if attention is None else _drawn(answers(), attention)
+    nbest = search.nbest
     return Lines(((_shown(answer, nbest), _as_data(source, answer, nbest)) for source, answer in found), blank=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from gateflow.data.listing import ListedFile
 from gateflow.data.series import Series
+from gateflow.data.source import spoken
 from gateflow.data.track import Track
+from gateflow.data.transcripts import transcripts
 from gateflow.errors import ConfigError, DataError
 from gateflow.files import write
 from gateflow.tasks.channels import Channels, read_channels
 from gateflow.tasks.transcriber.config import TranscriberConfig
 from gateflow.tasks.transcriber.run import REMEDY, TranscriberRun
 
-__all__ = ["Encoder", "Input"]
+__all__ = ["Encoder", "Input", "ListedInput"]
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,10 @@ class Input(ABC):
         """
         raise ConfigError(f"{self.many} stand in one file together; give its name, or the lines themselves.")
 
-    @abstractmethod
     def fitted(self, config: TranscriberConfig, train: Sequence[Series]) -> Encoder:
-        """An encoder for lines like these."""
+        """An encoder for lines like these: with mean and deviation of each number of a step."""
+        channels = Channels.of(train, "channel")
+        return Encoder(channels.width, config.data.longest, channels)
 
     @abstractmethod
     def augment(self, config: TranscriberConfig) -> nn.Module | None:
@@ -121,3 +124,22 @@ class Input(ABC):
         """
         channels = read_channels(run.unharmed(run.channels_file, REMEDY), REMEDY)
         return Encoder(channels.width, run.config().data.longest, channels)
+
+
+class ListedInput(Input):
+    """A kind of lines of which each has a file of its own, in a list or in a folder with the texts beside.
+
+    Attributes:
+        endings: of the files.
+        file: what one of them is called.
+    """
+
+    endings: ClassVar[Collection[str]]
+    file: ClassVar[str]
+
+    def read(
+        self, path: Path, config: TranscriberConfig, *, skip_bad: bool = False, track: Track | None = None
+    ) -> Iterator[Series]:
+        """Yield the line of each file; see `gateflow.data.transcripts.transcripts`."""
+        files = transcripts(path, self.endings, what=self.file)
+        return self.read_files(files, spoken(path), config, skip_bad=skip_bad, track=track)

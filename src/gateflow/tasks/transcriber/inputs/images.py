@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from gateflow.data.images.augmentation import LineAugment
@@ -11,30 +10,23 @@ from gateflow.data.images.lines import LineImage, read_line_images
 from gateflow.data.images.pixels import IMAGES
 from gateflow.data.listing import ListedFile
 from gateflow.data.series import Series
-from gateflow.data.source import spoken
 from gateflow.data.track import Track
-from gateflow.data.transcripts import transcripts
 from gateflow.tasks.transcriber.config import TranscriberConfig
-from gateflow.tasks.transcriber.inputs.base import Encoder, Input
+from gateflow.tasks.transcriber.inputs.base import Encoder, ListedInput
 from gateflow.tasks.transcriber.run import TranscriberRun
 
 __all__ = ["ImageInput"]
 
 
-class ImageInput(Input):
+class ImageInput(ListedInput):
     """PNG, JPEG, TIFF and the like; see `gateflow.data.images.lines.LineImage`."""
 
     one: ClassVar = "image"
     many: ClassVar = "images"
     unit: ClassVar = "columns"
     is_picture: ClassVar = True
-
-    def read(
-        self, path: Path, config: TranscriberConfig, *, skip_bad: bool = False, track: Track | None = None
-    ) -> Iterator[Series]:
-        """Yield the ink of each picture."""
-        files = transcripts(path, IMAGES, what="image")
-        return self.read_files(files, spoken(path), config, skip_bad=skip_bad, track=track)
+    endings: ClassVar = IMAGES
+    file: ClassVar = "image"
 
     def read_files(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -14,30 +13,22 @@ from gateflow.data.series import Series
 from gateflow.data.sounds.augmentation import SpecAugment
 from gateflow.data.sounds.reading import spectrograms
 from gateflow.data.sounds.recordings import SOUNDS
-from gateflow.data.source import spoken
 from gateflow.data.track import Track
-from gateflow.data.transcripts import transcripts
-from gateflow.tasks.channels import Channels
 from gateflow.tasks.transcriber.config import TranscriberConfig
-from gateflow.tasks.transcriber.inputs.base import Encoder, Input
+from gateflow.tasks.transcriber.inputs.base import ListedInput
 
 __all__ = ["SoundInput"]
 
 
-class SoundInput(Input):
+class SoundInput(ListedInput):
     """WAV, FLAC and the like; see `gateflow.data.sounds.spectrogram.LogMel`."""
 
     one: ClassVar = "sound"
     many: ClassVar = "sounds"
     unit: ClassVar = "seconds"
     is_picture: ClassVar = False
-
-    def read(
-        self, path: Path, config: TranscriberConfig, *, skip_bad: bool = False, track: Track | None = None
-    ) -> Iterator[Series]:
-        """Yield the spectrogram of each recording."""
-        files = transcripts(path, SOUNDS, what="recording")
-        return self.read_files(files, spoken(path), config, skip_bad=skip_bad, track=track)
+    endings: ClassVar = SOUNDS
+    file: ClassVar = "recording"
 
     def read_files(
         self,
@@ -52,11 +43,6 @@ class SoundInput(Input):
         shown = {} if track is None else {"track": track}
         for series in spectrograms(files, where, config.sounds.features(), skip_bad=skip_bad, **shown):
             yield replace(series, times=np.arange(len(series)) * config.sounds.hop)
-
-    def fitted(self, config: TranscriberConfig, train: Sequence[Series]) -> Encoder:
-        """Means and deviations of the bands."""
-        channels = Channels.of(train, "channel")
-        return Encoder(channels.width, config.data.longest, channels)
 
     def augment(self, config: TranscriberConfig) -> SpecAugment:
         """Stretches of time and of bands are blotted out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,9 +10,8 @@ from gateflow.data.series import Series
 from gateflow.data.strokes.augmentation import StrokeAugment
 from gateflow.data.strokes.reading import read_strokes
 from gateflow.data.track import Track
-from gateflow.tasks.channels import Channels
 from gateflow.tasks.transcriber.config import TranscriberConfig
-from gateflow.tasks.transcriber.inputs.base import Encoder, Input
+from gateflow.tasks.transcriber.inputs.base import Input
 
 __all__ = ["StrokeInput"]
 
@@ -31,11 +30,6 @@ class StrokeInput(Input):
         """Yield the points of each line."""
         shown = {} if track is None else {"track": track}
         return read_strokes(path, config.strokes.spacing, skip_bad=skip_bad, **shown)
-
-    def fitted(self, config: TranscriberConfig, train: Sequence[Series]) -> Encoder:
-        """Means and deviations of ways and heights."""
-        channels = Channels.of(train, "channel")
-        return Encoder(channels.width, config.data.longest, channels)
 
     def augment(self, config: TranscriberConfig) -> StrokeAugment:
         """Slant, size and trembling."""
