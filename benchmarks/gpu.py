@@ -108,7 +108,7 @@ def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[tuple[str, str,
             matrix_units = each.rounded and not loop.exchange.reads_lines
             with contextlib.suppress(BuildError):
                 cut = grid(loop.exchange, sizes, each.B, card, matrix_units=matrix_units)
-                yield loop.text, which, loop.variant(cut).definitions(card.warps)
+                yield loop.text, which, loop.variant(cut).definitions()
 
 
 def build(needed: Iterable[Needed], card: Card) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -41,26 +42,38 @@ def _run_pass(p: Pass, run: Sequences, made: Tensor) -> None:
         node: run.weights[row.tensor.removeprefix("weights.")][_columns(row, run.sizes)] for node, row in p.biases()
     }
     for term in p.terms:
-        x = torch.cat([run.x[:, _columns(row, run.sizes)] for row in operands(term)], 1)
+        x = _joined([run.x[:, _columns(row, run.sizes)] for row in operands(term)], 1)
         for first, last in _together(p, term, run.sizes):
             nodes = p.products[term.first + first : term.first + last]
-            gates = [
-                torch.cat([matrix(block[k], run.weights, run.sizes) for block in term.weights], 1)
-                for k in range(first, last)
-            ]
+            weight = _gates(term, first, last, run)
             columns = slice(_columns(rows[nodes[0]], run.sizes).start, _columns(rows[nodes[-1]], run.sizes).stop)
-            found = multiply(x, torch.cat(gates).T, rounded=run.rounded)
+            found = multiply(x, weight.T, rounded=run.rounded)
             if columns.start in begun:
                 made[:, columns] += found
                 continue
             begun.add(columns.start)
             if all(node in biases for node in nodes):
-                torch.add(found, torch.cat([biases[node] for node in nodes]), out=made[:, columns])
+                torch.add(found, _joined([biases[node] for node in nodes], 0), out=made[:, columns])
             else:
                 made[:, columns] = found
                 for node in nodes:
                     if node in biases:
                         made[:, _columns(rows[node], run.sizes)] += biases[node]
+
+
+def _gates(term: Term, first: int, last: int, run: Sequences) -> Tensor:
+    """The weights of some sums of a term, below each other; where they lie so already, no copy."""
+    blocks = term.weights[0][first:last]
+    begin, sizes = blocks[0], run.sizes
+    follow = all(w == replace(begin, block=begin.block + k, bias=w.bias) for k, w in enumerate(blocks))
+    if len(term.weights) == 1 and follow and not begin.transposed:
+        return run.weights[begin.name][begin.block * sizes[begin.rows] : (blocks[-1].block + 1) * sizes[begin.rows]]
+    each = range(first, last)
+    return torch.cat([torch.cat([matrix(b[k], run.weights, sizes) for b in term.weights], 1) for k in each])
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
 def _together(p: Pass, term: Term, sizes: Mapping[str, int]) -> list[tuple[int, int]]:
