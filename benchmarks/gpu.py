@@ -96,8 +96,8 @@ class Needed(NamedTuple):
     timed: bool
 
 
-def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[tuple[str, str, dict[str, int]]]:
-    """The texts that runs need, and for what each is built."""
+def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[str]:
+    """The texts that runs need."""
     for each in needed:
         cell = cells.get(each.cell)(each.inputs, each.H)
         step = look_at(cell, zoneout=False)
@@ -105,22 +105,20 @@ def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[tuple[str, str,
         sizes = Sizes(H=each.H, P=next(iter(cell.state_sizes.values())), I=cell.row_size)
         for which in ("infer", "train", "backward") if each.timed else ("train", "backward"):
             loop = loop_of(step.cell, which)
-            matrix_units = each.rounded and not loop.exchange.reads_lines
             with contextlib.suppress(BuildError):
-                cut = grid(loop.exchange, sizes, each.B, card, matrix_units=matrix_units)
-                yield loop.text, which, loop.variant(cut).definitions()
+                yield loop.text_for(grid(loop.exchange, sizes, each.B, card, rounded=each.rounded))
 
 
 def build(needed: Iterable[Needed], card: Card) -> dict[str, Any]:
     """Builds what the runs need; a process each, since one text takes seconds."""
-    begin, texts = time.time(), {repr(each): each for each in kernels(needed, card)}
-    tasks = [(text, card.architecture, definitions) for text, _, definitions in texts.values()]
+    begin, texts = time.time(), set(kernels(needed, card))
+    tasks = [(text, card.architecture) for text in sorted(texts)]
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         list(pool.map(_build, tasks))
     return {"kernels": len(texts), "seconds": round(time.time() - begin, 1)}
 
 
-def _build(kernel: tuple[str, str, dict[str, int]]) -> None:
+def _build(kernel: tuple[str, str]) -> None:
     cubin(*kernel)
 
 

@@ -19,7 +19,7 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 
 #define GATEFLOW_INLINE inline __attribute__((always_inline))
-#define GATEFLOW_CALLED inline
+#define GATEFLOW_SHARED inline
 #define GATEFLOW_KERNEL(threads) static void
 #define GATEFLOW_UNROLL(times)
 #define GATEFLOW_CALL const

@@ -88,6 +88,27 @@ class Exchange:
         """Whether a product reads what no step of this loop writes, such as the input."""
         return any(_now(term.operand) not in self.rows for each in self.passes for term in each.terms)
 
+    def read_next(self, number: int) -> tuple[set[Row], set[Row]]:
+        """What equations read between a wait and the next one: rows of this step, and of the step after it.
+
+        Args:
+            number: the pass whose equations are the first after the wait.
+        """
+        found, written = (set[Row](), set[Row]()), set[Row]()
+        for k in range(number, number + len(self.passes)):
+            each, is_next = self.passes[k % len(self.passes)], k >= len(self.passes)
+            if k > number and each.terms:
+                break
+            for row in each.loads.values():
+                # Vectors and numbers are in the nearest cache already; the next step's states are not there yet.
+                fits = row.kind in (Kind.STEP, Kind.AHEAD) and row not in self.stored if is_next else row not in written
+                if row.kind is not Kind.FIXED and row.width != "1" and fits:
+                    found[is_next].add(row)
+            written.update(row for _, row in each.stores)
+            if each.totals:
+                break
+        return found
+
     @property
     def obstacle(self) -> str | None:
         """Why this loop cannot run in blocks that own units, in words; none where it can."""
