@@ -40,7 +40,6 @@ def facts(grid: Grid) -> str:
         "operands": grid.operands,
         "columns": grid.total_columns[-1],
         "weights_of_block": grid.weights,
-        "most_rows": grid.most_rows,
         "stage": parts.stage,
         "partial": parts.partial,
         "gathered": parts.gathered,

@@ -140,8 +140,7 @@ class Grid:
         totals = max((len(p.totals) for p in passes), default=0)
         gathered = max((len(p.totals) * self.share(p.width) for p in passes), default=0)
         stage = 0 if self.matrix_units else self.warps * CHUNK * STAGED
-        # Two places for sums, which take turns.
-        own = [stage, 2 * self.warps * self.most_rows * s, gathered * s, totals * SLICES * s, totals * s]
+        own = [stage, self.warps * self.most_rows * s, gathered * s, totals * SLICES * s, totals * s]
         begins = [4 * -(-self.weights // 4) if self.weights_are_shared else 0]
         for size in own:
             begins.append(begins[-1] + size)
@@ -195,7 +194,7 @@ def _cuts(
     widest = max((sizes[p.width] for p in exchange.passes), default=1)
     # Matrix units read operands from the tape, and these alone.
     matrix_units = rounded and not exchange.reads_lines
-    for samples in (8, 16) if matrix_units else (4, 8, 16):
+    for samples in (4, 8, 16):
         groups = -(-batch // samples)
         for replicas in range(1, min(groups, machine.processors) + 1):
             most = machine.processors // replicas

@@ -72,7 +72,6 @@ struct Moment {
     int now, before, line, line_before;  // samples of this step and of the one before, and where they begin
     int known;                           // samples whose carried rows are on the tape already
     int rank, sample;                    // the block's place in its replica; this thread's sample
-    int turn;                            // which of two places the sums of a product are put into
     bool active;
 
     GATEFLOW_INLINE int count() const { return now - low < S ? now - low : S; }

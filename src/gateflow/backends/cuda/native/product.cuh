@@ -26,15 +26,16 @@ struct Column {
     const Moment* at;
     const u32* begin;  // of column 0
     int past, k;
-    Words words[quads] = {};
+    Words words[quads];
 
     GATEFLOW_INLINE void start(const C& of, const Moment& when, int end) {
         call = &of, at = &when, past = end;
         if constexpr (on_tape) begin = entry(of, when.iteration + C::later(P), when.group) + C::column(P) * S;
     }
-    GATEFLOW_INLINE void ask(int next) {
-        k = next + thread() % 32;
-        again();
+    GATEFLOW_INLINE void choose(int column) {
+        k = column + thread() % 32;
+        GATEFLOW_UNROLL()
+        for (int q = 0; q < quads; ++q) words[q] = nothing;
     }
     GATEFLOW_INLINE void again() {
         if (k >= past) return;
@@ -126,7 +127,7 @@ GATEFLOW_INLINE void multiply(const C& call, const Moment& at, const T* weights,
     GATEFLOW_UNROLL(1)
     for (int first = 0; first < rows; first += 4 * across * times) {
         T sum[times][quads][16] = {};
-        next.ask(begin);
+        next.ask(begin, !Column<P, T, C>::on_tape);
         GATEFLOW_UNROLL(1)
         for (int c = 0; c < chunks; c += window) {
             next.wait(call);
@@ -137,7 +138,7 @@ GATEFLOW_INLINE void multiply(const C& call, const Moment& at, const T* weights,
                     reinterpret_cast<Words*>(stage + (i * chunk + lane) * S)[q] = next.pieces[i].words[q];
             warp_barrier();
             const int k = begin + c * chunk;
-            if (c + window < chunks) next.ask(k + window * chunk);
+            if (c + window < chunks) next.ask(k + window * chunk, true);
             const int length = past - k < window * chunk ? past - k : window * chunk;
             add_columns<split, times, rows>(weights + (k + begun) * rows + first + mine, stage, first + mine, length, sum);
             warp_barrier();

@@ -30,9 +30,10 @@ struct Octets {
         if (8 * o >= count) return false;
         return depth % (chunk * W) == 0 || k + thread() % 4 * 8 < depth;
     }
-    GATEFLOW_INLINE void ask(int next) {
-        k = next;
-        again();
+    GATEFLOW_INLINE void choose(int column) {
+        k = column;
+        GATEFLOW_UNROLL()
+        for (int o = 0; o < octets; ++o) words[o] = nothing;
     }
     GATEFLOW_INLINE void again() {
         GATEFLOW_UNROLL()
@@ -61,12 +62,12 @@ GATEFLOW_INLINE void multiply_matrix(const C& call, const Moment& at, const T* w
     GATEFLOW_UNROLL(1)
     for (int first = 0; first < tiles; first += at_once) {
         T sum[at_once][octets][4] = {};
-        next.ask(warp * part * chunk);
+        next.ask(warp * part * chunk, false);
         GATEFLOW_UNROLL(1)
         for (int k = 0; k < part; k += window) {
             next.wait(call);
             const Window<window, Octets<P, C>> now = next;
-            if (k + window < part) next.ask((warp * part + k + window) * chunk);
+            if (k + window < part) next.ask((warp * part + k + window) * chunk, true);
             GATEFLOW_UNROLL()
             for (int j = 0; j < window; ++j)
                 // Parts of warps are whole windows and whole chunks, or what is beyond them is known to be nothing.
@@ -90,8 +91,10 @@ GATEFLOW_INLINE void multiply_matrix(const C& call, const Moment& at, const T* w
                 for (int o = 0; o < octets; ++o)
                     GATEFLOW_UNROLL()
                     for (int r = 0; r < 2; ++r)
-                        *reinterpret_cast<Two<T>*>(sums + (16 * (first + i) + lane / 4 + r * 8) * S + 8 * o + lane % 4 * 2) =
-                            Two<T>{{sum[i][o][2 * r], sum[i][o][2 * r + 1]}};
+                        if (S >= 8 || lane % 4 * 2 < S) {
+                            const int place = (16 * (first + i) + lane / 4 + r * 8) * S + 8 * o + lane % 4 * 2;
+                            *reinterpret_cast<Two<T>*>(sums + place) = Two<T>{{sum[i][o][2 * r], sum[i][o][2 * r + 1]}};
+                        }
     }
 }
 

@@ -41,48 +41,46 @@ GATEFLOW_INLINE constexpr int rows_of_sums(int before) {
 
 // All products of a pass; each warp's part of their sums lies in shared memory then, [warp][row][sample].
 //
-// Two places take turns: a warp that is a pass ahead writes into the other one, and none can be two ahead.
+// Nobody looks at the tape before all of this block have put there what is theirs: the others' is hardly there earlier,
+// and whoever looks keeps the way to the memory busy (an LSTM of 512 units took twice as long for its equations).
 template <class Frame, class T, class C>
-GATEFLOW_INLINE const T* multiply_all(const C& call, Moment& at, const T* weights) {
+GATEFLOW_INLINE void multiply_all(const C& call, const Moment& at, const T* weights) {
     constexpr int rows = rows_of_sums<Frame, C>(Frame::Pass::number_of_terms);
-    T* const partial = shared_memory() + C::partial + at.turn * (C::most_rows * W * S);
-    at.turn = 1 - at.turn;
-    multiply_from<Frame, 0>(call, at, weights, partial + thread() / 32 * (rows * S));
     block_barrier();
-    return partial;
+    multiply_from<Frame, 0>(call, at, weights, shared_memory() + C::partial + thread() / 32 * (rows * S));
+    block_barrier();
 }
 
 // The sums of one unit and this thread's sample: what all warps have of them. Rows are [sum][unit] in each product.
 template <class Frame, int k, class T, class C>
-GATEFLOW_INLINE void sums_from(const T* partial, int u, T* sum) {
+GATEFLOW_INLINE void sums_from(int u, T* sum) {
     if constexpr (k < Frame::Pass::number_of_terms) {
         constexpr int P = Frame::first + k, share = C::share(Frame::Pass::width);
         constexpr int rows = rows_of_sums<Frame, C>(Frame::Pass::number_of_terms), before = rows_of_sums<Frame, C>(k);
         GATEFLOW_UNROLL()
         for (int s = 0; s < C::count(P); ++s) {
-            const T* const from = partial + (before + s * share + u) * S + thread() % S;
+            const T* const from = shared_memory() + C::partial + (before + s * share + u) * S + thread() % S;
             T found = from[0];
             GATEFLOW_UNROLL()
             for (int w = 1; w < W; ++w) found += from[w * (rows * S)];
             sum[C::first_sum(P) + s] += found;
         }
-        sums_from<Frame, k + 1, T, C>(partial, u, sum);
+        sums_from<Frame, k + 1, T, C>(u, sum);
     }
 }
 
 template <class Layout, class Frame, class T, int slots, class C>
-GATEFLOW_INLINE void run_pass(const C& call, Moment& at, const T* weights) {
+GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights) {
     using Pass = typename Frame::Pass;
     constexpr int width = C::width(Pass::width), share = C::share(Pass::width);
     const int begin = at.rank * share, units = width - begin < share ? width - begin : share;
     T* const shared = shared_memory();
     const Sums<T> sums{shared + C::totals, shared + C::gathered, call.reduced + times(at.sample, call.longest),
                        call.samples * call.longest, share, begin, thread() % S};
-    const T* partial = nullptr;
     if constexpr (Pass::number_of_terms > 0) {
         AskedOfBoth<Layout, typename Frame::Early, T, slots> early;
         early.ask(call, at, share);
-        partial = multiply_all<Frame>(call, at, weights);
+        multiply_all<Frame>(call, at, weights);
         early.end();
     }
     if (at.active) {
@@ -90,7 +88,7 @@ GATEFLOW_INLINE void run_pass(const C& call, Moment& at, const T* weights) {
         GATEFLOW_UNROLL(1)
         for (int u = thread() / S; u < units; u += threads / S) {
             T sum[Pass::sums + 1] = {};
-            if constexpr (Pass::number_of_terms > 0) sums_from<Frame, 0, T, C>(partial, u, sum);
+            if constexpr (Pass::number_of_terms > 0) sums_from<Frame, 0, T, C>(u, sum);
             Pass::point(rows, sums, 0, begin + u, One{}, sum);
         }
     }
@@ -112,7 +110,7 @@ template <class Layout, class T, int slots, class C, class... Frame>
 GATEFLOW_INLINE void run(const C& call) {
     const int replica = block() / C::blocks;
     Moment at;
-    at.rank = block() % C::blocks, at.turn = 0;
+    at.rank = block() % C::blocks;
     const T* weights = call.weights + times(at.rank, C::weights_of_block);
     if constexpr (GATEFLOW_WEIGHTS_ARE_SHARED) {
         for (int i = thread(); i < C::weights_of_block; i += threads) shared_memory()[i] = weights[i];

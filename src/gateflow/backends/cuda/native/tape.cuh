@@ -9,6 +9,7 @@ namespace gateflow {
 
 // No result of arithmetic is this NaN, and what merely passes a value on makes another NaN of it (`word_of`).
 constexpr u32 EMPTY = 0xffffffffu;
+constexpr Words nothing = {{EMPTY, EMPTY, EMPTY, EMPTY}};
 
 // NaN becomes the one that is not EMPTY.
 GATEFLOW_INLINE float to_bfloat16(float x) {
@@ -61,17 +62,21 @@ GATEFLOW_INLINE void look_again(const C& call, Patience& patience) {
     if (patience.ended(call.patience)) give_up(call.failure);
 }
 
-// What a lane needs of the tape for `count` chunks of a product: `Piece` asks for it and knows whether it is there.
+// What a lane needs of the tape for some chunks of a product; a `Piece` is asked for, and knows whether it is there.
+//
+// Blocks write at about the same time: while the first pieces are not there, to ask for others would keep the memory busy.
 template <int count, class Piece>
 struct Window {
     Piece pieces[count];
 
-    // From a column on.
-    GATEFLOW_INLINE void ask(int begin) {
+    // For the pieces from a column on; of the first window for two of them.
+    GATEFLOW_INLINE void ask(int column, bool all) {
         GATEFLOW_UNROLL()
-        for (int i = 0; i < count; ++i) pieces[i].ask(begin + i * chunk);
+        for (int i = 0; i < count; ++i) {
+            pieces[i].choose(column + i * chunk);
+            if (all || i < 2) pieces[i].again();
+        }
     }
-    // Blocks write at about the same time: while the first is not there, to ask for others would keep the memory busy.
     template <class C>
     GATEFLOW_INLINE void wait(const C& call) {
         Patience patience;
