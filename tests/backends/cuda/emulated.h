@@ -193,7 +193,7 @@ inline void multiply_tile(float (&sum)[4], const Words& a, u32 b0, u32 b1) {
 }
 
 inline float reciprocal(float x) { return 1 / x; }
-inline void used(float) {}
+inline int64_t times(int a, int b) { return int64_t{a} * b; }
 
 struct Patience {
     int tries = 0;

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateflow.backends.cuda.exchange import Exchange
 from gateflow.backends.cuda.facts import by_place, definitions, facts
 from gateflow.backends.cuda.grid import Grid
 from gateflow.compiler.emit import program
-from gateflow.compiler.plan import Plan
+from gateflow.compiler.plan import Plan, Row
 
 __all__ = ["emit"]
 
@@ -58,6 +60,9 @@ def emit(cell: str, name: str, plan: Plan, cut: Grid | None = None) -> str:
             struct Late {
                 GATEFLOW_INLINE static constexpr int steps(int place) { return (void)place, 0; }
             };
+            struct Reads {
+                GATEFLOW_INLINE static constexpr int steps(int place) { return (void)place, place == 1 ? 1 : place == 4 ? 4 : 0; }
+            };
         };
         <BLANKLINE>
         <BLANKLINE>
@@ -102,6 +107,7 @@ def _frame(exchange: Exchange, number: int, first: int) -> str:
         f"    static constexpr int first = {first}, number = {number}, split = {8 if len(p.products) == 1 else 4};",
         *_asked("Early", exchange, number),
         *_asked("Late", exchange, number + 1),
+        *_by_row("Reads", exchange, exchange.reads(number)),
     ]
     if p.totals:
         kinds = sum(_TOTALS.index(total.op) << 2 * k for k, total in enumerate(p.totals))
@@ -112,7 +118,11 @@ def _frame(exchange: Exchange, number: int, first: int) -> str:
 def _asked(name: str, exchange: Exchange, number: int) -> list[str]:
     """Which rows are asked for while a pass waits: 1 for those of this step, 2 for those of the next one, 3 for both."""
     now, then = exchange.read_next(number)
-    steps = by_place("int", "steps", ((row in now) + 2 * (row in then) for row in exchange.plan.rows), 0)
+    return _by_row(name, exchange, {row: (row in now) + 2 * (row in then) for row in exchange.plan.rows})
+
+
+def _by_row(name: str, exchange: Exchange, values: Mapping[Row, int]) -> list[str]:
+    steps = by_place("int", "steps", (values.get(row, 0) for row in exchange.plan.rows), 0)
     return [f"    struct {name} {{", f"    {steps}", "    };"]
 
 

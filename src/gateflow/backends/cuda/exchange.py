@@ -88,28 +88,48 @@ class Exchange:
         """Whether a product reads what no step of this loop writes, such as the input."""
         return any(_now(term.operand) not in self.rows for each in self.passes for term in each.terms)
 
-    def read_next(self, number: int) -> tuple[set[Row], set[Row]]:
+    def read_next(self, number: int) -> tuple[dict[Row, int], dict[Row, int]]:
         """What equations read between a wait and the next one: rows of this step, and of the step after it.
 
         Args:
             number: the pass whose equations are the first after the wait.
+
+        Returns:
+            The rows, and in which pass each is read first.
         """
-        found, written = (set[Row](), set[Row]()), set[Row]()
+        found, written = (dict[Row, int](), dict[Row, int]()), set[Row]()
         for k in range(number, number + len(self.passes)):
             each, is_next = self.passes[k % len(self.passes)], k >= len(self.passes)
             if k > number and each.terms:
                 break
             for row in each.loads.values():
-                # Vectors and numbers are in the nearest cache already; the next step's states are not there yet.
+                # The next step's states are not there yet.
                 fits = row.kind in (Kind.STEP, Kind.AHEAD) and row not in self.stored if is_next else row not in written
-                if row.kind is not Kind.FIXED and row.width != "1" and fits:
-                    found[is_next].add(row)
+                if fits and self._is_of_units(row) and row.kind is not Kind.FIXED:
+                    found[is_next].setdefault(row, k % len(self.passes))
             written.update(row for _, row in each.stores)
             if each.totals:
                 break
         return found
 
-    @property
+    def reads(self, number: int) -> dict[Row, int]:
+        """What of the rows that a pass reads is in registers: 1 asked for in this step, 2 in the one before, 4 ever since.
+
+        Args:
+            number: the pass.
+        """
+        waits = [(k, early) for k, each in enumerate(self.passes) for early in _waits(each)]
+        found = {row: 4 for row in self.passes[number].loads.values() if row.kind is Kind.FIXED and self._is_of_units(row)}
+        for k, early in waits:
+            now, then = self.read_next(k if early else k + 1)
+            found |= {row: 2 for row, reader in then.items() if reader == number}
+            found |= {row: 1 for row, reader in now.items() if reader == number}
+        return found
+
+    def _is_of_units(self, row: Row) -> bool:
+        return row.width != "1"
+
+    @cached_property
     def obstacle(self) -> str | None:
         """Why this loop cannot run in blocks that own units, in words; none where it can."""
         for row in self._read():
@@ -140,6 +160,14 @@ def operands(term: Term) -> Iterable[Row]:
         row = replace(row, width=width)
         yield row
         row = replace(row, before=(*row.before, width))
+
+
+def _waits(p: Pass) -> Iterator[bool]:
+    """Where a pass waits for other blocks: before its equations, and after them."""
+    if p.terms:
+        yield True
+    if p.totals:
+        yield False
 
 
 def _now(row: Row) -> Row:

@@ -29,6 +29,9 @@ struct Place {
     T* base;
     const T* start;
     int64_t stride, copies;
+
+    GATEFLOW_INLINE T* line(int k) const { return base + times(k, static_cast<int>(stride)); }
+    GATEFLOW_INLINE T* line_of_start(int k) const { return const_cast<T*>(start) + times(k, static_cast<int>(stride)); }
 };
 
 // Lines that a product reads and no step of this loop writes.
@@ -37,6 +40,9 @@ struct Lines {
     const T* base;
     const T* start;
     int64_t stride;
+
+    GATEFLOW_INLINE const T* line(int k) const { return base + times(k, static_cast<int>(stride)); }
+    GATEFLOW_INLINE const T* line_of_start(int k) const { return start + times(k, static_cast<int>(stride)); }
 };
 
 // One run; filled in by the caller as 64-bit numbers, in this order (`arguments.py`). What does not change while a kernel

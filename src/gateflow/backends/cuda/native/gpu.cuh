@@ -65,8 +65,12 @@ GATEFLOW_INLINE float reciprocal(float x) {
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
-// Keeps a load that nobody else needs, until here.
-GATEFLOW_INLINE void used(float x) { asm volatile("" ::"f"(x)); }
+// A product of 64 bits in one instruction: the compiler makes several of what are numbers of 64 bits on the host.
+GATEFLOW_INLINE int64_t times(int a, int b) {
+    int64_t product;
+    asm("mul.wide.s32 %0, %1, %2;" : "=l"(product) : "r"(a), "r"(b));
+    return product;
+}
 
 GATEFLOW_INLINE float* shared_memory() {
     extern __shared__ __align__(16) float memory[];

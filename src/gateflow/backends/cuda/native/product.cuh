@@ -59,9 +59,9 @@ struct Column {
             T x = 0;
             if (sample < at->now) {
                 const bool going_on = sample < at->before;
-                const T* line = !C::previous(P) ? lines.base + times(at->line + sample, lines.stride)
-                                : going_on      ? lines.base + times(at->line_before + sample, lines.stride)
-                                                : lines.start + times(sample, lines.stride);
+                const T* line = !C::previous(P) ? lines.line(at->line + sample)
+                                : going_on      ? lines.line(at->line_before + sample)
+                                                : lines.line_of_start(sample);
                 x = line[k];
             }
             words[m / 4].of[m % 4] = bits(rounded ? to_bfloat16(x) : x);

@@ -70,33 +70,31 @@ GATEFLOW_INLINE void sums_from(int u, T* sum) {
 }
 
 template <class Layout, class Frame, class T, int slots, class C>
-GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights) {
+GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights, Ready<T, slots>& ready) {
     using Pass = typename Frame::Pass;
     constexpr int width = C::width(Pass::width), share = C::share(Pass::width);
     const int begin = at.rank * share, units = width - begin < share ? width - begin : share;
     T* const shared = shared_memory();
-    const Sums<T> sums{shared + C::totals, shared + C::gathered, call.reduced + times(at.sample, call.longest),
+    const Sums<T> sums{shared + C::totals, shared + C::gathered, call.reduced + at.sample * call.longest,
                        call.samples * call.longest, share, begin, thread() % S};
     if constexpr (Pass::number_of_terms > 0) {
-        AskedOfBoth<Layout, typename Frame::Early, T, slots> early;
-        early.ask(call, at, share);
+        ready.template ask<Layout, typename Frame::Early>(call, at, share);
         multiply_all<Frame>(call, at, weights);
-        early.end();
     }
-    if (at.active) {
-        const Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
+    if (at.active && thread() / S < units) {
+        Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
+        ready.template give<typename Frame::Reads>(rows, share, begin + thread() / S);
         GATEFLOW_UNROLL(1)
         for (int u = thread() / S; u < units; u += threads / S) {
             T sum[Pass::sums + 1] = {};
             if constexpr (Pass::number_of_terms > 0) sums_from<Frame, 0, T, C>(u, sum);
             Pass::point(rows, sums, 0, begin + u, One{}, sum);
+            if (share * S <= threads) break;
         }
     }
     if constexpr (Pass::totals > 0) {
-        AskedOfBoth<Layout, typename Frame::Late, T, slots> early;
-        early.ask(call, at, share);
+        ready.template ask<Layout, typename Frame::Late>(call, at, share);
         total<Frame, T>(call, at);
-        early.end();
     }
     if constexpr (Pass::has_numbers) {
         // Others may still read the numbers of the group before; totals have waited for them.
@@ -104,6 +102,17 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights)
         if (thread() < S && at.active) Pass::numbers(rows_at<Layout, T, slots>(call, at), sums, 0);
         block_barrier();
     }
+}
+
+// Vectors of weights, of this thread's unit.
+template <class Layout, class Frame, class T, int slots, class C>
+GATEFLOW_INLINE void fetch_fixed(const C& call, const Moment& at, Ready<T, slots>& ready) {
+    constexpr int width = C::width(Frame::Pass::width), share = C::share(Frame::Pass::width);
+    const int unit = at.rank * share + thread() / S;
+    if (thread() / S >= share || unit >= width) return;
+    GATEFLOW_UNROLL()
+    for (int s = 0; s < slots; ++s)
+        if (Frame::Reads::steps(s) == 4) ready.fixed[s] = call.places[s].base[unit];
 }
 
 template <class Layout, class T, int slots, class C, class... Frame>
@@ -117,12 +126,14 @@ GATEFLOW_INLINE void run(const C& call) {
         weights = shared_memory();
         block_barrier();
     }
+    Ready<T, slots> ready = {};
+    (fetch_fixed<Layout, Frame, T, slots>(call, at, ready), ...);
     for (int iteration = 0; iteration < static_cast<int>(call.iterations); ++iteration) {
         move(call, at, iteration);
         for (int group = replica; group * S < at.now; group += static_cast<int>(call.replicas)) {
             choose(call, at, group);
             begin_rows<Layout, T, slots>(call, at);
-            (run_pass<Layout, Frame, T, slots>(call, at, weights), ...);
+            (run_pass<Layout, Frame, T, slots>(call, at, weights, ready), ...);
         }
     }
 }

@@ -6,15 +6,19 @@
 namespace gateflow {
 
 // The rows of this thread's sample at a step; `m` and `n` of the equations are always the one sample and the one unit.
+//
+// Which of its arrays an instruction reads is known when it is compiled.
 template <class T, int slots>
 struct Rows {
     T* at[slots];
     u32* out[slots];  // on the tape, for what other blocks read
+    bool is_out[slots], is_here[slots];
+    T here[slots];  // what was asked for before a wait
 
-    GATEFLOW_INLINE T load(int slot, int64_t, int64_t j, One) const { return at[slot][j]; }
+    GATEFLOW_INLINE T load(int slot, int64_t, int64_t j, One) const { return is_here[slot] ? here[slot] : at[slot][j]; }
     GATEFLOW_INLINE T number(int slot, int64_t) const { return *at[slot]; }
     GATEFLOW_INLINE void store(int slot, int64_t, int64_t j, One, T v) const {
-        if (out[slot]) publish(out[slot], static_cast<int>(j), v);
+        if (is_out[slot]) publish(out[slot], static_cast<int>(j), v);
         at[slot][j] = v;
     }
     GATEFLOW_INLINE void keep(int slot, int64_t m, int64_t j, One n, T v) const { store(slot, m, j, n, v); }
@@ -47,11 +51,9 @@ GATEFLOW_INLINE T* row_at(const C& call, const Moment& at, int slot) {
     const bool going_on = at.sample < at.before;
     switch (Layout::kind(slot)) {
         case Kind::step:
-        case Kind::ahead: return place.base + times(at.line + at.sample, place.stride);
-        case Kind::previous:
-            return (going_on ? place.base : const_cast<T*>(place.start)) +
-                   times(going_on ? at.line_before + at.sample : at.sample, place.stride);
-        case Kind::sample: return place.base + times(block(), place.copies) + times(at.sample, place.stride);
+        case Kind::ahead: return place.line(at.line + at.sample);
+        case Kind::previous: return going_on ? place.line(at.line_before + at.sample) : place.line_of_start(at.sample);
+        case Kind::sample: return place.line(at.sample) + times(block(), static_cast<int>(place.copies));
         default: return place.base;
     }
 }
@@ -62,59 +64,61 @@ GATEFLOW_INLINE Rows<T, slots> rows_at(const C& call, const Moment& at) {
     GATEFLOW_UNROLL()
     for (int s = 0; s < slots; ++s) {
         rows.at[s] = row_at<Layout, T>(call, at, s);
-        rows.out[s] = Layout::written(s) == 0
-                          ? nullptr
-                          : place_on_tape(call, at, at.iteration + Layout::written(s) - 1, C::column_of(s));
+        rows.is_out[s] = Layout::written(s) != 0, rows.is_here[s] = false;
+        rows.out[s] = place_on_tape(call, at, at.iteration + Layout::written(s) - 1, C::column_of(s));
     }
     return rows;
 }
 
-// What the equations behind a wait will read, asked for before it: by then it is in the cache near by.
+// What equations will read of a thread's unit: asked for before a wait, so that it has come by its end.
 //
-// `Early::steps(slot)` has bit 0 for rows of this step, bit 1 for those of the next one.
-template <class Layout, class Early, int bit, class T, int slots>
-struct Asked {
-    static constexpr bool has(int slot) { return (Early::steps(slot) >> bit & 1) != 0; }
+// A load afterwards would take as long as the wait has, and even one from the cache near by stands in a queue behind the
+// looks at the tape. Of units there is one for each thread but where a block has more than it has threads for.
+template <class T, int slots>
+struct Ready {
+    T fixed[slots], now[slots], next[slots];
+    bool is_next;  // whether `next` was asked for
 
-    T values[slots] = {};
-
-    template <class C>
-    GATEFLOW_INLINE void ask(const C& call, const Moment& at, int unit) {
+    template <class Layout, class Asks, int bit, class C>
+    GATEFLOW_INLINE void ask(const C& call, const Moment& at, int unit, T (&values)[slots]) {
         if (!at.active) return;
         GATEFLOW_UNROLL()
         for (int s = 0; s < slots; ++s)
-            if (has(s) && unit < C::width(Layout::width(s))) values[s] = row_at<Layout, T>(call, at, s)[unit];
+            if ((Asks::steps(s) >> bit & 1) != 0 && unit < C::width(Layout::width(s)))
+                values[s] = row_at<Layout, T>(call, at, s)[unit];
     }
-    // Without this the compiler would leave out what nobody reads.
-    GATEFLOW_INLINE void end() const {
-        GATEFLOW_UNROLL()
-        for (int s = 0; s < slots; ++s)
-            if (has(s)) used(values[s]);
-    }
-};
-
-template <class Layout, class Early, class T, int slots>
-struct AskedOfBoth {
-    Asked<Layout, Early, 0, T, slots> now;
-    Asked<Layout, Early, 1, T, slots> next;
-
-    template <class C>
+    template <class Layout, class Asks, class C>
     GATEFLOW_INLINE void ask(const C& call, const Moment& at, int share) {
-        if (thread() / S >= share) return;
+        if (share * S > threads || thread() / S >= share) return;
         const int unit = at.rank * share + thread() / S;
-        now.ask(call, at, unit);
-        if constexpr (asks_next()) {
+        ask<Layout, Asks, 0>(call, at, unit, now);
+        // Where a block has several groups of samples, the next step of this one is far.
+        if (any<Asks>(2) && call.groups <= call.replicas) {
             Moment then = at;
             move(call, then, at.iteration + 1);
             choose(call, then, at.group);
-            next.ask(call, then, unit);
+            ask<Layout, Asks, 1>(call, then, unit, next);
+            is_next = true;
         }
     }
-    GATEFLOW_INLINE void end() const { now.end(), next.end(); }
-    static constexpr bool asks_next() {
+    template <class Asks>
+    static constexpr bool any(int least) {
         for (int s = 0; s < slots; ++s)
-            if (Early::steps(s) >= 2) return true;
+            if (Asks::steps(s) >= least) return true;
         return false;
+    }
+    // `Reads` has bit 0 for what was asked for in this step, 1 for what was in the one before, 2 for what never changes.
+    template <class Reads>
+    GATEFLOW_INLINE void give(Rows<T, slots>& rows, int share, int64_t unit) const {
+        if (share * S > threads) return;
+        GATEFLOW_UNROLL()
+        for (int s = 0; s < slots; ++s) {
+            if (Reads::steps(s) == 0) continue;
+            rows.is_here[s] = true;
+            if (Reads::steps(s) == 1) rows.here[s] = now[s];
+            if (Reads::steps(s) == 2) rows.here[s] = is_next ? next[s] : rows.at[s][unit];
+            if (Reads::steps(s) == 4) rows.here[s] = fixed[s];
+        }
     }
 };
 

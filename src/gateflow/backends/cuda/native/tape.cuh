@@ -31,9 +31,6 @@ GATEFLOW_INLINE void publish(u32* to, int j, float x) {
         store_word(to + j * S, word_of(rounded ? to_bfloat16(x) : x));
 }
 
-// One instruction, where a product of two 64-bit numbers is several; the caller knows that both are small.
-GATEFLOW_INLINE int64_t times(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<int>(a)) * static_cast<int>(b); }
-
 template <class C>
 GATEFLOW_INLINE u32* entry(const C& call, int iteration, int group) {
     return call.tape + times(iteration * static_cast<int>(call.groups) + group, C::columns * S);
