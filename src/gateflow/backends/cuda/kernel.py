@@ -15,6 +15,7 @@ from gateflow.backends.cuda.emit import emit
 from gateflow.backends.cuda.exchange import Exchange
 from gateflow.backends.cuda.grid import Grid, grid
 from gateflow.backends.cuda.machine import Machine
+from gateflow.backends.cuda.products import Ahead
 from gateflow.backends.cuda.weights import Packing
 from gateflow.compiler import CompiledCell, Costs
 from gateflow.compiler.node import Sizes
@@ -68,6 +69,14 @@ class Loop:
         self.exchange = Exchange(self.plan)
         self.cell = cell.graph.cell
         self.cuts = dict[tuple[object, ...], _Cut]()
+        self.products = dict[tuple[tuple[str, int], ...], Ahead]()
+
+    def ahead(self, run: Sequences) -> Tensor | None:
+        """What runs ahead of the loop; none if nothing does."""
+        key = tuple(run.sizes.items())
+        if key not in self.products:
+            self.products[key] = Ahead(self.plan, Sizes(run.sizes))
+        return self.products[key].made(run)
 
     @functools.cached_property
     def text(self) -> str:
