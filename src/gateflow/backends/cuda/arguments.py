@@ -20,13 +20,11 @@ PATIENCE = 20 * 10**9
 class Lines(NamedTuple):
     """A tensor whose lines are the rows of samples at steps.
 
-    `start` are the lines before the first step, one per sample, where the tensor is a state; `copies` the numbers
-    between the copies of it that blocks have.
+    `start` are the lines before the first step, one per sample, where the tensor is a state.
     """
 
     tensor: Tensor
     start: Tensor | None = None
-    copies: int = 0
 
 
 class Span(NamedTuple):
@@ -53,7 +51,7 @@ class Form:
         self.grid = grid
         operands = [term.operand for p in exchange.passes for term in p.terms]
         self.rows = [*exchange.plan.rows, *operands]
-        self.places = len(exchange.plan.rows)
+        self.has_products = bool(operands)
         self.offsets = [NUMBER * row.begin(grid.sizes) for row in self.rows]
         # 0 between the lines of a vector: all samples and steps find the same one.
         self.lined = [row.kind is not Kind.FIXED for row in self.rows]
@@ -73,19 +71,17 @@ class Form:
         numbers.extend([_address(reduced), 0 if reduced is None else reduced.shape[2], _address(weights)])
         numbers.extend([PATIENCE, failure])
         found = {name: _where(lines) for name, lines in tensors.items()}
-        for k, (row, offset, lined) in enumerate(zip(self.rows, self.offsets, self.lined, strict=True)):
+        for row, offset, lined in zip(self.rows, self.offsets, self.lined, strict=True):
             # What nothing reads, such as products of the input that a loop does without, is nowhere.
-            base, start, stride, copies = found.get(row.tensor, (0, 0, 0, 0))
+            base, start, stride = found.get(row.tensor, (0, 0, 0))
             numbers.extend([base + offset, start + offset, stride if lined else 0])
-            if k < self.places:
-                numbers.append(copies)
         # Arrays of no elements are not C++.
-        numbers.extend([] if self.places < len(self.rows) else [0] * 3)
+        numbers.extend([] if self.has_products else [0] * 3)
         return numbers
 
 
-def _where(lines: Lines) -> tuple[int, int, int, int]:
-    return lines.tensor.data_ptr(), _address(lines.start), lines.tensor.stride(0), lines.copies
+def _where(lines: Lines) -> tuple[int, int, int]:
+    return lines.tensor.data_ptr(), _address(lines.start), lines.tensor.stride(0)
 
 
 def _address(tensor: Tensor | None) -> int:

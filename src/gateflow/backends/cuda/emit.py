@@ -94,6 +94,7 @@ def _layout(plan: Plan, exchange: Exchange) -> str:
         by_place("Kind", "kind", (f"Kind::{row.kind.value}" for row in rows), "Kind::fixed"),
         by_place("int", "written", (int(exchange.written(row)) for row in rows), 0),
         by_place("bool", "carried", ("true" if exchange.carried(row) else "false" for row in rows), "false"),
+        by_place("int", "number", (exchange.number(row) for row in rows), -1),
         by_place("int", "width", (widths.index(row.width) if row.width in widths else 0 for row in rows), 0),
     ]
     return "\n".join(["struct Layout {", *lines, "};"])

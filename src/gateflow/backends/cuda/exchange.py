@@ -53,6 +53,15 @@ class Exchange:
         read = {_now(row) for each in self.passes for term in each.terms for row in operands(term)}
         return tuple(sorted(read & self.stored.keys(), key=lambda row: (row.tensor, len(row.before))))
 
+    @cached_property
+    def numbers(self) -> tuple[Row, ...]:
+        """What is one number for each sample, and made by a step: a block has its own in its shared memory."""
+        return tuple(dict.fromkeys(row for each in self.passes for _, row in each.number_stores))
+
+    def number(self, row: Row) -> int:
+        """Which of `numbers` a row is; -1 if it is none."""
+        return self.numbers.index(row) if row in self.numbers else -1
+
     def written(self, row: Row) -> Written:
         """For which step a row is put on the tape where it is stored."""
         if row not in self.rows or row.kind is Kind.PREVIOUS:
@@ -105,7 +114,7 @@ class Exchange:
             for row in each.loads.values():
                 # The next step's states are not there yet.
                 fits = row.kind in (Kind.STEP, Kind.AHEAD) and row not in self.stored if is_next else row not in written
-                if fits and self._is_of_units(row) and row.kind is not Kind.FIXED:
+                if fits and row not in self.numbers and row.kind is not Kind.FIXED:
                     found[is_next].setdefault(row, k % len(self.passes))
             written.update(row for _, row in each.stores)
             if each.totals:
@@ -119,15 +128,12 @@ class Exchange:
             number: the pass.
         """
         waits = [(k, early) for k, each in enumerate(self.passes) for early in _waits(each)]
-        found = {row: 4 for row in self.passes[number].loads.values() if row.kind is Kind.FIXED and self._is_of_units(row)}
+        found = {row: 4 for row in self.passes[number].loads.values() if row.kind is Kind.FIXED}
         for k, early in waits:
             now, then = self.read_next(k if early else k + 1)
             found |= {row: 2 for row, reader in then.items() if reader == number}
             found |= {row: 1 for row, reader in now.items() if reader == number}
         return found
-
-    def _is_of_units(self, row: Row) -> bool:
-        return row.width != "1"
 
     @cached_property
     def obstacle(self) -> str | None:

@@ -45,6 +45,7 @@ def facts(grid: Grid) -> str:
         "gathered": parts.gathered,
         "sliced": parts.sliced,
         "totals": parts.totals,
+        "numbers": parts.numbers,
     }
     lines = [f"    static constexpr int {', '.join(f'{name} = {value}' for name, value in numbers.items())};"]
     lines += [

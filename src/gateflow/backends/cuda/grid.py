@@ -40,6 +40,7 @@ class Parts:
     gathered: int
     sliced: int
     totals: int
+    numbers: int
     end: int
 
 
@@ -141,6 +142,7 @@ class Grid:
         gathered = max((len(p.totals) * self.share(p.width) for p in passes), default=0)
         stage = 0 if self.matrix_units else self.warps * CHUNK * STAGED
         own = [stage, self.warps * self.most_rows * s, gathered * s, totals * SLICES * s, totals * s]
+        own.append(len(self.exchange.numbers) * s)
         begins = [4 * -(-self.weights // 4) if self.weights_are_shared else 0]
         for size in own:
             begins.append(begins[-1] + size)

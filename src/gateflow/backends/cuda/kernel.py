@@ -146,13 +146,9 @@ class Loop:
 
     def _own(self, grid: Grid, run: Sequences) -> dict[str, Lines]:
         """Memory that this loop has to itself."""
-        own, blocks = dict[str, Lines](), grid.replicas * grid.blocks
+        own = dict[str, Lines]()
         if columns := self.columns("scratch", grid.sizes):
             own["scratch"] = Lines(run.x.new_empty(run.samples, columns))
-        if columns := self.columns("number", grid.sizes):
-            # A copy for each block: one may be a step ahead of another.
-            numbers = run.x.new_empty(blocks * run.samples, columns)
-            own["number"] = Lines(numbers, copies=run.samples * columns)
         return own
 
     def _reduced(self, run: Sequences) -> Tensor | None:

@@ -22,13 +22,12 @@ struct Term {
     int64_t columns[4];
 };
 
-// Where a row lies: number 0 in line 0; of a previous state also where it starts; numbers between lines, and between the
-// copies that blocks have of it.
+// Where a row lies: number 0 in line 0; of a previous state also where it starts; numbers between lines.
 template <class T>
 struct Place {
     T* base;
     const T* start;
-    int64_t stride, copies;
+    int64_t stride;
 
     GATEFLOW_INLINE T* line(int k) const { return base + times(k, static_cast<int>(stride)); }
     GATEFLOW_INLINE T* line_of_start(int k) const { return const_cast<T*>(start) + times(k, static_cast<int>(stride)); }

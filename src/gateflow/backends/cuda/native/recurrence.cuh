@@ -83,7 +83,7 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
     }
     if (at.active && thread() / S < units) {
         Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
-        ready.template give<typename Frame::Reads>(rows, share, begin + thread() / S);
+        ready.template give<Layout, typename Frame::Reads>(call, rows, share, begin + thread() / S);
         GATEFLOW_UNROLL(1)
         for (int u = thread() / S; u < units; u += threads / S) {
             T sum[Pass::sums + 1] = {};
@@ -99,7 +99,11 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
     if constexpr (Pass::has_numbers) {
         // Others may still read the numbers of the group before; totals have waited for them.
         if constexpr (Pass::totals == 0) block_barrier();
-        if (thread() < S && at.active) Pass::numbers(rows_at<Layout, T, slots>(call, at), sums, 0);
+        if (thread() < S && at.active) {
+            Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
+            ready.template give<Layout, typename Frame::Reads>(call, rows, share, begin);
+            Pass::numbers(rows, sums, 0);
+        }
         block_barrier();
     }
 }
@@ -112,7 +116,8 @@ GATEFLOW_INLINE void fetch_fixed(const C& call, const Moment& at, Ready<T, slots
     if (thread() / S >= share || unit >= width) return;
     GATEFLOW_UNROLL()
     for (int s = 0; s < slots; ++s)
-        if (Frame::Reads::steps(s) == 4) ready.fixed[s] = call.places[s].base[unit];
+        if (Frame::Reads::steps(s) == 4)
+            ready.fixed[s] = call.places[s].base[place_in<Layout, C>(s, unit)];
 }
 
 template <class Layout, class T, int slots, class C, class... Frame>

@@ -13,16 +13,21 @@ struct Rows {
     T* at[slots];
     u32* out[slots];  // on the tape, for what other blocks read
     bool is_out[slots], is_here[slots];
-    T here[slots];  // what was asked for before a wait
+    T here[slots];      // what was asked for before a wait
+    T* place_of[slots];  // in shared memory, of what is one number for each sample and made by this step
+    bool is_made[slots], is_kept[slots];
 
     GATEFLOW_INLINE T load(int slot, int64_t, int64_t j, One) const { return is_here[slot] ? here[slot] : at[slot][j]; }
-    GATEFLOW_INLINE T number(int slot, int64_t) const { return *at[slot]; }
+    GATEFLOW_INLINE T number(int slot, int64_t) const { return is_made[slot] ? *place_of[slot] : load(slot, 0, 0, One{}); }
     GATEFLOW_INLINE void store(int slot, int64_t, int64_t j, One, T v) const {
         if (is_out[slot]) publish(out[slot], static_cast<int>(j), v);
         at[slot][j] = v;
     }
     GATEFLOW_INLINE void keep(int slot, int64_t m, int64_t j, One n, T v) const { store(slot, m, j, n, v); }
-    GATEFLOW_INLINE void store_number(int slot, int64_t, T v) const { *at[slot] = v; }
+    GATEFLOW_INLINE void store_number(int slot, int64_t, T v) const {
+        *place_of[slot] = v;
+        if (is_kept[slot]) *at[slot] = v;
+    }
     GATEFLOW_INLINE void fetch(int, int64_t, int64_t) const {}
 };
 
@@ -53,7 +58,7 @@ GATEFLOW_INLINE T* row_at(const C& call, const Moment& at, int slot) {
         case Kind::step:
         case Kind::ahead: return place.line(at.line + at.sample);
         case Kind::previous: return going_on ? place.line(at.line_before + at.sample) : place.line_of_start(at.sample);
-        case Kind::sample: return place.line(at.sample) + times(block(), static_cast<int>(place.copies));
+        case Kind::sample: return place.line(at.sample);
         default: return place.base;
     }
 }
@@ -65,10 +70,16 @@ GATEFLOW_INLINE Rows<T, slots> rows_at(const C& call, const Moment& at) {
     for (int s = 0; s < slots; ++s) {
         rows.at[s] = row_at<Layout, T>(call, at, s);
         rows.is_out[s] = Layout::written(s) != 0, rows.is_here[s] = false;
+        rows.is_made[s] = Layout::number(s) >= 0, rows.is_kept[s] = Layout::kind(s) == Kind::step;
+        rows.place_of[s] = shared_memory() + C::numbers + Layout::number(s) * S + thread() % S;
         rows.out[s] = place_on_tape(call, at, at.iteration + Layout::written(s) - 1, C::column_of(s));
     }
     return rows;
 }
+
+// Where in a row a unit is; a row of one number has it for all.
+template <class Layout, class C>
+GATEFLOW_INLINE int64_t place_in(int slot, int64_t unit) { return C::width(Layout::width(slot)) == 1 ? 0 : unit; }
 
 // What equations will read of a thread's unit: asked for before a wait, so that it has come by its end.
 //
@@ -84,8 +95,8 @@ struct Ready {
         if (!at.active) return;
         GATEFLOW_UNROLL()
         for (int s = 0; s < slots; ++s)
-            if ((Asks::steps(s) >> bit & 1) != 0 && unit < C::width(Layout::width(s)))
-                values[s] = row_at<Layout, T>(call, at, s)[unit];
+            if ((Asks::steps(s) >> bit & 1) != 0 && (C::width(Layout::width(s)) == 1 || unit < C::width(Layout::width(s))))
+                values[s] = row_at<Layout, T>(call, at, s)[place_in<Layout, C>(s, unit)];
     }
     template <class Layout, class Asks, class C>
     GATEFLOW_INLINE void ask(const C& call, const Moment& at, int share) {
@@ -108,15 +119,15 @@ struct Ready {
         return false;
     }
     // `Reads` has bit 0 for what was asked for in this step, 1 for what was in the one before, 2 for what never changes.
-    template <class Reads>
-    GATEFLOW_INLINE void give(Rows<T, slots>& rows, int share, int64_t unit) const {
+    template <class Layout, class Reads, class C>
+    GATEFLOW_INLINE void give(const C&, Rows<T, slots>& rows, int share, int64_t unit) const {
         if (share * S > threads) return;
         GATEFLOW_UNROLL()
         for (int s = 0; s < slots; ++s) {
             if (Reads::steps(s) == 0) continue;
             rows.is_here[s] = true;
             if (Reads::steps(s) == 1) rows.here[s] = now[s];
-            if (Reads::steps(s) == 2) rows.here[s] = is_next ? next[s] : rows.at[s][unit];
+            if (Reads::steps(s) == 2) rows.here[s] = is_next ? next[s] : rows.at[s][place_in<Layout, C>(s, unit)];
             if (Reads::steps(s) == 4) rows.here[s] = fixed[s];
         }
     }
