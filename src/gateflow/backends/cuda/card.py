@@ -18,8 +18,8 @@ from gateflow.errors import BuildError, KernelError
 __all__ = ["Card", "card_of", "why_no_card"]
 
 WARPS = 8
-"""Of a block: 256 threads may have 255 registers each. What each warp has of a sum must be added up, so that more of them
-cost more than they gain: an LSTM of 512 units in bfloat16 took 3.9 µs a step with 16, and 3.0 with 8 (H200)."""
+"""Of a block: 256 threads may have 255 registers each. What each warp has of a sum must be added up, so that more of
+them cost more than they gain: an LSTM of 512 units in bfloat16 took 3.9 µs a step with 16, and 3.0 with 8 (H200)."""
 OLDEST = 8
 """The compute capability from which on kernels are built: Ampere, of 2020. They need nothing newer than Volta has."""
 

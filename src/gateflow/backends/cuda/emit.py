@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from gateflow.backends.cuda.exchange import Exchange
+from gateflow.backends.cuda.exchange import Exchange, Wait
 from gateflow.backends.cuda.facts import by_place, definitions, facts
 from gateflow.backends.cuda.grid import Grid
 from gateflow.compiler.emit import program
@@ -55,13 +55,13 @@ def emit(cell: str, name: str, plan: Plan, cut: Grid | None = None) -> str:
             using Pass = Pass1;
             static constexpr int first = 0, number = 0, split = 8;
             struct Early {
-                GATEFLOW_INLINE static constexpr int steps(int place) { return (void)place, place == 1 ? 1 : 0; }
+                GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, place == 1 ? 2 : 0; }
             };
             struct Late {
-                GATEFLOW_INLINE static constexpr int steps(int place) { return (void)place, 0; }
+                GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, 0; }
             };
             struct Reads {
-                GATEFLOW_INLINE static constexpr int steps(int place) { return (void)place, place == 1 ? 1 : place == 4 ? 4 : 0; }
+                GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, place == 1 ? 1 : place == 4 ? 3 : 0; }
             };
         };
         <BLANKLINE>
@@ -94,6 +94,7 @@ def _layout(plan: Plan, exchange: Exchange) -> str:
         by_place("Kind", "kind", (f"Kind::{row.kind.value}" for row in rows), "Kind::fixed"),
         by_place("int", "written", (int(exchange.written(row)) for row in rows), 0),
         by_place("bool", "carried", ("true" if exchange.carried(row) else "false" for row in rows), "false"),
+        by_place("int", "keeper", (_place(rows, exchange.keeper(row)) for row in rows), 0),
         by_place("int", "number", (exchange.number(row) for row in rows), -1),
         by_place("int", "width", (widths.index(row.width) if row.width in widths else 0 for row in rows), 0),
     ]
@@ -106,8 +107,8 @@ def _frame(exchange: Exchange, number: int, first: int) -> str:
         f"struct Frame{plan.passes.index(p)} {{",
         f"    using Pass = Pass{plan.passes.index(p)};",
         f"    static constexpr int first = {first}, number = {number}, split = {8 if len(p.products) == 1 else 4};",
-        *_asked("Early", exchange, number),
-        *_asked("Late", exchange, number + 1),
+        *_by_row("Early", exchange, exchange.asks(Wait(number))),
+        *_by_row("Late", exchange, exchange.asks(Wait(number, is_late=True))),
         *_by_row("Reads", exchange, exchange.reads(number)),
     ]
     if p.totals:
@@ -116,15 +117,13 @@ def _frame(exchange: Exchange, number: int, first: int) -> str:
     return "\n".join([*lines, "};"])
 
 
-def _asked(name: str, exchange: Exchange, number: int) -> list[str]:
-    """Which rows are asked for while a pass waits: 1 for those of this step, 2 for those of the next one, 3 for both."""
-    now, then = exchange.read_next(number)
-    return _by_row(name, exchange, {row: (row in now) + 2 * (row in then) for row in exchange.plan.rows})
+def _place(rows: Sequence[Row], row: Row) -> int:
+    return rows.index(row) if row in rows else 0
 
 
 def _by_row(name: str, exchange: Exchange, values: Mapping[Row, int]) -> list[str]:
-    steps = by_place("int", "steps", (values.get(row, 0) for row in exchange.plan.rows), 0)
-    return [f"    struct {name} {{", f"    {steps}", "    };"]
+    of = by_place("int", "of", (int(values.get(row, 0)) for row in exchange.plan.rows), 0)
+    return [f"    struct {name} {{", f"    {of}", "    };"]
 
 
 _TOTALS = ("row_sum", "row_max", "row_min")

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from gateflow.compiler.plan import Kind, Pass, Plan, Row, Term
 
-__all__ = ["Exchange", "Written"]
+__all__ = ["Exchange", "Wait", "Written"]
 
 
 class Written(IntEnum):
@@ -25,6 +26,24 @@ class Written(IntEnum):
     NOWHERE = 0
     THIS = 1
     NEXT = 2
+
+
+class Held(IntEnum):
+    """Where in its registers a thread has what it reads: `Ready` in `native/rows.cuh`."""
+
+    NOWHERE = 0
+    NOW = 1
+    NEXT = 2
+    FIXED = 3
+    WRITTEN = 4  # in this step
+    WRITTEN_BEFORE = 5  # in the step before
+
+
+class Wait(NamedTuple):
+    """Where a step waits for other blocks: before the equations of a pass, or after them for its totals."""
+
+    number: int
+    is_late: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,43 +116,78 @@ class Exchange:
         """Whether a product reads what no step of this loop writes, such as the input."""
         return any(_now(term.operand) not in self.rows for each in self.passes for term in each.terms)
 
-    def read_next(self, number: int) -> tuple[dict[Row, int], dict[Row, int]]:
-        """What equations read between a wait and the next one: rows of this step, and of the step after it.
-
-        Args:
-            number: the pass whose equations are the first after the wait.
+    def asks(self, wait: Wait) -> dict[Row, int]:
+        """What of the rows that this loop only reads is asked for behind a wait, a step ahead.
 
         Returns:
-            The rows, and in which pass each is read first.
+            Rows; 1 where equations of the next step read them before any wait, 2 where they are behind this one.
         """
-        found, written = (dict[Row, int](), dict[Row, int]()), set[Row]()
-        for k in range(number, number + len(self.passes)):
-            each, is_next = self.passes[k % len(self.passes)], k >= len(self.passes)
-            if k > number and each.terms:
-                break
-            for row in each.loads.values():
-                # The next step's states are not there yet.
-                fits = row.kind in (Kind.STEP, Kind.AHEAD) and row not in self.stored if is_next else row not in written
-                if fits and row not in self.numbers and row.kind is not Kind.FIXED:
-                    found[is_next].setdefault(row, k % len(self.passes))
-            written.update(row for _, row in each.stores)
-            if each.totals:
-                break
+        found = dict[Row, int]()
+        for row, readers in self._read_only.items():
+            before = self._wait_before(readers[0])
+            if wait == (before or self.waits[-1]):
+                found[row] = 1 if before is None else 2
         return found
 
-    def reads(self, number: int) -> dict[Row, int]:
-        """What of the rows that a pass reads is in registers: 1 asked for in this step, 2 in the one before, 4 ever since.
+    def reads(self, number: int) -> dict[Row, Held]:
+        """What of the rows that a pass reads is in registers, and where.
 
         Args:
             number: the pass.
         """
-        waits = [(k, early) for k, each in enumerate(self.passes) for early in _waits(each)]
-        found = {row: 4 for row in self.passes[number].loads.values() if row.kind is Kind.FIXED}
-        for k, early in waits:
-            now, then = self.read_next(k if early else k + 1)
-            found |= {row: 2 for row, reader in then.items() if reader == number}
-            found |= {row: 1 for row, reader in now.items() if reader == number}
+        found = dict[Row, Held]()
+        for row in self.passes[number].loads.values():
+            if row.kind is Kind.FIXED:
+                found[row] = Held.FIXED
+            elif row in self._read_only and self.waits:
+                # Behind the last wait there is that of the next step already.
+                is_behind = self._wait_before(self._read_only[row][0]) is not None
+                if is_behind or Wait(number) < self.waits[-1]:
+                    found[row] = Held.NOW if is_behind else Held.NEXT
+            elif self._written_by(row) is not None:
+                earlier = self._written_by(row) in self._written_before(number)
+                if not earlier or row.kind is not Kind.PREVIOUS:
+                    found[row] = Held.WRITTEN if earlier else Held.WRITTEN_BEFORE
         return found
+
+    def keeper(self, row: Row) -> Row:
+        """The row whose value as a thread wrote it last is that of a row which it reads."""
+        return self._written_by(row) or row
+
+    @cached_property
+    def waits(self) -> tuple[Wait, ...]:
+        """Where a step waits for other blocks, in order."""
+        early = [Wait(k) for k, each in enumerate(self.passes) if each.terms]
+        late = [Wait(k, is_late=True) for k, each in enumerate(self.passes) if each.totals]
+        return tuple(sorted(early + late))
+
+    def _wait_before(self, number: int) -> Wait | None:
+        """The last wait of a step before the equations of a pass."""
+        return max((wait for wait in self.waits if wait <= Wait(number)), default=None)
+
+    @cached_property
+    def _read_only(self) -> dict[Row, list[int]]:
+        """Rows of steps that are there before the loop, and the passes that read them."""
+        found, kinds = dict[Row, list[int]](), (Kind.STEP, Kind.AHEAD, Kind.PREVIOUS)
+        written = {row.whole for row in self.stored}
+        for k, each in enumerate(self.passes):
+            for row in each.loads.values():
+                if row.kind in kinds and _now(row).whole not in written:
+                    found.setdefault(row, []).append(k)
+        return found
+
+    def _written_by(self, row: Row) -> Row | None:
+        """The row that a thread has written as it reads it; none if parts of it are written, or what a block has."""
+        now = _now(row)
+        parts = [r for r in (*self.stored, *self._loaded) if r.within and r.whole == now.whole]
+        return now if now in self.stored and now not in self.numbers and not parts else None
+
+    def _written_before(self, number: int) -> set[Row]:
+        return {row for each in self.passes[:number] for _, row in each.stores}
+
+    @cached_property
+    def _loaded(self) -> set[Row]:
+        return {_now(row) for each in self.passes for row in each.loads.values()}
 
     @cached_property
     def obstacle(self) -> str | None:
@@ -166,14 +220,6 @@ def operands(term: Term) -> Iterable[Row]:
         row = replace(row, width=width)
         yield row
         row = replace(row, before=(*row.before, width))
-
-
-def _waits(p: Pass) -> Iterator[bool]:
-    """Where a pass waits for other blocks: before its equations, and after them."""
-    if p.terms:
-        yield True
-    if p.totals:
-        yield False
 
 
 def _now(row: Row) -> Row:

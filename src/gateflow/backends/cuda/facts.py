@@ -1,4 +1,4 @@
-"""What a kernel knows of the cut of its run when it is built: sizes are constants, so that no instruction works them out.
+"""What a kernel knows of the cut of its run when it is built: sizes are constants, and no instruction works them out.
 
     struct Cut { static constexpr int blocks = 64, …;  static constexpr int share(int width) { … } … };
 

@@ -20,8 +20,8 @@ __all__ = ["Grid", "Parts", "grid"]
 NUMBER = 4
 """Bytes of a float32."""
 CHUNK, SLICES, STAGED = 32, 32, 16
-"""As in `native/call.cuh`: columns of a chunk, parts in which totals are added up; and numbers of each column of a window
-of chunks (`native/product.cuh`): four chunks of four samples, or one of sixteen."""
+"""As in `native/call.cuh`: columns of a chunk, parts in which totals are added up; and numbers of each column of a
+window of chunks (`native/product.cuh`): four chunks of four samples, or one of sixteen."""
 
 # Of an H100 (benchmarks/results): an exchange of 4 KB takes 0.6 µs, each further 16 KB another 0.9.
 _EXCHANGE, _EXCHANGED_PER_US = 0.5, 20_000.0

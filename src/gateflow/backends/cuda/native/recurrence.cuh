@@ -20,15 +20,16 @@
 namespace gateflow {
 
 // The products of a pass from number `k` on; each warp's sums of their rows, one product below the other.
-template <class Frame, int k, class T, class C>
-GATEFLOW_INLINE void multiply_from(const C& call, const Moment& at, const T* weights, T* sums) {
+// `behind` is run when the first of what is waited for has come.
+template <class Frame, int k, class T, class C, class Behind>
+GATEFLOW_INLINE void multiply_from(const C& call, const Moment& at, const T* weights, T* sums, const Behind& behind) {
     if constexpr (k < Frame::Pass::number_of_terms) {
         constexpr int P = Frame::first + k;
         if constexpr (matrix_units)
-            multiply_matrix<P>(call, at, weights + C::begin(P), sums);
+            multiply_matrix<P>(call, at, weights + C::begin(P), sums, behind);
         else
-            multiply<P, Frame::split>(call, at, weights + C::begin(P), sums);
-        multiply_from<Frame, k + 1>(call, at, weights, sums + C::rows(P) * S);
+            multiply<P, Frame::split>(call, at, weights + C::begin(P), sums, behind);
+        multiply_from<Frame, k + 1>(call, at, weights, sums + C::rows(P) * S, Nothing{});
     }
 }
 
@@ -43,11 +44,11 @@ GATEFLOW_INLINE constexpr int rows_of_sums(int before) {
 //
 // Nobody looks at the tape before all of this block have put there what is theirs: the others' is hardly there earlier,
 // and whoever looks keeps the way to the memory busy (an LSTM of 512 units took twice as long for its equations).
-template <class Frame, class T, class C>
-GATEFLOW_INLINE void multiply_all(const C& call, const Moment& at, const T* weights) {
+template <class Frame, class T, class C, class Behind>
+GATEFLOW_INLINE void multiply_all(const C& call, const Moment& at, const T* weights, const Behind& behind) {
     constexpr int rows = rows_of_sums<Frame, C>(Frame::Pass::number_of_terms);
     block_barrier();
-    multiply_from<Frame, 0>(call, at, weights, shared_memory() + C::partial + thread() / 32 * (rows * S));
+    multiply_from<Frame, 0>(call, at, weights, shared_memory() + C::partial + thread() / 32 * (rows * S), behind);
     block_barrier();
 }
 
@@ -70,7 +71,7 @@ GATEFLOW_INLINE void sums_from(int u, T* sum) {
 }
 
 template <class Layout, class Frame, class T, int slots, class C>
-GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights, Ready<T, slots>& ready) {
+GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights, Ready<Layout, T, slots>& ready) {
     using Pass = typename Frame::Pass;
     constexpr int width = C::width(Pass::width), share = C::share(Pass::width);
     const int begin = at.rank * share, units = width - begin < share ? width - begin : share;
@@ -78,12 +79,13 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
     const Sums<T> sums{shared + C::totals, shared + C::gathered, call.reduced + at.sample * call.longest,
                        call.samples * call.longest, share, begin, thread() % S};
     if constexpr (Pass::number_of_terms > 0) {
-        ready.template ask<Layout, typename Frame::Early>(call, at, share);
-        multiply_all<Frame>(call, at, weights);
+        ready.template before_wait<typename Frame::Early>(call, at, share);
+        multiply_all<Frame>(call, at, weights,
+                            [&] { ready.template behind_wait<typename Frame::Early>(call, at, share); });
     }
     if (at.active && thread() / S < units) {
         Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
-        ready.template give<Layout, typename Frame::Reads>(call, rows, share, begin + thread() / S);
+        ready.template give<typename Frame::Reads>(call, at, rows, share, begin + thread() / S);
         GATEFLOW_UNROLL(1)
         for (int u = thread() / S; u < units; u += threads / S) {
             T sum[Pass::sums + 1] = {};
@@ -93,7 +95,7 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
         }
     }
     if constexpr (Pass::totals > 0) {
-        ready.template ask<Layout, typename Frame::Late>(call, at, share);
+        ready.template before_wait<typename Frame::Late>(call, at, share);
         total<Frame, T>(call, at);
     }
     if constexpr (Pass::has_numbers) {
@@ -101,22 +103,23 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
         if constexpr (Pass::totals == 0) block_barrier();
         if (thread() < S && at.active) {
             Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
-            ready.template give<Layout, typename Frame::Reads>(call, rows, share, begin);
+            ready.template give<typename Frame::Reads>(call, at, rows, share, begin);
             Pass::numbers(rows, sums, 0);
         }
         block_barrier();
     }
+    if constexpr (Pass::totals > 0) ready.template behind_wait<typename Frame::Late>(call, at, share);
 }
 
 // Vectors of weights, of this thread's unit.
 template <class Layout, class Frame, class T, int slots, class C>
-GATEFLOW_INLINE void fetch_fixed(const C& call, const Moment& at, Ready<T, slots>& ready) {
+GATEFLOW_INLINE void fetch_fixed(const C& call, const Moment& at, Ready<Layout, T, slots>& ready) {
     constexpr int width = C::width(Frame::Pass::width), share = C::share(Frame::Pass::width);
     const int unit = at.rank * share + thread() / S;
     if (thread() / S >= share || unit >= width) return;
     GATEFLOW_UNROLL()
     for (int s = 0; s < slots; ++s)
-        if (Frame::Reads::steps(s) == 4)
+        if (Frame::Reads::of(s) == 3)
             ready.fixed[s] = call.places[s].base[place_in<Layout, C>(s, unit)];
 }
 
@@ -131,7 +134,7 @@ GATEFLOW_INLINE void run(const C& call) {
         weights = shared_memory();
         block_barrier();
     }
-    Ready<T, slots> ready = {};
+    Ready<Layout, T, slots> ready = {};
     (fetch_fixed<Layout, Frame, T, slots>(call, at, ready), ...);
     for (int iteration = 0; iteration < static_cast<int>(call.iterations); ++iteration) {
         move(call, at, iteration);
@@ -139,6 +142,7 @@ GATEFLOW_INLINE void run(const C& call) {
             choose(call, at, group);
             begin_rows<Layout, T, slots>(call, at);
             (run_pass<Layout, Frame, T, slots>(call, at, weights, ready), ...);
+            ready.is_next = call.groups <= call.replicas;
         }
     }
 }

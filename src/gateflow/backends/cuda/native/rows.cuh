@@ -16,11 +16,13 @@ struct Rows {
     T here[slots];      // what was asked for before a wait
     T* place_of[slots];  // in shared memory, of what is one number for each sample and made by this step
     bool is_made[slots], is_kept[slots];
+    T* written;  // by slot, what this thread wrote last
 
     GATEFLOW_INLINE T load(int slot, int64_t, int64_t j, One) const { return is_here[slot] ? here[slot] : at[slot][j]; }
     GATEFLOW_INLINE T number(int slot, int64_t) const { return is_made[slot] ? *place_of[slot] : load(slot, 0, 0, One{}); }
     GATEFLOW_INLINE void store(int slot, int64_t, int64_t j, One, T v) const {
         if (is_out[slot]) publish(out[slot], static_cast<int>(j), v);
+        written[slot] = v;
         at[slot][j] = v;
     }
     GATEFLOW_INLINE void keep(int slot, int64_t m, int64_t j, One n, T v) const { store(slot, m, j, n, v); }
@@ -81,54 +83,61 @@ GATEFLOW_INLINE Rows<T, slots> rows_at(const C& call, const Moment& at) {
 template <class Layout, class C>
 GATEFLOW_INLINE int64_t place_in(int slot, int64_t unit) { return C::width(Layout::width(slot)) == 1 ? 0 : unit; }
 
-// What equations will read of a thread's unit: asked for before a wait, so that it has come by its end.
+// What equations read of a thread's unit, in its registers.
 //
-// A load afterwards would take as long as the wait has, and even one from the cache near by stands in a queue behind the
-// looks at the tape. Of units there is one for each thread but where a block has more than it has threads for.
-template <class T, int slots>
+// A load would take as long as a wait, and even one from the cache near by stands in a queue behind the looks at the tape.
+// What a thread has written it still has. What this loop only reads is far: it is asked for a step ahead, and behind a
+// wait, since looks at the tape stand in a queue as well. Of units there is one for each thread but where a block has more
+// than it has threads for; then, and where a block has several groups of samples, nothing is held.
+template <class Layout, class T, int slots>
 struct Ready {
-    T fixed[slots], now[slots], next[slots];
-    bool is_next;  // whether `next` was asked for
+    T fixed[slots], now[slots], next[slots], written[slots];
+    bool is_next = false;  // whether this group's step before has been run, and nothing of another one since
 
-    template <class Layout, class Asks, int bit, class C>
-    GATEFLOW_INLINE void ask(const C& call, const Moment& at, int unit, T (&values)[slots]) {
-        if (!at.active) return;
+    template <class Asks, int least, class C>
+    GATEFLOW_INLINE void ask(const C& call, const Moment& at, int share) {
+        const int unit = at.rank * share + thread() / S;
+        if (share * S > threads || thread() / S >= share || !at.active) return;
         GATEFLOW_UNROLL()
         for (int s = 0; s < slots; ++s)
-            if ((Asks::steps(s) >> bit & 1) != 0 && (C::width(Layout::width(s)) == 1 || unit < C::width(Layout::width(s))))
-                values[s] = row_at<Layout, T>(call, at, s)[place_in<Layout, C>(s, unit)];
+            if (Asks::of(s) >= least && place_in<Layout, C>(s, unit) < C::width(Layout::width(s)))
+                next[s] = row_at<Layout, T>(call, at, s)[place_in<Layout, C>(s, unit)];
     }
-    template <class Layout, class Asks, class C>
-    GATEFLOW_INLINE void ask(const C& call, const Moment& at, int share) {
-        if (share * S > threads || thread() / S >= share) return;
-        const int unit = at.rank * share + thread() / S;
-        ask<Layout, Asks, 0>(call, at, unit, now);
-        // Where a block has several groups of samples, the next step of this one is far.
-        if (any<Asks>(2) && call.groups <= call.replicas) {
-            Moment then = at;
-            move(call, then, at.iteration + 1);
-            choose(call, then, at.group);
-            ask<Layout, Asks, 1>(call, then, unit, next);
-            is_next = true;
-        }
+    template <class Asks, class C>
+    GATEFLOW_INLINE void before_wait(const C& call, const Moment& at, int share) {
+        if (!any<Asks>(2)) return;
+        if (!is_next) ask<Asks, 2>(call, at, share);
+        GATEFLOW_UNROLL()
+        for (int s = 0; s < slots; ++s)
+            if (Asks::of(s) == 2) now[s] = next[s];
+    }
+    template <class Asks, class C>
+    GATEFLOW_INLINE void behind_wait(const C& call, const Moment& at, int share) {
+        if (!any<Asks>(1) || call.groups > call.replicas) return;
+        Moment then = at;
+        move(call, then, at.iteration + 1);
+        choose(call, then, at.group);
+        ask<Asks, 1>(call, then, share);
     }
     template <class Asks>
     static constexpr bool any(int least) {
         for (int s = 0; s < slots; ++s)
-            if (Asks::steps(s) >= least) return true;
+            if (Asks::of(s) >= least) return true;
         return false;
     }
-    // `Reads` has bit 0 for what was asked for in this step, 1 for what was in the one before, 2 for what never changes.
-    template <class Layout, class Reads, class C>
-    GATEFLOW_INLINE void give(const C&, Rows<T, slots>& rows, int share, int64_t unit) const {
+    // `Reads::of(slot)`: `Held` of `exchange.py`.
+    template <class Reads, class C>
+    GATEFLOW_INLINE void give(const C&, const Moment& at, Rows<T, slots>& rows, int share, int64_t unit) {
+        rows.written = written;
         if (share * S > threads) return;
         GATEFLOW_UNROLL()
         for (int s = 0; s < slots; ++s) {
-            if (Reads::steps(s) == 0) continue;
+            const int held = Reads::of(s);
+            if (held == 0) continue;
+            const bool is_known = held == 2 ? is_next : held != 5 || (is_next && at.sample < at.known);
+            const T value = held == 1 ? now[s] : held == 2 ? next[s] : held == 3 ? fixed[s] : written[Layout::keeper(s)];
             rows.is_here[s] = true;
-            if (Reads::steps(s) == 1) rows.here[s] = now[s];
-            if (Reads::steps(s) == 2) rows.here[s] = is_next ? next[s] : rows.at[s][place_in<Layout, C>(s, unit)];
-            if (Reads::steps(s) == 4) rows.here[s] = fixed[s];
+            rows.here[s] = is_known ? value : rows.at[s][place_in<Layout, C>(s, unit)];
         }
     }
 };
