@@ -94,6 +94,7 @@ class Needed(NamedTuple):
     H: int
     B: int
     rounded: bool
+    ragged: bool
     timed: bool
 
 
@@ -107,7 +108,7 @@ def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[str]:
         for which in ("infer", "train", "backward") if each.timed else ("train", "backward"):
             loop = loop_of(step.cell, which)
             with contextlib.suppress(BuildError):
-                yield loop.text_for(grid(loop.exchange, sizes, each.B, card, rounded=each.rounded))
+                yield loop.text_for(grid(loop.exchange, sizes, each.B, card, rounded=each.rounded, ragged=each.ragged))
 
 
 def build(needed: Iterable[Needed], card: Card) -> dict[str, Any]:
@@ -306,9 +307,9 @@ def times() -> Iterator[Callable[[], dict[str, Any]]]:
 
 
 def needed_for_times() -> set[Needed]:
-    found = {Needed(name, 512, 512, 16, rounded, True) for name in TIMED for rounded in (False, True)}
+    found = {Needed(name, 512, 512, 16, rounded, False, True) for name in TIMED for rounded in (False, True)}
     for H, B in OTHERS:
-        found |= {Needed(name, H, H, B, rounded, True) for name in ("lstm", "gru") for rounded in (False, True)}
+        found |= {Needed(name, H, H, B, rounded, False, True) for name in ("lstm", "gru") for rounded in (False, True)}
     return found
 
 
@@ -325,8 +326,8 @@ def main() -> int:
     found: dict[str, Any] = {"card": name, "torch": torch.__version__, "seed": given.seed, "figures": []}
     chosen = cases(given.seed)[: given.cases]
     card = card_of(torch.device("cuda"))
-    needed = [Needed(c.cell, 37, c.H, c.B, c.precision == "bfloat16", False) for c in chosen]
-    needed += [Needed("lstm", 37, 64, B, False, True) for B in (1, 24)]
+    needed = [Needed(c.cell, 37, c.H, c.B, c.precision == "bfloat16", c.ragged, False) for c in chosen]
+    needed += [Needed("lstm", 37, 64, B, False, False, True) for B in (1, 24)]
     found["build"] = build([*needed, *needed_for_times()], card)
     print(name, found["build"], f"{time.time() - begin:.0f} s", flush=True)
     wrong = 0

@@ -117,16 +117,17 @@ class Exchange:
         return any(_now(term.operand) not in self.rows for each in self.passes for term in each.terms)
 
     def asks(self, wait: Wait) -> dict[Row, int]:
-        """What of the rows that this loop only reads is asked for behind a wait, a step ahead.
+        """What of the rows that this loop only reads is asked for before a wait.
 
         Returns:
-            Rows; 1 where equations of the next step read them before any wait, 2 where they are behind this one.
+            Rows; 1 for those of this step, which equations behind the wait read first, 2 for those of the next step, whose
+            equations read them before any wait.
         """
         found = dict[Row, int]()
-        for row, readers in self._read_only.items():
+        for row, readers in self._read_only.items() if wait in self.waits else ():
             before = self._wait_before(readers[0])
             if wait == (before or self.waits[-1]):
-                found[row] = 1 if before is None else 2
+                found[row] = 2 if before is None else 1
         return found
 
     def reads(self, number: int) -> dict[Row, Held]:
@@ -140,9 +141,9 @@ class Exchange:
             if row.kind is Kind.FIXED:
                 found[row] = Held.FIXED
             elif row in self._read_only and self.waits:
-                # Behind the last wait there is that of the next step already.
                 is_behind = self._wait_before(self._read_only[row][0]) is not None
-                if is_behind or Wait(number) < self.waits[-1]:
+                # From the last wait on there is that of the next step already; numbers are worked out behind totals.
+                if is_behind or Wait(number, is_late=row.width == "1") < self.waits[-1]:
                     found[row] = Held.NOW if is_behind else Held.NEXT
             elif self._written_by(row) is not None:
                 earlier = self._written_by(row) in self._written_before(number)

@@ -23,6 +23,7 @@ def definitions(grid: Grid) -> str:
         "WEIGHTS_ARE_SHARED": int(grid.weights_are_shared and grid.weights > 0),
         "MATRIX_UNITS": int(grid.matrix_units),
         "ROUNDED": int(grid.rounded),
+        "RAGGED": int(grid.ragged),
     }
     return "\n".join(f"#define GATEFLOW_{name} {value}" for name, value in given.items())
 

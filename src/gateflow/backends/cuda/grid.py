@@ -58,6 +58,7 @@ class Grid:
         blocks: of a replica.
         matrix_units: whether these make the products, of bfloat16.
         rounded: whether operands are rounded to bfloat16.
+        ragged: whether sequences differ in length.
         weights_are_shared: whether the weights of a block lie in its shared memory.
     """
 
@@ -70,6 +71,7 @@ class Grid:
     blocks: int
     matrix_units: bool
     rounded: bool
+    ragged: bool
     weights_are_shared: bool
 
     @property
@@ -175,13 +177,13 @@ class Grid:
         return time
 
 
-def grid(exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, *, rounded: bool) -> Grid:
+def grid(exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, *, rounded: bool, ragged: bool) -> Grid:
     """The cut that is estimated to take the least time.
 
     Raises:
         BuildError: this machine has too few multiprocessors, or too little memory in each.
     """
-    found = [g for g in _cuts(exchange, sizes, batch, machine, rounded) if g.shared <= machine.shared]
+    found = [g for g in _cuts(exchange, sizes, batch, machine, rounded, ragged) if g.shared <= machine.shared]
     if not found:
         raise BuildError(
             f"a step of these sizes fits on no {machine.processors} multiprocessors "
@@ -191,7 +193,7 @@ def grid(exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Mach
 
 
 def _cuts(
-    exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, rounded: bool
+    exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, rounded: bool, ragged: bool
 ) -> Iterator[Grid]:
     widest = max((sizes[p.width] for p in exchange.passes), default=1)
     # Matrix units read operands from the tape, and these alone.
@@ -202,5 +204,5 @@ def _cuts(
             most = machine.processors // replicas
             blocks = -(-widest // (4 * -(-widest // (4 * most))))
             for shared in (True, False):
-                cut = (batch, samples, replicas, blocks, matrix_units, rounded, shared)
+                cut = (batch, samples, replicas, blocks, matrix_units, rounded, ragged, shared)
                 yield Grid(exchange, sizes, machine.warps, *cut)

@@ -93,10 +93,11 @@ class Loop:
         Raises:
             BuildError: it fits on this machine in no way.
         """
-        key = (machine, run.samples, run.rounded, *run.sizes.items())
+        ragged = run.offsets is not None
+        key = (machine, run.samples, run.rounded, ragged, *run.sizes.items())
         if key in self.cuts:
             return self.cuts[key]
-        cut = grid(self.exchange, Sizes(run.sizes), run.samples, machine, rounded=run.rounded)
+        cut = grid(self.exchange, Sizes(run.sizes), run.samples, machine, rounded=run.rounded, ragged=ragged)
         made = _Cut(cut, self.text_for(cut), Form(cut), Packing(cut, run.weights))
         # While a graph is captured nothing is computed, so nothing may be kept.
         if not machine.captures():

@@ -11,6 +11,8 @@ constexpr int threads = 32 * W, quads = S / 4, chunk = 32;
 constexpr int slices = 32;  // in which totals are added up, in an order that depends on nothing but the width
 // Whether operands are rounded to bfloat16: on the tape already, for the matrix units.
 constexpr bool matrix_units = GATEFLOW_MATRIX_UNITS, rounded = GATEFLOW_ROUNDED;
+// Whether sequences differ in length.
+constexpr bool ragged = GATEFLOW_RAGGED;
 static_assert(S % 4 == 0 && S <= 16 && threads % S == 0);
 
 enum class Kind { step, ahead, previous, sample, fixed };
@@ -50,7 +52,7 @@ template <class Cut, class T, int slots, int products>
 struct Call : Cut {
     int64_t first, iterations, direction;  // the steps of the loop
     int64_t steps, samples, reverse;       // `reverse`: whether the cell goes from the last step to the first
-    const int64_t* offsets;                // steps + 1 lines where the steps begin; none: every step has all samples
+    const int64_t* offsets;                // steps + 1 lines where the steps begin, if they are ragged
     int64_t replicas, groups;
     u32* tape;                             // [iterations + 1][group] entries, each operands and then totals
     T* reduced;                            // [vector][sample][longest], sums over steps of gradients of vectors
@@ -63,11 +65,11 @@ struct Call : Cut {
 
     GATEFLOW_INLINE int samples_at(int t) const {
         if (t < 0 || t >= static_cast<int>(steps)) return 0;
-        return static_cast<int>(offsets ? offsets[t + 1] - offsets[t] : samples);
+        return static_cast<int>(ragged ? offsets[t + 1] - offsets[t] : samples);
     }
     GATEFLOW_INLINE int line_at(int t) const {
         if (t < 0 || t >= static_cast<int>(steps)) return 0;
-        return offsets ? static_cast<int>(offsets[t]) : t * static_cast<int>(samples);
+        return ragged ? static_cast<int>(offsets[t]) : t * static_cast<int>(samples);
     }
 };
 

@@ -14,10 +14,6 @@ struct alignas(16) Four {
     T of[4];
 };
 
-struct Nothing {
-    GATEFLOW_INLINE void operator()() const {}
-};
-
 // How many chunks a lane holds at once, in sixteen registers.
 constexpr int widest = 4 / quads;
 
@@ -116,8 +112,8 @@ GATEFLOW_INLINE void add_columns(const T* w, const T* stage, int row, int length
 //
 // A lane makes tiles of 4 rows by 4 samples, of every `split`-th column: this and the part of the warp are all that the
 // order of a sum depends on, and so not on how many samples or units there are.
-template <int P, int split, class T, class C, class Behind>
-GATEFLOW_INLINE void multiply(const C& call, const Moment& at, const T* weights, T* sums, const Behind& behind) {
+template <int P, int split, class T, class C>
+GATEFLOW_INLINE void multiply(const C& call, const Moment& at, const T* weights, T* sums) {
     constexpr int rows = C::rows(P), depth = C::depth(P), across = 32 / split;
     constexpr int tiles = (rows + 4 * across - 1) / (4 * across), times = tiles < 4 / quads ? tiles : 4 / quads;
     constexpr int part = (depth + W - 1) / W, chunks = (part + chunk - 1) / chunk;
@@ -135,7 +131,6 @@ GATEFLOW_INLINE void multiply(const C& call, const Moment& at, const T* weights,
         GATEFLOW_UNROLL(1)
         for (int c = 0; c < chunks; c += window) {
             next.wait(call);
-            if (first == 0 && c == 0) behind();
             GATEFLOW_UNROLL()
             for (int i = 0; i < window; ++i)
                 GATEFLOW_UNROLL()

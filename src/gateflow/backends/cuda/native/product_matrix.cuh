@@ -50,8 +50,8 @@ struct Octets {
 
 // One warp's part of the depth of a product, sums [row][sample]; weights lie as lanes read them: [32 columns][half of
 // them][tile of 16 rows][lane].
-template <int P, class T, class C, class Behind>
-GATEFLOW_INLINE void multiply_matrix(const C& call, const Moment& at, const T* weights, T* sums, const Behind& behind) {
+template <int P, class T, class C>
+GATEFLOW_INLINE void multiply_matrix(const C& call, const Moment& at, const T* weights, T* sums) {
     constexpr int most = 8 / octets, tiles = C::rows(P) / 16, at_once = tiles < most ? tiles : most;
     constexpr int chunks = Octets<P, C>::chunks, part = (chunks + W - 1) / W, window = part < most ? part : most;
     const int lane = thread() % 32, warp = thread() / 32;
@@ -66,7 +66,6 @@ GATEFLOW_INLINE void multiply_matrix(const C& call, const Moment& at, const T* w
         GATEFLOW_UNROLL(1)
         for (int k = 0; k < part; k += window) {
             next.wait(call);
-            if (first == 0 && k == 0) behind();
             const Window<window, Octets<P, C>> now = next;
             if (k + window < part) next.ask((warp * part + k + window) * chunk, true);
             GATEFLOW_UNROLL()

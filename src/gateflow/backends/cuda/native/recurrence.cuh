@@ -20,16 +20,15 @@
 namespace gateflow {
 
 // The products of a pass from number `k` on; each warp's sums of their rows, one product below the other.
-// `behind` is run when the first of what is waited for has come.
-template <class Frame, int k, class T, class C, class Behind>
-GATEFLOW_INLINE void multiply_from(const C& call, const Moment& at, const T* weights, T* sums, const Behind& behind) {
+template <class Frame, int k, class T, class C>
+GATEFLOW_INLINE void multiply_from(const C& call, const Moment& at, const T* weights, T* sums) {
     if constexpr (k < Frame::Pass::number_of_terms) {
         constexpr int P = Frame::first + k;
         if constexpr (matrix_units)
-            multiply_matrix<P>(call, at, weights + C::begin(P), sums, behind);
+            multiply_matrix<P>(call, at, weights + C::begin(P), sums);
         else
-            multiply<P, Frame::split>(call, at, weights + C::begin(P), sums, behind);
-        multiply_from<Frame, k + 1>(call, at, weights, sums + C::rows(P) * S, Nothing{});
+            multiply<P, Frame::split>(call, at, weights + C::begin(P), sums);
+        multiply_from<Frame, k + 1>(call, at, weights, sums + C::rows(P) * S);
     }
 }
 
@@ -44,11 +43,11 @@ GATEFLOW_INLINE constexpr int rows_of_sums(int before) {
 //
 // Nobody looks at the tape before all of this block have put there what is theirs: the others' is hardly there earlier,
 // and whoever looks keeps the way to the memory busy (an LSTM of 512 units took twice as long for its equations).
-template <class Frame, class T, class C, class Behind>
-GATEFLOW_INLINE void multiply_all(const C& call, const Moment& at, const T* weights, const Behind& behind) {
+template <class Frame, class T, class C>
+GATEFLOW_INLINE void multiply_all(const C& call, const Moment& at, const T* weights) {
     constexpr int rows = rows_of_sums<Frame, C>(Frame::Pass::number_of_terms);
     block_barrier();
-    multiply_from<Frame, 0>(call, at, weights, shared_memory() + C::partial + thread() / 32 * (rows * S), behind);
+    multiply_from<Frame, 0>(call, at, weights, shared_memory() + C::partial + thread() / 32 * (rows * S));
     block_barrier();
 }
 
@@ -79,9 +78,8 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
     const Sums<T> sums{shared + C::totals, shared + C::gathered, call.reduced + at.sample * call.longest,
                        call.samples * call.longest, share, begin, thread() % S};
     if constexpr (Pass::number_of_terms > 0) {
-        ready.template before_wait<typename Frame::Early>(call, at, share);
-        multiply_all<Frame>(call, at, weights,
-                            [&] { ready.template behind_wait<typename Frame::Early>(call, at, share); });
+        ready.template ask<typename Frame::Early>(call, at, share);
+        multiply_all<Frame>(call, at, weights);
     }
     if (at.active && thread() / S < units) {
         Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
@@ -95,7 +93,7 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
         }
     }
     if constexpr (Pass::totals > 0) {
-        ready.template before_wait<typename Frame::Late>(call, at, share);
+        ready.template ask<typename Frame::Late>(call, at, share);
         total<Frame, T>(call, at);
     }
     if constexpr (Pass::has_numbers) {
@@ -108,7 +106,6 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
         }
         block_barrier();
     }
-    if constexpr (Pass::totals > 0) ready.template behind_wait<typename Frame::Late>(call, at, share);
 }
 
 // Vectors of weights, of this thread's unit.

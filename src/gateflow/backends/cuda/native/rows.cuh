@@ -86,43 +86,37 @@ GATEFLOW_INLINE int64_t place_in(int slot, int64_t unit) { return C::width(Layou
 // What equations read of a thread's unit, in its registers.
 //
 // A load would take as long as a wait, and even one from the cache near by stands in a queue behind the looks at the tape.
-// What a thread has written it still has. What this loop only reads is far: it is asked for a step ahead, and behind a
-// wait, since looks at the tape stand in a queue as well. Of units there is one for each thread but where a block has more
-// than it has threads for; then, and where a block has several groups of samples, nothing is held.
+// What a thread has written it still has; what this loop only reads is asked for before a wait. Of units there is one for
+// each thread but where a block has more than it has threads for; then nothing is held.
 template <class Layout, class T, int slots>
 struct Ready {
     T fixed[slots], now[slots], next[slots], written[slots];
     bool is_next = false;  // whether this group's step before has been run, and nothing of another one since
 
-    template <class Asks, int least, class C>
-    GATEFLOW_INLINE void ask(const C& call, const Moment& at, int share) {
+    // `Asks::of(slot)`: bit 0 for rows of this step, bit 1 for rows of the next one.
+    template <class Asks, int bit, class C>
+    GATEFLOW_INLINE void ask(const C& call, const Moment& at, int share, T (&values)[slots]) const {
         const int unit = at.rank * share + thread() / S;
         if (share * S > threads || thread() / S >= share || !at.active) return;
         GATEFLOW_UNROLL()
         for (int s = 0; s < slots; ++s)
-            if (Asks::of(s) >= least && place_in<Layout, C>(s, unit) < C::width(Layout::width(s)))
-                next[s] = row_at<Layout, T>(call, at, s)[place_in<Layout, C>(s, unit)];
+            if ((Asks::of(s) >> bit & 1) != 0 && place_in<Layout, C>(s, unit) < C::width(Layout::width(s)))
+                values[s] = row_at<Layout, T>(call, at, s)[place_in<Layout, C>(s, unit)];
     }
     template <class Asks, class C>
-    GATEFLOW_INLINE void before_wait(const C& call, const Moment& at, int share) {
-        if (!any<Asks>(2)) return;
-        if (!is_next) ask<Asks, 2>(call, at, share);
-        GATEFLOW_UNROLL()
-        for (int s = 0; s < slots; ++s)
-            if (Asks::of(s) == 2) now[s] = next[s];
-    }
-    template <class Asks, class C>
-    GATEFLOW_INLINE void behind_wait(const C& call, const Moment& at, int share) {
+    GATEFLOW_INLINE void ask(const C& call, const Moment& at, int share) {
+        ask<Asks, 0>(call, at, share, now);
+        // Where a block has several groups of samples, the next step of this one is far.
         if (!any<Asks>(1) || call.groups > call.replicas) return;
         Moment then = at;
         move(call, then, at.iteration + 1);
         choose(call, then, at.group);
-        ask<Asks, 1>(call, then, share);
+        ask<Asks, 1>(call, then, share, next);
     }
     template <class Asks>
-    static constexpr bool any(int least) {
+    static constexpr bool any(int bit) {
         for (int s = 0; s < slots; ++s)
-            if (Asks::of(s) >= least) return true;
+            if ((Asks::of(s) >> bit & 1) != 0) return true;
         return false;
     }
     // `Reads::of(slot)`: `Held` of `exchange.py`.
