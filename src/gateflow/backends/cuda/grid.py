@@ -177,7 +177,9 @@ class Grid:
         return time
 
 
-def grid(exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, *, rounded: bool, ragged: bool) -> Grid:
+def grid(
+    exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, *, rounded: bool, ragged: bool
+) -> Grid:
     """The cut that is estimated to take the least time.
 
     Raises:

@@ -47,6 +47,7 @@ class Machine(ABC):
 
     def wait(self) -> None:
         """Until all that was launched has ended."""
+        return
 
     def failure(self) -> int:
         """The address of a number that a kernel sets when it gives up; 0 where there is none."""
