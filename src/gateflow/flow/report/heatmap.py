@@ -21,6 +21,8 @@ __all__ = ["grows", "heatmap"]
 # 1.2e-7; 0.05 is 12 % more than was sent, which no rounding makes. Up to eight
 # rows each has a tick of its own: a loss at the last step alone is one row.
 _LOWEST, _GROWS, _FEW = -8.0, 0.05, 8
+# Letters of a token up to which it stands upright under the axis, as in `page.js`.
+_UPRIGHT = 2
 # Viridis up to "all of it", by matplotlib's anchors; beyond it, growth, orange to red.
 _LEFT = ["#440154", "#472c7a", "#3b518b", "#2c718e", "#21908d", "#27ad81", "#5cc863", "#aadc32", "#fde725"]
 _GROWN = ["#fb9a29", "#d7301f", "#7f0000"]
@@ -43,8 +45,9 @@ def heatmap(layer: LayerReach, labels: Sequence[str], side: int, dependency: Dep
     shares = {name: _averaged(values, *block) for name, values in drawn.items()}
     shape = "square" if 4 * n > steps else "wide"
     labelled = ("xaxis", "yaxis") if block == (1, 1) and labels else ()
-    # Under the title of the axis; tokens along it need room for their letters.
-    colours = _colours(shares["full state"], layer, (-0.16 if shape == "square" else -0.3) - 0.1 * bool(labelled))
+    # Under the title of the axis; words along it are turned, and need room for their letters.
+    turned = bool(labelled) and any(len(label) > _UPRIGHT for label in labels)
+    colours = _colours(shares["full state"], layer, (-0.16 if shape == "square" else -0.3) - 0.1 * turned)
     places = {"x": _centres(list(range(steps)), block[0]), "y": _centres(targets, block[1])}
     traces = [
         {"type": "heatmap", "name": name, "z": rounded(z, 3), **places, **colours, "visible": k == 0}
@@ -86,7 +89,8 @@ def _named(dependency: Dependency, labels: Sequence[str]) -> list[dict[str, Any]
     """What the two are and which tokens; above the diagonal, where nothing is drawn."""
     (k, cause), (token, effect) = dependency.named.items()
     places = [(k, k, f"{cause} “{labels[k]}”"), (dependency.effect, dependency.effect, f"{effect} “{labels[token]}”")]
-    look = {"showarrow": False, "xanchor": "left", "yanchor": "bottom", "font": {"color": "var(--pair)", "size": 12}}
+    look = {"showarrow": False, "xanchor": "left", "yanchor": "bottom", "bgcolor": "var(--card)"}
+    look["font"] = {"color": "var(--pair)", "size": 12}
     found = [{"x": x, "y": y, "text": html.escape(text, quote=False), **look} for x, y, text in places]
     # The later one would leave the picture on the right.
     found[1] |= {"xanchor": "right"}

@@ -48,7 +48,7 @@ function layoutOf(own, labels, labelled, place) {
   const look = { gridcolor: "var(--grid)", linecolor: "var(--grid)", fixedrange: touch };
   const shown = Object.fromEntries(axes.map((key) => [key, { ...look, ...own[key] }]));
   /* Half of a figure's height is what title, scale and the tokens below leave it. */
-  if (labelled.includes("xaxis")) Object.assign(shown.xaxis, tokens(labels, 0.85 * place.clientWidth), { tickangle: -60 });
+  if (labelled.includes("xaxis")) Object.assign(shown.xaxis, tokens(labels, 0.85 * place.clientWidth), { tickangle: labels.some((word) => word.length > 2) ? -60 : 0 });
   if (labelled.includes("yaxis")) Object.assign(shown.yaxis, tokens(labels, 0.6 * place.clientHeight));
   return {
     font: { family: "system-ui, sans-serif", size: 13, color: "var(--ink)" },
