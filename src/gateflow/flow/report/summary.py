@@ -60,13 +60,10 @@ def verdict(report: ReportData) -> str:
 def facts(report: ReportData) -> list[Fact]:
     """The figures that everything else explains."""
     c = report.context
-    found = [
-        Fact(
-            _steps(report.reach.horizon),
-            "horizon",
-            "the lag at which 1 % of the gradient is left, in the layer where it reaches farthest",
-        )
-    ]
+    farthest = max(report.reach.layers.values(), key=lambda layer: layer.horizon)
+    of_many = f", in {farthest.name}, where it reaches farthest" if len(report.reach.layers) > 1 else ""
+    means = f"the lag at which 1 % of the gradient is left{of_many}"
+    found = [Fact(_steps(report.reach.horizon), "horizon", means)]
     if c["needed_lag"]:
         found.append(Fact(_steps(c["needed_lag"]), "needed lag", _best(report, c["needed_lag"])))
     if c["window"]:

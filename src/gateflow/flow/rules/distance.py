@@ -78,7 +78,7 @@ def short_half_life(measured: Measurements) -> Iterator[Finding]:
         gate, sign = layer.keeper
         says = (
             f"The {gate} gates {'close' if sign > 0 else 'open'} too early: of what the units hold, {lasting[name]} "
-            f"outlasts {measured.lag} steps; half of the units forget within {median:.1f}."
+            f"outlasts {measured.lag} steps; half of the units forget within {median:.1f} steps."
         )
         says += f" The task needs {measured.needed_lag}."
         where = f"{name} {gate}"
