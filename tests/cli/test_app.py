@@ -6,12 +6,13 @@ import sys
 
 import pytest
 import typer
+from jsonschema import Draft202012Validator
 
 from gateflow import cells
 from gateflow.cell_names import CELL_NAMES
 from gateflow.cli.app import build
 from gateflow.runs.config import TrainingConfig
-from gateflow.tasks import TASKS
+from gateflow.tasks import TASKS, description
 from gateflow.tasks.language_model.config import DataConfig, ModelConfig
 
 LEAVES = [["train", name] for name in TASKS]
@@ -77,6 +78,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)"""
 
 def test_names_of_cells_that_are_told_without_torch_are_those_there_are():
     assert tuple(name for name in cells.names() if cells.get(name).__module__.startswith("gateflow.")) == CELL_NAMES
+
+
+def test_what_json_prints_is_published(gateflow):
+    schema = json.loads(gateflow("--json-schema").out)
+    Draft202012Validator.check_schema(schema)
+    own = {words[0] for words in LEAVES} - {verb.name for name in TASKS for verb in description(name).verbs}
+    assert own <= set(schema["$defs"])
 
 
 def test_version(gateflow):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Trained", "copy_into", "load", "save"]
 
 # What a copy has of a run besides what its task's set-up made: no checkpoint, which is of use to a training alone.
-_KEPT = ("config.toml", "model.safetensors", "metrics.jsonl")
+_KEPT = ("config.toml", "model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,22 @@ class Trained:
     @property
     def figures(self) -> Mapping[str, Any]:
         """The record of the validation whose weights these are; empty for weights that were never validated."""
-        from gateflow.runs.weights import read_header
-        from gateflow.training.metrics import MetricsLog
-
-        step = _step(read_header(self.run.model_file).metadata.get("gateflow", ""))
-        known = (record for record in MetricsLog(self.run.metrics_file).read() if record.get("kind") == "valid")
-        return next((record for record in known if record["step"] == step), {})
+        return next(reversed(_up_to_the_best(self.run)), {})
 
 
-def _step(text: str) -> int | None:
-    """After how many updates the weights were kept; versions before did not write it down."""
-    try:
-        found = json.loads(text).get("step")
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    return found if type(found) is int else None
+def _up_to_the_best(run: Run[Any]) -> list[dict[str, Any]]:
+    """The records of the validations up to that whose weights the run has; of a copy, which ends with it, all."""
+    from gateflow.runs.weights import read_header
+    from gateflow.training.metrics import MetricsLog
+
+    known = [record for record in MetricsLog(run.metrics_file).read() if record.get("kind") == "valid"]
+    if not run.checkpoint_file.is_file():
+        return known
+    # The checkpoint says what was the best, and not when: its loss tells the record from all others.
+    progress = json.loads(read_header(run.checkpoint_file).metadata["gateflow"])["progress"]
+    best = progress.get("best_loss")
+    place = next((k for k, record in enumerate(known) if best is not None and record.get("loss") == best), -1)
+    return known[: place + 1]
 
 
 def load(path: str | Path, *, trust_code: bool = False) -> Trained:
@@ -127,6 +128,7 @@ def copy_into(run: Run[Any], path: Path, *, data: bool) -> None:
             shutil.copyfile(run.path / name, path / name)
     if (run.path / SUMS).is_file():
         write(path / SUMS, _sums_of(run.path / SUMS, own))
+    write(path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in _up_to_the_best(run)))
     if not data:
         write(path / "config.toml", _without_places(run.config()).to_toml())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -106,11 +105,11 @@ class Checkpointer:
             self.metrics.flush()
             checkpoint.write(self.run.checkpoint_file)
 
-    def keep_weights(self, step: int) -> None:
-        """Make these weights, or their average, the run's model; the file says after how many updates."""
+    def keep_weights(self) -> None:
+        """Make these weights, or their average, the run's model."""
         if self.accelerator.is_main_process:
             with self.averaged():
-                write_tensors(self.run.model_file, unique_tensors(self.model), {"gateflow": json.dumps({"step": step})})
+                write_tensors(self.run.model_file, unique_tensors(self.model))
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within the block the model has averaged weights, if they are averaged at all."""

@@ -123,7 +123,7 @@ class TrainingLoop:
             )
         # The best that there was is lost, so that whatever comes next is the best there is.
         self.progress.best = self.progress.best_loss = None
-        self.checkpointer.keep_weights(self.progress.step)
+        self.checkpointer.keep_weights()
         # Else a kill before the next checkpoint would bring the lost best back. At step 0 there was none yet.
         if self.progress.step > 0:
             self.checkpointer.save(self.progress, self.carried)
@@ -288,7 +288,7 @@ class TrainingLoop:
         figures = self.record("valid", means)
         if self.is_best(found := figures[self.task.metric[0]], loss := figures["loss"]):
             progress.best, progress.best_loss, progress.stale = found, loss if math.isfinite(loss) else None, 0
-            self.checkpointer.keep_weights(self.progress.step)
+            self.checkpointer.keep_weights()
         else:
             progress.stale += 1
 
@@ -321,7 +321,7 @@ class TrainingLoop:
         """A checkpoint every `checkpoint_every` updates, at the end, and on Ctrl-C."""
         # Stopped before the first validation it still has a model: every other verb needs one.
         if interrupted and not self.run.model_file.exists():
-            self.checkpointer.keep_weights(self.progress.step)
+            self.checkpointer.keep_weights()
         if interrupted or self.finished() or self.progress.step % self.settings.checkpoint_every == 0:
             self.count_time()
             self.checkpointer.save(self.progress, self.carried)
