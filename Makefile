@@ -21,8 +21,10 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2
 
-# With those that take minutes: trainings that are killed ten times, by themselves and under torchrun.
+# With those that take minutes (trainings that are killed ten times, by themselves and under torchrun) and those that need
+# the libraries of others.
 test-all: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,integrations]'
 	$(BIN)/python -m pytest -n 2 -m ""
 
 check: setup docs

