@@ -31,7 +31,7 @@ check: setup docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md ARCHITECTURE.md docs
+	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md README.ko.md ARCHITECTURE.md docs
 
 # The site, in docs/_build; a warning fails. Built afresh, since what an old build left can hide a missing page.
 docs: setup
