@@ -38,12 +38,14 @@ docs: setup
 	rm -rf docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
-# What others would install, tried: the wheel has the headers that kernels are built from, and the pages of reports.
+# What others would install, tried in an environment of its own: an sdist, the wheel that is made of it, and what that asks
+# for. It has the headers that kernels are built from, and the pages of reports.
 wheel: setup
-	rm -rf build/wheel build/site
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site build/wheel/*.whl
-	cd build && PYTHONPATH=site ../$(BIN)/python ../tests/installed.py
+	rm -rf build/dist build/fresh
+	$(BIN)/python -m build --outdir build/dist . > build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
+	$(PYTHON) -m venv build/fresh
+	build/fresh/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build/dist/*.whl
+	cd build && fresh/bin/python ../tests/installed.py && fresh/bin/gateflow --version
 
 # The C++ of the kernels under sanitizers and at every vector width; accuracy over all floats takes half an hour.
 check-native: setup
