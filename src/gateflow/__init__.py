@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from gateflow.tasks.classifier.estimator import Classifier
     from gateflow.tasks.forecaster.estimator import Forecaster
     from gateflow.tasks.tagger.estimator import Tagger
+    from gateflow.tasks.trained import load, save
     from gateflow.tasks.transcriber.estimator import Transcriber
     from gateflow.tasks.translator.estimator import Translator
 
 __version__ = "0.1.0"
 __all__ = ["GRU", "LSTM", "RNN", "Cell", "LinearChainCRF", "Recurrent", "cells", "errors", "export", "flow", "layers"]
-__all__ += ["Classifier", "Forecaster", "Tagger", "Transcriber", "Translator", "recurrence", "remedies", "safe_globals"]
+__all__ += ["Classifier", "Forecaster", "Tagger", "Transcriber", "Translator", "load", "recurrence", "remedies"]
+__all__ += ["safe_globals", "save"]
 
 _LAYERS = ("GRU", "LSTM", "RNN", "LinearChainCRF", "Recurrent", "safe_globals")
 _HOMES = {
@@ -32,6 +34,7 @@ _HOMES = {
     "Tagger": "gateflow.tasks.tagger.estimator",
     "Transcriber": "gateflow.tasks.transcriber.estimator",
     "Translator": "gateflow.tasks.translator.estimator",
+    **dict.fromkeys(("load", "save"), "gateflow.tasks.trained"),
     **dict.fromkeys(_LAYERS, "gateflow.layers"),
 }
 

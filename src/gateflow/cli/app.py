@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Annotated, Any
 
 import typer
@@ -85,8 +86,17 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _schema(asked: bool) -> None:
+    if asked:
+        write(files("gateflow.cli").joinpath("answers.schema.json").read_text(encoding="utf-8").rstrip())
+        raise typer.Exit
+
+
 def gateflow(
     show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--json-schema", callback=_schema, is_eager=True, help="Say what --json prints.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; works after any command too.")] = False,
 ) -> None:
     """Recurrent networks: train them on your text, and see what they remember."""

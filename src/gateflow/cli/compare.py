@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from gateflow.cell_names import refuse_unknown
 from gateflow.cli.failures import UsageError
 from gateflow.cli.output import AsJson, print_json, print_table
 from gateflow.cli.settings import Settings, refuse_idle, with_settings
 from gateflow.errors import ConfigError
+from gateflow.remedies.initial_weights import parted
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 from gateflow.studies.compared import FOR_MEMORY, LENGTH, MEMORY, TEXT, WORDS, belonging_to, comparable, not_here
@@ -20,7 +22,7 @@ from gateflow.tasks import TASKS, description
 if TYPE_CHECKING:
     from gateflow.studies.budget import CellResult
 
-Cells = Annotated[str, typer.Option(help="Names, separated by commas.")]
+Cells = Annotated[str, typer.Option(help="Names, separated by commas; CELL:WEIGHTS for initial weights.")]
 OnTask = Annotated[
     str,
     typer.Option(
@@ -30,11 +32,15 @@ OnTask = Annotated[
     ),
 ]
 Updates = Annotated[int | None, typer.Option(min=1, help="Budget: updates per cell and seed.")]
-Minutes = Annotated[float | None, typer.Option(min=0.0, help="Budget: minutes per cell and seed.")]
+Minutes = Annotated[
+    float | None, typer.Option(min=0.0, help="Budget: minutes per cell and seed. [default: one, without --updates]")
+]
 Seeds = Annotated[int, typer.Option(min=1, help="Trainings per cell.")]
 
 # What is compared if nothing is typed.
 CELLS = "elman,gru,full_gru,lstm"
+# Minutes, if no budget is typed: a table of four cells is there in as many.
+USUAL = 1.0
 
 
 def compare_command(name: str) -> Callable[..., None]:
@@ -68,16 +74,19 @@ def compare_command(name: str) -> Callable[..., None]:
         Words with tags: `gateflow compare --task tagger --data train.conll --updates 2000`. Without data:
         `gateflow compare --task adding --length 100 --updates 2000`
         """
+        names = _names(cells)
+
         from gateflow.backends.cpu.process import prepare_process
         from gateflow.cli.progress import TrainingDisplay
         from gateflow.studies.budget import Budget
         from gateflow.studies.comparison import Comparison
 
         prepare_process()
+        budget = Budget(updates, USUAL if updates is None and minutes is None else minutes)
         with TrainingDisplay(lines=False) as display:
-            comparison = Comparison(description(task), settings, Budget(updates, minutes), seeds, [display])
-            refuse_idle(settings, comparison.configure(_names(cells)[0]))
-            results = list(comparison.results(_names(cells)))
+            comparison = Comparison(description(task), settings, budget, seeds, [display])
+            refuse_idle(settings, comparison.configure(names[0]))
+            results = list(comparison.results(names))
         _show(results, json=json)
 
     return compare
@@ -104,6 +113,8 @@ def _on_memory(name: str) -> Callable[..., None]:
 
         Example: `gateflow compare --task adding --length 100 --updates 2000`
         """
+        names = _names(cells)
+
         from gateflow.backends.cpu.process import prepare_process
         from gateflow.cli.progress import TrainingDisplay
         from gateflow.studies.budget import Budget
@@ -114,9 +125,9 @@ def _on_memory(name: str) -> Callable[..., None]:
         checked = kind.build({**settings, "data": {"train": "none"}})  # for the bounds of its options
         options = {option: getattr(getattr(checked, section), option) for option, section in typed.items()}
         with TrainingDisplay(lines=False) as display:
-            budget = Budget(updates, minutes)
+            budget = Budget(updates, USUAL if updates is None and minutes is None else minutes)
             comparison = MemoryComparison(MEMORY_TASKS[task](length), budget, seeds, **options, on_update=display.move)
-            results = list(comparison.results(_names(cells)))
+            results = list(comparison.results(names))
         _show(results, json=json)
 
     return compare
@@ -154,7 +165,10 @@ def _task_in(args: Sequence[str]) -> str:
 
 def _names(cells: str) -> list[str]:
     # "gru, lstm" is what people type.
-    return [name.strip() for name in cells.split(",")]
+    names = [name.strip() for name in cells.split(",")]
+    for name in names:
+        refuse_unknown(parted(name)[0])
+    return names
 
 
 def _show(results: Sequence[CellResult], *, json: bool) -> None:

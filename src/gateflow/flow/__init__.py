@@ -23,6 +23,7 @@ adds up to autograd's gradient.
 
 from gateflow.flow.activations import Activation
 from gateflow.flow.contingency import ContingencyTable
+from gateflow.flow.dependency import Dependency
 from gateflow.flow.diagnose import Report, diagnose
 from gateflow.flow.excerpts import Excerpt, Excerpts
 from gateflow.flow.gates import Gates, LayerGates, gates
@@ -36,6 +37,7 @@ from gateflow.flow.what_if import WhatIf, WhatIfRow, what_if
 __all__ = [
     "Activation",
     "ContingencyTable",
+    "Dependency",
     "Excerpt",
     "Excerpts",
     "Finding",

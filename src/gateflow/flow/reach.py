@@ -15,7 +15,7 @@ from gateflow.flow.adjoint import backward
 from gateflow.flow.capture import Loss, Replay, Trace, trace_model, unchanged_buffers
 from gateflow.flow.decay import Decay, decay_of, lags
 from gateflow.flow.sampling import Sampling, chosen, listed, portions
-from gateflow.flow.table import Printable, columns, plain, sparkline
+from gateflow.flow.table import Printable, Share, columns, plain, sparkline
 
 __all__ = ["LayerReach", "Reach", "reach", "reach_of"]
 
@@ -65,9 +65,10 @@ class LayerReach:
         full[list(self.targets)] = self.norms.nanmean(-1).float().cpu()
         return full
 
-    def left_at(self, lag: int) -> float:
+    def left_at(self, lag: int) -> Share:
         """`ρ(lag)`; NaN if the sequences are not that long."""
-        return float(self.decay.values[lag]) if lag < len(self.decay.values) else float("nan")
+        known = lag < len(self.decay.values)
+        return Share(float(self.decay.values[lag]) if known else math.nan, self.decay.floor)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the single rows, as numbers and lists; NaN as None."""
@@ -96,7 +97,7 @@ class LayerReach:
 
     def _figure(self, lag: int) -> str:
         left = self.left_at(lag)
-        return "" if math.isnan(left) else f"{'<' if left <= self.decay.floor else ''}{left:.0e}"
+        return "" if math.isnan(left) else str(left)
 
     def _line(self) -> str:
         """The decay down to where it was followed, and the lag of its end."""

@@ -25,6 +25,7 @@ from gateflow.compiler.node import Sizes
 from gateflow.errors import BuildError, ReferencePathWarning, ShapeError
 from gateflow.recurrence.graph_loop import gradients_by_graph, unroll_graph
 from gateflow.recurrence.leaving import refuse_to_leave
+from gateflow.recurrence.private_torch import is_legacy_batched
 from gateflow.recurrence.saved_tensors import output_has_changed, resolved, restored, save, traced
 
 __all__ = ["recurrence"]
@@ -278,8 +279,7 @@ def _visible(output: Sequence[Tensor], states: Sequence[Tensor]) -> list[Tensor]
 
 def _batched(gradients: Sequence[Tensor | None]) -> bool:
     """Whether many gradients are asked for at once (`is_grads_batched`)."""
-    is_batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore[reportAttributeAccessIssue]
-    return any(g is not None and is_batched(g) for g in gradients)
+    return any(g is not None and is_legacy_batched(g) for g in gradients)
 
 
 def _backend_for(run: Sequences) -> Backend:

@@ -170,6 +170,7 @@ class TaskDescription:
         set_up: ``set_up(path, config, force=False)`` makes a run at step 0.
         build: ``build(run, config, rank, world_size)`` makes the `gateflow.training.task.Task` of one process.
         diagnose: ``diagnose(run, data, needed_lag)`` measures the gradient flow, `data` a path or none.
+        load: ``load(run)`` is the network with its best weights, in eval mode, for `gateflow.load`.
         verbs: what can be done with a run apart from `resume` and `diagnose`.
         next_steps: commands to try after a training, ``{run}`` for its folder.
         option_help: other words for options of the configuration.
@@ -190,6 +191,7 @@ class TaskDescription:
     set_up: str
     build: str
     diagnose: str
+    load: str
     verbs: tuple[Verb, ...] = ()
     next_steps: tuple[str, ...] = ()
     option_help: Mapping[str, str] = field(default_factory=dict)

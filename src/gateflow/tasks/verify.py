@@ -41,7 +41,7 @@ def verified(key: str, place: object) -> TaskDescription:
         raise TaskError(f"{what}: {place} is no TaskDescription, but {found!r:.80}; name the description itself.")
     if found.name != key:
         raise TaskError(f"{what} has the description of {found.name!r:.80}; give both the same name.")
-    for field in ("config", "run", "set_up", "build", "diagnose"):
+    for field in ("config", "run", "set_up", "build", "diagnose", "load"):
         refuse_no_place(getattr(found, field), f"`{field}` of the task {key}")
     for field in ("series", "summary"):
         # Both or none: runs that nobody sums up would end without a word.

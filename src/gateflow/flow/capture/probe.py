@@ -206,7 +206,7 @@ def _compare(name: str, own: Tensor, replayed: Tensor) -> None:
     if not error <= tolerance:  # also true for NaN
         raise FlowError(
             f"{name}: the step-by-step replay differs from the model's own output by {error:.1e}, more than "
-            f"{tolerance:.0e}, so nothing it says could be trusted. Dropout inside torch's layer is the usual reason: "
-            "call model.eval(), or use gateflow's layers, whose dropout masks are replayed. Chaos over many steps is "
-            "another: shorten the sequences, or run the model in float64"
+            f"{tolerance:.0e}, so nothing it says could be trusted. Chaos over many steps is the usual reason: shorten "
+            "the sequences, or run the model in float64. Another is a forward pass that draws random numbers of its "
+            "own: call model.eval()"
         )

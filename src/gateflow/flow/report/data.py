@@ -63,6 +63,10 @@ class ReportData(Protocol):
         """Shown in sections of their own."""
         ...
 
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as numbers and lists: what can be downloaded from the page."""
+        ...
+
     @property
     def context(self) -> Mapping[str, Any]:
         """Sizes, cells, needed lag, window, tokens, and the records of a training."""

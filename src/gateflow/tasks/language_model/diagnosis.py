@@ -93,4 +93,4 @@ def _spelled(tokenizer: Tokenizer, token: int) -> str:
     text = tokenizer.decode([token], skip_special_tokens=False)
     name = tokenizer.id_to_token(token) or str(token)
     # A token of byte-level BPE may be half a character.
-    return (name if "\ufffd" in text or not text else text).replace("\n", "⏎")
+    return (name if "\ufffd" in text or not text else text).replace("\n", "⏎").replace(" ", "␣")
