@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gateflow.errors import ConfigError, ShapeError
 from gateflow.layers.sequences import checked_lengths
 
-__all__ = ["Attended", "Attention", "PointerGenerator"]
+__all__ = ["Attended", "Attention", "PointerGenerator", "rows_of_memory"]
 
 Score = Literal["dot", "general", "additive"]
 SCORES = ("dot", "general", "additive")
@@ -125,13 +125,7 @@ class Attention(nn.Module):
         """A memory that many queries will ask, made ready once."""
         if memory.dim() != 3 or memory.shape[-1] != self.memory_size:
             raise ShapeError(f"memory must be [S, B, M] with M = {self.memory_size}, found {list(memory.shape)}")
-        S, B = memory.shape[:2]
-        rows = None if lengths is None else checked_lengths(lengths, memory)
-        if rows is None:
-            rows = torch.full((B,), S, device=memory.device)
-        beyond = torch.arange(S, device=memory.device) >= rows[:, None]
-        # Filled, and not only given no weight: 0 times NaN is NaN.
-        values = memory.transpose(0, 1).masked_fill(beyond[..., None], 0.0)
+        values, beyond = rows_of_memory(memory, lengths)
         return Attended(values if self.score == "dot" else self.key(values), values, beyond)
 
     def find(self, query: Tensor, attended: Attended) -> tuple[Tensor, Tensor]:
@@ -155,6 +149,21 @@ class Attention(nn.Module):
     def extra_repr(self) -> str:
         """Sizes and score."""
         return f"{self.query_size}, {self.memory_size}, score={self.score!r}"
+
+
+def rows_of_memory(memory: Tensor, lengths: Tensor | Sequence[int] | None) -> tuple[Tensor, Tensor]:
+    """A memory ``[S, B, M]`` as ``[B, S, M]``, zero beyond each row's length, and where that is, ``[B, S]``.
+
+    Raises:
+        ShapeError: the lengths do not fit.
+    """
+    S, B = memory.shape[:2]
+    rows = None if lengths is None else checked_lengths(lengths, memory)
+    if rows is None:
+        rows = torch.full((B,), S, device=memory.device)
+    beyond = torch.arange(S, device=memory.device) >= rows[:, None]
+    # Filled, and not only given no weight: 0 times NaN is NaN.
+    return memory.transpose(0, 1).masked_fill(beyond[..., None], 0.0), beyond
 
 
 class PointerGenerator(nn.Module):

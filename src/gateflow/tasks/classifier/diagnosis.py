@@ -77,7 +77,7 @@ def compared(run: ClassifierRun, model: ClassifierModel) -> Compared:
     learnt.encoder.longest = min(LONGEST, learnt.encoder.longest)
     chosen = reported(learnt, with_labels(learnt, own_examples(run, learnt.targets, "valid")))
     batch = encoded(learnt, chosen).to(model.head.weight.device)
-    parameters = sum(weight.numel() for weight in model.recurrent.parameters())
+    parameters = sum(weight.numel() for weight in model.layers.parameters())
     target = "step" if learnt.targets.per_step else input_of(run.config()).one
     return Compared(parameters, horizon_of(model, batch, _loss), len(batch.steps) - 1, target)
 

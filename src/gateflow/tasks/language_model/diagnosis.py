@@ -43,7 +43,7 @@ def compared(run: LanguageModelRun, model: LanguageModel) -> Compared:
     """What a comparison tells of a network: how far the gradient reaches on the validation text."""
     tokens, window = run.tokens_file("valid"), run.config().training.window
     longest = len(stretches(tokens, looking_back(window))[0]) - 1
-    parameters = sum(weight.numel() for weight in model.recurrent.parameters())
+    parameters = sum(weight.numel() for weight in model.layers.parameters())
     return Compared(parameters, horizon(model, tokens, window), longest, "step")
 
 

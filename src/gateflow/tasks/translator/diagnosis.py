@@ -47,7 +47,7 @@ def diagnose_run(run: TranslatorRun, data: Path | None = None, needed_lag: int |
     batch = encoded.batch(range(len(encoded.pairs)))
     tokens = source_tokens(encoded, 0)
     report = diagnose_with_history(run, model, batch, _loss, needed_lag=needed_lag, tokens=tokens)
-    if model.decoder.attention is None:
+    if not model.decoder.attends:
         return report
     return replace(report, tables=(attention_table(model, vocabularies, telling(pairs), most_tokens(run)),))
 
@@ -56,8 +56,7 @@ def compared(run: TranslatorRun, model: TranslatorModel) -> Compared:
     """What a comparison tells of a network: how far the gradient reaches on the longest validation pairs."""
     encoded = reported(model, load_vocabularies(run), own_pairs(run, "valid"))
     batch = encoded.batch(range(len(encoded.pairs)))
-    layers = (model.encoder.recurrent, model.decoder.recurrent)
-    parameters = sum(weight.numel() for layer in layers for weight in layer.parameters())
+    parameters = sum(weight.numel() for layers in model.layers for weight in layers.parameters())
     longest = max(len(batch.source), len(batch.labels)) - 1
     return Compared(parameters, horizon_of(model, batch.to(model.device), _loss), longest, "token")
 

@@ -42,7 +42,7 @@ def translate_text(
     model = load_model(given.run, vocabularies)
     refuse_bad_output(attention, given.run, {"--data": data}, "--attention")
     search = search_of(given.run, **searching)
-    if model.decoder.attention is None and (attention or search.replace_unknown or search.coverage_penalty):
+    if not model.decoder.attends and (attention or search.replace_unknown or search.coverage_penalty):
         asked = "--attention" if attention else "--replace-unknown" if search.replace_unknown else "--coverage-penalty"
         raise ConfigError(f"{asked} takes attention, and this translator was trained with --attention none.")
 
