@@ -5,11 +5,12 @@ import torch
 from tests.training.test_hostile_checkpoint import CHANGES
 
 from gateflow.data.stream import TokenStream
-from gateflow.errors import ConfigError, RunError
+from gateflow.errors import ConfigError, FlowError, RunError
 from gateflow.runs.weights import read_tensors, write_tensors
 from gateflow.tasks.description import Given
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.data import set_up
+from gateflow.tasks.language_model.diagnosis import diagnose_run
 from gateflow.tasks.language_model.export import export_run
 from gateflow.tasks.language_model.loading import load_model
 from gateflow.tasks.language_model.model import LanguageModel, evaluate
@@ -115,6 +116,23 @@ def test_what_needs_recurrent_layers_says_so(tmp_path, text):
         scorer(run, ["", "a"])
     with pytest.raises(ConfigError, match="recurrent layers are what can be exported"):
         export_run(Given(run), tmp_path / "model.onnx", False, None, False)
+
+
+def test_a_report_says_that_there_is_no_recurrence(tmp_path, text):
+    run = trained(tmp_path / "run", config_of(text, max_updates=30))
+    report = diagnose_run(run, needed_lag=3)
+    assert [finding.name for finding in report.findings] == ["no-recurrence"]
+    (reached,) = report.by_lag
+    # Two layers look back seven steps each.
+    line = reached.lines["input embeddings"]
+    assert float(line[14]) > 0
+    assert not line[15:].any()
+    with pytest.raises(FlowError, match="needed_lag must be at least 1"):
+        diagnose_run(run, needed_lag=0)
+    plain = trained(tmp_path / "plain", config_of(text, {"model": "recurrent", "context": 128, "heads": 4}, epochs=1))
+    report = diagnose_run(plain)
+    assert report.by_lag[0].title == reached.title
+    assert report.reach.layers.keys() == {"recurrent.l0", "recurrent.l1"}
 
 
 @pytest.mark.parametrize(

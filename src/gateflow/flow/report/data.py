@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from gateflow.flow.by_lag import ByLag
 from gateflow.flow.contingency import ContingencyTable
 from gateflow.flow.excerpts import Excerpts
 from gateflow.flow.gates import Gates
@@ -61,6 +62,11 @@ class ReportData(Protocol):
     @property
     def excerpts(self) -> Sequence[Excerpts]:
         """Shown in sections of their own."""
+        ...
+
+    @property
+    def by_lag(self) -> Sequence[ByLag]:
+        """Drawn as lines in sections of their own."""
         ...
 
     @property

@@ -143,8 +143,12 @@ class LanguageModel(nn.Module):
 
     def hidden(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run the layers over ``inputs [T, B]``: what the output layer sees, ``[T, B, E]``, and the last state."""
+        return self.read(self.embedding(inputs), state)
+
+    def read(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """As `hidden`, of the vectors of tokens ``[T, B, E]``."""
         # One mask for all steps of a window, as Gal and Ghahramani have it.
-        output, last = self.layers(self.dropout(self.embedding(inputs)), state)
+        output, last = self.layers(self.dropout(vectors), state)
         return self.dropout(self.projection(output)), last
 
     def scores(self, hidden: Tensor) -> Tensor:

@@ -121,8 +121,13 @@ class TranslatorModel(nn.Module):
     @property
     def layers(self) -> tuple[nn.Module, nn.Module]:
         """Those of the encoder and of the decoder, recurrent or a Transformer's."""
-        kind = "transformer" if isinstance(self.encoder, TransformerEncoder) else "recurrent"
+        kind = "recurrent" if self.is_recurrent else "transformer"
         return getattr(self.encoder, kind), getattr(self.decoder, kind)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether its layers are recurrent."""
+        return isinstance(self.encoder, RecurrentEncoder)
 
     @property
     def device(self) -> torch.device:
@@ -143,9 +148,11 @@ class TranslatorModel(nn.Module):
 
     def decode(self, tokens: Tensor, state: DecoderState, lengths: Tensor | None = None) -> Decoded:
         """What the decoder makes of tokens ``[T, B]``, from the state that it is in."""
-        if self.pointer is not None:
-            tokens = tokens.masked_fill(tokens >= self.target_size, self.strange)
-        return self.decoder(self.dropout(self.target_vectors(tokens)), state, lengths)
+        return self.decoder(self.dropout(self.target_vectors(self.readable(tokens))), state, lengths)
+
+    def readable(self, tokens: Tensor) -> Tensor:
+        """Tokens as the decoder reads them: one that was copied and is in no vocabulary has no vector of its own."""
+        return tokens if self.pointer is None else tokens.masked_fill(tokens >= self.target_size, self.strange)
 
     def log_probabilities(self, found: Decoded, copies: Tensor | None = None, extra: int = 0) -> Tensor:
         """``[T, B, V + extra]``, of each token at each step; what is never copied has none.
