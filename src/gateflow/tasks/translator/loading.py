@@ -14,7 +14,8 @@ from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.run import TranslatorRun
 from gateflow.tasks.translator.tokens import Kind, Tokens, Vocabularies, read_tokens
 
-__all__ = ["Lengths", "build_model", "load_model", "load_vocabularies", "most_tokens", "refuse_other_model"]
+__all__ = ["Lengths", "build_model", "load_model", "load_vocabularies", "longest_target", "most_tokens"]
+__all__ += ["refuse_other_model"]
 
 # Tokens of a translation for each of the longest target that was learnt from, and some more: what is longer repeats
 # itself. SCAN's longest targets have twice the length of those that its split by length learns from.
@@ -70,9 +71,17 @@ def most_tokens(run: TranslatorRun) -> int:
     Raises:
         RunError: the file that says so is missing or damaged.
     """
+    return FOLD * longest_target(run) + MORE
+
+
+def longest_target(run: TranslatorRun) -> int:
+    """The tokens of the longest target that a run has learnt from, its end included.
+
+    Raises:
+        RunError: the file that says so is missing or damaged.
+    """
     file = run.unharmed(run.lengths_file, REMEDY)
-    found = read_document(Lengths, file, 1 << 10, "does not say how long targets are", REMEDY)
-    return FOLD * found.longest_target + MORE
+    return read_document(Lengths, file, 1 << 10, "does not say how long targets are", REMEDY).longest_target
 
 
 def load_model(run: TranslatorRun, vocabularies: Vocabularies) -> TranslatorModel:
