@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -55,13 +54,13 @@ def _train(task: str, path: str, answer: Connection) -> None:
     run = described.part("run").open(Path(path), Trust(everything=True))
     config = run.config()
     _load_what_any_training_loads()
-    before = _resident()
+    before = _peak()
     loop = TrainingLoop(
         described.part("build")(run, config, 0, 1), config.training, run, join_processes(config.training)
     )
     loop.train()
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
-    answer.send(torch.cuda.max_memory_allocated() if on_gpu else max(0, _peak() - before))
+    answer.send(torch.cuda.max_memory_allocated() if on_gpu else _peak() - before)
     answer.close()
 
 
@@ -72,22 +71,9 @@ def _load_what_any_training_loads() -> None:
     torch.optim.AdamW([weight]).step()
 
 
-def _resident() -> int:
-    with suppress(OSError):
-        # Linux then counts its peak from here.
-        Path("/proc/self/clear_refs").write_text("5")
-        return _status("VmRSS")
-    return _peak()
-
-
 def _peak() -> int:
-    with suppress(OSError):
-        return _status("VmHWM")
+    # Not at the top: Windows has no such module, and there the answer is that it could not be told.
+    import resource
+
     # Kilobytes, on macOS bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
