@@ -183,6 +183,9 @@ class PointerGenerator(nn.Module):
         * output: logarithms of probabilities `[T, B, V + extra]`; minus infinity of a number beyond the vocabulary that
           the row's source does not have.
 
+    Raises:
+        ShapeError: source does not fit the weights, or has other numbers (those are looked at on a CPU only).
+
     Example:
         >>> pointer = PointerGenerator(2)
         >>> source = torch.tensor([[3], [4], [3]])
@@ -208,6 +211,7 @@ class PointerGenerator(nn.Module):
             raise ShapeError(
                 f"source must be [S, B] = {[weights.shape[-1], weights.shape[1]]}, found {list(source.shape)}"
             )
+        self._refuse_strangers(source, scores.shape[-1] + extra)
         gate = self.gate(features)
         # Under autocast products may be of 16 bits, which are too few for sums of probabilities.
         wide = torch.promote_types(scores.dtype, torch.float32)
@@ -220,6 +224,18 @@ class PointerGenerator(nn.Module):
         return torch.logaddexp(generated, copied).masked_fill(
             self._of_others(source, scores.shape[-1], extra), -torch.inf
         )
+
+    @staticmethod
+    def _refuse_strangers(source: Tensor, count: int) -> None:
+        # On a GPU the values are not looked at: that would wait for it at each call.
+        if source.device.type != "cpu" or torch.compiler.is_compiling() or not source.numel():
+            return
+        low, high = (int(value) for value in source.aminmax())
+        if low < 0 or high >= count:
+            raise ShapeError(
+                f"source must hold numbers from 0 to V + extra - 1 = {count - 1}, found {low if low < 0 else high}; give "
+                "`extra` as many as there are numbers beyond the vocabulary"
+            )
 
     @staticmethod
     def _of_others(source: Tensor, size: int, extra: int) -> Tensor:

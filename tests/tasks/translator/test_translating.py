@@ -171,7 +171,9 @@ def test_a_line_for_each_line(trained, monkeypatch, capsys):
 
 def test_the_best_few_and_all_that_is_known(trained, tmp_path):
     text, data = next(verb(trained, tmp_path, "ab\n", nbest=3).items)
-    rows = [line.split("\t") for line in text.splitlines()]
+    *lines, blank = text.split("\n")
+    assert blank == "", "behind which those of the next source begin"
+    rows = [line.split("\t") for line in lines]
     assert [row[0] for row in rows] == ["1", "2", "3"]
     assert rows[0][2] == data["translation"] == "B A"
     assert [f"{found['score']:.4f}" for found in data["nbest"]] == [row[1] for row in rows]
