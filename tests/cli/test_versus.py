@@ -153,6 +153,15 @@ def test_what_cannot_be_compared(gateflow, text, words, message):
     assert message in result.err
 
 
+@pytest.mark.usefixtures("short")
+def test_a_training_that_breaks_loses_to_all_others(gateflow, text, monkeypatch):
+    """At such a rate nothing is learnt, or numbers overflow; the other point of the grid is chosen."""
+    words = ("--data", text, "--valid", text, "--cells", "gru", "--with", "transformer", *WORDS, "--window", 5)
+    result = gateflow("compare", *words, "--context", 8, "--updates", 4, "--lrs", "1e12,0.003", "--json")
+    assert result.code == 0, result.err
+    assert [side["lr"] for side in json.loads(result.out)] == [0.003, 0.003]
+
+
 def test_a_task_without_a_transformer():
     with pytest.raises(ConfigError, match="--task tagger has no Transformer"):
         Versus(description("tagger"), {"data": {"train": "x"}}, Budget(updates=1)).configure("gru")

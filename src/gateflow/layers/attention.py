@@ -233,8 +233,8 @@ class PointerGenerator(nn.Module):
         low, high = (int(value) for value in source.aminmax())
         if low < 0 or high >= count:
             raise ShapeError(
-                f"source must hold numbers from 0 to V + extra - 1 = {count - 1}, found {low if low < 0 else high}; give "
-                "`extra` as many as there are numbers beyond the vocabulary"
+                f"source must hold numbers from 0 to V + extra - 1 = {count - 1}, found {low if low < 0 else high}; "
+                "`extra` is how many numbers there are beyond the vocabulary"
             )
 
     @staticmethod

@@ -13,17 +13,16 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from gateflow.cells import get
-from gateflow.errors import ConfigError, NonFiniteError
+from gateflow.errors import ConfigError
 from gateflow.runs.config import RunConfig
 from gateflow.runs.run import Run
 from gateflow.runs.weights import load_weights, read_tensors
 from gateflow.studies.budget import Better
-from gateflow.studies.comparison import BETTER, Comparison
+from gateflow.studies.comparison import Comparison, Trained
 from gateflow.studies.peak_memory import peak_of_training
 from gateflow.tasks.description import Growth
 from gateflow.tasks.network import EitherLayersConfig
 from gateflow.training.start import begun_again
-from gateflow.training.task import known_figure
 
 __all__ = ["TRANSFORMER", "Point", "Versus", "VersusResult"]
 
@@ -68,16 +67,11 @@ class VersusResult(NamedTuple):
 
 
 class _Training(NamedTuple):
-    """How one training went."""
+    """How one training went, what its loss is counted by, and what was measured of its network if it was the best."""
 
-    quality: float
-    measure: str
-    better: Better
-    seconds: float
-    targets: int
-    updates: int
+    trained: Trained
     unit: str
-    growth: Growth | None = None
+    growth: Growth | None
 
 
 @dataclass
@@ -127,21 +121,22 @@ class Versus(Comparison):
         best = max(range(len(grid)), key=lambda i: _rank(tried[i]))
         more = [self.trained(side, grid[best], first + k, updates, data) for k in range(1, self.seeds)]
         runs, config = [tried[best], *more], self.at(side, grid[best], first, updates)
-        section = _network(config)
+        trained = [each.trained for each in runs]
+        seconds = sum(each.outcome.seconds for each in trained)
         return VersusResult(
             side,
             _parameters(self.task.part("begin")(data, config)),
-            section.hidden_size,
+            _network(config).hidden_size,
             *grid[best],
-            max(each.updates for each in runs),
-            sum(each.targets for each in runs) / max(1e-9, sum(each.seconds for each in runs)),
+            max(each.outcome.step for each in trained),
+            sum(each.outcome.targets for each in trained) / max(1e-9, seconds),
             runs[0].unit,
             self.peak(side, grid[best], data),
-            [each.quality for each in runs],
-            f"validation {self.task.figure_names.get(runs[0].measure, runs[0].measure)}",
-            runs[0].better,
+            [each.quality for each in trained],
+            self.measured(trained[0]),
+            trained[0].better,
             runs[0].growth,
-            sum(each.seconds for each in (*tried, *more)) / 60,
+            sum(each.trained.outcome.seconds for each in (*tried, *more)) / 60,
         )
 
     def trained(
@@ -150,16 +145,7 @@ class Versus(Comparison):
         """One training, and what there is to say of it; its growth is measured where it beats the others."""
         self.point = point
         with self.training(side, seed, updates, data, self.callbacks) as (run, loop):
-            try:
-                outcome, broken = loop.train(), False
-            except NonFiniteError:
-                outcome, broken = loop.outcome(interrupted=False), True
-            if outcome.interrupted:
-                raise KeyboardInterrupt
-            measure, best = known_figure(loop.task, outcome.best)
-            quality = math.nan if broken or best is None else best
-            figures = (outcome.seconds, outcome.targets, outcome.step, loop.task.unit)
-            found = _Training(quality, measure, BETTER[loop.task.metric[1]], *figures)
+            found = _Training(Trained.by(loop), loop.task.unit, None)
             if not self.task.growth or _rank(found) <= beaten:
                 return found
             load_weights(loop.task.model, read_tensors(run.model_file)[0], run.model_file)
@@ -218,6 +204,7 @@ def _parameters(model: nn.Module) -> int:
 
 def _rank(found: _Training) -> float:
     """The larger the better; the least of all where a training broke."""
-    if not math.isfinite(found.quality):
+    quality = found.trained.quality
+    if not math.isfinite(quality):
         return -math.inf
-    return found.quality if found.better == "larger" else -found.quality
+    return quality if found.trained.better == "larger" else -quality

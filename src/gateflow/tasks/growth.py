@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gateflow.benchmarking.timing import interleaved
@@ -24,7 +25,14 @@ def step_cost(length: int, step: Callable[[], Any], state: Any) -> StepCost:
         step: does it, from one and the same state.
         state: tensors, and tuples, lists or dataclasses of them, of one row.
     """
-    timing = interleaved({"step": step}, rounds=5, seconds=2.0)["step"]
+
+    def done() -> None:
+        step()
+        # A GPU answers before it has computed.
+        if torch.accelerator.is_available():
+            torch.accelerator.synchronize()
+
+    timing = interleaved({"step": done}, rounds=5, seconds=2.0)["step"]
     return StepCost(length, 1e6 * timing.median, bytes_of(state))
 
 
@@ -32,7 +40,6 @@ def bytes_of(state: Any) -> int:
     """Bytes of all tensors of a state.
 
     Example:
-        >>> import torch
         >>> bytes_of([(torch.zeros(1, 5), None), torch.zeros(2, dtype=torch.float64)])
         36
     """

@@ -49,8 +49,8 @@ def tell_of_blank_features(pairs: Iterable[ParallelText]) -> None:
     blank = [pair.line for pair in found if not pair.features.strip()]
     if blank:
         warnings.warn(
-            f"{len(blank):,} of the {len(found):,} pairs have no features, the first in line {blank[0]}: they are learnt "
-            "from as they are. Give each its features, or leave --features out.",
+            f"{len(blank):,} of the {len(found):,} pairs have no features, the first in line {blank[0]}: they are "
+            "learnt from as they are. Give each its features, or leave --features out.",
             DataWarning,
             stacklevel=3,
         )
