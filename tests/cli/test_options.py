@@ -39,6 +39,9 @@ from gateflow.tasks.transcriber.config import (
 )
 from gateflow.tasks.translator.config import PairsConfig, TokensConfig, TranslatorNetworkConfig, TranslatorTraining
 
+# Of a Transformer, below: with recurrent layers they would do nothing.
+OF_TRANSFORMER = {"model", "heads"}
+
 SECTIONS = (DataConfig, ModelConfig, TrainingConfig)
 FIELDS = {name: field for section in SECTIONS for name, field in section.model_fields.items()}
 
@@ -143,7 +146,7 @@ def flags(typed):
 
 
 def test_all_settings_are_tried():
-    refused, data = {"bidirectional"}, {"train", "valid", "held_out"}
+    refused, data = {"bidirectional", "context", *OF_TRANSFORMER}, {"train", "valid", "held_out"}
     assert TYPED.keys() | refused | data == FIELDS.keys()
     assert all(FIELDS[name].default != value for name, value in TYPED.items())
 
@@ -254,7 +257,7 @@ def test_what_is_typed_for_a_classifier_is_what_is_read(validation, gateflow, tm
     typed = CLASSIFIER_TYPED | training
     # Vectors are of words, the default; `from_lm` stands in the place of `embeddings`.
     left_out = {"train", "valid", "held_out", "tokenizer", "embeddings", "from_lm", "window"}
-    left_out |= {"regression", "per_step", "group"}  # of series, below
+    left_out |= {"regression", "per_step", "group"} | OF_TRANSFORMER  # of series and of a Transformer, below
     assert typed.keys() | left_out == fields.keys()
     assert all(fields[name].default != value for name, value in typed.items())
     file, vectors = tmp_path / "train.tsv", tmp_path / "words.vec"
@@ -445,7 +448,7 @@ def test_what_is_typed_for_a_translator_is_what_is_read(validation, gateflow, tm
     training.pop("window")
     typed = TRANSLATOR_TYPED | training
     files = {"train", "target_data", "valid", "target_valid", "held_out"}
-    assert typed.keys() | files | {"joint", "window"} == fields.keys()
+    assert typed.keys() | files | {"joint", "window"} | OF_TRANSFORMER == fields.keys()
     assert all(fields[name].default != value for name, value in typed.items())
     words = [f"{a}{b}{c}" for a in "abc" for b in "abc" for c in "abc"]
     if validation == "held_out":
@@ -465,6 +468,26 @@ def test_what_is_typed_for_a_translator_is_what_is_read(validation, gateflow, tm
     assert result.code == 0, result.err
     for name, value in typed.items():
         assert (name, value) in found, f"train translator shows {name} and never reads {value}"
+
+
+TRANSFORMER_TYPED = {"model": "transformer", "heads": 2, "hidden_size": 12, "layers": 2, "dropout": 0.25, "epochs": 1}
+
+
+@pytest.mark.parametrize("task", ["lm", "classifier", "translator"])
+def test_what_is_typed_for_a_transformer_is_what_is_read(task, gateflow, tmp_path, monkeypatch):
+    sections = (ModelConfig, ClassifierNetworkConfig, TranslatorNetworkConfig)
+    typed = TRANSFORMER_TYPED | ({"context": 5, "batch_size": 2} if task == "lm" else {})
+    typed["train"] = tmp_path / "train.tsv"
+    columns = [(f"{k} {'xy'[k % 2]}", "ab"[k % 2]) for k in range(30)]
+    typed["train"].write_text("".join("\t".join(row) + "\n" for row in columns))
+    found = watched(monkeypatch, sections)
+    result = gateflow("train", task, "--out", tmp_path / "run", *flags(typed))
+    assert result.code == 0, result.err
+    for name in typed.keys() - {"epochs", "train", "batch_size"}:
+        assert (name, typed[name]) in found, f"train {task} shows {name} and never reads {typed[name]}"
+    result = gateflow("train", task, "--out", tmp_path / "other", *flags(typed), "--cell", "gru")
+    assert result.code == 2
+    assert "--cell gru would do nothing: it belongs to --model recurrent" in result.err
 
 
 def test_what_a_comparison_does_not_use_is_not_offered(gateflow, monkeypatch, corpus):

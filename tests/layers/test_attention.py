@@ -211,3 +211,11 @@ def test_lengths_are_asked_for_alike(layer):
             found.append(LAYERS[layer](given))
         assert torch.equal(found[0], found[1])
         assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize(("number", "extra"), [(-1, 0), (4, 0), (6, 2), (-100, 2)])
+def test_numbers_that_no_token_has_are_refused(number, extra):
+    pointer, source = PointerGenerator(2), torch.tensor([[0], [number]])
+    weights, scores = torch.full((1, 1, 2), 0.5), torch.zeros(1, 1, 4)
+    with pytest.raises(ShapeError, match=f"numbers from 0 to V . extra - 1 = {3 + extra}, found {number}"):
+        pointer(scores, weights, source, torch.zeros(1, 1, 2), extra=extra)

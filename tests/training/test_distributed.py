@@ -54,6 +54,21 @@ def test_bf16_runs_the_products_in_bf16_and_keeps_fp32_weights(tmp_path):
     assert outcome.best < 0.8 * first["loss"]
 
 
+def test_one_training_after_the_other_has_its_own_precision(tmp_path):
+    types = []
+
+    class Seen(EchoTask):
+        def loss(self, model, batch, carried):
+            types.append(model.output(torch.ones(1, 8)).dtype)
+            return super().loss(model, batch, carried)
+
+    for k, precision in enumerate(["fp32", "bf16", "fp32"]):
+        run, config = echo_run(tmp_path / str(k), precision=precision, epochs=1, max_updates=1)
+        TrainingLoop(Seen(), config.training, run, join_processes(config.training)).train()
+    assert list(dict.fromkeys(types)) == [torch.float32, torch.bfloat16]
+    assert types[-1] == torch.float32
+
+
 def test_alone_every_exchange_is_the_identity():
     accelerator, carried = join_processes(TrainingConfig()), [(torch.ones(2, 3),)]
     assert summed(accelerator, 1.5, 2) == [1.5, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +13,18 @@ from gateflow.cell_names import refuse_unknown
 from gateflow.cli.failures import UsageError
 from gateflow.cli.output import AsJson, print_json, print_table
 from gateflow.cli.settings import Settings, refuse_idle, with_settings
+from gateflow.cli.versus import numbers_of
+from gateflow.cli.versus import show as show_versus
 from gateflow.errors import ConfigError
 from gateflow.remedies.initial_weights import parted
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 from gateflow.studies.compared import FOR_MEMORY, LENGTH, MEMORY, TEXT, WORDS, belonging_to, comparable, not_here
 from gateflow.tasks import TASKS, description
+from gateflow.tasks.description import TaskDescription
 
 if TYPE_CHECKING:
-    from gateflow.studies.budget import CellResult
+    from gateflow.studies.budget import Budget, CellResult
 
 Cells = Annotated[str, typer.Option(help="Names, separated by commas; CELL:WEIGHTS for initial weights.")]
 OnTask = Annotated[
@@ -35,12 +39,23 @@ Updates = Annotated[int | None, typer.Option(min=1, help="Budget: updates per ce
 Minutes = Annotated[
     float | None, typer.Option(min=0.0, help="Budget: minutes per cell and seed. [default: one, without --updates]")
 ]
+With = Annotated[
+    str | None,
+    typer.Option("--with", metavar="transformer", help="Compare with a Transformer, both tuned by one grid."),
+]
+Match = Annotated[
+    str, typer.Option(help="With a Transformer: parameters (as many), or time (as wide as asked, --minutes each).")
+]
+Lrs = Annotated[str, typer.Option(help="With a Transformer: learning rates of the grid; --lr takes their place.")]
+Dropouts = Annotated[str, typer.Option(help="With a Transformer: dropouts of the grid; --dropout takes their place.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Trainings per cell.")]
 
 # What is compared if nothing is typed.
 CELLS = "elman,gru,full_gru,lstm"
 # Minutes, if no budget is typed: a table of four cells is there in as many.
 USUAL = 1.0
+# The grid that both sides are tuned by, next to a Transformer.
+LRS, DROPOUTS = "0.001,0.003,0.01", "0.1,0.3"
 
 
 def compare_command(name: str) -> Callable[..., None]:
@@ -65,6 +80,10 @@ def compare_command(name: str) -> Callable[..., None]:
         updates: Updates = None,
         minutes: Minutes = None,
         seeds: Seeds = 1,
+        with_: With = None,
+        match: Match = "parameters",
+        lrs: Lrs = LRS,
+        dropouts: Dropouts = DROPOUTS,
         json: AsJson = False,
     ) -> None:
         """Train several cells on one task and one budget: parameters, time, quality and gradient reach in one table.
@@ -72,7 +91,8 @@ def compare_command(name: str) -> Callable[..., None]:
         Example: `gateflow compare --data corpus.txt --cells lstm,full_gru --minutes 2 --seeds 3`
 
         Words with tags: `gateflow compare --task tagger --data train.conll --updates 2000`. Without data:
-        `gateflow compare --task adding --length 100 --updates 2000`
+        `gateflow compare --task adding --length 100 --updates 2000`. With a Transformer:
+        `gateflow compare --data corpus.txt --cells lstm --with transformer --updates 2000`
         """
         names = _names(cells)
 
@@ -81,15 +101,63 @@ def compare_command(name: str) -> Callable[..., None]:
         from gateflow.studies.budget import Budget
         from gateflow.studies.comparison import Comparison
 
-        prepare_process()
+        grid = _grid(settings, with_, match, lrs, dropouts)
         budget = Budget(updates, USUAL if updates is None and minutes is None else minutes)
+        if with_ is not None:
+            _against(description(task), settings, budget, seeds, names, grid, json=json)
+            return
+
+        prepare_process()
         with TrainingDisplay(lines=False) as display:
             comparison = Comparison(description(task), settings, budget, seeds, [display])
-            refuse_idle(settings, comparison.configure(names[0]))
+            refuse_idle(settings, comparison.configure(names[0]).idle())
             results = list(comparison.results(names))
         _show(results, json=json)
 
     return compare
+
+
+def _grid(settings: Settings, with_: str | None, match: str, lrs: str, dropouts: str) -> dict[str, Any]:
+    """What is matched and tried; typed without a Transformer it would do nothing."""
+    if with_ not in (None, "transformer"):
+        raise ConfigError(f"--with {with_}: there is transformer.")
+    typed = {"--match": match != "parameters", "--lrs": lrs != LRS, "--dropouts": dropouts != DROPOUTS}
+    if with_ is None and any(typed.values()):
+        raise ConfigError(f"{next(name for name in typed if typed[name])} belongs to --with transformer.")
+    if match not in ("parameters", "time"):
+        raise ConfigError(f"--match {match}: there are parameters and time.")
+    lr, dropout = settings.get("training", {}).get("lr"), settings.get("model", {}).get("dropout")
+    rates = numbers_of(lrs, "lrs", math.inf) if lr is None else (lr,)
+    return {
+        "match": match,
+        "lrs": rates,
+        "dropouts": numbers_of(dropouts, "dropouts", 1.0) if dropout is None else (dropout,),
+    }
+
+
+def _against(
+    task: TaskDescription,
+    settings: Settings,
+    budget: Budget,
+    seeds: int,
+    cells: Sequence[str],
+    grid: dict[str, Any],
+    *,
+    json: bool,
+) -> None:
+    """Cells and a Transformer, in tables of their own."""
+    from gateflow.backends.cpu.process import prepare_process
+    from gateflow.cli.progress import TrainingDisplay
+    from gateflow.studies.versus import TRANSFORMER, Versus
+
+    prepare_process()
+    with TrainingDisplay(lines=False) as display:
+        versus = Versus(task, settings, budget, seeds, [display], **grid)
+        # What one side alone reads is read.
+        idle = [versus.configure(side).idle() for side in (cells[0], TRANSFORMER)]
+        refuse_idle(settings, {name: of for name, of in idle[0].items() if name in idle[1]})
+        results = list(versus.sides(cells))
+    show_versus(results, grid["match"], json=json)
 
 
 def _on_memory(name: str) -> Callable[..., None]:

@@ -42,13 +42,16 @@ def with_settings(
     return lambda verb: _extended(verb, kind, [f for f in _fields(kind) if f[1] not in without], words)
 
 
-def refuse_idle(settings: Settings, config: RunConfig) -> None:
+def refuse_idle(settings: Settings, idle: Mapping[str, str]) -> None:
     """Refuse what was typed and would be ignored; in a file of --config it may stand for another time.
 
+    Args:
+        settings: what was typed.
+        idle: options that others make idle, and what they belong to; see `RunConfig.idle`.
+
     Raises:
-        ConfigError: an option that another one makes idle.
+        ConfigError: one of them was typed.
     """
-    idle = config.idle()
     for values in settings.values():
         for name in values:
             if name in idle:

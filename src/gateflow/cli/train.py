@@ -29,7 +29,7 @@ def train_command(task: TaskDescription) -> Callable[..., None]:
         from gateflow.runs.trust import Trust
 
         wanted = kind.build(settings, config)
-        refuse_idle(settings, wanted)
+        refuse_idle(settings, wanted.idle())
         refuse_unknown_cells(wanted)
         # Code that the user has typed is code that the user wants; that of a file may be somebody else's.
         named = [code for code in wanted.named_code() if code in typed_words(settings)]

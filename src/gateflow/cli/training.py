@@ -18,6 +18,7 @@ from gateflow.cli.progress import TrainingDisplay, figure, minutes
 from gateflow.cli.verbs import show
 from gateflow.cli.visible import VisibleConsole
 from gateflow.flow import Monitor
+from gateflow.layers import has_cells
 from gateflow.runs.config import RunConfig
 from gateflow.runs.run import Run, resuming
 from gateflow.runs.trust import NOBODY, Trust
@@ -134,7 +135,8 @@ def _trained(
         if config.training.tensorboard and accelerator.is_main_process:
             callbacks.append(curves := TensorBoardCurves(run.path / "tensorboard"))
             writer = curves.writer
-        if config.training.monitor:
+        # It follows gradients through recurrent layers, which a Transformer has none of.
+        if config.training.monitor and has_cells(task.model):
             # It warns of a step that is not finite, and the clipper decides whether that one is skipped.
             folder = run.path / "non_finite_step"
             monitor = Monitor(task.model, folder=folder, non_finite="warn", writer=writer)

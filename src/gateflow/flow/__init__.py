@@ -14,6 +14,7 @@ Data goes through the rooms from left to right; each knows those to its left.
 * The measures, a file each. `reach(model, batch, loss)` traces a model and measures it; `reach_of(trace)` takes a trace
   that is there already, so that `diagnose` runs the model once for all of them. `sampling.py` says which targets are
   looked at, `decay.py` makes a curve over the lag of norms, `table.py` is how results look in a terminal.
+* `input_reach.py`: reach to what was read, of models without a recurrence too; `by_lag.py`: figures for each lag.
 * `contingency.py`, `excerpts.py`: what no instrument measures, but a task counts or chooses, and hands in to be shown.
 * `rules`: findings with numbers, source and remedy. `report`: the page. `monitor`: records of a training.
 
@@ -22,11 +23,13 @@ adds up to autograd's gradient.
 """
 
 from gateflow.flow.activations import Activation
+from gateflow.flow.by_lag import ByLag
 from gateflow.flow.contingency import ContingencyTable
 from gateflow.flow.dependency import Dependency
 from gateflow.flow.diagnose import Report, diagnose
 from gateflow.flow.excerpts import Excerpt, Excerpts
 from gateflow.flow.gates import Gates, LayerGates, gates
+from gateflow.flow.input_reach import input_reach
 from gateflow.flow.lyapunov import LayerLyapunov, Lyapunov, lyapunov
 from gateflow.flow.monitor import Monitor, restore
 from gateflow.flow.reach import LayerReach, Reach, reach
@@ -36,6 +39,7 @@ from gateflow.flow.what_if import WhatIf, WhatIfRow, what_if
 
 __all__ = [
     "Activation",
+    "ByLag",
     "ContingencyTable",
     "Dependency",
     "Excerpt",
@@ -55,6 +59,7 @@ __all__ = [
     "WhatIfRow",
     "diagnose",
     "gates",
+    "input_reach",
     "lyapunov",
     "reach",
     "restore",

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Group
 from torch import nn
 
+from gateflow.flow.by_lag import ByLag
 from gateflow.flow.capture import Loss, unchanged_buffers, without_autocast
 from gateflow.flow.contingency import ContingencyTable
 from gateflow.flow.dependency import Dependency
@@ -41,6 +42,7 @@ class Report(Printable):
         context: sizes, cells, steps, rows, loss, needed lag, window, seconds, tokens, history.
         tables: what a task has counted besides, such as a confusion matrix; the page draws them.
         excerpts: examples that a task has chosen, such as those that it gets wrong; the page shows them.
+        by_lag: what a task has measured for each lag, such as reach to the inputs.
     """
 
     findings: tuple[Finding, ...]
@@ -52,6 +54,7 @@ class Report(Printable):
     context: Mapping[str, Any]
     tables: tuple[ContingencyTable, ...] = ()
     excerpts: tuple[Excerpts, ...] = ()
+    by_lag: tuple[ByLag, ...] = ()
 
     @property
     def worst(self) -> str:
@@ -64,7 +67,8 @@ class Report(Printable):
         found: dict[str, Any] = {"findings": [finding.to_dict() for finding in self.findings]}
         found |= {name: None if part is None else part.to_dict() for name, part in parts.items()}
         found |= {"context": dict(self.context), "tables": [table.to_dict() for table in self.tables]}
-        return found | {"excerpts": [each.to_dict() for each in self.excerpts]}
+        found |= {"excerpts": [each.to_dict() for each in self.excerpts]}
+        return found | {"by_lag": [each.to_dict() for each in self.by_lag]}
 
     def save(self, path: str | Path) -> Path:
         """Writes one self-contained HTML file with interactive plots, and returns its path."""
@@ -80,7 +84,7 @@ class Report(Printable):
             remedy = "\n".join(part for part in (finding.remedy, *lines) if part)
             table.add_row(f"{finding.severity}\n{finding.name}", finding.where, f"{finding.says}\n{remedy}")
             table.add_section()
-        tables = (self.reach, self.gates, self.lyapunov, self.terms, self.what_if)
+        tables = (self.reach, *self.by_lag, self.gates, self.lyapunov, self.terms, self.what_if)
         return Group(table, *(part.__rich__() for part in tables if part is not None))
 
 

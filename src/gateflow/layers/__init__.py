@@ -5,7 +5,7 @@ from gateflow.layers.attention import Attended, Attention, PointerGenerator
 from gateflow.layers.crf import LinearChainCRF
 from gateflow.layers.drop_in import GRU, LSTM, RNN
 from gateflow.layers.dropout import LockedDropout
-from gateflow.layers.find import cells_in, cells_to_change, is_torchs, module_names, without_wrapper
+from gateflow.layers.find import cells_in, cells_to_change, has_cells, is_torchs, module_names, without_wrapper
 from gateflow.layers.recurrent import Recurrent
 from gateflow.layers.skip import Highway, Residual
 from gateflow.layers.stack import Stack
@@ -27,4 +27,4 @@ __all__ = [
     "Transformer",
     "cells_in",
 ]
-__all__ += ["cells_to_change", "is_torchs", "module_names", "safe_globals", "without_wrapper"]
+__all__ += ["cells_to_change", "has_cells", "is_torchs", "module_names", "safe_globals", "without_wrapper"]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gateflow.errors import ConfigError, ShapeError
 from gateflow.layers.sequences import checked_lengths
 
-__all__ = ["Attended", "Attention", "PointerGenerator"]
+__all__ = ["Attended", "Attention", "PointerGenerator", "rows_of_memory"]
 
 Score = Literal["dot", "general", "additive"]
 SCORES = ("dot", "general", "additive")
@@ -125,13 +125,7 @@ class Attention(nn.Module):
         """A memory that many queries will ask, made ready once."""
         if memory.dim() != 3 or memory.shape[-1] != self.memory_size:
             raise ShapeError(f"memory must be [S, B, M] with M = {self.memory_size}, found {list(memory.shape)}")
-        S, B = memory.shape[:2]
-        rows = None if lengths is None else checked_lengths(lengths, memory)
-        if rows is None:
-            rows = torch.full((B,), S, device=memory.device)
-        beyond = torch.arange(S, device=memory.device) >= rows[:, None]
-        # Filled, and not only given no weight: 0 times NaN is NaN.
-        values = memory.transpose(0, 1).masked_fill(beyond[..., None], 0.0)
+        values, beyond = rows_of_memory(memory, lengths)
         return Attended(values if self.score == "dot" else self.key(values), values, beyond)
 
     def find(self, query: Tensor, attended: Attended) -> tuple[Tensor, Tensor]:
@@ -157,6 +151,21 @@ class Attention(nn.Module):
         return f"{self.query_size}, {self.memory_size}, score={self.score!r}"
 
 
+def rows_of_memory(memory: Tensor, lengths: Tensor | Sequence[int] | None) -> tuple[Tensor, Tensor]:
+    """A memory ``[S, B, M]`` as ``[B, S, M]``, zero beyond each row's length, and where that is, ``[B, S]``.
+
+    Raises:
+        ShapeError: the lengths do not fit.
+    """
+    S, B = memory.shape[:2]
+    rows = None if lengths is None else checked_lengths(lengths, memory)
+    if rows is None:
+        rows = torch.full((B,), S, device=memory.device)
+    beyond = torch.arange(S, device=memory.device) >= rows[:, None]
+    # Filled, and not only given no weight: 0 times NaN is NaN.
+    return memory.transpose(0, 1).masked_fill(beyond[..., None], 0.0), beyond
+
+
 class PointerGenerator(nn.Module):
     """Each token is taken from the vocabulary or copied from the source.
 
@@ -173,6 +182,9 @@ class PointerGenerator(nn.Module):
         * source: `[S, B]`, numbers from 0 to `V + extra - 1`.
         * output: logarithms of probabilities `[T, B, V + extra]`; minus infinity of a number beyond the vocabulary that
           the row's source does not have.
+
+    Raises:
+        ShapeError: source does not fit the weights, or has other numbers (those are looked at on a CPU only).
 
     Example:
         >>> pointer = PointerGenerator(2)
@@ -199,6 +211,7 @@ class PointerGenerator(nn.Module):
             raise ShapeError(
                 f"source must be [S, B] = {[weights.shape[-1], weights.shape[1]]}, found {list(source.shape)}"
             )
+        self._refuse_strangers(source, scores.shape[-1] + extra)
         gate = self.gate(features)
         # Under autocast products may be of 16 bits, which are too few for sums of probabilities.
         wide = torch.promote_types(scores.dtype, torch.float32)
@@ -211,6 +224,18 @@ class PointerGenerator(nn.Module):
         return torch.logaddexp(generated, copied).masked_fill(
             self._of_others(source, scores.shape[-1], extra), -torch.inf
         )
+
+    @staticmethod
+    def _refuse_strangers(source: Tensor, count: int) -> None:
+        # On a GPU the values are not looked at: that would wait for it at each call.
+        if source.device.type != "cpu" or torch.compiler.is_compiling() or not source.numel():
+            return
+        low, high = (int(value) for value in source.aminmax())
+        if low < 0 or high >= count:
+            raise ShapeError(
+                f"source must hold numbers from 0 to V + extra - 1 = {count - 1}, found {low if low < 0 else high}; "
+                "`extra` is how many numbers there are beyond the vocabulary"
+            )
 
     @staticmethod
     def _of_others(source: Tensor, size: int, extra: int) -> Tensor:

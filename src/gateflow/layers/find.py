@@ -15,7 +15,7 @@ from gateflow.errors import ConfigError
 from gateflow.layers.draft import Draft
 from gateflow.layers.stack import Stack
 
-__all__ = ["cells_in", "cells_to_change", "is_torchs", "module_names", "without_wrapper"]
+__all__ = ["cells_in", "cells_to_change", "has_cells", "is_torchs", "module_names", "without_wrapper"]
 
 
 def cells_in(model: nn.Module) -> dict[str, Cell]:
@@ -45,6 +45,16 @@ def cells_in(model: nn.Module) -> dict[str, Cell]:
             "torch.nn.RNN, GRU and LSTM"
         )
     return found
+
+
+def has_cells(model: nn.Module) -> bool:
+    """Whether a model has a recurrent cell, as `cells_in` finds them.
+
+    Example:
+        >>> has_cells(nn.LSTM(3, 4)), has_cells(nn.Linear(3, 4))
+        (True, False)
+    """
+    return any(isinstance(module, Stack | Cell | nn.RNNBase) for module in model.modules())
 
 
 @contextlib.contextmanager

@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gateflow.errors import ConfigError, ShapeError
+from gateflow.layers.attention import Attended, rows_of_memory
 from gateflow.layers.sequences import checked_lengths
+from gateflow.layers.transformer_layer import Cache, TransformerLayer
 
-__all__ = ["Cache", "Transformer", "rotated"]
-
-Cache = tuple[Tensor, Tensor]
-"""Keys and values of the steps that a layer still looks back to, ``[S, B, H]`` each; keys are not rotated yet."""
-
-# Of the angles by which positions turn: as in the source of rotary positions, and in whatever followed it.
-BASE = 10_000.0
-
-
-def rotated(x: Tensor, first: int) -> Tensor:
-    """Turn each pair of components by an angle that grows with the position: products then tell distances alone.
-
-    ``(x_i, x_{i + d/2})`` at position ``p`` is turned by ``p · 10000^(-2i/d)``.
-
-    Args:
-        x: ``[..., T, D]``, `D` even.
-        first: position of the first step.
-
-    Example:
-        >>> x = torch.ones(1, 4)
-        >>> turned = [rotated(x, p) for p in (3, 5, 7)]
-        >>> torch.allclose(turned[0] @ turned[1].T, turned[1] @ turned[2].T)  # both are two steps apart
-        True
-
-    Source: Su, Lu, Pan, Murtadha, Wen, Liu (2021). RoFormer: enhanced transformer with rotary position embedding.
-    arXiv:2104.09864.
-    """
-    half = x.shape[-1] // 2
-    speeds = BASE ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    positions = torch.arange(first, first + x.shape[-2], device=x.device, dtype=torch.float32)
-    angles = torch.outer(positions, speeds)
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    left, right = x[..., :half], x[..., half:]
-    return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
+__all__ = ["Transformer"]
 
 
 class Transformer(nn.Module):
     """Layers of self-attention: each step looks at all steps that it may look at, and none is carried through others.
 
     ``x = x + attention(norm(x))``, ``x = x + W₂ gelu(W₁ norm(x))`` in each layer, and a norm at the end; positions are
-    rotary, so that there is no longest sequence.
+    rotary, so that there is no longest sequence. With a memory there is ``x = x + attention(norm(x), memory)`` between
+    the two, which knows no positions.
 
     Args:
         input_size: features `I` of a step. Where they are not `hidden_size`, a linear map leads to it.
@@ -62,6 +32,9 @@ class Transformer(nn.Module):
         causal: whether a step sees none that come after it; without it all see all, as an encoder's do.
         context: how many steps before it a step looks back, and as many are carried on; all if left out. Of `causal`.
         feedforward_size: units between the two maps; four times `hidden_size` if left out.
+        memory_size: features `M` of a step of a memory that `decode` looks at, such as an encoder's outputs.
+        input_scale: what inputs are multiplied by; vectors of words are small where they are weights of scores as well,
+            and would vanish beside what the layers add to them.
         dropout: share dropped of what attention and maps add.
 
     Shape:
@@ -97,41 +70,40 @@ class Transformer(nn.Module):
         causal: bool = True,
         context: int | None = None,
         feedforward_size: int | None = None,
+        memory_size: int | None = None,
+        input_scale: float = 1.0,
         dropout: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _check(input_size, hidden_size, num_layers, heads, causal, context, feedforward_size)
+        _check(input_size, hidden_size, num_layers, heads, causal, context, feedforward_size, memory_size)
         place: dict[str, Any] = {"device": device, "dtype": dtype}
         self.input_size, self.output_size, self.causal, self.context = input_size, hidden_size, causal, context
+        self.memory_size, self.input_scale = memory_size, input_scale
         same = input_size == hidden_size
         self.map = nn.Identity() if same else nn.Linear(input_size, hidden_size, **place)
+        options: dict[str, Any] = {"dropout": dropout, "causal": causal, "memory_size": memory_size, "place": place}
         width = feedforward_size or 4 * hidden_size
-        self.layers = nn.ModuleList(
-            _Layer(hidden_size, heads, width, dropout, causal, place) for _ in range(num_layers)
-        )
+        self.layers = nn.ModuleList(TransformerLayer(hidden_size, heads, width, **options) for _ in range(num_layers))
         self.norm = nn.LayerNorm(hidden_size, **place)
 
     def forward(
-        self, input: Tensor, state: list[Cache] | None = None, *, lengths: Tensor | Sequence[int] | None = None
+        self, input: Tensor, state: Sequence[Cache] | None = None, *, lengths: Tensor | Sequence[int] | None = None
     ) -> tuple[Tensor, list[Cache]]:
         """Outputs and what later steps look back to; see the class for shapes."""
         self._check_input(input, lengths, state)
+        if self.memory_size is not None:
+            raise ShapeError("a Transformer with memory_size looks at a memory; call `attended` and then `decode`.")
         rows, there = None if lengths is None else checked_lengths(lengths, input), None
         if rows is not None:
             there = torch.arange(len(input), device=input.device)[:, None] < rows
             # Before anything is computed: a NaN times zero is one.
             input = torch.where(there[..., None], input, 0.0)
-        before = 0 if state is None else len(state[0][0])
-        mask, x, caches = self._mask(len(input), before, there), self.map(input), []
-        for i, layer in enumerate(self.layers):
-            x, cache = layer(x, None if state is None else state[i], mask)
-            caches.append(self._kept(cache))
-        x = self.norm(x)
+        x, caches, _ = self._run(input, state, there, None)
         return (x if there is None else torch.where(there[..., None], x, 0.0)), caches
 
-    def step(self, input: Tensor, state: list[Cache] | None = None) -> tuple[Tensor, list[Cache]]:
+    def step(self, input: Tensor, state: Sequence[Cache] | None = None) -> tuple[Tensor, list[Cache]]:
         """One step ``[B, I]``: its output ``[B, H]``, as `forward` has it, and the state with it.
 
         Raises:
@@ -141,6 +113,62 @@ class Transformer(nn.Module):
             raise ConfigError("a Transformer with causal=False sees what comes after a step; give it whole sequences.")
         output, last = self(input[None], state)
         return output[0], last
+
+    def attended(self, memory: Tensor, lengths: Tensor | Sequence[int] | None = None) -> list[Attended]:
+        """A memory ``[S, B, M]`` made ready for each layer, for many calls of `decode`.
+
+        Raises:
+            ShapeError: the memory or its lengths do not fit.
+        """
+        if self.memory_size is None or memory.dim() != 3 or memory.shape[-1] != self.memory_size:
+            raise ShapeError(f"memory must be [S, B, M] with M = {self.memory_size}, found {list(memory.shape)}.")
+        values, beyond = rows_of_memory(memory, lengths)
+        layers: list[Any] = list(self.layers)
+        return [layer.memory.attended(values, beyond) for layer in layers]
+
+    def decode(
+        self, input: Tensor, memory: Sequence[Attended], state: Sequence[Cache] | None = None
+    ) -> tuple[Tensor, Tensor, list[Cache]]:
+        """Steps ``[T, B, I]`` that look at a memory as well.
+
+        Returns:
+            outputs ``[T, B, H]``, how much of each step of the memory the last layer looked at, ``[T, B, S]``, a mean
+            over its heads; and the state.
+
+        Example:
+            >>> layers = Transformer(3, 8, memory_size=6)
+            >>> memory = layers.attended(torch.randn(7, 2, 6), torch.tensor([7, 4]))
+            >>> output, weights, state = layers.decode(torch.randn(5, 2, 3), memory)
+            >>> weights.shape, weights[0, 1, 4:].tolist()
+            (torch.Size([5, 2, 7]), [0.0, 0.0, 0.0])
+        """
+        self._check_input(input, None, state)
+        if len(memory) != len(self.layers) or len(memory[0].values) != input.shape[1]:
+            raise ShapeError(f"memory must be that of {input.shape[1]} rows and all layers, as `attended` gives it.")
+        x, caches, weights = self._run(input, state, None, memory)
+        assert weights is not None, "each layer has looked at it"
+        return x, weights, caches
+
+    def initial_state(self, like: Tensor) -> list[Cache]:
+        """The state before the first step of rows as in ``like [T, B, I]``: nothing to look back to."""
+        nothing = self.norm.weight.new_zeros(like.shape[1], 0, self.output_size)
+        return [(nothing, nothing) for _ in self.layers]
+
+    @contextlib.contextmanager
+    def streaming(self) -> Iterator[None]:
+        """As of `gateflow.Recurrent`; here a step reads the weights as they are, and prepares nothing."""
+        yield
+
+    def _run(
+        self, input: Tensor, state: Sequence[Cache] | None, there: Tensor | None, memory: Sequence[Attended] | None
+    ) -> tuple[Tensor, list[Cache], Tensor | None]:
+        before = 0 if state is None else state[0][0].shape[1]
+        mask, x = self._mask(len(input), before, there), self.map(input * self.input_scale)
+        caches, weights = [], None
+        for i, layer in enumerate(self.layers):
+            x, cache, weights = layer(x, state and state[i], mask, memory and memory[i])
+            caches.append(self._kept(cache))
+        return self.norm(x), caches, weights
 
     def _mask(self, steps: int, before: int, there: Tensor | None) -> Tensor | None:
         """Which steps are seen from each, ``[T, S]`` or ``[B, 1, T, S]``; none if all are, or all up to itself."""
@@ -161,10 +189,10 @@ class Transformer(nn.Module):
         keys, values = cache
         if self.context is None:
             return cache
-        first = max(0, len(keys) - self.context)
-        return keys[first:], values[first:]
+        first = max(0, keys.shape[1] - self.context)
+        return keys[:, first:], values[:, first:]
 
-    def _check_input(self, input: Tensor, lengths: Any, state: list[Cache] | None) -> None:
+    def _check_input(self, input: Tensor, lengths: Any, state: Sequence[Cache] | None) -> None:
         if input.dim() != 3 or input.shape[-1] != self.input_size or not len(input):
             raise ShapeError(f"input must be [T, B, {self.input_size}] with T ≥ 1, found {list(input.shape)}.")
         if lengths is not None and state is not None:
@@ -175,44 +203,16 @@ class Transformer(nn.Module):
             raise ShapeError(
                 "with causal=False each step sees all others, and none can be carried on; leave state out."
             )
-        if len(state) != len(self.layers) or any(
-            part.dim() != 3 or part.shape[1:] != (input.shape[1], self.output_size) for cache in state for part in cache
-        ):
+        shapes = {tuple(part.shape) for cache in state for part in cache}
+        if len(state) != len(self.layers) or {(len(s), s[0], s[-1]) for s in shapes} != {
+            (3, input.shape[1], self.output_size)
+        }:
             raise ShapeError(
-                f"state must hold keys and values [S, {input.shape[1]}, {self.output_size}] of {len(self.layers)} "
+                f"state must hold keys and values [{input.shape[1]}, S, {self.output_size}] of {len(self.layers)} "
                 "layers, as an earlier call has given it."
             )
-
-
-class _Layer(nn.Module):
-    def __init__(self, size: int, heads: int, width: int, dropout: float, causal: bool, place: dict[str, Any]) -> None:
-        super().__init__()
-        self.heads, self.causal = heads, causal
-        self.attention_norm, self.norm = nn.LayerNorm(size, **place), nn.LayerNorm(size, **place)
-        self.projection, self.out = nn.Linear(size, 3 * size, **place), nn.Linear(size, size, **place)
-        self.widen, self.narrow = nn.Linear(size, width, **place), nn.Linear(width, size, **place)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, state: Cache | None, mask: Tensor | None) -> tuple[Tensor, Cache]:
-        query, key, value = self.projection(self.attention_norm(x)).chunk(3, -1)
-        if state is not None:
-            key, value = torch.cat([state[0], key]), torch.cat([state[1], value])
-        x = x + self.dropout(self.out(self._attended(query, key, value, mask)))
-        return x + self.dropout(self.narrow(F.gelu(self.widen(self.norm(x))))), (key, value)
-
-    def _attended(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """What each query finds, ``[T, B, H]``."""
-        of_heads = [x.unflatten(-1, (self.heads, -1)).permute(1, 2, 0, 3) for x in (query, key, value)]
-        before = len(key) - len(query)
-        # Distances alone count, so positions may begin with the oldest step that is kept.
-        found = F.scaled_dot_product_attention(
-            rotated(of_heads[0], before),
-            rotated(of_heads[1], 0),
-            of_heads[2],
-            attn_mask=mask,
-            is_causal=mask is None and self.causal,
-        )
-        return found.permute(2, 0, 1, 3).flatten(-2)
+        if len(shapes) > 1:
+            raise ShapeError("state must hold as many steps in each layer, as an earlier call has given it.")
 
 
 def _check(
@@ -223,9 +223,10 @@ def _check(
     causal: bool,
     context: int | None,
     feedforward_size: int | None,
+    memory_size: int | None,
 ) -> None:
     sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers, "heads": heads}
-    for name, size in {**sizes, "feedforward_size": feedforward_size}.items():
+    for name, size in {**sizes, "feedforward_size": feedforward_size, "memory_size": memory_size}.items():
         if size is not None and size < 1:
             raise ConfigError(f"{name} must be at least 1, found {size}.")
     if hidden_size % (2 * heads):

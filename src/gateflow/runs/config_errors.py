@@ -44,7 +44,9 @@ def _config_error(detail: ErrorDetails, model: type[BaseModel], options: Options
     if detail["type"] == "extra_forbidden":
         return f"{_shown(name or section)} in {file}: there is no such option; {_close_match(model, section, name)}."
     typed = name in options.get(section, {})
-    where = flag(name) if typed else f"{f'[{section}] {name}' if name else section} in {file},"
+    # Without a file it is a default that another option leaves no room for.
+    of_file = f"{f'[{section}] {name}' if name else section} in {file},"
+    where = flag(name) if typed or (name and file is None) else of_file
     # Pydantic's prefix for an error of our own validators.
     reason = detail["msg"].removeprefix("Value error, ")
     # A switch is typed without its value.

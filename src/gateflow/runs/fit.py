@@ -89,11 +89,14 @@ def refuse_other_optimizer(found: Specs, optimizer: Optimizer, path: Path) -> No
 def refuse_other_carried(found: Specs, rows: int, like: Sequence[tuple[Tensor, ...]], path: Path) -> None:
     """Refuse a carried hidden state that is not of these layers and so many rows; none at all will do.
 
+    A part ``[B, S, H]`` is a cache of steps, which holds up to `S` of them, as many in each part.
+
     Raises:
         RunError: a part is missing, unknown, of another type or of another shape.
     """
+    steps = next((spec.shape[1] for spec in found.values() if len(spec.shape) == 3), 0)
     wanted = {
-        f"{i}.{j}": Spec(part.dtype, (rows, *part.shape[1:]))
+        f"{i}.{j}": Spec(part.dtype, (rows, *_held(part, steps)))
         for i, layer in enumerate(like)
         for j, part in enumerate(layer)
     }
@@ -104,6 +107,12 @@ def refuse_other_carried(found: Specs, rows: int, like: Sequence[tuple[Tensor, .
             f"{found.get(name, 'missing')}, asked for is {wanted.get(name, 'no such part')}. "
             "Give config.toml the batch_size and the layers back that it had."
         )
+
+
+def _held(part: Tensor, steps: int) -> tuple[int, ...]:
+    """The sizes of a row of a carried part, of a cache with so many steps if it may hold them."""
+    sizes = tuple(part.shape[1:])
+    return sizes if len(sizes) < 2 else (min(steps, sizes[0]), *sizes[1:])
 
 
 def refuse_other_random(found: Specs, processes: int, wanted: Specs, path: Path) -> None:

@@ -30,13 +30,25 @@ BETTER: dict[str, Better] = {"min": "smaller", "max": "larger"}
 
 @dataclass(frozen=True)
 class Trained:
-    """How one training went."""
+    """How one training went; its quality is NaN if it broke, so that it is a row of the table, and others follow."""
 
     outcome: TrainingOutcome
     measure: str
     quality: float
     better: Better
-    compared: Compared
+
+    @classmethod
+    def by(cls, loop: TrainingLoop) -> Trained:
+        """Train to the end; half a training is no result, and ends all."""
+        try:
+            outcome, broken = loop.train(), False
+        except NonFiniteError:
+            outcome, broken = loop.outcome(interrupted=False), True
+        if outcome.interrupted:
+            # The loop has swallowed the signal.
+            raise KeyboardInterrupt
+        measure, best = known_figure(loop.task, outcome.best)
+        return cls(outcome, measure, math.nan if broken or best is None else best, BETTER[loop.task.metric[1]])
 
 
 @dataclass
@@ -76,36 +88,29 @@ class Comparison:
         """Train one cell with every seed."""
         updates = self.budget.in_updates(lambda: self.seconds_of_one_update(cell, data))
         first = self.configure(cell).training.seed
-        trained = [self.judged(cell, seed, updates, data) for seed in range(first, first + self.seeds)]
-        found = trained[0]
+        judged = [self.judged(cell, seed, updates, data) for seed in range(first, first + self.seeds)]
+        trained, compared = [each for each, _ in judged], [each for _, each in judged]
         return CellResult(
             cell,
-            found.compared.parameters,
+            compared[0].parameters,
             max(each.outcome.step for each in trained),  # fewer than the budget where --epochs ends before it
             1e6 * fmean(each.outcome.seconds / max(1, each.outcome.targets) for each in trained),
             [each.quality for each in trained],
-            [each.compared.horizon for each in trained],
-            found.compared.longest,
-            measure=f"validation {self.task.figure_names.get(found.measure, found.measure)}",
-            better=found.better,
-            target=found.compared.target,
+            [each.horizon for each in compared],
+            compared[0].longest,
+            measure=self.measured(trained[0]),
+            better=trained[0].better,
+            target=compared[0].target,
         )
 
-    def judged(self, cell: str, seed: int, updates: int, data: Run[Any]) -> Trained:
+    def judged(self, cell: str, seed: int, updates: int, data: Run[Any]) -> tuple[Trained, Compared]:
         """One training, and what there is to say of it."""
         with self.training(cell, seed, updates, data, self.callbacks) as (run, loop):
-            try:
-                outcome, broken = loop.train(), False
-            except NonFiniteError:
-                # A row of the table, and the others follow.
-                outcome, broken = loop.outcome(interrupted=False), True
-            if outcome.interrupted:
-                # Half a training is no result; the loop has swallowed the signal.
-                raise KeyboardInterrupt
-            measure, best = known_figure(loop.task, outcome.best)
-            quality = math.nan if broken or best is None else best
-            better = BETTER[loop.task.metric[1]]
-            return Trained(outcome, measure, quality, better, self.task.part("compared")(run, loop.task.model))
+            return Trained.by(loop), self.task.part("compared")(run, loop.task.model)
+
+    def measured(self, found: Trained) -> str:
+        """What the qualities are, in the task's words."""
+        return f"validation {self.task.figure_names.get(found.measure, found.measure)}"
 
     def seconds_of_one_update(self, cell: str, data: Run[Any]) -> float:
         """Measured on a few; neither validation nor the build of kernels is counted."""

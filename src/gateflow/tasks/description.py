@@ -14,8 +14,8 @@ from typing import Any
 from gateflow.data.track import Track
 from gateflow.errors import TaskError
 
-__all__ = ["Compared", "Figures", "Given", "Lines", "Option", "Table", "Tables", "TaskDescription", "Verb"]
-__all__ += ["Written", "imported"]
+__all__ = ["Compared", "Figures", "Given", "Growth", "Lines", "Option", "StepCost", "Table", "Tables"]
+__all__ += ["TaskDescription", "Verb", "Written", "imported"]
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,39 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class StepCost:
+    """What one new token takes behind so many others.
+
+    Attributes:
+        length: tokens before it.
+        microseconds: of the step, in a batch of one.
+        bytes: of what is carried on from token to token.
+    """
+
+    length: int
+    microseconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a network costs, and is worth, as its sequences grow.
+
+    Attributes:
+        steps: the cost of a token behind more and more others; nothing where no token is said after others.
+        trained: the length that it was trained on.
+        within, beyond: how good it is up to that length and beyond it; None where the data have nothing so long.
+        measure: what the two are.
+    """
+
+    steps: tuple[StepCost, ...]
+    trained: int
+    within: float | None
+    beyond: float | None
+    measure: str
+
+
+@dataclass(frozen=True)
 class TaskDescription:
     """All that the rest of gateflow knows of a task. Places are written ``package.module:name``.
 
@@ -178,6 +211,7 @@ class TaskDescription:
             made; its random numbers are drawn after the seed is set.
         compared: ``compared(run, model)`` is the `Compared` of a trained network. With it, `begin` and an option
             ``cell``, cells are compared on the task by ``gateflow compare --task NAME``.
+        growth: ``growth(run, model)`` is the `Growth` of a trained network, for comparisons with a Transformer.
         figure_names: figures of the task as people write them, such as ``{"f1": "F1"}``.
         series: ``series(path, config)`` gives the places and configurations of the runs of one training, where it is
             several, such as folds; else nothing. Left out, a training is one run.
@@ -197,6 +231,7 @@ class TaskDescription:
     option_help: Mapping[str, str] = field(default_factory=dict)
     begin: str = ""
     compared: str = ""
+    growth: str = ""
     figure_names: Mapping[str, str] = field(default_factory=dict)
     series: str = ""
     summary: str = ""

@@ -10,8 +10,10 @@ from typing import Any
 from torch import nn
 
 from gateflow.errors import FlowError, NonFiniteError
-from gateflow.flow import ContingencyTable, Dependency, Finding, Report, diagnose, reach
+from gateflow.flow import ByLag, ContingencyTable, Dependency, Finding, LayerReach, Reach, Report, diagnose, reach
 from gateflow.flow.capture import Loss
+from gateflow.flow.input_reach import told_by_lag
+from gateflow.flow.sampling import Sampling
 from gateflow.layers.evaluating import evaluating
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
@@ -20,6 +22,7 @@ from gateflow.tasks.score import Confusion
 from gateflow.training.metrics import MetricsLog, Record
 
 __all__ = ["SAMPLED", "confusion_table", "diagnose_with_history", "for_task", "horizon_of", "judged"]
+__all__ += ["report_without_recurrence", "with_inputs"]
 
 # Steps whose loss is followed back where a horizon is all that is asked for: the work grows with their number.
 SAMPLED = 32
@@ -68,6 +71,82 @@ def diagnose_with_history(
     findings = tuple(for_task(finding, run.task(), run.kind) for finding in report.findings)
     more = {"title": f"Gradient flow of {run.path.resolve().name}", "clip_history": records}
     return replace(report, findings=findings, context={**report.context, **more})
+
+
+def with_inputs(report: Report, inputs: LayerReach, *more: ByLag) -> Report:
+    """The report with reach to the inputs, which any model has, and other figures by lag."""
+    return replace(report, by_lag=(told_by_lag(inputs), *more))
+
+
+def report_without_recurrence(
+    run: Run[Any],
+    model: nn.Module,
+    inputs: LayerReach,
+    loss: float,
+    *,
+    units: int,
+    among: int,
+    needed_lag: int | None = None,
+    window: int | None = None,
+    tokens: Sequence[str] | None = None,
+) -> Report:
+    """The report on a Transformer: that there is no recurrence, and how far its gradient reaches to the inputs.
+
+    Args:
+        run: whose metrics.jsonl is read.
+        model: a Transformer.
+        inputs: reach to what it has read.
+        loss: on the batch.
+        units: its width.
+        among: steps at which there is a loss.
+        needed_lag, window, tokens: as for `flow.diagnose`.
+
+    Raises:
+        RunError: metrics.jsonl is damaged.
+        FlowError: a needed lag below 1.
+    """
+    if needed_lag is not None and needed_lag < 1:
+        raise FlowError(f"needed_lag must be at least 1, found {needed_lag}")
+    steps, rows = inputs.norms.shape[1:]
+    sampling = Sampling(inputs.targets, among)
+    records = [record for record in MetricsLog(run.metrics_file).read() if record.get("kind") != "valid"]
+    context = {
+        "model": type(model).__name__,
+        "cells": {"layers": "Transformer"},
+        "hidden_sizes": {"layers": units},
+        "steps": steps,
+        "rows": rows,
+        "dtype": str(inputs.norms.dtype).removeprefix("torch."),
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "loss": loss,
+        "needed_lag": needed_lag,
+        "window": window,
+        "clipping": {},
+        "tokens": None if tokens is None else list(tokens),
+        "dependency": None,
+        "seconds": 0.0,
+        "history": records,
+        "title": f"Gradient flow of {run.path.resolve().name}",
+        "clip_history": [record for record in records if record.get("clipped") is not None],
+    }
+    reached = Reach({inputs.name: inputs}, sampling, loss)
+    return Report((_no_recurrence(inputs),), reached, None, None, None, None, context, by_lag=(told_by_lag(inputs),))
+
+
+def _no_recurrence(inputs: LayerReach) -> Finding:
+    longest = len(inputs.decay.values) - 1
+    return Finding(
+        "no-recurrence",
+        "healthy",
+        "",
+        "A Transformer has no recurrence to look at: each step looks at the others directly, and no gradient has to "
+        f"come through the steps between. Of the gradient at a step's own input 1 % and more arrives at inputs up to "
+        f"{inputs.horizon} of {longest} steps back.",
+        {"horizon": float(inputs.horizon), "longest": float(longest)},
+        "Vaswani et al. (2017). Attention is all you need. arXiv:1706.03762",
+        "Compare it with recurrent layers on the same data: their report has the same figures for their inputs.",
+        "",
+    )
 
 
 def horizon_of(model: nn.Module, batch: Any, loss: Loss) -> int | None:

@@ -160,6 +160,11 @@ def _refuse_other_tokens(tokenizer: Tokenizer, tokens: str, path: Path, reader: 
 
 def _refuse_other_network(path: Path, found: LanguageModelConfig, config: Sizes, reader: str) -> None:
     """Refuse a network whose weights do not fit, and say which options make them fit."""
+    if found.model.is_transformer:
+        raise ConfigError(
+            f"--from-lm {path} is a Transformer, and this {reader} has recurrent layers; take a language model trained "
+            "with --model recurrent."
+        )
     options = {"--cell": "cell", "--embedding-size": "embedding_size", "--hidden-size": "hidden_size"}
     theirs, ours = ({o: getattr(part, name) for o, name in options.items()} for part in (found.model, config))
     differ = [option for option in options if theirs[option] != ours[option]]

@@ -67,6 +67,8 @@ def _verify_config(task: TaskDescription) -> None:
 
 
 def _verify_comparison(task: TaskDescription) -> None:
+    if task.growth:
+        refuse_no_place(task.growth, f"`growth` of the task {task.name}")
     given = [field for field in ("begin", "compared") if getattr(task, field)]
     for field in given:
         refuse_no_place(getattr(task, field), f"`{field}` of the task {task.name}")

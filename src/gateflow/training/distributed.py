@@ -81,14 +81,25 @@ def join_processes(settings: TrainingConfig) -> Accelerator:
         ConfigError: this device has no bf16.
     """
     no_broadcast = DistributedDataParallelKwargs(broadcast_buffers=False)  # a model's buffers never change in training
-    # Accelerate's words for it.
-    precision = {"fp32": "no", "bf16": "bf16"}[settings.precision]
-    try:
-        return Accelerator(
-            cpu=not torch.accelerator.is_available(),  # otherwise torchrun without a GPU starts strangers, not a group
-            mixed_precision=precision,
-            gradient_accumulation_steps=settings.accumulate,
-            kwargs_handlers=[no_broadcast],
-        )
-    except ValueError as error:
-        raise ConfigError(f"--precision {settings.precision}: {error}.") from None
+    if settings.precision == "bf16" and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        raise ConfigError("--precision bf16: this GPU has no products of that type; take --precision fp32.")
+    return Accelerator(
+        cpu=not torch.accelerator.is_available(),  # otherwise torchrun without a GPU starts strangers, not a group
+        # Of its own for the life of the process, and the next training may have another: `in_precision` is ours.
+        mixed_precision="no",
+        gradient_accumulation_steps=settings.accumulate,
+        kwargs_handlers=[no_broadcast],
+    )
+
+
+def in_precision(accelerator: Accelerator, settings: TrainingConfig) -> torch.autocast:
+    """A block whose products are in the precision of a training.
+
+    Example:
+        >>> from gateflow.runs.config import TrainingConfig
+        >>> settings = TrainingConfig(precision="bf16")
+        >>> with in_precision(join_processes(settings), settings):
+        ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+        torch.bfloat16
+    """
+    return torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bf16")

@@ -26,7 +26,7 @@ from gateflow.training.average import WeightAverage
 from gateflow.training.callbacks import Callback
 from gateflow.training.checkpoint import Progress, State
 from gateflow.training.checkpointer import Checkpointer
-from gateflow.training.distributed import prepared, summed
+from gateflow.training.distributed import in_precision, prepared, summed
 from gateflow.training.interrupt import Interrupt
 from gateflow.training.optimizers import build_optimizer
 from gateflow.training.schedule import rate
@@ -65,7 +65,6 @@ class TrainingLoop:
         # No limit is a number too, so that the smaller one is simply taken; 2**63 updates take for ever.
         self.total = min(settings.max_updates or 2**63, settings.epochs * self.updates_per_epoch)
         self.model, self.optimizer = prepared(accelerator, task.model, build_optimizer(task.model, settings))
-        accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # only the loss runs under autocast, see backward
         # Of the model itself, not of the wrapped one: names in its message are then those that the user
         # knows.
         self.clipper = NormClipper(task.model, settings.clip, non_finite="skip", patience=settings.non_finite_limit)
@@ -136,7 +135,7 @@ class TrainingLoop:
         batches, carried = self.task.batches(self.progress.epoch, self.progress.batch), self.carried
         with thrown_away(self.task.model):
             for batch in islice(batches, 2):  # the second has a state to begin with
-                with self.accelerator.autocast():
+                with in_precision(self.accelerator, self.settings):
                     loss, _, carried = self.task.loss(self.task.model, batch, carried)
                 loss.backward()
             if self.monitor is not None:
@@ -214,7 +213,7 @@ class TrainingLoop:
         weights = TargetWeights(self.accelerator)
         for batch in batches:
             with self.accelerator.accumulate(self.model):
-                with self.accelerator.autocast():
+                with in_precision(self.accelerator, self.settings):
                     loss, count, self.carried = self.task.loss(self.model, batch, self.carried)
                 self.accelerator.backward(weights.weighted(loss, count))
             # The one place of an update where the host waits for the device; the monitor and the sums

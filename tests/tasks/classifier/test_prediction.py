@@ -47,11 +47,14 @@ def test_an_answer_is_the_same_in_any_batch_and_order(loaded):
     assert [answer.labels for answer in turned] == [answer.labels for answer in one]
 
 
+LAYERS = {"two": {}, "one": {"bidirectional": False}, "transformer": {"model": "transformer", "heads": 2}}
+
+
 @pytest.mark.parametrize("read_out", READ_OUTS)
-@pytest.mark.parametrize("bidirectional", [True, False])
-def test_what_lies_beyond_a_text_is_never_seen_be_it_nan(read_out, bidirectional):
+@pytest.mark.parametrize("layers", LAYERS)
+def test_what_lies_beyond_a_text_is_never_seen_be_it_nan(read_out, layers):
     torch.manual_seed(0)
-    model = ClassifierModel(5, 3, hidden_size=4, read_out=read_out, bidirectional=bidirectional)
+    model = ClassifierModel(5, 3, hidden_size=4, read_out=read_out, **LAYERS[layers])
     vectors, lengths = torch.randn(7, 4, 5), torch.tensor([7, 3, 0, 1])
     for b, length in enumerate(lengths):
         vectors[length:, b] = torch.nan

@@ -135,6 +135,7 @@ WRONG = [
     ),
     ({"model": {"pointer": True, "attention": "none"}}, "pointer.*: it copies what attention looks at"),
     ({"model": {"attention": "cosine"}}, "--attention cosine"),
+    ({"model": {"model": "transformer", "hidden_size": 20}}, "--heads 4: --hidden-size 20 gives each 5 components"),
     ({"tokens": {"vocab_size": 2}}, "--vocab-size 2"),
 ]
 

@@ -22,16 +22,20 @@ def long(path):
     return translator(path, 60)
 
 
-def translator(path, epochs):
+def transformer(path):
+    return translator(path, 40, "--model", "transformer", "--heads", 2)
+
+
+def translator(path, epochs, *words):
     """With a monitor, whose records come when there is time, and must change nothing."""
     file = path.parent / "train.tsv"
     if not file.exists():
         write(file, pairs(100))
-    return Command(path, "train", "translator", "--data", file, *NETWORK, *RECORDS, "--epochs", epochs)
+    return Command(path, "train", "translator", "--data", file, *NETWORK, *RECORDS, "--epochs", epochs, *words)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("training", "kills"), [("short", 4), ("long", 10)])
+@pytest.mark.parametrize(("training", "kills"), [("short", 4), ("long", 10), ("transformer", 10)])
 def test_killed_at_any_moment_it_goes_on(tmp_path, training, kills):
     kill_again_and_again(f"{HERE}{training}", tmp_path, seed=1, kills=kills)
 

@@ -38,6 +38,8 @@ OPTIONS = {
     "input feeding": {"input_feeding": True, "cell": "gru"},
     "two layers": {"layers": 2, "skip": "residual", "bidirectional": False},
     "a pointer": {"pointer": True},
+    "a Transformer": {"model": "transformer", "heads": 2},
+    "a Transformer with a pointer": {"model": "transformer", "heads": 2, "layers": 2, "pointer": True, "tied": False},
 }
 
 
@@ -87,7 +89,10 @@ def test_a_state_begins_with_the_source_alone(trained):
             torch.testing.assert_close(found, whole[:, b : b + 1], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("options", [{}, {"input_feeding": True}], ids=["one call", "input feeding"])
+STEPS = {"one call": {}, "input feeding": {"input_feeding": True}, "Transformer": {"model": "transformer", "heads": 1}}
+
+
+@pytest.mark.parametrize("options", STEPS.values(), ids=STEPS)
 def test_a_call_over_a_target_is_its_steps(options):
     """What training runs over a whole target is what a search asks step by step."""
     from gateflow.tasks.translator.model import TranslatorModel

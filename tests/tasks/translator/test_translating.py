@@ -29,6 +29,8 @@ NETWORKS = {
     "additive, pointer": {"attention": "additive", "copy": True},
     "no attention": {"attention": "none"},
     "input feeding": {"input_feeding": True, "num_layers": 2, "cell": "gru"},
+    "transformer": {"model": "transformer", "heads": 2, "num_layers": 2},
+    "transformer, pointer": {"model": "transformer", "heads": 3, "copy": True, "tied": False},
 }
 
 
@@ -55,9 +57,12 @@ def random_model(vocabularies, **options):
     """One that comes to an end now and then."""
     model = random_model_of(vocabularies, **options)
     # The end as probable as it takes for translations of several lengths.
-    while len({len(by_hand(model, vocabularies, source, 12)) for source in SOURCES[:8]}) < 3:
+    model.scores.bias.data[vocabularies.target.end] -= 20
+    for _ in range(60):
+        if len({len(by_hand(model, vocabularies, source, 12)) for source in SOURCES[:8]}) > 2:
+            return model
         model.scores.bias.data[vocabularies.target.end] += 1
-    return model
+    pytest.fail("no bias of the end gives translations of several lengths")
 
 
 @torch.no_grad()
@@ -166,7 +171,9 @@ def test_a_line_for_each_line(trained, monkeypatch, capsys):
 
 def test_the_best_few_and_all_that_is_known(trained, tmp_path):
     text, data = next(verb(trained, tmp_path, "ab\n", nbest=3).items)
-    rows = [line.split("\t") for line in text.splitlines()]
+    *lines, blank = text.split("\n")
+    assert blank == "", "behind which those of the next source begin"
+    rows = [line.split("\t") for line in lines]
     assert [row[0] for row in rows] == ["1", "2", "3"]
     assert rows[0][2] == data["translation"] == "B A"
     assert [f"{found['score']:.4f}" for found in data["nbest"]] == [row[1] for row in rows]

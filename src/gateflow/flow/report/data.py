@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from gateflow.flow.by_lag import ByLag
 from gateflow.flow.contingency import ContingencyTable
 from gateflow.flow.excerpts import Excerpts
 from gateflow.flow.gates import Gates
@@ -65,6 +66,11 @@ class ReportData(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as numbers and lists: what can be downloaded from the page."""
+        ...
+
+    @property
+    def by_lag(self) -> Sequence[ByLag]:
+        """Drawn as lines in sections of their own."""
         ...
 
     @property

@@ -11,6 +11,7 @@ from itertools import groupby
 from gateflow.flow.dependency import Dependency
 from gateflow.flow.excerpts import Excerpt
 from gateflow.flow.gates import LayerGates
+from gateflow.flow.report.by_lag import by_lag
 from gateflow.flow.report.clipping import clipping
 from gateflow.flow.report.coloured_text import ColouredText, coloured_text
 from gateflow.flow.report.contingency import contingency
@@ -74,6 +75,7 @@ class Content:
 def content(report: ReportData) -> Content:
     """The report in words and figures."""
     sections = [_reach(report), _decay(report), _shares(report), _spectrum(report), _gates(report), _half_lives(report)]
+    sections[2:2] = _by_lag(report)
     sections += [*_tables(report), *_excerpts(report), _training_curve(report), _clipping(report)]
     title = report.context.get("title") or f"Gradient flow of {report.context['model']}"
     return Content(
@@ -131,6 +133,11 @@ def _half_lives(report: ReportData) -> Section:
     layers = report.gates.layers.values() if report.gates else []
     figures = [half_lives(layer, report.context["needed_lag"]) for layer in layers]
     return Section("How long units remember", READING["half-lives"], [figure for figure in figures if figure])
+
+
+def _by_lag(report: ReportData) -> Iterator[Section]:
+    for each in report.by_lag:
+        yield Section(each.title, each.reading, [by_lag(each)], [["lag", *each.lines], *each.rows()])
 
 
 def _tables(report: ReportData) -> Iterator[Section]:

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from gateflow.runs.config import ConfigSection, Count, RunConfig, Share, TrainingConfig
 from gateflow.tasks.classifier.class_weights import parse_class_weights
-from gateflow.tasks.network import MOST_UNITS, LayersConfig
+from gateflow.tasks.network import MOST_UNITS, EitherLayersConfig
 from gateflow.tasks.spectrograms import SpectrogramConfig
 
 # Passes over series and sounds: most sets of them are small.
@@ -137,7 +137,7 @@ class SoundsConfig(SpectrogramConfig):
     skip_bad: bool = Field(default=False, description="Leave files out that cannot be read, and say so.")
 
 
-class ClassifierNetworkConfig(LayersConfig):
+class ClassifierNetworkConfig(EitherLayersConfig):
     """The network: what the layers read, the layers, and how one answer is read out of them."""
 
     embedding_size: int = Field(default=100, ge=1, le=MOST_UNITS, description="Components of a token's vector.")
@@ -149,6 +149,11 @@ class ClassifierNetworkConfig(LayersConfig):
     )
     dropout: Share = Field(default=0.5, description="Share of activations dropped, alike for all steps.")
     word_dropout: Share = Field(default=0.1, description="Share of tokens read as unknown, so that these are learnt.")
+
+    @classmethod
+    def of_recurrent(cls) -> tuple[str, ...]:
+        """Those of any task; a Transformer sees all of an example, and no language model has its layers."""
+        return (*super().of_recurrent(), "bidirectional", "from_lm")
 
 
 class ClassifierTraining(TrainingConfig):
@@ -210,7 +215,7 @@ class ClassifierConfig(RunConfig):
 
     def idle(self) -> dict[str, str]:
         """Those of every training; and what belongs to examples, labels or networks that are not there."""
-        idle = super().idle()
+        idle = super().idle() | self.model.idle()
         if self.data.valid:
             idle["held_out"] = "a training without --valid"
         if self.data.folds is None and self.data.valid:

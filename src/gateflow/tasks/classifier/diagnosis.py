@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gateflow.flow import ContingencyTable, Finding, Report
+from gateflow.flow import ContingencyTable, Finding, LayerReach, Report, input_reach
+from gateflow.layers import Recurrent
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.classifier.batches import Batch, Encoded
 from gateflow.tasks.classifier.data import own_examples
@@ -24,7 +25,14 @@ from gateflow.tasks.classifier.prediction import predict
 from gateflow.tasks.classifier.run import ClassifierRun
 from gateflow.tasks.classifier.targets import Labels, known
 from gateflow.tasks.description import Compared
-from gateflow.tasks.diagnosis import confusion_table, diagnose_with_history, horizon_of, judged
+from gateflow.tasks.diagnosis import (
+    confusion_table,
+    diagnose_with_history,
+    horizon_of,
+    judged,
+    report_without_recurrence,
+    with_inputs,
+)
 
 __all__ = ["compared", "diagnose_run", "label_shares"]
 
@@ -56,19 +64,57 @@ def diagnose_run(run: ClassifierRun, data: Path | None = None, needed_lag: int |
     learnt.encoder.longest = min(LONGEST, learnt.encoder.longest)
     found = with_labels(learnt, examples)
     chosen = reported(learnt, found)
-    report = diagnose_with_history(
-        run,
-        learnt.model,
-        encoded(learnt, chosen),
-        _loss,
-        needed_lag=needed_lag,
-        tokens=learnt.encoder.names(chosen[0]),
-    )
+    report = of_batch(run, learnt.model, encoded(learnt, chosen), needed_lag, learnt.encoder.names(chosen[0]))
     # One that a reader takes in at a glance.
     lengths = Encoded(learnt.encoder, found).lengths
     telling = found[min(range(len(found)), key=lambda i: (abs(lengths[i] - READABLE), -lengths[i]))]
     told = of_a_label(learnt, kind, telling)
     return replace(report, findings=(*report.findings, *([told] if told else [])), tables=(*tables,))
+
+
+def of_batch(
+    run: ClassifierRun, model: ClassifierModel, batch: Batch, needed_lag: int | None, tokens: Sequence[str]
+) -> Report:
+    """The report on some examples, with reach to what was read."""
+    same: dict[str, Any] = {"needed_lag": needed_lag, "tokens": tokens}
+    inputs = reach_to_inputs(model, batch)
+    if isinstance(model.layers, Recurrent):
+        report = diagnose_with_history(run, model, batch, _loss, **same)
+        return report if inputs is None else with_inputs(report, inputs)
+    assert inputs is not None, "a Transformer is given no missing values"
+    with torch.no_grad():
+        loss = float(_loss(model, batch))
+    more: dict[str, Any] = {"units": model.layers.output_size, "among": len(batch.steps) if model.per_step else 1}
+    return report_without_recurrence(run, model, inputs, loss, **more, **same)
+
+
+def reach_to_inputs(model: ClassifierModel, batch: Batch) -> LayerReach | None:
+    """How much of the gradient of a label arrives at what was read before it; none where values are left to the cell.
+
+    Raises:
+        FlowError: none arrives.
+    """
+    assert batch.targets is not None, "a label is what is followed back"
+    with evaluating(model), torch.enable_grad():
+        vectors = model.vectors(batch).detach().requires_grad_()
+        if not vectors.isfinite().all():
+            return None
+        scores, targets, there = model.scores(vectors, batch), batch.targets, known(batch.targets)
+        ends = batch.lengths.cumsum(0)
+        steps = torch.arange(len(batch.steps), device=ends.device)[:, None]
+        if model.per_step:
+            # Scores and targets lie row after row, as long as each is.
+            place = (ends - batch.lengths + steps).clamp(max=len(targets) - 1)
+            counted = (steps < batch.lengths) & there[place]
+        else:
+            place, steps = torch.arange(len(targets), device=ends.device)[None], (batch.lengths - 1)[None]
+            counted = (steps >= 0) & there[place]
+
+        def loss_at(t: int) -> Tensor:
+            each = [model.losses(scores[i : i + 1], targets[i : i + 1]) for i in place[t].tolist()]
+            return torch.where(counted[t], torch.stack(each), 0.0)
+
+        return input_reach(loss_at, vectors, torch.where(counted, steps, -1))
 
 
 def compared(run: ClassifierRun, model: ClassifierModel) -> Compared:
@@ -77,7 +123,7 @@ def compared(run: ClassifierRun, model: ClassifierModel) -> Compared:
     learnt.encoder.longest = min(LONGEST, learnt.encoder.longest)
     chosen = reported(learnt, with_labels(learnt, own_examples(run, learnt.targets, "valid")))
     batch = encoded(learnt, chosen).to(model.head.weight.device)
-    parameters = sum(weight.numel() for weight in model.recurrent.parameters())
+    parameters = sum(weight.numel() for weight in model.layers.parameters())
     target = "step" if learnt.targets.per_step else input_of(run.config()).one
     return Compared(parameters, horizon_of(model, batch, _loss), len(batch.steps) - 1, target)
 

@@ -1,4 +1,4 @@
-"""A classifier: what the layers read, recurrent layers, one vector read out of them or one a step, and scores."""
+"""A classifier: what the layers read, the layers, one vector read out of them or one a step, and scores."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gateflow.cells import Cell
-from gateflow.layers import Recurrent
+from gateflow.layers import Recurrent, Transformer
 from gateflow.layers.dropout import LockedDropout
 from gateflow.tasks.classifier.batches import Batch
 from gateflow.tasks.classifier.read_out import READ_OUTS, Attention, beyond
 from gateflow.tasks.classifier.targets import IGNORED, Kind, known
+from gateflow.tasks.sequence_layers import SequenceLayers, sequence_layers
 from gateflow.tasks.vectors import UNKNOWN
 
 __all__ = ["ClassifierModel", "TextModel"]
@@ -33,12 +34,14 @@ class ClassifierModel(nn.Module):
         per_step: whether each step has scores of its own.
         cell: any recurrent cell, by name or class.
         hidden_size: units per layer and direction.
-        num_layers: recurrent layers.
-        bidirectional: whether sequences are read from their end too.
+        model: "recurrent", or "transformer", whose steps see the whole sequence.
+        num_layers: layers on top of each other.
+        bidirectional: whether recurrent layers read sequences from their end too.
         read_out: "last" valid step, "mean" or "max" over the steps, or "attention".
         dropout: share dropped of what the layers hand on and of what is read out, with one mask for a sequence.
         augment: varies what is read in training, ``augment(steps, lengths)``.
-        recurrent: further options of `gateflow.Recurrent`.
+        input_scale: what a Transformer multiplies its inputs by.
+        layers: further options of `gateflow.Recurrent`, or of `gateflow.layers.Transformer`.
 
     Attributes:
         temperature: T, a buffer of one number; 1 until it is fitted.
@@ -53,6 +56,8 @@ class ClassifierModel(nn.Module):
 
     temperature: Tensor
     thresholds: Tensor
+    recurrent: Recurrent
+    transformer: Transformer
 
     def __init__(
         self,
@@ -68,18 +73,30 @@ class ClassifierModel(nn.Module):
         read_out: str = "max",
         dropout: float = 0.0,
         augment: nn.Module | None = None,
-        **recurrent: Any,
+        model: str = "recurrent",
+        input_scale: float = 1.0,
+        **layers: Any,
     ) -> None:
         super().__init__()
         self.kind, self.per_step, self.augment = kind, per_step, augment
         self.dropout = LockedDropout(dropout)
-        options = {"bidirectional": bidirectional, "variational_dropout": dropout, **recurrent}
-        self.recurrent = Recurrent(cell, input_size, hidden_size, num_layers=num_layers, **options)
-        self.read_out = None if per_step else READ_OUTS[read_out](self.recurrent.output_size)
-        self.head = nn.Linear(self.recurrent.output_size, outputs)
+        if model != "transformer":
+            layers |= {"cell": cell, "bidirectional": bidirectional}
+        same: dict[str, Any] = {"num_layers": num_layers, "dropout": dropout, "input_scale": input_scale}
+        found = sequence_layers(model, input_size, hidden_size, causal=False, **same, **layers)
+        # Named after what it is: weights of a run have this name.
+        self.kind_of_layers = model
+        self.add_module(model, found)
+        self.read_out = None if per_step else READ_OUTS[read_out](found.output_size)
+        self.head = nn.Linear(found.output_size, outputs)
         # Kept with the weights, so that one never goes without the other.
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("thresholds", torch.zeros(outputs))
+
+    @property
+    def layers(self) -> SequenceLayers:
+        """Recurrent layers, or a Transformer."""
+        return getattr(self, self.kind_of_layers)
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores ``[N, K]``: of each sequence, or of each step, one sequence after the other."""
@@ -96,14 +113,15 @@ class ClassifierModel(nn.Module):
 
     def hidden(self, vectors: Tensor, batch: Batch) -> Tensor:
         """The outputs of the last layer, ``[T, B, F]``, zero beyond a sequence's end."""
-        return self.recurrent(vectors, lengths=batch.lengths, dt=batch.elapsed)[0]
+        elapsed = {} if batch.elapsed is None else {"dt": batch.elapsed}
+        return self.layers(vectors, lengths=batch.lengths, **elapsed)[0]
 
     def read(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Scores ``[N, K]``, from the outputs of the last layer."""
         if self.read_out is None:
             there = ~beyond(hidden, lengths)[..., 0].T
             return self.head(self.dropout(hidden).transpose(0, 1)[there])
-        vector = self.read_out(hidden, lengths, self.recurrent.bidirectional)
+        vector = self.read_out(hidden, lengths, getattr(self.layers, "bidirectional", False))
         return self.head(self.dropout(vector[None])[0])
 
     @property
@@ -159,10 +177,10 @@ class TextModel(ClassifierModel):
     def __init__(
         self, tokens: int, outputs: int, *, embedding_size: int = 100, word_dropout: float = 0.0, **options: Any
     ) -> None:
-        super().__init__(embedding_size, outputs, **options)
+        super().__init__(embedding_size, outputs, input_scale=embedding_size**0.5, **options)
         self.word_dropout = word_dropout
         self.embedding = nn.Embedding(tokens, embedding_size)
-        # Each vector about as long as one of units between -1 and 1.
+        # Each vector about as long as one of units between -1 and 1; a Transformer is given components of deviation 1.
         nn.init.uniform_(self.embedding.weight, -((3 / embedding_size) ** 0.5), (3 / embedding_size) ** 0.5)
 
     def vectors(self, batch: Batch) -> Tensor:

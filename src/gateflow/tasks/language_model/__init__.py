@@ -111,4 +111,5 @@ LANGUAGE_MODEL = TaskDescription(
     option_help={"train": "Text to learn from, plain or gz, UTF-8; - for what is piped in."},
     begin="gateflow.tasks.language_model.data:begin",
     compared="gateflow.tasks.language_model.diagnosis:compared",
+    growth="gateflow.tasks.language_model.growth:growth",
 )

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from gateflow.runs.config import ConfigSection, RunConfig, Share
-from gateflow.tasks.network import MOST_UNITS, LayersConfig
+from gateflow.runs.config import MOST_STEPS, ConfigSection, RunConfig, Share
+from gateflow.tasks.network import MOST_UNITS, EitherLayersConfig
 
 # Larger than any network of this kind, and small enough for their products to be counted.
 MOST_WORDS = 10**7
@@ -28,8 +28,8 @@ class DataConfig(ConfigSection):
     )
 
 
-class ModelConfig(LayersConfig):
-    """The network: embedding, recurrent layers, output."""
+class ModelConfig(EitherLayersConfig):
+    """The network: embedding, recurrent layers or a Transformer's, output."""
 
     embedding_size: int = Field(default=256, ge=1, le=MOST_UNITS, description="Components of a word vector.")
     hidden_size: int = Field(default=512, ge=1, le=MOST_UNITS, description="Units per layer.")
@@ -39,6 +39,12 @@ class ModelConfig(LayersConfig):
     softmax_samples: int = Field(
         default=1024, ge=0, lt=2**63, description="Words drawn to normalise over in training; 0: all."
     )
+    context: int = Field(
+        default=128,
+        ge=1,
+        le=MOST_STEPS,
+        description="Steps that each layer of a Transformer looks back, those of earlier windows included.",
+    )
     bidirectional: bool = Field(default=False, description="Refused: a language model must not read the future.")
 
     @field_validator("bidirectional")
@@ -47,6 +53,11 @@ class ModelConfig(LayersConfig):
         if value:
             raise ValueError("a language model predicts the next token, which a backward layer has already read")
         return value
+
+    @classmethod
+    def of_transformer(cls) -> tuple[str, ...]:
+        """Those of any task; and how far it looks back."""
+        return (*super().of_transformer(), "context")
 
 
 class LanguageModelConfig(RunConfig):
@@ -69,8 +80,9 @@ class LanguageModelConfig(RunConfig):
     model: ModelConfig = ModelConfig()
 
     def idle(self) -> dict[str, str]:
-        """Those of every training; and no lines are held out where there is a text to validate on."""
-        return super().idle() | ({"held_out": "a training without --valid"} if self.data.valid else {})
+        """Those of every training and network; and no lines are held out where there is a text to validate on."""
+        idle = super().idle() | self.model.idle()
+        return idle | ({"held_out": "a training without --valid"} if self.data.valid else {})
 
     def named_code(self) -> tuple[str, ...]:
         """The cell."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from gateflow.data.stream import TokenStream, token_file
+from gateflow.data.stream import IGNORED, TokenStream, token_file
 from gateflow.data.tokens import encode_file
 from gateflow.errors import DataError
-from gateflow.flow import Report
+from gateflow.flow import LayerReach, Report, input_reach
+from gateflow.layers import Recurrent
+from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.description import Compared
-from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of
+from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of, report_without_recurrence, with_inputs
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.model import LanguageModel
 from gateflow.tasks.language_model.run import LanguageModelRun
@@ -35,15 +40,38 @@ def diagnose_run(run: LanguageModelRun, data: Path | None = None, needed_lag: in
     """
     model, tokenizer, window = load_model(run), load_tokenizer(run), run.config().training.window
     batch = _batch(run, tokenizer, data, looking_back(max(window, needed_lag or 0)))
-    tokens = [_spelled(tokenizer, token) for token in batch[0][:, 0].tolist()]
-    return diagnose_with_history(run, model, batch, _loss, needed_lag=needed_lag, window=window, tokens=tokens)
+    tokens, inputs = [_spelled(tokenizer, token) for token in batch[0][:, 0].tolist()], reach_to_inputs(model, batch)
+    same: dict[str, Any] = {"needed_lag": needed_lag, "window": window, "tokens": tokens}
+    if not isinstance(model.layers, Recurrent):
+        with torch.no_grad():
+            loss = float(_loss(model, batch))
+        more: dict[str, Any] = {"units": model.layers.output_size, "among": len(batch[0])}
+        return report_without_recurrence(run, model, inputs, loss, **more, **same)
+    return with_inputs(diagnose_with_history(run, model, batch, _loss, **same), inputs)
+
+
+def reach_to_inputs(model: LanguageModel, batch: tuple[Tensor, Tensor]) -> LayerReach:
+    """How much of the gradient of the loss of a step arrives at the vectors of the tokens before it.
+
+    Raises:
+        FlowError: none arrives.
+    """
+    inputs, targets = batch
+    with evaluating(model), torch.enable_grad():
+        vectors = model.embedding(inputs).detach().requires_grad_()
+        hidden, _ = model.read(vectors)
+        steps = torch.arange(len(inputs), device=inputs.device)[:, None]
+        at = torch.where(targets != IGNORED, steps, -1)
+        return input_reach(
+            lambda t: F.cross_entropy(model.scores(hidden[t]), targets[t], reduction="none"), vectors, at
+        )
 
 
 def compared(run: LanguageModelRun, model: LanguageModel) -> Compared:
     """What a comparison tells of a network: how far the gradient reaches on the validation text."""
     tokens, window = run.tokens_file("valid"), run.config().training.window
     longest = len(stretches(tokens, looking_back(window))[0]) - 1
-    parameters = sum(weight.numel() for weight in model.recurrent.parameters())
+    parameters = sum(weight.numel() for weight in model.layers.parameters())
     return Compared(parameters, horizon(model, tokens, window), longest, "step")
 
 

@@ -82,6 +82,8 @@ def export_run(given: Given, onnx: Path, int8: bool, data: Path | None, force: b
     """
     program = onnx.with_suffix(".py")
     _refuse(onnx, program, force=force, data=data if not int8 else None)
+    if given.run.config().model.is_transformer:
+        raise ConfigError(f"{given.run.path} is a Transformer, and recurrent layers are what can be exported so far.")
     model, tokenizer = Streaming(load_model(given.run)), load_tokenizer(given.run)
     content = _content(model, tokenizer.to_str())
     with _tokens(given.run, data) as tokens:

@@ -115,7 +115,7 @@ def continue_text(run: LanguageModelRun, prompt: str, length: int, **options: An
 
 def _frozen(model: LanguageModel, tokens: Iterator[int]) -> Iterator[int]:
     """The tokens, drawn from a model whose weights nobody changes meanwhile."""
-    with model.recurrent.streaming():
+    with model.layers.streaming():
         yield from tokens
 
 

@@ -1,4 +1,4 @@
-"""A recurrent language model: embedding, recurrent layers, and an output over the whole vocabulary."""
+"""A language model: embedding, recurrent layers or a Transformer's, and an output over the whole vocabulary."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from torch import Tensor, nn
 from gateflow.cells import Cell
 from gateflow.data.stream import IGNORED, TokenStream
 from gateflow.errors import ConfigError
-from gateflow.layers import LockedDropout, Recurrent
+from gateflow.layers import LockedDropout, Recurrent, Transformer
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.language_model.cross_entropy import cross_entropy, inclusion, sampled_cross_entropy
+from gateflow.tasks.sequence_layers import SequenceLayers, sequence_layers
 
 __all__ = ["LanguageModel", "detach", "evaluate", "perplexity"]
 
 State = list[tuple[Tensor, ...]]
+# Deviation of a word vector's components. Torch draws them with one of 1: tied to the output they would begin with
+# scores of tens.
+DEVIATION = 0.05
 
 
 class LanguageModel(nn.Module):
@@ -29,14 +33,15 @@ class LanguageModel(nn.Module):
         cell: A name of ``gateflow.cells.names()``, a class, or one of them per layer.
         embedding_size: Components of a token's vector.
         hidden_size: Units per layer, one number or one per layer.
-        num_layers: Recurrent layers.
+        num_layers: Layers on top of each other.
         dropout: Share dropped from embeddings, between layers and before the output; one mask for all steps of a
             window (Gal and Ghahramani 2016, arXiv:1512.05287).
         tied: One matrix for embedding and output (Press and Wolf 2017, arXiv:1608.05859). Where the layers' output has
             another size, a linear map leads to the embedding's.
         softmax_samples: While training, normalise over about this many words drawn at random instead of all: the work
             of a large vocabulary shrinks by ``V / softmax_samples``. Evaluation always takes all. Default: all.
-        recurrent: Further options of :class:`gateflow.Recurrent`.
+        model: "recurrent", or "transformer": what is carried on is then a cache of the steps it looks back to.
+        layers: Further options of :class:`gateflow.Recurrent`, or of :class:`gateflow.layers.Transformer`.
 
     Raises:
         ConfigError: A size that cannot work, or ``bidirectional=True``.
@@ -53,6 +58,8 @@ class LanguageModel(nn.Module):
 
     frequencies: Tensor
     inclusion: Tensor
+    recurrent: Recurrent
+    transformer: Transformer
 
     def __init__(
         self,
@@ -65,16 +72,30 @@ class LanguageModel(nn.Module):
         dropout: float = 0.0,
         tied: bool = True,
         softmax_samples: int | None = None,
-        **recurrent: Any,
+        model: str = "recurrent",
+        **layers: Any,
     ) -> None:
         super().__init__()
-        _check(recurrent, vocab_size=vocab_size, embedding_size=embedding_size, softmax_samples=softmax_samples)
+        _check(layers, vocab_size=vocab_size, embedding_size=embedding_size, softmax_samples=softmax_samples)
         self.softmax_samples = vocab_size if softmax_samples is None else min(softmax_samples, vocab_size)
-        options = {"variational_dropout": dropout, **recurrent}
+        if model != "transformer":
+            layers["cell"] = cell
         self.embedding = nn.Embedding(vocab_size, embedding_size)
         self.dropout = LockedDropout(dropout)
-        self.recurrent = Recurrent(cell, embedding_size, hidden_size, num_layers=num_layers, **options)
-        width = self.recurrent.output_size
+        found = sequence_layers(
+            model,
+            embedding_size,
+            hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+            causal=True,
+            input_scale=1 / DEVIATION,
+            **layers,
+        )
+        # Named after what it is: weights of a run have this name.
+        self.kind = model
+        self.add_module(model, found)
+        width = found.output_size
         # A tied output multiplies with word vectors, so what it reads must be as wide as they are.
         fits = not tied or width == embedding_size
         self.projection = nn.Identity() if fits else nn.Linear(width, embedding_size)
@@ -82,13 +103,16 @@ class LanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         # One matrix if tied, drawn once. No set: its order, and so who draws first, differs from process to process.
         for words in dict.fromkeys((self.embedding, self.output)):
-            # Torch draws embeddings with a deviation of 1: tied to the output they would begin with
-            # scores of tens.
-            nn.init.normal_(words.weight, std=0.05)
+            nn.init.normal_(words.weight, std=DEVIATION)
         # Buffers, so that a checkpoint holds them: the same words are drawn after a resume.
         self.register_buffer("frequencies", torch.empty(vocab_size))
         self.register_buffer("inclusion", torch.empty(vocab_size))
         self.fit_frequencies(torch.zeros(vocab_size))
+
+    @property
+    def layers(self) -> SequenceLayers:
+        """Recurrent layers, or a Transformer."""
+        return getattr(self, self.kind)
 
     @torch.no_grad()
     def fit_frequencies(self, counts: Tensor) -> None:
@@ -119,8 +143,12 @@ class LanguageModel(nn.Module):
 
     def hidden(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run the layers over ``inputs [T, B]``: what the output layer sees, ``[T, B, E]``, and the last state."""
+        return self.read(self.embedding(inputs), state)
+
+    def read(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """As `hidden`, of the vectors of tokens ``[T, B, E]``."""
         # One mask for all steps of a window, as Gal and Ghahramani have it.
-        output, last = self.recurrent(self.dropout(self.embedding(inputs)), state)
+        output, last = self.layers(self.dropout(vectors), state)
         return self.dropout(self.projection(output)), last
 
     def scores(self, hidden: Tensor) -> Tensor:
@@ -129,7 +157,7 @@ class LanguageModel(nn.Module):
 
     def next_logits(self, token_ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Read one token per row, ``[B]``: scores ``[B, V]`` of the token that follows, and the new state."""
-        output, last = self.recurrent.step(self.embedding(token_ids), state)
+        output, last = self.layers.step(self.embedding(token_ids), state)
         return self.scores(self.projection(output)), last
 
     def _words(self) -> tuple[Tensor, Tensor]:
@@ -182,8 +210,8 @@ def perplexity(nll: float, count: int) -> float:
     return math.exp(min(nll / count, 700))  # e^709 is the largest double; a model that has diverged has a figure too
 
 
-def _check(recurrent: dict[str, Any], **sizes: int | None) -> None:
-    if recurrent.get("bidirectional"):
+def _check(layers: dict[str, Any], **sizes: int | None) -> None:
+    if layers.get("bidirectional"):
         raise ConfigError(
             "A language model cannot be bidirectional: its backward direction reads the very tokens that are to be "
             "predicted, and a text is generated from left context only. Leave bidirectional out."

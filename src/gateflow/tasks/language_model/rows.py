@@ -21,5 +21,5 @@ def step(model: LanguageModel, tokens: Tensor, state: Any) -> tuple[Tensor, Any]
     rows = len(tokens)
     # The layers prepare for each number of rows, and here there are others at each call.
     index = torch.arange(-(-rows // ROWS) * ROWS).clamp(max=rows - 1)
-    output, new = model.recurrent.step(model.embedding(select(tokens, index)), select(state, index))
+    output, new = model.layers.step(model.embedding(select(tokens, index)), select(state, index))
     return model.projection(output[:rows]), [tuple(part[:rows] for part in parts) for parts in new]

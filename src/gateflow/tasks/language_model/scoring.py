@@ -42,6 +42,12 @@ def scorer(
     Warns:
         DataWarning: characters that a character model does not know; they count as its unknown token.
     """
+    if run.config().model.is_transformer:
+        # Rows of a search have texts of several lengths in one state, which a cache of steps has no room for.
+        raise ConfigError(
+            f"{run.path} is a Transformer, and a search for texts needs recurrent layers; train a language model with "
+            "--model recurrent."
+        )
     tokenizer = load_tokenizer(run)
     if not splits_into_characters(tokenizer) and not splits_into_words(tokenizer):
         raise ConfigError(
@@ -50,7 +56,7 @@ def scorer(
         )
     model = load_model(run).to(torch.accelerator.current_accelerator(check_available=True))
     # It is ours alone, so nobody changes its weights meanwhile.
-    ExitStack().enter_context(model.recurrent.streaming())
+    ExitStack().enter_context(model.layers.streaming())
     name = str(run.path)
     if splits_into_characters(tokenizer):
         return CharacterScorer(model, tokenizer, symbols, blank=blank, name=name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor, nn
 
 from gateflow.data.stream import TokenStream
+from gateflow.layers import Recurrent
 from gateflow.runs.weights import read_header
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.loading import build_model, load_tokenizer, refuse_other_model
@@ -19,7 +20,7 @@ __all__ = ["LanguageModelTask"]
 
 
 class LanguageModelTask:
-    """The `Task` of predicting the next token; the hidden state is carried from window to window."""
+    """The `Task` of predicting the next token; the hidden state, or a Transformer's cache, is carried on by windows."""
 
     # The loss, not the perplexity: checkpoints of older versions hold it as their best, and the two rise and fall
     # together.
@@ -43,9 +44,12 @@ class LanguageModelTask:
             stream.refuse_others_than(size)
 
     def start(self) -> Start:
-        """Zeros, one row for each column of the text that this process reads."""
-        width = self.model.embedding.embedding_dim
-        return self.model.recurrent.initial_state(self.model.bias.new_zeros(1, self.train.columns, width))
+        """Zeros, a row for each column of the text that this process reads; of a cache as many steps as it may hold."""
+        layers, columns, number = self.model.layers, self.train.columns, self.model.bias.new_zeros(1)
+        if isinstance(layers, Recurrent):
+            return layers.initial_state(number.expand(1, columns, self.model.embedding.embedding_dim))
+        full = number.expand(columns, layers.context or 0, layers.output_size)
+        return [(full, full)] * len(layers.layers)
 
     def batches_per_epoch(self) -> int:
         """Windows in one pass over the training text."""

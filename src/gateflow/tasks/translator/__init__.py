@@ -87,5 +87,6 @@ TRANSLATOR = TaskDescription(
     next_steps=("evaluate {run} --data FILE", "translate {run}"),
     begin="gateflow.tasks.translator.data:begin",
     compared="gateflow.tasks.translator.diagnosis:compared",
+    growth="gateflow.tasks.translator.growth:growth",
     figure_names={"error_rate": "edits per token", "exact_match": "exact", "accuracy": "right tokens"},
 )

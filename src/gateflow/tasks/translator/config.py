@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gateflow.data.parallel import two_files
 from gateflow.runs.config import ConfigSection, Count, RunConfig, Share, TrainingConfig
-from gateflow.tasks.network import MOST_UNITS, LayersConfig
+from gateflow.tasks.network import MOST_UNITS, EitherLayersConfig
 
 __all__ = ["PairsConfig", "TokensConfig", "TranslatorConfig", "TranslatorNetworkConfig", "TranslatorTraining"]
 
@@ -90,7 +90,7 @@ class TokensConfig(ConfigSection):
         return self.target_tokenizer or self.tokenizer
 
 
-class TranslatorNetworkConfig(LayersConfig):
+class TranslatorNetworkConfig(EitherLayersConfig):
     """The network: an encoder of the source, a decoder of the target, and the attention between them."""
 
     decoder_cell: str | None = Field(default=None, description="Cell of the decoder; that of the encoder if left out.")
@@ -112,9 +112,20 @@ class TranslatorNetworkConfig(LayersConfig):
     @field_validator("pointer")
     @classmethod
     def _has_attention(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("attention") == "none":
+        if value and info.data.get("attention") == "none" and info.data.get("model") == "recurrent":
             raise ValueError("it copies what attention looks at, and there is --attention none; choose one")
         return value
+
+    @classmethod
+    def of_recurrent(cls) -> tuple[str, ...]:
+        """Those of any task; and what only recurrent layers leave open."""
+        return (*super().of_recurrent(), "decoder_cell", "bidirectional", "attention", "input_feeding")
+
+    def of_layers(self) -> dict[str, Any]:
+        """The options of encoder and decoder."""
+        found = super().of_layers()
+        own = ("decoder_cell", "bidirectional", "attention", "input_feeding")
+        return found if self.is_transformer else found | {name: getattr(self, name) for name in own}
 
 
 class TranslatorTraining(TrainingConfig):
@@ -166,7 +177,7 @@ class TranslatorConfig(RunConfig):
             idle["word_dropout"] = "--tokenizer word, char or jamo, which have unknown tokens"
         if self.model.attention == "none":
             idle["input_feeding"] = "--attention general, dot or additive"
-        return idle
+        return idle | self.model.idle()
 
     def named_code(self) -> tuple[str, ...]:
         """The cells."""

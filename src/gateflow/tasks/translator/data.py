@@ -17,6 +17,7 @@ from gateflow.runs.new_run import new_run
 from gateflow.tasks.duplicates import tell_duplicates
 from gateflow.tasks.translator.config import PairsConfig, TokensConfig, TranslatorConfig
 from gateflow.tasks.translator.encoding import EncodedPairs, feature_words
+from gateflow.tasks.translator.features import tell_of_blank_features
 from gateflow.tasks.translator.loading import Lengths, build_model, load_vocabularies
 from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.run import TranslatorRun
@@ -51,6 +52,8 @@ def set_up(
         train, valid = read_parts(config.data, given)
         known = {(pair.source, pair.features) for pair in train}
         tell_duplicates(known, ((pair.source, pair.features) for pair in valid), "sources to validate on")
+        if config.data.features is not None:
+            tell_of_blank_features(train)
         run.pairs_file("train").parent.mkdir()
         vocabularies = _vocabularies(config.tokens, train, run.path, features=config.data.features is not None)
         for side in ("source", "target", "features"):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gateflow.data.parallel import ParallelText, two_files
 from gateflow.flow import ContingencyTable, Report
 from gateflow.tasks.description import Compared
-from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of
+from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of, report_without_recurrence, with_inputs
 from gateflow.tasks.translator.batches import TranslationBatch
 from gateflow.tasks.translator.data import own_pairs, read_pairs
 from gateflow.tasks.translator.encoding import EncodedPairs, source_tokens
@@ -21,6 +23,7 @@ from gateflow.tasks.translator.prediction import predict
 from gateflow.tasks.translator.run import TranslatorRun
 from gateflow.tasks.translator.search import Search
 from gateflow.tasks.translator.tokens import Vocabularies
+from gateflow.tasks.translator.ways import ways
 
 __all__ = ["compared", "diagnose_run"]
 
@@ -46,8 +49,16 @@ def diagnose_run(run: TranslatorRun, data: Path | None = None, needed_lag: int |
     encoded = reported(model, vocabularies, pairs)
     batch = encoded.batch(range(len(encoded.pairs)))
     tokens = source_tokens(encoded, 0)
-    report = diagnose_with_history(run, model, batch, _loss, needed_lag=needed_lag, tokens=tokens)
-    if model.decoder.attention is None:
+    found = ways(model, batch)
+    if model.is_recurrent:
+        report = diagnose_with_history(run, model, batch, _loss, needed_lag=needed_lag, tokens=tokens)
+        report = with_inputs(report, found.inputs, *found.by_way)
+    else:
+        with torch.no_grad():
+            loss = float(_loss(model, batch))
+        more: dict[str, Any] = {"units": model.encoder.output_size, "among": len(batch.labels)}
+        report = report_without_recurrence(run, model, found.inputs, loss, needed_lag=needed_lag, **more)
+    if not model.decoder.attends:
         return report
     return replace(report, tables=(attention_table(model, vocabularies, telling(pairs), most_tokens(run)),))
 
@@ -56,8 +67,7 @@ def compared(run: TranslatorRun, model: TranslatorModel) -> Compared:
     """What a comparison tells of a network: how far the gradient reaches on the longest validation pairs."""
     encoded = reported(model, load_vocabularies(run), own_pairs(run, "valid"))
     batch = encoded.batch(range(len(encoded.pairs)))
-    layers = (model.encoder.recurrent, model.decoder.recurrent)
-    parameters = sum(weight.numel() for layer in layers for weight in layer.parameters())
+    parameters = sum(weight.numel() for layers in model.layers for weight in layers.parameters())
     longest = max(len(batch.source), len(batch.labels)) - 1
     return Compared(parameters, horizon_of(model, batch.to(model.device), _loss), longest, "token")
 

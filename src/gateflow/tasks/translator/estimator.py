@@ -10,6 +10,7 @@ from gateflow.data.parallel import ParallelText
 from gateflow.errors import ConfigError, DataError
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.translator import TRANSLATOR
+from gateflow.tasks.translator.features import Features
 from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
 from gateflow.tasks.translator.measures import Measures
 from gateflow.tasks.translator.prediction import Answer, predict
@@ -125,7 +126,8 @@ class Translator(Estimator):
                 least=min_length,
                 replace_unknown=replace_unknown,
             )
-        return predict(model, vocabularies, (_pair(source, (), i) for i, source in enumerate(_sources(X))), search)
+        pairs = (_pair(source, (), i) for i, source in enumerate(_sources(X)))
+        return predict(model, vocabularies, Features(vocabularies).looked_at(pairs), search)
 
     def score(self, X: Sequence[Source], y: Sequence[str] | Sequence[Sequence[str]]) -> float:
         """The share of translations that are exactly right.

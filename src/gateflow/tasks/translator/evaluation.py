@@ -15,6 +15,7 @@ from gateflow.files import appears_whole
 from gateflow.tasks.description import Given, Table, Tables
 from gateflow.tasks.predictions import refuse_bad_output
 from gateflow.tasks.translator.data import own_pairs, read_pairs
+from gateflow.tasks.translator.features import Features
 from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.measures import Measures, refuse_other_tokenize, sacrebleu_scores
 from gateflow.tasks.translator.model import TranslatorModel
@@ -104,6 +105,7 @@ def evaluate_run(
     refuse_bad_output(predictions, run, {"--data": path, "--target-data": targets})
     pairs = own_pairs(run, "valid") if path is None else read_pairs(path, targets, run.config().data)
     search = search_of(run, **searching)
+    pairs = [*Features(vocabularies).looked_at(pairs)]
     found = evaluate(model, vocabularies, pairs, search, tokenize=bleu_tokenize, track=given.track)
     if predictions is not None:
         _write_predictions(predictions, pairs, found.answers)

@@ -21,6 +21,7 @@ __all__ = [
     "load_model",
     "load_network",
     "load_vocabularies",
+    "longest_target",
     "most_tokens",
     "refuse_other_model",
 ]
@@ -46,14 +47,10 @@ def build_model(config: TranslatorConfig, vocabularies: Vocabularies) -> Transla
         len(vocabularies.target),
         unknown=vocabularies.source.unknown,
         strange=vocabularies.target.unknown or 0,
-        decoder_cell=network.decoder_cell,
         embedding_size=network.embedding_size,
-        attention=network.attention,
-        input_feeding=network.input_feeding,
         copy=network.pointer,
         joint=config.tokens.joint,
         tied=network.tied,
-        bidirectional=network.bidirectional,
         word_dropout=network.word_dropout,
         label_smoothing=config.training.label_smoothing,
         **network.of_layers(),
@@ -83,9 +80,17 @@ def most_tokens(run: TranslatorRun) -> int:
     Raises:
         RunError: the file that says so is missing or damaged.
     """
+    return FOLD * longest_target(run) + MORE
+
+
+def longest_target(run: TranslatorRun) -> int:
+    """The tokens of the longest target that a run has learnt from, its end included.
+
+    Raises:
+        RunError: the file that says so is missing or damaged.
+    """
     file = run.unharmed(run.lengths_file, REMEDY)
-    found = read_document(Lengths, file, 1 << 10, "does not say how long targets are", REMEDY)
-    return FOLD * found.longest_target + MORE
+    return read_document(Lengths, file, 1 << 10, "does not say how long targets are", REMEDY).longest_target
 
 
 def load_model(run: TranslatorRun, vocabularies: Vocabularies) -> TranslatorModel:

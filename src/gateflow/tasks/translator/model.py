@@ -13,7 +13,9 @@ from gateflow.cells import Cell
 from gateflow.layers import PointerGenerator
 from gateflow.layers.dropout import LockedDropout
 from gateflow.tasks.translator.batches import IGNORED, TranslationBatch
-from gateflow.tasks.translator.recurrent import Decoded, DecoderState, RecurrentDecoder, RecurrentEncoder
+from gateflow.tasks.translator.coding import Decoded, DecoderState
+from gateflow.tasks.translator.recurrent import RecurrentDecoder, RecurrentEncoder
+from gateflow.tasks.translator.transformer import TransformerDecoder, TransformerEncoder
 
 __all__ = ["Losses", "TranslatorModel"]
 
@@ -51,7 +53,9 @@ class TranslatorModel(nn.Module):
         dropout: share dropped of what encoder and decoder read, hand on and give, with one mask for a sequence.
         word_dropout: share of source tokens that training reads as unknown.
         label_smoothing: share of each target that is spread over all tokens.
-        layers: options of the encoder and the decoder, see `RecurrentEncoder` and `RecurrentDecoder`.
+        model: "recurrent" or "transformer", which has no `cell`, `attention`, `input_feeding` and `bidirectional`.
+        layers: options of the encoder and the decoder, see `RecurrentEncoder` and `RecurrentDecoder`, or
+            `TransformerEncoder`.
 
     Example:
         >>> model = TranslatorModel(30, 20, hidden_size=8, embedding_size=4)
@@ -83,6 +87,7 @@ class TranslatorModel(nn.Module):
         dropout: float = 0.0,
         word_dropout: float = 0.0,
         label_smoothing: float = 0.0,
+        model: str = "recurrent",
         **layers: Any,
     ) -> None:
         super().__init__()
@@ -94,21 +99,35 @@ class TranslatorModel(nn.Module):
         for vectors in (self.source_vectors, self.target_vectors):
             # Small, since the same numbers are weights of the scores where they are tied.
             nn.init.normal_(vectors.weight, std=embedding_size**-0.5)
-        same = {"embedding_size": embedding_size, "attention": attention, "dropout": dropout, **layers}
-        self.encoder = RecurrentEncoder(cell=cell, bidirectional=bidirectional, **same)
-        self.decoder = RecurrentDecoder(
-            self.encoder,
-            cell=decoder_cell or cell,
-            output_size=embedding_size if tied else None,
-            input_feeding=input_feeding,
-            **same,
-        )
+        same = {"embedding_size": embedding_size, "dropout": dropout, **layers}
+        self.encoder: RecurrentEncoder | TransformerEncoder
+        self.decoder: RecurrentDecoder | TransformerDecoder
+        output_size = embedding_size if tied else None
+        if model == "transformer":
+            self.encoder = TransformerEncoder(**same)
+            self.decoder = TransformerDecoder(self.encoder, output_size=output_size, **same)
+        else:
+            same["attention"] = attention
+            self.encoder = RecurrentEncoder(cell=cell, bidirectional=bidirectional, **same)
+            feeding = {"input_feeding": input_feeding, "output_size": output_size}
+            self.decoder = RecurrentDecoder(self.encoder, cell=decoder_cell or cell, **feeding, **same)
         self.scores = nn.Linear(self.decoder.output_size, target_size)
         self.tied = tied
         if tied:
             self.scores.weight = self.target_vectors.weight
         features = embedding_size + self.decoder.feature_size
         self.pointer = PointerGenerator(features) if copy else None
+
+    @property
+    def layers(self) -> tuple[nn.Module, nn.Module]:
+        """Those of the encoder and of the decoder, recurrent or a Transformer's."""
+        kind = "recurrent" if self.is_recurrent else "transformer"
+        return getattr(self.encoder, kind), getattr(self.decoder, kind)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether its layers are recurrent."""
+        return isinstance(self.encoder, RecurrentEncoder)
 
     @property
     def device(self) -> torch.device:
@@ -129,9 +148,11 @@ class TranslatorModel(nn.Module):
 
     def decode(self, tokens: Tensor, state: DecoderState, lengths: Tensor | None = None) -> Decoded:
         """What the decoder makes of tokens ``[T, B]``, from the state that it is in."""
-        if self.pointer is not None:
-            tokens = tokens.masked_fill(tokens >= self.target_size, self.strange)
-        return self.decoder(self.dropout(self.target_vectors(tokens)), state, lengths)
+        return self.decoder(self.dropout(self.target_vectors(self.readable(tokens))), state, lengths)
+
+    def readable(self, tokens: Tensor) -> Tensor:
+        """Tokens as the decoder reads them: one that was copied and is in no vocabulary has no vector of its own."""
+        return tokens if self.pointer is None else tokens.masked_fill(tokens >= self.target_size, self.strange)
 
     def log_probabilities(self, found: Decoded, copies: Tensor | None = None, extra: int = 0) -> Tensor:
         """``[T, B, V + extra]``, of each token at each step; what is never copied has none.

@@ -1,9 +1,4 @@
-"""The recurrent encoder and decoder of a translator.
-
-What a translator asks of the two is little, so that others can stand in their place: an encoder makes `Encoded` of
-vectors and lengths and says its `output_size`; a decoder has `start(memory)`, whose state holds all that it needs of
-the source, a call over any number of steps that goes on from a state, an `output_size` and a `feature_size`.
-"""
+"""The recurrent encoder and decoder of a translator."""
 
 from __future__ import annotations
 
@@ -17,29 +12,13 @@ from torch import Tensor, nn
 from gateflow.cells import Cell
 from gateflow.layers import Attended, Attention, Recurrent
 from gateflow.layers.dropout import LockedDropout
+from gateflow.tasks.translator.coding import Decoded, Encoded, States
 
-__all__ = ["Decoded", "DecoderState", "Encoded", "RecurrentDecoder", "RecurrentEncoder"]
-
-States = tuple[tuple[Tensor, ...], ...]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What an encoder has read.
-
-    Attributes:
-        memory: ``[S, B, M]``, each step of the source.
-        lengths: ``[B]``.
-        final: for each layer and direction, layer by layer, its state after its last step, a tuple of ``[B, size]``.
-    """
-
-    memory: Tensor
-    lengths: Tensor
-    final: States
+__all__ = ["RecurrentDecoder", "RecurrentEncoder", "RecurrentState"]
 
 
 @dataclass(frozen=True)
-class DecoderState:
+class RecurrentState:
     """Where a decoder is in its target.
 
     Attributes:
@@ -59,25 +38,6 @@ class DecoderState:
             None if self.found is None else self.found[rows],
             None if self.attended is None else self.attended.select(rows),
         )
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What a decoder makes of some steps.
-
-    Attributes:
-        inputs: ``[T, B, E]``, the vectors that it was given.
-        outputs: ``[T, B, output_size]``, which scores are computed from.
-        features: ``[T, B, feature_size]``: hidden states, and what attention has found.
-        weights: ``[T, B, S]`` of the attention; none without one.
-        state: after the last step.
-    """
-
-    inputs: Tensor
-    outputs: Tensor
-    features: Tensor
-    weights: Any
-    state: DecoderState
 
 
 class RecurrentEncoder(nn.Module):
@@ -176,7 +136,7 @@ class RecurrentDecoder(nn.Module):
             for layer, cell in zip(layers, self.recurrent.cells, strict=True)
         )
 
-    def start(self, memory: Encoded) -> DecoderState:
+    def start(self, memory: Encoded) -> RecurrentState:
         """The state before the first step."""
         states, last, size = [], len(memory.final) // self.directions - 1, self.directions
         plain = self.recurrent.initial_state(memory.memory[:1])
@@ -188,9 +148,9 @@ class RecurrentDecoder(nn.Module):
             states.append(tuple(begun.get(name, part) for name, part in zip(cell.states, plain[k], strict=True)))
         found = memory.memory.new_zeros(memory.memory.shape[1], self.output_size) if self.input_feeding else None
         attended = None if self.attention is None else self.attention.attended(memory.memory, memory.lengths)
-        return DecoderState(tuple(states), found, attended)
+        return RecurrentState(tuple(states), found, attended)
 
-    def forward(self, vectors: Tensor, state: DecoderState, lengths: Tensor | None = None) -> Decoded:
+    def forward(self, vectors: Tensor, state: RecurrentState, lengths: Tensor | None = None) -> Decoded:
         """Goes on from `state` over vectors ``[T, B, E]``."""
         if not self.input_feeding:
             found = self._steps(vectors, vectors, state, lengths)
@@ -199,7 +159,7 @@ class RecurrentDecoder(nn.Module):
         # Over all steps at once, so that there is one mask for them.
         return replace(found, outputs=self.dropout(found.outputs))
 
-    def _step_by_step(self, vectors: Tensor, state: DecoderState) -> Decoded:
+    def _step_by_step(self, vectors: Tensor, state: RecurrentState) -> Decoded:
         found: list[Decoded] = []
         for vector in vectors.split(1):
             assert state.found is not None, "as `start` has it"
@@ -211,15 +171,20 @@ class RecurrentDecoder(nn.Module):
         )
         return Decoded(vectors, outputs, features, weights, state)
 
-    def _steps(self, vectors: Tensor, read: Tensor, state: DecoderState, lengths: Tensor | None = None) -> Decoded:
+    def _steps(self, vectors: Tensor, read: Tensor, state: RecurrentState, lengths: Tensor | None = None) -> Decoded:
         hidden, layers = self.recurrent(read, list(state.layers), lengths=lengths)
         features, weights = hidden, None
         if self.attention is not None and state.attended is not None:
             context, weights = self.attention.find(hidden, state.attended)
             features = torch.cat([context, hidden], -1)
         outputs = torch.tanh(self.output(features))
-        after = DecoderState(tuple(layers), outputs[-1] if self.input_feeding else None, state.attended)
+        after = RecurrentState(tuple(layers), outputs[-1] if self.input_feeding else None, state.attended)
         return Decoded(vectors, outputs, features, weights, after)
+
+    @property
+    def attends(self) -> bool:
+        """Whether it looks back at the source."""
+        return self.attention is not None
 
     @staticmethod
     def _begun(cell: Cell) -> dict[str, int]:

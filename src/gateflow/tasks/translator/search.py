@@ -11,9 +11,9 @@ from torch import Tensor
 from gateflow.decoding.beam import Hypothesis, beam_search
 from gateflow.errors import ConfigError
 from gateflow.tasks.translator.batches import TranslationBatch
+from gateflow.tasks.translator.coding import DecoderState
 from gateflow.tasks.translator.loading import most_tokens
 from gateflow.tasks.translator.model import TranslatorModel
-from gateflow.tasks.translator.recurrent import DecoderState
 from gateflow.tasks.translator.run import TranslatorRun
 
 __all__ = ["Search", "found_by", "search_of"]

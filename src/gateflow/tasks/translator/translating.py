@@ -12,6 +12,7 @@ from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given, Lines
 from gateflow.tasks.predictions import refuse_bad_output
 from gateflow.tasks.translator.attention_page import write_attention
+from gateflow.tasks.translator.features import Features
 from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.prediction import CHUNK, Answer, Translation, predict
 from gateflow.tasks.translator.search import search_of
@@ -42,14 +43,16 @@ def translate_text(
     model = load_model(given.run, vocabularies)
     refuse_bad_output(attention, given.run, {"--data": data}, "--attention")
     search = search_of(given.run, **searching)
-    if model.decoder.attention is None and (attention or search.replace_unknown or search.coverage_penalty):
+    if not model.decoder.attends and (attention or search.replace_unknown or search.coverage_penalty):
         asked = "--attention" if attention else "--replace-unknown" if search.replace_unknown else "--coverage-penalty"
         raise ConfigError(f"{asked} takes attention, and this translator was trained with --attention none.")
+
+    looked_at = Features(vocabularies).looked_at
 
     def answers() -> Iterator[Translated]:
         number = 1
         for lines in blocks_of_lines(data, CHUNK):
-            sources = read_sources(lines, number, vocabularies.features is not None)
+            sources = [*looked_at(read_sources(lines, number, vocabularies.features is not None))]
             yield from zip(sources, predict(model, vocabularies, sources, search), strict=True)
             number += len(lines)
 
@@ -71,10 +74,11 @@ def _drawn(answers: Iterable[Translated], file: Path) -> Iterator[Translated]:
 
 
 def _shown(answer: Answer, nbest: int) -> str:
-    """The translation; or the best of them with their scores, a line each."""
+    """The translation; or the best of them with their scores, a line each, and a blank line behind them."""
     if nbest == 1:
         return answer.best.text
-    return "\n".join(f"{k}\t{found.score:.4f}\t{found.text}" for k, found in enumerate(answer.translations, 1))
+    # There may be fewer than were asked for: the blank line says where those of the next source begin.
+    return "".join(f"{k}\t{found.score:.4f}\t{found.text}\n" for k, found in enumerate(answer.translations, 1))
 
 
 def _as_data(source: ParallelText, answer: Answer, nbest: int) -> dict[str, Any]:

@@ -141,17 +141,18 @@ class SeriesInput(Input[Series]):
         """Means and deviations of the series that are learnt from."""
         asked = config.series
         cell = cells.get(config.model.cell)
-        if asked.missing == "cell" and not _reads_missing(cell):
+        if asked.missing == "cell" and (config.model.is_transformer or not _reads_missing(cell)):
+            reader = "a Transformer" if config.model.is_transformer else config.model.cell
             raise ConfigError(
-                f"--missing cell leaves missing values to the cell, and {config.model.cell} makes NaN of them; take "
-                "--cell gru_d, or --missing mask."
+                f"--missing cell leaves missing values to the cell, and {reader} makes NaN of them; take --cell gru_d, "
+                "or --missing mask."
             )
         scale: Scale = asked.scale if asked.scale != "auto" else _usual(config.data.train)
         channels = Channels.of(
             train,
             scale,
             leaves_missing=asked.missing == "cell",
-            times=cell.takes_dt,
+            times=cell.takes_dt and not config.model.is_transformer,
             in_random_order=asked.order == "permuted",
         )
         return SeriesEncoder(channels, config.data.longest)

@@ -193,6 +193,10 @@ class TextInput(Input[LabelledText]):
         if asked.embeddings is not None and isinstance(vocabulary, Words):
             begin_from_vectors(model.embedding, vocabulary.tokens, asked.embeddings)
         if asked.from_lm is not None:
+            if config.model.is_transformer:
+                raise ConfigError(
+                    "--from-lm gives recurrent layers their weights; take --model recurrent, or leave it out."
+                )
             tokens = {"jamo": "char"}.get(asked.tokenizer, asked.tokenizer)
             begin_from_language_model(
                 model, config.model, vocabulary.number, asked.from_lm, reader="classifier", tokens=tokens

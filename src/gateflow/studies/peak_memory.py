@@ -1,0 +1,79 @@
+"""The memory that a training takes at its peak, in a process of its own: in this one others have left theirs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from gateflow.backends.cpu.process import prepare_process
+from gateflow.runs.trust import Trust
+from gateflow.tasks import description
+from gateflow.training.distributed import join_processes
+from gateflow.training.loop import TrainingLoop
+
+__all__ = ["peak_of_training"]
+
+# A process that begins, imports torch and makes some updates takes seconds; one that says nothing has died.
+PATIENCE = 600
+
+
+def peak_of_training(task: str, run: Path) -> int | None:
+    """Bytes that training a run takes beyond what the process had before; of a GPU all that torch has taken of it.
+
+    Args:
+        task: the run's, by name.
+        run: at its first step, with few updates to go.
+
+    Returns:
+        None where the process could not tell, as for a task that is in no list of a new process.
+    """
+    # Not by fork: threads of torch do not survive it.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_train, args=(task, str(run), theirs))
+    child.start()
+    theirs.close()
+    found: int | None = None
+    with suppress(EOFError):
+        found = ours.recv() if ours.poll(PATIENCE) else None
+    if child.is_alive() and found is None:
+        child.kill()
+    child.join()
+    return found
+
+
+def _train(task: str, path: str, answer: Connection) -> None:
+    prepare_process()
+    described = description(task)
+    # Whoever compares has typed what is trained.
+    run = described.part("run").open(Path(path), Trust(everything=True))
+    config = run.config()
+    _load_what_any_training_loads()
+    before = _peak()
+    loop = TrainingLoop(
+        described.part("build")(run, config, 0, 1), config.training, run, join_processes(config.training)
+    )
+    loop.train()
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    answer.send(torch.cuda.max_memory_allocated() if on_gpu else _peak() - before)
+    answer.close()
+
+
+def _load_what_any_training_loads() -> None:
+    # An optimizer's first step imports a hundred megabytes of torch, which no network is to be charged with.
+    weight = torch.nn.Parameter(torch.zeros(1))
+    weight.sum().backward()
+    torch.optim.AdamW([weight]).step()
+
+
+def _peak() -> int:
+    # Not at the top: Windows has no such module, and there the answer is that it could not be told.
+    import resource
+
+    # Kilobytes, on macOS bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,167 @@
+"""Recurrent layers beside a Transformer: one grid, matched parameters, and what grows with the sequences."""
+
+import json
+import math
+
+import pytest
+import torch
+from tests.tasks.translator.pairs import pairs, write
+
+from gateflow.data.stream import TokenStream
+from gateflow.errors import ConfigError
+from gateflow.studies import versus
+from gateflow.studies.budget import Budget
+from gateflow.studies.versus import Versus
+from gateflow.tasks import description
+from gateflow.tasks.language_model import growth as language_model_growth
+from gateflow.tasks.language_model.config import LanguageModelConfig
+from gateflow.tasks.language_model.data import set_up
+from gateflow.tasks.language_model.growth import growth, loss_by_position
+from gateflow.tasks.language_model.loading import build_model
+from gateflow.tasks.translator import growth as translator_growth
+
+WORDS = ("--hidden-size", 16, "--embedding-size", 16, "--heads", 2, "--batch-size", 4, "--dropouts", "0.1")
+
+
+@pytest.fixture
+def text(tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_text("a b c d\nb c d a\nc d a b\n" * 40)
+    return file
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A process for each side takes seconds; it is tried by itself, and so are long texts."""
+    monkeypatch.setattr(versus, "peak_of_training", lambda task, run: 5 << 20)
+    for module in (language_model_growth, translator_growth):
+        monkeypatch.setattr(module, "CONTEXTS", (4, 16))
+
+
+@pytest.mark.long
+def test_the_memory_of_a_training_is_measured_in_a_process_of_its_own(text, tmp_path):
+    peaks = []
+    for size in (8, 768):
+        model = {"hidden_size": size, "embedding_size": 8, "model": "transformer", "heads": 1}
+        sections = {"data": {"train": text, "valid": text}, "model": model, "training": {"max_updates": 2}}
+        run = set_up(tmp_path / str(size), LanguageModelConfig.build(sections))
+        peaks.append(versus.peak_of_training("lm", run.path))
+    # Weights of 12 H², as many gradients, and two moments of each.
+    assert peaks[1] - peaks[0] > 4 * 12 * 768**2 * 4 * 0.9
+    assert versus.peak_of_training("lm", tmp_path / "none") is None
+
+
+@pytest.mark.usefixtures("short")
+def test_tables_of_a_language_model(gateflow, text):
+    words = (
+        "--data",
+        text,
+        "--valid",
+        text,
+        "--cells",
+        "gru",
+        "--with",
+        "transformer",
+        "--window",
+        5,
+        "--context",
+        8,
+        *WORDS,
+    )
+    result = gateflow("compare", *words, "--updates", 6, "--lrs", "0.003,0.01", "--json")
+    assert result.code == 0, result.err
+    sides = json.loads(result.out)
+    assert [side["side"] for side in sides] == ["gru", "transformer"]
+    assert all(side["lr"] in (0.003, 0.01) and side["dropout"] == 0.1 for side in sides)
+    assert all(side["growth"]["trained"] == 13 for side in sides)
+    # A hidden state is as large behind any text, a cache is not; here of one layer, keys and values.
+    states = [[step["bytes"] for step in side["growth"]["steps"]] for side in sides]
+    assert states[0] == [64] * 2
+    assert states[1] == [2 * 4 * sides[1]["width"] * length for length in (4, 16)]
+    for side in sides:
+        assert math.isfinite(side["growth"]["within"])
+        assert math.isfinite(side["growth"]["beyond"])
+
+
+@pytest.mark.usefixtures("short")
+def test_a_table_of_a_translator_without_what_its_data_have_not(gateflow, tmp_path):
+    data = write(tmp_path / "train.tsv", pairs(40))
+    words = ("--task", "translator", "--data", data, "--tokenizer", "char", "--cells", "gru", "--with", "transformer")
+    result = gateflow("compare", *words, *WORDS, "--lr", 0.01, "--match", "time", "--minutes", 0.001)
+    assert result.code == 0, result.err
+    lines = [line.split() for line in result.out.splitlines()]
+    rows = {line[0]: line for line in lines if line and line[0] in ("gru", "transformer")}
+    assert rows["gru"][-1] == rows["transformer"][-1] == "–"
+    assert "5.0 MiB" in result.out
+    assert [line[0] for line in lines[-2:]] == ["4", "16"]
+
+
+def test_as_many_parameters(text, tmp_path):
+    options = {
+        "data": {"train": text, "valid": text},
+        "model": {"hidden_size": 48, "embedding_size": 20, "heads": 2},
+    }
+    sides = Versus(description("lm"), options, Budget(updates=1))
+    config = sides.configure("lstm")
+    run = set_up(tmp_path / "run", config)
+    wanted = sum(weight.numel() for weight in build_model(config.model, 6).parameters())
+    width = sides._matching_width(run, wanted)
+
+    def parameters(width):
+        sides.width = width
+        return sum(w.numel() for w in build_model(sides.configure("transformer").model, 6).parameters())
+
+    distances = {width: abs(parameters(width) - wanted) for width in (width - 4, width, width + 4)}
+    assert min(distances, key=distances.__getitem__) == width
+
+
+def test_a_loss_by_position_is_that_of_whole_stretches(text, tmp_path):
+    model = {"model": "transformer", "hidden_size": 8, "embedding_size": 6, "heads": 2, "context": 3}
+    training = {"batch_size": 3, "window": 4}
+    config = LanguageModelConfig.build({"data": {"train": text, "valid": text}, "model": model, "training": training})
+    run, made = set_up(tmp_path / "run", config), build_model(config.model, 6).eval()
+    nats, counts = loss_by_position(made, run, 12, rows=2)
+    made.transformer.context = None
+    stretches = [pair for pair in TokenStream(run.tokens_file("valid"), 1, 12).windows() if len(pair[0]) == 12]
+    with torch.no_grad():
+        wanted = sum(float(made(*pair)[0]) * 12 for pair in stretches[: int(counts[0])])
+    assert float(nats.sum()) == pytest.approx(wanted, rel=1e-5)
+    assert int(counts[0]) == len(stretches)
+    made.transformer.context = 3
+    found = growth(run, made)
+    assert made.transformer.context == 3
+    assert found.trained == 7
+    assert loss_by_position(made, run, 10_000, rows=2) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--with", "rnn"), "--with rnn: there is transformer"),
+        (("--with", "transformer", "--match", "time"), "--match time gives both sides one time"),
+        (("--with", "transformer", "--match", "size"), "--match size: there are parameters and time"),
+        (("--with", "transformer", "--lrs", "fast"), "--lrs fast: give numbers"),
+        (("--with", "transformer", "--dropouts", "0,1"), "--dropouts 0,1: give numbers from 0 to below 1"),
+        (("--with", "transformer", "--momentum", 0.5), "--momentum 0.5 would do nothing"),
+        (("--match", "time"), "--match belongs to --with transformer"),
+        (("--heads", 2), "--heads 2 would do nothing: it belongs to --model transformer"),
+    ],
+)
+def test_what_cannot_be_compared(gateflow, text, words, message):
+    result = gateflow("compare", "--data", text, "--cells", "gru", "--updates", 1, *words)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+@pytest.mark.usefixtures("short")
+def test_a_training_that_breaks_loses_to_all_others(gateflow, text, monkeypatch):
+    """At such a rate nothing is learnt, or numbers overflow; the other point of the grid is chosen."""
+    words = ("--data", text, "--valid", text, "--cells", "gru", "--with", "transformer", *WORDS, "--window", 5)
+    result = gateflow("compare", *words, "--context", 8, "--updates", 4, "--lrs", "1e12,0.003", "--json")
+    assert result.code == 0, result.err
+    assert [side["lr"] for side in json.loads(result.out)] == [0.003, 0.003]
+
+
+def test_a_task_without_a_transformer():
+    with pytest.raises(ConfigError, match="--task tagger has no Transformer"):
+        Versus(description("tagger"), {"data": {"train": "x"}}, Budget(updates=1)).configure("gru")
