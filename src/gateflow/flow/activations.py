@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from gateflow.flow.adjoint import Tape, record
 from gateflow.flow.capture import Replay
 from gateflow.flow.table import plain
 
-__all__ = ["Activation", "activations_of"]
+__all__ = ["Activation", "HeldGates", "activations_of", "squashed_gates"]
 
 # A hard sigmoid is 0 to 1 as well, and is saturated by the same measure; sLSTM has its forget gate as a logarithm.
 _KINDS = {"sigmoid": "sigmoid", "hardsigmoid": "sigmoid", "log_sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu"}
@@ -76,13 +77,44 @@ class _Squashed(TorchFunctionMode):
         self.calls: list[tuple[str, Tensor, Tensor]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # By the function that runs, however the step spells
-        # it: `torch.tanh`, `x.tanh()` and `x.tanh_()` are one.
-        value = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "").rstrip("_")
-        if name in _KINDS and args:
+        value, name = func(*args, **(kwargs or {})), _squash(func, args)
+        if name is not None:
             self.calls.append((_KINDS[name], args[0], value.exp() if name == "log_sigmoid" else value))
         return value
+
+
+class HeldGates(TorchFunctionMode):
+    """Within the block some squashes of a cell's step give other values than they would; see `squashed_gates`.
+
+    Args:
+        held: by the number of the call within the step what becomes of its value, a number from 0 to 1.
+    """
+
+    def __init__(self, held: Mapping[int, Callable[[Tensor], Tensor]]):
+        super().__init__()
+        self.held, self.count = held, -1
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        value, name = func(*args, **(kwargs or {})), _squash(func, args)
+        self.count += name is not None
+        if name is None or self.count not in self.held:
+            return value
+        change = self.held[self.count]
+        return change(value.exp()).log() if name == "log_sigmoid" else change(value)
+
+
+def _squash(func: Any, args: Any) -> str | None:
+    # By the function that runs, however the step spells
+    # it: `torch.tanh`, `x.tanh()` and `x.tanh_()` are one.
+    name = getattr(func, "__name__", "").rstrip("_")
+    return name if name in _KINDS and args else None
+
+
+def squashed_gates(replay: Replay) -> list[tuple[str, str]]:
+    """Gate and kind of each squash of the cell's step, in the order in which they are called; see `Activation`."""
+    squashed = _Squashed()
+    tape = record(replay, squashed)
+    return [(_name(replay.cell, tape, given), kind) for kind, given, _ in squashed.calls]
 
 
 def activations_of(replays: list[Replay]) -> dict[str, Activation]:

@@ -31,6 +31,7 @@ AGREEMENT = TaskDescription(
     set_up="gateflow.tasks.agreement.inference:set_up",
     build="gateflow.tasks.agreement.task:AgreementTask",
     diagnose="gateflow.tasks.agreement.inference:diagnose_run",
+    inspect="gateflow.tasks.agreement.inspection:inspected",
     verbs=(EVALUATE,),
     next_steps=("evaluate {run}", "diagnose {run}"),
     begin="gateflow.tasks.agreement.inference:begin",

@@ -77,6 +77,7 @@ CLASSIFIER = TaskDescription(
     set_up="gateflow.tasks.classifier.data:set_up",
     build="gateflow.tasks.classifier.task:ClassifierTask",
     diagnose="gateflow.tasks.classifier.diagnosis:diagnose_run",
+    inspect="gateflow.tasks.classifier.inspection:inspected",
     begin="gateflow.tasks.classifier.data:begin",
     compared="gateflow.tasks.classifier.diagnosis:compared",
     figure_names={"macro_f1": "macro F1", "micro_f1": "micro F1", "rmse": "RMSE"},

@@ -49,6 +49,7 @@ FORECASTER = TaskDescription(
     set_up="gateflow.tasks.forecaster.data:set_up",
     build="gateflow.tasks.forecaster.task:ForecasterTask",
     diagnose="gateflow.tasks.forecaster.diagnosis:diagnose_run",
+    inspect="gateflow.tasks.forecaster.inspection:inspected",
     verbs=(EVALUATE, FORECAST),
     next_steps=("evaluate {run}", "forecast {run}"),
     begin="gateflow.tasks.forecaster.data:begin",

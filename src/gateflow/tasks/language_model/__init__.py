@@ -105,6 +105,7 @@ LANGUAGE_MODEL = TaskDescription(
     set_up="gateflow.tasks.language_model.data:set_up",
     build="gateflow.tasks.language_model.task:LanguageModelTask",
     diagnose="gateflow.tasks.language_model.diagnosis:diagnose_run",
+    inspect="gateflow.tasks.language_model.inspection:inspected",
     verbs=(EVALUATE, GENERATE, JUDGE_PAIRS, EXPORT),
     next_steps=("generate {run} --prompt '...'", "evaluate {run} --data FILE"),
     option_help={"train": "Text to learn from, plain or gz, UTF-8; - for what is piped in."},

@@ -35,7 +35,7 @@ def diagnose_run(run: LanguageModelRun, data: Path | None = None, needed_lag: in
     """
     model, tokenizer, window = load_model(run), load_tokenizer(run), run.config().training.window
     batch = _batch(run, tokenizer, data, looking_back(max(window, needed_lag or 0)))
-    tokens = [_spelled(tokenizer, token) for token in batch[0][:, 0].tolist()]
+    tokens = [spelled(tokenizer, token) for token in batch[0][:, 0].tolist()]
     return diagnose_with_history(run, model, batch, _loss, needed_lag=needed_lag, window=window, tokens=tokens)
 
 
@@ -88,7 +88,7 @@ def _batch(run: LanguageModelRun, tokenizer: Tokenizer, text: Path | None, steps
         return stretches(tokens, steps)
 
 
-def _spelled(tokenizer: Tokenizer, token: int) -> str:
+def spelled(tokenizer: Tokenizer, token: int) -> str:
     """A token as it is read, or as the tokenizer calls it if it is part of a character."""
     text = tokenizer.decode([token], skip_special_tokens=False)
     name = tokenizer.id_to_token(token) or str(token)

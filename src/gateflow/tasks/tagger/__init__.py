@@ -61,6 +61,7 @@ TAGGER = TaskDescription(
     set_up="gateflow.tasks.tagger.data:set_up",
     build="gateflow.tasks.tagger.task:TaggerTask",
     diagnose="gateflow.tasks.tagger.diagnosis:diagnose_run",
+    inspect="gateflow.tasks.tagger.inspection:inspected",
     verbs=(EVALUATE, TAG),
     next_steps=("evaluate {run} --data FILE", "tag {run}"),
     begin="gateflow.tasks.tagger.data:begin",

@@ -100,6 +100,7 @@ TRANSCRIBER = TaskDescription(
     set_up="gateflow.tasks.transcriber.data:set_up",
     build="gateflow.tasks.transcriber.task:TranscriberTask",
     diagnose="gateflow.tasks.transcriber.diagnosis:diagnose_run",
+    inspect="gateflow.tasks.transcriber.inspection:inspected",
     verbs=(EVALUATE, TRANSCRIBE, ALIGN),
     next_steps=("evaluate {run} --data FILE", "transcribe {run} --data FILE"),
     begin="gateflow.tasks.transcriber.data:begin",

@@ -82,6 +82,7 @@ TRANSLATOR = TaskDescription(
     set_up="gateflow.tasks.translator.data:set_up",
     build="gateflow.tasks.translator.task:TranslatorTask",
     diagnose="gateflow.tasks.translator.diagnosis:diagnose_run",
+    inspect="gateflow.tasks.translator.inspection:inspected",
     verbs=(EVALUATE, TRANSLATE),
     next_steps=("evaluate {run} --data FILE", "translate {run}"),
     begin="gateflow.tasks.translator.data:begin",

@@ -1,0 +1,82 @@
+"""``gateflow inspect``: a local page on which one plays with a model."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateflow.cli.output import TrustCode, say, write
+from gateflow.errors import ConfigError
+
+
+def inspect(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
+    other: Annotated[
+        Path | None, typer.Argument(metavar="[RUN2]", help="Another run, to be compared with it.", show_default=False)
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any that is free.")] = 0,
+    host: Annotated[str, typer.Option(help="Address on which it listens.")] = "127.0.0.1",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Let --host be an address that other machines can reach.")
+    ] = False,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in a browser.")] = True,
+    trust_code: TrustCode = False,
+) -> None:
+    """Look into a model while you type: what it expects, what it remembers, what its gates do. A page on this machine.
+
+    Example: `gateflow inspect quickstart-runs/lstm quickstart-runs/lstm-chrono`
+
+    With two runs it shows both on the same sentence. The page is for you alone: it listens on 127.0.0.1, and its link
+    is good once. Ctrl-C ends it.
+    """
+    serve = _server()
+    _refuse_remote(host, allow_remote)
+
+    def opened(link: str) -> None:
+        write(link)
+        say("The link is good once, for one browser. Ctrl-C ends.", style="dim")
+        if browser:
+            webbrowser.open(link)
+
+    from gateflow.inspector.session import Session
+
+    subjects = [_subject(path, trust_code) for path in (run, other) if path is not None]
+    serve.serve(Session(subjects), host=host, port=port, opened=opened)
+
+
+def _server():
+    try:
+        from gateflow.inspector.server import serve
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise ConfigError(f"the inspector needs {error.name}: pip install 'gateflow[inspect]'.") from None
+    return serve
+
+
+def _refuse_remote(host: str, allowed: bool) -> None:
+    from gateflow.inspector.server.serve import is_loopback
+
+    if is_loopback(host):
+        return
+    if not allowed:
+        raise ConfigError(
+            f"--host {host} can be reached from other machines: who can read the link, or the network between, can "
+            "read your run and its texts, for nothing is encrypted. If that is meant, add --allow-remote; safer is "
+            "`ssh -L PORT:127.0.0.1:PORT` with --port PORT."
+        )
+    say(f"note: {host} can be reached from other machines, and nothing is encrypted.", style="dim")
+
+
+def _subject(path: Path, trust_code: bool):
+    from gateflow.inspector.session import Subject
+    from gateflow.runs.trust import Trust
+    from gateflow.tasks import open_run
+
+    opened, task = open_run(path, Trust(trust_code))
+    if not task.inspect:
+        raise ConfigError(f"{path} is a run of the task {task.name}, which the inspector cannot show.")
+    return Subject(path.resolve().name, task.name, task.part("inspect")(opened), opened)
