@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gateflow import cells, errors, export, flow, layers, recurrence, remedies
     from gateflow.cells import Cell
+    from gateflow.inspector.notebook import inspect
     from gateflow.layers import GRU, LSTM, RNN, LinearChainCRF, Recurrent, safe_globals
     from gateflow.tasks.classifier.estimator import Classifier
     from gateflow.tasks.forecaster.estimator import Forecaster
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["GRU", "LSTM", "RNN", "Cell", "LinearChainCRF", "Recurrent", "cells", "errors", "export", "flow", "layers"]
-__all__ += ["Classifier", "Forecaster", "Tagger", "Transcriber", "Translator", "recurrence", "remedies", "safe_globals"]
+__all__ += [
+    "Classifier",
+    "Forecaster",
+    "Tagger",
+    "Transcriber",
+    "Translator",
+    "inspect",
+    "recurrence",
+    "remedies",
+    "safe_globals",
+]
 
 _LAYERS = ("GRU", "LSTM", "RNN", "LinearChainCRF", "Recurrent", "safe_globals")
 _HOMES = {
@@ -32,6 +43,7 @@ _HOMES = {
     "Tagger": "gateflow.tasks.tagger.estimator",
     "Transcriber": "gateflow.tasks.transcriber.estimator",
     "Translator": "gateflow.tasks.translator.estimator",
+    "inspect": "gateflow.inspector.notebook",
     **dict.fromkeys(_LAYERS, "gateflow.layers"),
 }
 

@@ -41,9 +41,10 @@ def inspect(
         if browser:
             webbrowser.open(link)
 
-    from gateflow.inspector.session import Session
+    from gateflow.inspector.session import Session, subject_of
+    from gateflow.runs.trust import Trust
 
-    subjects = [_subject(path, trust_code) for path in (run, other) if path is not None]
+    subjects = [subject_of(path, Trust(trust_code)) for path in (run, other) if path is not None]
     serve.serve(Session(subjects), host=host, port=port, opened=opened)
 
 
@@ -69,14 +70,3 @@ def _refuse_remote(host: str, allowed: bool) -> None:
             "`ssh -L PORT:127.0.0.1:PORT` with --port PORT."
         )
     say(f"note: {host} can be reached from other machines, and nothing is encrypted.", style="dim")
-
-
-def _subject(path: Path, trust_code: bool):
-    from gateflow.inspector.session import Subject
-    from gateflow.runs.trust import Trust
-    from gateflow.tasks import open_run
-
-    opened, task = open_run(path, Trust(trust_code))
-    if not task.inspect:
-        raise ConfigError(f"{path} is a run of the task {task.name}, which the inspector cannot show.")
-    return Subject(path.resolve().name, task.name, task.part("inspect")(opened), opened)

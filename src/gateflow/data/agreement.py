@@ -170,7 +170,7 @@ def with_other_number(sentence: Sentence) -> Sentence:
         >>> s = draw(random.Random(3), distance=4)
         >>> other = with_other_number(s)
         >>> s.tokens[s.subject], other.tokens[s.subject], s.right_verb == other.wrong_verb
-        ('ducks', 'duck', True)
+        ('crows', 'crow', True)
     """
     forms = next(pair for pair in _pairs(NOUNS["ANIMAL"]) if sentence.tokens[sentence.subject] in pair)
     tokens, nouns = list(sentence.tokens), {n for text in NOUNS.values() for pair in _pairs(text) for n in pair}

@@ -7,6 +7,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,9 +17,11 @@ from gateflow.inspector.views import VIEWS, Reading, View
 from gateflow.inspector.views.agreement import reads_grammar
 from gateflow.inspector.views.question import LONGEST, LONGEST_TEXT, Answer, OfText, Question
 from gateflow.runs.run import Run
+from gateflow.runs.trust import NOBODY, Trust
+from gateflow.tasks import open_run
 from gateflow.tasks.inspection import Inspected
 
-__all__ = ["About", "Session", "Subject"]
+__all__ = ["About", "Session", "Subject", "subject_of"]
 
 # Readings that are kept: all examples of both runs, so that a second search among them takes no time.
 KEPT = 256
@@ -40,6 +43,19 @@ class Subject:
     task: str
     inspected: Inspected
     run: Run[Any] | None = None
+
+
+def subject_of(path: Path, trust: Trust = NOBODY) -> Subject:
+    """The best model of a run.
+
+    Raises:
+        ConfigError: its task cannot be shown.
+        RunError, NonFiniteError, TrustError: the run cannot be used.
+    """
+    run, task = open_run(path, trust)
+    if not task.inspect:
+        raise ConfigError(f"{path} is a run of the task {task.name}, which the inspector cannot show.")
+    return Subject(path.resolve().name, task.name, task.part("inspect")(run), run)
 
 
 class About(Answer):
