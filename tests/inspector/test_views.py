@@ -106,9 +106,9 @@ def test_memory_is_the_states_and_gates_of_the_layer(session):
         h, c = cell.step(step, h, c)
         cs.append(c)
     of = {"text": TEXT, "layer": "layer.l0", "order": "number"}
-    assert torch.tensor(session.ask("memory", {**of, "part": "c"}).values).T == pytest.approx(torch.cat(cs), abs=1e-4)
+    assert pytest.approx(torch.cat(cs), abs=1e-4) == torch.tensor(session.ask("memory", {**of, "part": "c"}).values).T
     found = session.ask("memory", {**of, "part": "forget"})
-    assert torch.tensor(found.values).T == pytest.approx(torch.cat(forgets), abs=1e-4)
+    assert pytest.approx(torch.cat(forgets), abs=1e-4) == torch.tensor(found.values).T
     lives = math.log(0.5) / torch.cat(forgets).log().mean(0)
     assert torch.tensor(found.half_lives) == pytest.approx(lives, rel=1e-3)
     sorted_by_life = session.ask("memory", {**of, "part": "c", "order": "half-life"}).half_lives

@@ -26,7 +26,7 @@ def serve(session: Session, *, host: str = LOOPBACK, port: int = 0, opened: Call
 
     Args:
         session: what is asked.
-        host: an address of this machine; see `refuse_remote`.
+        host: an address of this machine; see `is_loopback`.
         port: any free one if 0.
         opened: told the link when the server listens; it is good once.
 
@@ -55,12 +55,9 @@ def listen(host: str, port: int) -> socket.socket:
         ConfigError: the address is none of this machine, or taken.
     """
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.bind((host, port))
+        return socket.create_server((host, port), family=socket.getaddrinfo(host, port)[0][0])
     except OSError as error:
         raise ConfigError(f"--host {host} --port {port}: {error.strerror or error}; choose others.") from None
-    return listening
 
 
 def guarded(session: Session, keys: Keys, host: str, port: int) -> Guard:
