@@ -30,6 +30,9 @@ const number = (value, changed, more = {}) => {
   return input;
 };
 const button = (text, call, more = {}) => h("button", { type: "button", ...more, on: { click: call } }, text);
+/* What squashes the state itself, such as tanh of c, is called "state" by the instruments. */
+const partName = (layer, x) => (layer.states.includes(x) ? `${x}, state` : x === "state" ? "squashed state" : `${x}, gate`);
+const signed = (x) => (Math.abs(x) < 0.05 ? "0.0" : (x > 0 ? "+" : "") + x.toFixed(1));
 const percent = (p) => (p === null ? "" : p > 0.995 || p < 0.0005 ? (100 * p).toPrecision(2) + " %" : (100 * p).toFixed(1) + " %");
 const short = (x) => (x === null || !isFinite(x) ? "never" : Math.abs(x) >= 100 ? x.toFixed(0) : x.toPrecision(3));
 const shown = (token) => (token === "" || token.trim() === "" ? "␣" : token);
@@ -158,7 +161,7 @@ class Tokens extends Panel {
   token(text, k, run, bits, most, inside, kind = "") {
     const { page } = this;
     const chosen = k === page.state.place;
-    const said = bits === null || bits === undefined ? "" : bits.toFixed(1);
+    const said = bits === null || bits === undefined ? "" : Math.abs(bits).toFixed(1);
     const label = kind ? "what would follow" : `${text}${said ? `, ${said} bits` : ""}`;
     return h(
       "button",
@@ -166,7 +169,7 @@ class Tokens extends Panel {
         type: "button", class: `token ${kind} ${inside ? "in-span" : ""}`, "data-k": String(k), "aria-pressed": String(chosen), "aria-label": label, tabIndex: chosen && run === 0 ? 0 : -1,
         on: { click: (e) => (e.shiftKey ? page.extend(k) : page.choose(k)), pointerenter: () => page.point(k), focus: () => page.point(k) },
       },
-      text, h("small", {}, said || " "), h("i", { "aria-hidden": "true", style: { "--c": LINES[run], "--bits": String(Math.max(0, (bits || 0) / most)) } }),
+      text, h("small", {}, said || "\u00a0"), h("i", { "aria-hidden": "true", style: { "--c": LINES[run], "--bits": String(Math.max(0, (bits || 0) / most)) } }),
     );
   }
 
@@ -178,7 +181,7 @@ class Tokens extends Panel {
     const most = Math.max(0.1, ...a.map((x, k) => Math.abs((b[k] ?? 0) - (x ?? 0))));
     const cells = a.map((x, k) => {
       const by = x === null || b[k] === null ? null : b[k] - x;
-      return h("span", { class: "token", style: tone(by === null ? 0 : -by / most) }, shown(reads[0].tokens[k]), h("small", {}, by === null ? " " : (by > 0 ? "+" : "") + by.toFixed(1)));
+      return h("span", { class: "token", style: tone(by === null ? 0 : -by / most) }, shown(reads[0].tokens[k]), h("small", {}, by === null ? "\u00a0" : signed(by)));
     });
     return h("div", { class: "row" }, h("span", { class: "of" }, "difference of the bits, second minus first: blue where the second run expected it more"), h("div", { class: "tokens" }, ...cells));
   }
@@ -199,7 +202,7 @@ const tone = (share) => ({ "--tone": share < 0 ? "var(--against)" : "var(--for)"
 
 class Prediction extends Panel {
   constructor(page) {
-    super(page, "Reaches back", "What is expected at the chosen place. Tokens above are coloured by what each adds to the score of the first outcome over the second: the gradient with respect to what was read, times what was read.");
+    super(page, "Reaches back", "What is expected at the chosen place. Tokens above are coloured by what each adds to the score of the first outcome over the second: the gradient with respect to what was read, times what was read. A gradient tells of small changes, and of a saturated unit it may tell little: Intervene proves what it suggests.");
     this.tables = h("div", { class: "two" });
     this.these = h("input", { class: "word", on: { change: () => this.contrast() } });
     this.those = h("input", { class: "word", on: { change: () => this.contrast() } });
@@ -263,7 +266,7 @@ class Memory extends Panel {
     const threshold = number(state.threshold, (x) => page.set({ threshold: x }), { step: "0.1" });
     this.controls.replaceChildren(
       labelled("layer", choice(page.layers(0).map((l) => l.name), layer.name, (x) => { page.set({ layer: x, part: null }); this.choices(); })),
-      labelled("part", choice(Object.keys(layer.parts), page.part(0), (x) => page.set({ part: x }), (x) => (layer.states.includes(x) ? `${x}, state` : `${x}, gate`))),
+      labelled("part", choice(Object.keys(layer.parts), page.part(0), (x) => page.set({ part: x }), (x) => partName(layer, x))),
       labelled("order", choice(["half-life", "correlation", "number"], state.order, (x) => page.set({ order: x }), (x) => (x === "correlation" ? "correlation with the span" : x))),
       labelled("units", choice(["16", "64", "4096"], String(state.most), (x) => page.set({ most: Number(x) }), (x) => (x === "4096" ? "all" : `first ${x}`))),
       labelled("on above", threshold),
@@ -346,14 +349,19 @@ class Gates extends Panel {
     if (lives.length) this.lives.show("half-lives of units, sorted", lives, { yaxis: { type: "log", title: { text: "half-life" } }, xaxis: { title: { text: "units, sorted" } } });
   }
 
+  /* A strip for each gate, one below the other: bands in one plot would hide each other. */
   bands(answer, run) {
-    const x = answer.tokens.map((_, k) => k);
+    const x = answer.tokens.map((_, k) => k), count = answer.gates.length, layout = { showlegend: false, xaxis: { anchor: `y${count > 1 ? count : ""}` }, annotations: [] };
     const traces = answer.gates.flatMap((gate, i) => {
-      const colour = LINES[i % LINES.length];
-      const of = { legendgroup: gate.gate, hoverinfo: "skip", mode: "lines", line: { width: 0, color: colour }, showlegend: false };
-      return [{ ...of, x, y: gate.low }, { ...of, x, y: gate.high, fill: "tonexty", opacity: 0.2, fillcolor: `color-mix(in srgb, ${colour} 14%, transparent)` }, { x, y: gate.mean, name: gate.gate, legendgroup: gate.gate, mode: "lines", line: { color: colour, width: 2, dash: ["solid", "dash", "dot", "dashdot"][i % 4] }, text: answer.tokens.map(escaped), hovertemplate: "%{text}: %{y:.2f}<extra>" + escaped(gate.gate) + "</extra>" }];
+      const axis = i ? `y${i + 1}` : "y", colour = LINES[i % LINES.length];
+      const top = 1 - i / count, low = { sigmoid: 0, tanh: -1 }[gate.kind];
+      layout[`yaxis${i ? i + 1 : ""}`] = { domain: [top - 0.86 / count, top], range: low === undefined ? undefined : [low - 0.05, 1.05], nticks: 3, zeroline: false, gridcolor: "var(--grid)", fixedrange: true };
+      layout.annotations.push({ xref: "paper", yref: "paper", x: 0, y: top, yshift: 3, xanchor: "left", yanchor: "middle", text: gate.gate === "state" ? "squashed state" : escaped(gate.gate), showarrow: false, font: { size: 11, color: colour } });
+      const of = { hoverinfo: "skip", mode: "lines", line: { width: 0, color: colour }, yaxis: axis };
+      return [{ ...of, x, y: gate.low }, { ...of, x, y: gate.high, fill: "tonexty", fillcolor: mixed(this.page.root, colour) }, { x, y: gate.mean, yaxis: axis, mode: "lines", line: { color: colour, width: 2 }, text: answer.tokens.map(escaped), hovertemplate: "%{text}: %{y:.2f}<extra>" + escaped(gate.gate) + "</extra>" }];
     });
-    this.plots[run].show(`gates of ${this.page.layer(run).name}, ${this.page.about.runs[run].name}`, traces.map((trace) => ({ ...trace, fillcolor: trace.fillcolor && mixed(this.page.root, trace.line.color) })), { showlegend: true }, answer.tokens);
+    this.plots[run].element.style.height = `${5 + 4.2 * count}rem`;
+    this.plots[run].show(`gates of ${this.page.layer(run).name}, ${this.page.about.runs[run].name}`, traces, layout, answer.tokens);
   }
 }
 
@@ -361,7 +369,7 @@ class Gates extends Panel {
 function mixed(root, colour) {
   const hex = coloured(colour, getComputedStyle(root)).replace("#", "");
   const [r, g, b] = [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  return `rgba(${r},${g},${b},0.15)`;
+  return `rgba(${r},${g},${b},0.22)`;
 }
 
 class Agreement extends Panel {
@@ -429,7 +437,7 @@ class Intervene extends Panel {
     const { page } = this, { state } = page, layer = page.layer(0);
     const units = h("input", { class: "word", value: state.units, placeholder: "all", on: { change: () => page.set({ units: units.value }, [this]) } });
     this.controls.replaceChildren(
-      labelled("hold", choice(Object.keys(layer.parts), page.held(0), (x) => page.set({ hold: x, value: layer.states.includes(x) ? 0 : 1 }, [this], true), (x) => (layer.states.includes(x) ? `${x}, state` : `${x}, gate`))),
+      labelled("hold", choice(Object.keys(layer.parts), page.held(0), (x) => page.set({ hold: x, value: layer.states.includes(x) ? 0 : 1 }, [this], true), (x) => partName(layer, x))),
       labelled("units, such as 3, 7", units),
       labelled("at", number(state.value, (x) => page.set({ value: x }, [this]), { step: "0.1" })),
       button("try each unit by itself", () => this.each()),
@@ -454,12 +462,9 @@ class Intervene extends Panel {
 
   table(answer, run) {
     const known = new Set(answer.watched.map((w) => w.name));
-    const before = new Map(answer.before.map((x) => [x.name, x.p])), after = new Map(answer.after.map((x) => [x.name, x.p]));
-    const names = [...new Set([...before.keys(), ...after.keys()])].filter((name) => !known.has(name)).slice(0, 5);
-    const lines = [...answer.watched.map((w) => [w.name, w.before, w.after]), ...names.map((name) => [name, before.get(name) ?? null, after.get(name) ?? null])];
-    const said = (p) => (p === null ? "–" : percent(p));
+    const lines = [...answer.watched, ...answer.likeliest.filter((each) => !known.has(each.name))].map((each) => [each.name, each.before, each.after]);
     const head = h("tr", {}, ...["outcome", "as it is", "held"].map((x) => h("th", { scope: "col" }, x)));
-    return h("div", {}, this.page.name(run), h("table", {}, head, ...lines.map(([name, p, q]) => h("tr", {}, h("td", {}, shown(name)), h("td", {}, said(p)), h("td", {}, said(q)), h("td", { class: "bars" }, h("i", { "aria-hidden": "true", style: { "--c": LINES[run], "--p": String(q ?? 0) } }))))));
+    return h("div", {}, this.page.name(run), h("table", {}, head, ...lines.map(([name, p, q]) => h("tr", {}, h("td", {}, shown(name)), h("td", {}, percent(p)), h("td", {}, percent(q)), h("td", { class: "bars" }, h("i", { "aria-hidden": "true", style: { "--c": LINES[run], "--p": String(q) } }))))));
   }
 
   each() {
@@ -518,10 +523,9 @@ class Course extends Panel {
     this.clip = new Plot(page, "clipping", "low");
     this.horizon = new Plot(page, "horizon", "low");
     this.body.append(this.loss.element, h("div", { class: "two" }, this.clip.element, this.horizon.element));
-    this.records = page.about.runs.map(() => ({ training: [], validation: [], flow: [] }));
-    page.about.runs.forEach((about, run) => {
-      if (about.course) page.stops.push(page.source.course(run, (more) => { Object.keys(more).forEach((kind) => this.records[run][kind].push(...more[kind])); this.show(); }));
-    });
+    const begin = () => { this.records = page.about.runs.map(() => ({ training: [], validation: [], flow: [] })); };
+    begin();
+    page.stops.push(page.source.course((run, more) => { Object.keys(more).forEach((kind) => this.records[run][kind].push(...more[kind])); this.show(); page.remember("course", { run }, more); }, begin));
   }
 
   async draw() {}
@@ -689,7 +693,7 @@ function recorded(recording) {
     if (found === undefined) throw new Error(missing);
     return found;
   };
-  const course = (run, records) => { const found = recording.answers.find(([view, question]) => view === "course" && (question.run ?? 0) === run); if (found) setTimeout(() => records(found[2])); return () => {}; };
+  const course = (records) => { recording.answers.filter(([view]) => view === "course").forEach(([, { run }, answer]) => setTimeout(() => records(run ?? 0, answer))); return () => {}; };
   return { about: async () => recording.about, ask, work: (view, question) => ({ answer: ask(view, question), cancel() {} }), course, state: JSON.parse(recording.state) };
 }
 
@@ -705,7 +709,7 @@ function kernel(model) {
     error ? asked.failed(new Error(error)) : asked.done(answer);
   });
   const send = (kind, view, question, progress) => new Promise((done, failed) => { waiting.set(++count, { done, failed, progress }); model.send({ id: count, kind, view, question }); });
-  return { about: () => send("about"), ask: (view, question) => send("ask", view, question), work: (view, question, progress) => ({ answer: send("ask", view, question, progress), cancel() {} }), course: (run, records) => { send("ask", "course", { run }).then(records, () => {}); return () => {}; } };
+  return { about: () => send("about"), ask: (view, question) => send("ask", view, question), work: (view, question, progress) => ({ answer: send("ask", view, question, progress), cancel() {} }), course: (records) => { [0, 1].forEach((run) => send("ask", "course", { run }).then((found) => records(run, found), () => {})); return () => {}; } };
 }
 
 async function mount(root, source) {

@@ -31,11 +31,20 @@ const server = {
     })();
     return { answer, cancel() { stopped = true; if (number !== null) post(`/work/${number}/cancel`, {}); } };
   },
-  course(run, records) {
-    const events = new EventSource(`/course/${run}`);
-    events.addEventListener("records", (e) => records(JSON.parse(e.data)));
-    events.onerror = () => events.close();
-    return () => events.close();
+  /* A browser opens six connections to a server, of all its pages together: one that nobody looks at needs none. */
+  course(records, begin) {
+    let events = null;
+    const follow = () => {
+      if (document.hidden || events) { events?.close(); events = null; }
+      if (document.hidden) return;
+      begin();
+      events = new EventSource("/course");
+      events.addEventListener("records", (e) => { const { run, records: found } = JSON.parse(e.data); records(run, found); });
+      events.onerror = () => { events?.close(); events = null; };
+    };
+    document.addEventListener("visibilitychange", follow);
+    follow();
+    return () => { events?.close(); document.removeEventListener("visibilitychange", follow); };
   },
   exported: async (recorded) => (await post("/export", recorded)).blob(),
   links: true,

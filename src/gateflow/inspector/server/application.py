@@ -59,7 +59,7 @@ class Application:
             Route("/work/{view:str}", self.start, methods=["POST"]),
             Route("/work/{number:int}", self.follow),
             Route("/work/{number:int}/cancel", self.cancel, methods=["POST"]),
-            Route("/course/{run:int}", self.course),
+            Route("/course", self.course),
             Route("/export", self.export, methods=["POST"]),
             Route("/{name:str}", self.file),
         ]
@@ -133,21 +133,20 @@ class Application:
         self.jobs.job(request.path_params["number"]).stop.set()
         return JSONResponse({"ok": True})
 
-    async def course(self, request: Request) -> Response:
-        """The course of a training: what there is, and what comes."""
-        run = request.path_params["run"]
-        first = await self._in_turn(lambda: self.session.ask("course", {"run": run}))
+    async def course(self, _: Request) -> Response:
+        """The course of each training: what there is, and what comes. One stream, for a browser opens few of them."""
+        known = {run: -1 for run, subject in enumerate(self.session.subjects) if subject.run is not None}
 
         async def events() -> AsyncIterator[str]:
-            answer, after = first, -1
             while True:
-                data = answer.model_dump()
-                steps = [record["step"] for records in data.values() for record in records]
-                if steps or after < 0:
-                    yield _event("records", answer.model_dump_json())
-                    after = max([after, 0, *steps])
+                for run, after in known.items():
+                    answer = await self._in_turn(partial(self.session.ask, "course", {"run": run, "after": after}))
+                    records = answer.model_dump(mode="json")
+                    steps = [record["step"] for kind in records.values() for record in kind]
+                    if steps or after < 0:
+                        yield _event("records", json.dumps({"run": run, "records": records}))
+                    known[run] = max([after, 0, *steps])
                 await asyncio.sleep(4 * PULSE)
-                answer = await self._in_turn(partial(self.session.ask, "course", {"run": run, "after": after}))
 
         return _stream(events())
 

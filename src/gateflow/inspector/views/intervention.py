@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import torch
@@ -13,7 +13,7 @@ from gateflow.cells import Cell
 from gateflow.errors import ConfigError
 from gateflow.flow.activations import HeldGates, squashed_gates
 from gateflow.flow.capture import Replay, State, probed
-from gateflow.inspector.views.outcomes import Likely, likeliest, number_of, output_of, row_of
+from gateflow.inspector.views.outcomes import likeliest, number_of, output_of, row_of
 from gateflow.inspector.views.question import Answer, OfText, Outcome, Question
 from gateflow.inspector.views.reading import Reading
 
@@ -69,11 +69,10 @@ class Effect(Answer):
 
 
 class Intervention(Answer):
-    """The likeliest outcomes without and with the intervention, and those that were asked for."""
+    """The outcomes that were asked for, and those that are among the likeliest without the intervention or with it."""
 
-    before: list[Likely]
-    after: list[Likely]
     watched: list[Effect]
+    likeliest: list[Effect]
 
 
 def intervention(reading: Reading, question: InterventionQuestion) -> Intervention:
@@ -84,11 +83,12 @@ def intervention(reading: Reading, question: InterventionQuestion) -> Interventi
     after = _log_probabilities(reading, output, hidden_with(reading, question.holds))
     names = reading.inspected.outcomes[output]
     p, q = before[row].exp(), after[row].exp()
-    return Intervention(
-        before=likeliest(reading.inspected, output, before[row : row + 1])[0],
-        after=likeliest(reading.inspected, output, after[row : row + 1])[0],
-        watched=[Effect(name=names[n], before=float(p[n]), after=float(q[n])) for n in watched],
-    )
+
+    def effects(numbers: Iterable[int]) -> list[Effect]:
+        return [Effect(name=names[n], before=float(p[n]), after=float(q[n])) for n in numbers]
+
+    both = likeliest(reading.inspected, output, torch.stack([before[row], after[row]]))
+    return Intervention(watched=effects(watched), likeliest=effects(dict.fromkeys(x.number for r in both for x in r)))
 
 
 @torch.no_grad()
