@@ -174,7 +174,7 @@ def _described(subject: Subject) -> dict[str, Any]:
 
 def _layer(reading: Reading, name: str) -> dict[str, Any]:
     cell = reading.layer(name)[0].cell
-    parts, gates = reading.parts(name), reading.gates.layers[name].activations
+    parts, gates = reading.parts(name), reading.gates(name).activations
     return {
         "name": name,
         "cell": type(cell).__name__,

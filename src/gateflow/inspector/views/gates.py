@@ -47,8 +47,7 @@ class GatesAnswer(Answer):
 
 def gates(reading: Reading, question: GatesQuestion) -> GatesAnswer:
     """Means and bands; see `gateflow.flow.gates` for half-lives."""
-    reading.layer(question.layer)
-    found = reading.gates.layers[question.layer]
+    found = reading.gates(question.layer)
     lives = [] if found.half_lives is None else sorted(found.half_lives.tolist(), reverse=True)
     return GatesAnswer(
         tokens=reading.names(question.layer),

@@ -60,7 +60,7 @@ def memory(reading: Reading, question: MemoryQuestion) -> Memory:
     """The values, some units of them."""
     values = part_of(reading, question.layer, question.part)
     count = values.shape[1]
-    lives = reading.gates.layers[question.layer].half_lives
+    lives = reading.gates(question.layer).half_lives
     # A projection has fewer units than the memory whose half-lives are known.
     lives = None if lives is None or len(lives) != count else lives
     found = None if question.span is None else correlations(values, question.span)

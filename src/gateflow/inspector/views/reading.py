@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gateflow.errors import ConfigError
-from gateflow.flow import Gates
+from gateflow.flow import LayerGates
 from gateflow.flow.capture import Replay, Trace, probed, unchanged_buffers
 from gateflow.flow.gates import gates_of
 from gateflow.inspector.views.question import LONGEST
@@ -38,6 +38,7 @@ class Reading:
             )
         self.inspected, self.steps = inspected, steps
         self.vectors = inspected.vectors(steps).detach().requires_grad_()
+        self._gates: dict[str, LayerGates] = {}
 
     @cached_property
     def hidden(self) -> Tensor:
@@ -65,11 +66,6 @@ class Reading:
         # A layer over the characters of each word has a row for each.
         return {name: found for name, found in Trace(replays, [], 0.0).sequences.items() if found[0].rows == 1}
 
-    @cached_property
-    def gates(self) -> Gates:
-        """What the gates of each layer did."""
-        return gates_of(Trace([replay for found in self.layers.values() for replay in found], [], 0.0))
-
     def layer(self, name: str) -> list[Replay]:
         """The replays of one layer.
 
@@ -79,6 +75,12 @@ class Reading:
         if name not in self.layers:
             raise ConfigError(f"there is no layer {name!r:.60}; there are {', '.join(self.layers)}.")
         return self.layers[name]
+
+    def gates(self, name: str) -> LayerGates:
+        """What the gates of a layer did."""
+        if name not in self._gates:
+            self._gates[name] = gates_of(Trace(self.layer(name), [], 0.0)).layers[name]
+        return self._gates[name]
 
     def states(self, name: str) -> dict[str, Tensor]:
         """Each part of a layer's state after each step, ``[T, H]`` in the order of time."""
@@ -92,8 +94,8 @@ class Reading:
 
     def parts(self, name: str) -> dict[str, Tensor]:
         """States and gates of a layer, ``[T, H]`` each, by the names that the cell gives them."""
-        activations = self.gates.layers[name].activations if self.layer(name) else {}
-        return self.states(name) | {gate: found.values[:, 0] for gate, found in activations.items()}
+        gates = self.gates(name).activations
+        return self.states(name) | {gate: found.values[:, 0] for gate, found in gates.items()}
 
     def names(self, name: str) -> list[str]:
         """Of a layer's steps: those of the text, or numbers where it has others."""
