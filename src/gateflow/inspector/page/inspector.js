@@ -19,7 +19,12 @@ function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-const labelled = (text, input, kind = "") => h("label", { class: kind }, text, input);
+/* Named by the words alone: the name of a label would have what is chosen in it. */
+function labelled(text, input, kind = "") {
+  const words = h("span", { id: `gateflow-${++ids}` }, text);
+  (input.matches("input, select") ? input : input.querySelector("input, select")).setAttribute("aria-labelledby", words.id);
+  return h("label", { class: kind }, words, input);
+}
 const choice = (names, value, changed, shown = (x) => x) => {
   const select = h("select", { on: { change: () => changed(select.value) } }, ...names.map((x) => h("option", { value: x }, shown(x))));
   if (value !== undefined && value !== null) select.value = value;
@@ -77,7 +82,7 @@ class Plot {
       margin: { l: 44, r: 10, t: 10, b: 36 }, ...layout, xaxis, yaxis: { ...axes, ...layout.yaxis },
     };
     const config = { responsive: true, displayModeBar: false, displaylogo: false };
-    globalThis.Plotly.react(this.inner, coloured(traces, style), coloured(full, style), config);
+    globalThis.Plotly.react(this.inner, coloured(traces, style), coloured(full, style), config).then(() => this.point(this.page.pointed ?? null));
     if (tokens && !this.linked) {
       this.linked = true;
       this.inner.on("plotly_hover", (e) => this.page.point(Math.round(e.points[0].x), this));
@@ -138,7 +143,10 @@ class Tokens extends Panel {
     this.strips = reads.map((read, run) => this.strip(read, run, begin, end));
     const rows = this.strips.map((strip, run) => h("div", { class: "row" }, page.name(run), strip));
     const difference = this.difference(reads);
+    /* Tokens are made anew; whoever is going along them by keyboard stays where they are. */
+    const here = this.rows.contains(document.activeElement) ? document.activeElement.dataset.k : null;
     this.rows.replaceChildren(...rows, ...(difference ? [difference] : []));
+    if (here !== null) this.rows.querySelector(`.token[data-k="${Math.min(Number(here), reads[0].tokens.length)}"]`)?.focus({ preventScroll: true });
     const unknown = reads[0].unknown || [];
     this.unknown.textContent = unknown.length ? `Never seen by the run, and read as <unk>: ${unknown.slice(0, 10).join(", ")}.` : "";
     page.paint();
@@ -193,8 +201,8 @@ class Tokens extends Panel {
     const all = [...event.currentTarget.querySelectorAll("button")];
     const here = all.indexOf(document.activeElement);
     const there = Math.max(0, Math.min(all.length - 1, here + step));
-    if (event.shiftKey) this.page.extend(there);
     all[there].focus();
+    if (event.shiftKey) this.page.extend(there);
   }
 }
 
@@ -319,12 +327,15 @@ class Memory extends Panel {
 
 /* Work that takes seconds: a bar, a button that ends it, and then what came out. */
 function work(page, place, view, question, show) {
+  page.working.get(place)?.cancel();
   const bar = h("progress", { max: 1, value: 0, "aria-label": "progress" });
   const doing = page.source.work(view, question, ({ done, total }) => { bar.max = total; bar.value = done; });
-  place.replaceChildren(h("p", { class: "controls" }, bar, button("cancel", () => { doing.cancel(); place.replaceChildren(); })));
+  page.working.set(place, doing);
+  place.replaceChildren(h("p", { class: "controls" }, bar, button("cancel", () => page.end(place))));
+  const ours = (call) => (found) => { if (page.working.get(place) === doing) { page.working.set(place, null); call(found); } };
   doing.answer.then(
-    (answer) => { if (answer) { page.remember(view, question, answer); place.replaceChildren(show(answer)); page.redraw(place); } else place.replaceChildren(); },
-    (error) => place.replaceChildren(h("p", { class: "failed", role: "alert" }, error.message)),
+    ours((answer) => { if (answer) { page.remember(view, question, answer); place.replaceChildren(show(answer)); page.redraw(place); } else place.replaceChildren(); }),
+    ours((error) => place.replaceChildren(h("p", { class: "failed", role: "alert" }, error.message))),
   );
 }
 
@@ -497,8 +508,6 @@ class Reach extends Panel {
     this.body.append(button("measure", () => this.measure()), this.place);
   }
 
-  async draw() { /* What was measured on another text must not stand beside this one. */ this.place.replaceChildren(); }
-
   measure() {
     this.place.replaceChildren(...this.page.runs().map(() => h("div")));
     this.page.runs().forEach((run) => work(this.page, this.place.children[run], "reach", this.page.text(run), (answer) => this.shown(answer, run)));
@@ -554,6 +563,7 @@ class Page {
     this.plots = [];
     this.stops = [];
     this.asked = new Map();
+    this.working = new Map();
     const first = about.runs[0];
     const begin = { text: null, example: 0, place: null, begin: 0, end: 1, layer: null, part: null, order: "half-life", most: 64, threshold: 0.3, these: null, those: null, all: false, output: null, hold: null, units: "", value: 0, distance: 20, plural: null, seed: 0 };
     this.state = { ...begin, ...state };
@@ -638,24 +648,25 @@ class Page {
     if (this.source.links) this.link();
     if (only) { await Promise.all(only.map((panel) => panel.update())); return this.paint(); }
     const anew = "text" in changes || "example" in changes || changes.first;
-    if (anew) this.attributions = null;
+    if (anew) { this.attributions = null; [...this.working.keys()].forEach((place) => this.end(place)); }
     if (anew || "begin" in changes || "place" in changes) await this.tokens.update();
-    const panels = [this.memory, this.gates, ...(changes.first ? [this.agreement] : []), ...(anew ? [this.reach] : [])];
+    const panels = [this.memory, this.gates, ...(changes.first ? [this.agreement] : [])];
     await Promise.all([...(this.prediction ? [this.prediction.update().then(() => this.intervene.update())] : []), ...panels.filter(Boolean).map((panel) => panel.update())]);
     this.paint();
   }
 
   link() { history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(this.state))}`); }
 
-  choose(k) { if (k < 0 || k === this.state.place) return; this.set({ place: k, begin: Math.min(k, this.reads[0].tokens.length - 1), end: Math.min(k, this.reads[0].tokens.length - 1) + 1 }).then(() => this.focus(k)); }
+  /* What was measured on another text must not stand beside this one. */
+  end(place) { this.working.get(place)?.cancel(); this.working.delete(place); place.replaceChildren(); }
+
+  choose(k) { if (k < 0 || k === this.state.place) return; this.set({ place: k, begin: Math.min(k, this.reads[0].tokens.length - 1), end: Math.min(k, this.reads[0].tokens.length - 1) + 1 }); }
 
   extend(k) {
     const { begin, end } = this.span();
     const to = Math.min(k, this.reads[0].tokens.length - 1);
-    this.set({ begin: Math.min(begin, to), end: Math.max(to + 1, to < begin ? end : begin + 1) }).then(() => this.focus(k));
+    this.set({ begin: Math.min(begin, to), end: Math.max(to + 1, to < begin ? end : begin + 1) });
   }
-
-  focus(k) { if (this.bar.contains(document.activeElement) || document.activeElement === document.body) this.bar.querySelector(`.token[data-k="${k}"]`)?.focus({ preventScroll: true }); }
 
   point(k, from = null) {
     this.pointed = k;
