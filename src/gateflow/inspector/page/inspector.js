@@ -38,7 +38,8 @@ const button = (text, call, more = {}) => h("button", { type: "button", ...more,
 /* What squashes the state itself, such as tanh of c, is called "state" by the instruments. */
 const partName = (layer, x) => (layer.states.includes(x) ? `${x}, state` : x === "state" ? "squashed state" : `${x}, gate`);
 const signed = (x) => (Math.abs(x) < 0.05 ? "0.0" : (x > 0 ? "+" : "") + x.toFixed(1));
-const percent = (p) => (p === null ? "" : p > 0.995 || p < 0.0005 ? (100 * p).toPrecision(2) + " %" : (100 * p).toFixed(1) + " %");
+/* A number and its sign are not torn apart at the end of a line. */
+const percent = (p) => `${p >= 0.99995 ? "100" : p > 0.995 ? (100 * p).toFixed(2) : p < 0.0005 ? (100 * p).toPrecision(1) : (100 * p).toFixed(1)}\u00a0%`;
 const short = (x) => (x === null || !isFinite(x) ? "never" : Math.abs(x) >= 100 ? x.toFixed(0) : x.toPrecision(3));
 const shown = (token) => (token === "" || token.trim() === "" ? "␣" : token);
 
@@ -496,7 +497,7 @@ class Intervene extends Panel {
     const told = order.slice(0, 3).map((i) => `unit ${answer.units[i]} (${change[i] > 0 ? "+" : ""}${change[i].toFixed(2)})`).join(", ");
     const trace = { type: "bar", x: answer.units, y: change, marker: { color: LINES[run] }, hovertemplate: "unit %{x}: %{y:.3f}<extra></extra>" };
     const element = h("div", {}, this.page.name(run), h("p", { class: "note" }, `What becomes of the score of “${first.these}” over “${first.those}” (${answer.before.toFixed(2)}) when one unit is held. Most: ${told}.`), plot.element);
-    plot.pending = ["change of the score when each unit is held", [trace], { showlegend: false, xaxis: { title: { text: "unit" } }, yaxis: { title: { text: "change" } } }];
+    plot.pending = ["change of the score when each unit is held", [trace], { showlegend: false, xaxis: { title: { text: "unit" } }, yaxis: { title: { text: "change" }, exponentformat: "e", range: [Math.min(-0.1, ...change) * 1.1, Math.max(0.1, ...change) * 1.1] } }];
     return element;
   }
 }
