@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from gateflow.cli.output import TrustCode, say, write
+from gateflow.cli.output import AsJson, TrustCode, print_json, say, write
 from gateflow.errors import ConfigError
+from gateflow.files import write as write_file
 
 
 def inspect(
@@ -24,6 +28,7 @@ def inspect(
     ] = False,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in a browser.")] = True,
     trust_code: TrustCode = False,
+    json: AsJson = False,
 ) -> None:
     """Look into a model while you type: what it expects, what it remembers, what its gates do. A page on this machine.
 
@@ -33,22 +38,30 @@ def inspect(
     is good once. Ctrl-C ends it.
     """
     serve = _server()
-    _refuse_remote(host, allow_remote)
-
-    def opened(link: str) -> None:
-        write(link)
-        say("The link is good once, for one browser. Ctrl-C ends.", style="dim")
-        if browser:
-            webbrowser.open(link)
-
+    _refuse_remote(serve.is_loopback(host), host, allow_remote)
     from gateflow.inspector.session import Session, subject_of
     from gateflow.runs.trust import Trust
 
-    subjects = [subject_of(path, Trust(trust_code)) for path in (run, other) if path is not None]
-    serve.serve(Session(subjects), host=host, port=port, opened=opened)
+    session = Session([subject_of(path, Trust(trust_code)) for path in (run, other) if path is not None])
+    with TemporaryDirectory(prefix="gateflow-") as folder, suppress(KeyboardInterrupt):
+
+        def opened(link: str) -> None:
+            print_json({"link": link}) if json else write(link)
+            say("The link is good once, for one browser. Ctrl-C ends.", style="dim")
+            if browser:
+                webbrowser.open(_leading_to(link, Path(folder)))
+
+        serve.serve(session, host=host, port=port, opened=opened)
 
 
-def _server():
+def _leading_to(link: str, folder: Path) -> str:
+    """The address of a file that leads to a link: arguments of a program, such as a browser, can be read by others."""
+    file = folder / "open.html"
+    write_file(file, f'<!doctype html><meta http-equiv="refresh" content="0; url={link}">', private=True)
+    return file.as_uri()
+
+
+def _server() -> ModuleType:
     try:
         from gateflow.inspector.server import serve
     except ModuleNotFoundError as error:
@@ -58,10 +71,8 @@ def _server():
     return serve
 
 
-def _refuse_remote(host: str, allowed: bool) -> None:
-    from gateflow.inspector.server.serve import is_loopback
-
-    if is_loopback(host):
+def _refuse_remote(is_loopback: bool, host: str, allowed: bool) -> None:
+    if is_loopback:
         return
     if not allowed:
         raise ConfigError(

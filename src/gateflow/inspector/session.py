@@ -72,6 +72,9 @@ class Session:
     Args:
         subjects: the models.
 
+    Raises:
+        ConfigError: two that read or say different kinds of things.
+
     Example:
         >>> session = Session([])
         >>> session.about().runs
@@ -80,6 +83,7 @@ class Session:
 
     def __init__(self, subjects: Sequence[Subject]):
         self.subjects = list(subjects)
+        _refuse_unlike(self.subjects)
         for subject in self.subjects:
             # Nothing is learnt here: a gradient for each weight would take most of the time.
             subject.inspected.model.requires_grad_(False)
@@ -142,6 +146,17 @@ class Session:
     def _more(self, name: str, view: View, run: int, tick: Tick) -> dict[str, Any]:
         more: dict[str, Any] = {"tick": tick} if view.heavy else {}
         return more | ({"of_example": lambda number: self.reading(run, None, number)} if name == "alike" else {})
+
+
+def _refuse_unlike(subjects: Sequence[Subject]) -> None:
+    """One sentence is read by both models, so that both must read sentences, and say the same kind of thing."""
+    for other in subjects[1:]:
+        a, b = subjects[0].inspected, other.inspected
+        if (a.about, a.typed) != (b.about, b.typed):
+            raise ConfigError(
+                f"{subjects[0].name} is a run of the task {subjects[0].task} and {other.name} of {other.task}: they "
+                "cannot be shown side by side. Name two runs of one task, or look at each by itself."
+            )
 
 
 def _checked(view: View, question: bytes | dict[str, Any]) -> Question:

@@ -49,19 +49,16 @@ class Inspected(ABC, Generic[M]):
         about: what a row of scores is about: the "next" step, its own "step", the "whole" sequence, or "nothing" that
             could be chosen (memory and gates are shown all the same).
         step: what a step is called: word, character, frame.
+        typed: whether a text can be typed; else one of the examples is chosen.
         model: in eval mode, on the CPU.
         outcomes: for each output of the model, such as the columns of a tagger, the names of what can be chosen.
     """
 
     about: About = "next"
     step: str = "word"
+    typed: bool = True
     model: M
     outcomes: Mapping[str, Sequence[str]]
-
-    @property
-    def typed(self) -> bool:
-        """Whether a text can be typed; else one of the examples is chosen."""
-        return True
 
     @abstractmethod
     def examples(self) -> Sequence[str]:

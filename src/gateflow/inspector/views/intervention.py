@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Annotated
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from gateflow.cells import Cell
@@ -14,13 +14,13 @@ from gateflow.errors import ConfigError
 from gateflow.flow.activations import HeldGates, squashed_gates
 from gateflow.flow.capture import Replay, State, probed
 from gateflow.inspector.views.outcomes import likeliest, number_of, output_of, row_of
-from gateflow.inspector.views.question import Answer, OfText, Outcome, Question
+from gateflow.inspector.views.question import Answer, OfText, Outcome, Span
 from gateflow.inspector.views.reading import Reading
 
 __all__ = ["Effect", "Hold", "Intervention", "InterventionQuestion", "hidden_with", "intervention"]
 
 
-class Hold(Question):
+class Hold(Span):
     """Some units of a part of a layer, held at a value over a span of steps.
 
     Attributes:
@@ -32,18 +32,8 @@ class Hold(Question):
 
     layer: str = Field(max_length=200)
     part: str = Field(max_length=200)
-    units: tuple[int, ...] = Field(default=(), max_length=4096)
+    units: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), max_length=4096)
     value: float = Field(ge=-1000, le=1000)
-    begin: int = Field(ge=0)
-    end: int = Field(ge=1)
-
-    @model_validator(mode="after")
-    def _holds_something(self) -> Self:
-        if self.end <= self.begin:
-            raise ValueError("a span ends after it begins")
-        if any(unit < 0 for unit in self.units):
-            raise ValueError("units have numbers from 0 on")
-        return self
 
 
 class InterventionQuestion(OfText):

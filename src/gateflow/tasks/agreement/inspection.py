@@ -16,16 +16,7 @@ from gateflow.tasks.agreement.run import AgreementRun
 from gateflow.tasks.agreement.task import unseen_sentences
 from gateflow.tasks.inspection import EXAMPLES, Steps, Texts
 
-__all__ = ["InspectedAgreement", "inspected"]
-
-
-def inspected(run: AgreementRun) -> InspectedAgreement:
-    """The best model of a run.
-
-    Raises:
-        RunError, NonFiniteError: the run's model cannot be used.
-    """
-    return InspectedAgreement(run)
+__all__ = ["InspectedAgreement"]
 
 
 class InspectedAgreement(Texts[AgreementModel]):

@@ -20,16 +20,7 @@ from gateflow.tasks.classifier.run import ClassifierRun
 from gateflow.tasks.classifier.targets import Labels
 from gateflow.tasks.inspection import EXAMPLES, Inspected, Steps
 
-__all__ = ["InspectedClassifier", "inspected"]
-
-
-def inspected(run: ClassifierRun) -> InspectedClassifier:
-    """The best model of a run.
-
-    Raises:
-        RunError, NonFiniteError: the run's model cannot be used.
-    """
-    return InspectedClassifier(run)
+__all__ = ["InspectedClassifier"]
 
 
 class InspectedClassifier(Inspected[ClassifierModel]):
@@ -41,12 +32,9 @@ class InspectedClassifier(Inspected[ClassifierModel]):
         self.about = "step" if targets.per_step else "whole"
         self.outcomes = {"label": targets.names} if isinstance(targets, Labels) else {"number": ["number"]}
         self.kind = input_of(run.config())
+        # Texts can be typed, series and sounds cannot.
+        self.typed = isinstance(self.learnt.encoder, TextEncoder)
         self.step = "token" if self.typed else "step"
-
-    @property
-    def typed(self) -> bool:
-        """Texts can be typed, series and sounds cannot."""
-        return isinstance(self.learnt.encoder, TextEncoder)
 
     @cached_property
     def _examples(self) -> list[Any]:

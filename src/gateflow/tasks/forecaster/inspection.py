@@ -15,32 +15,18 @@ from gateflow.tasks.forecaster.prepared import Prepared
 from gateflow.tasks.forecaster.run import ForecasterRun
 from gateflow.tasks.inspection import EXAMPLES, Inspected, Steps
 
-__all__ = ["InspectedForecaster", "inspected"]
-
-
-def inspected(run: ForecasterRun) -> InspectedForecaster:
-    """The best model of a run.
-
-    Raises:
-        RunError, NonFiniteError: the run's model cannot be used.
-    """
-    return InspectedForecaster(run)
+__all__ = ["InspectedForecaster"]
 
 
 class InspectedForecaster(Inspected[ForecasterModel]):
     """It reads the last steps of a series; what it forecasts are numbers, between which nothing is chosen."""
 
-    about, step = "nothing", "step"
+    about, step, typed = "nothing", "step", False
 
     def __init__(self, run: ForecasterRun):
         self.run = run
         self.model = load_model(run, load_layout(run))
         self.outcomes = {}
-
-    @property
-    def typed(self) -> bool:
-        """Series are chosen."""
-        return False
 
     @cached_property
     def _series(self) -> list[Prepared]:

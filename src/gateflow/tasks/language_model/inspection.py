@@ -24,19 +24,10 @@ from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.model import LanguageModel
 from gateflow.tasks.language_model.run import LanguageModelRun
 
-__all__ = ["InspectedLanguageModel", "inspected"]
+__all__ = ["InspectedLanguageModel"]
 
 # Tokens of the validation text in which lines are looked for, and how long a line is.
 SEARCHED, SHORTEST, LONGEST = 100_000, 3, 60
-
-
-def inspected(run: LanguageModelRun) -> InspectedLanguageModel:
-    """The best model of a run.
-
-    Raises:
-        RunError, NonFiniteError: the run's model cannot be used.
-    """
-    return InspectedLanguageModel(run)
 
 
 class InspectedLanguageModel(Texts[LanguageModel]):

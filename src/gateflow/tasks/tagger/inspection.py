@@ -17,16 +17,7 @@ from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.run import TaggerRun
 from gateflow.tasks.tagger.task import own_sentences
 
-__all__ = ["InspectedTagger", "inspected"]
-
-
-def inspected(run: TaggerRun) -> InspectedTagger:
-    """The best model of a run.
-
-    Raises:
-        RunError, NonFiniteError: the run's model cannot be used.
-    """
-    return InspectedTagger(run)
+__all__ = ["InspectedTagger"]
 
 
 class InspectedTagger(Inspected[TaggerModel]):

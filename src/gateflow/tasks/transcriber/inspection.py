@@ -16,22 +16,13 @@ from gateflow.tasks.transcriber.loading import load
 from gateflow.tasks.transcriber.model import TranscriberModel
 from gateflow.tasks.transcriber.run import TranscriberRun
 
-__all__ = ["InspectedTranscriber", "inspected"]
-
-
-def inspected(run: TranscriberRun) -> InspectedTranscriber:
-    """The best model of a run.
-
-    Raises:
-        RunError, NonFiniteError: the run's model cannot be used.
-    """
-    return InspectedTranscriber(run)
+__all__ = ["InspectedTranscriber"]
 
 
 class InspectedTranscriber(Inspected[TranscriberModel]):
     """It reads a line of its validation part; of each step that the layers read, the characters are told."""
 
-    about, step = "step", "frame"
+    about, step, typed = "step", "frame", False
 
     def __init__(self, run: TranscriberRun):
         self.run, self.learnt = run, load(run)
@@ -39,11 +30,6 @@ class InspectedTranscriber(Inspected[TranscriberModel]):
         classes = self.learnt.alphabet.characters
         # Class 0 of CTC is the blank.
         self.outcomes = {"character": ["∅", *classes]}
-
-    @property
-    def typed(self) -> bool:
-        """Lines are chosen."""
-        return False
 
     @cached_property
     def _lines(self) -> list[Series]:

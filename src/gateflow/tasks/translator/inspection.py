@@ -16,32 +16,18 @@ from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.run import TranslatorRun
 
-__all__ = ["InspectedTranslator", "inspected"]
-
-
-def inspected(run: TranslatorRun) -> InspectedTranslator:
-    """The best model of a run.
-
-    Raises:
-        RunError, NonFiniteError: the run's model cannot be used.
-    """
-    return InspectedTranslator(run)
+__all__ = ["InspectedTranslator"]
 
 
 class InspectedTranslator(Inspected[TranslatorModel]):
     """It reads a pair of its validation part: encoder and decoder are shown, and nothing is chosen between."""
 
-    about, step = "nothing", "token"
+    about, step, typed = "nothing", "token", False
 
     def __init__(self, run: TranslatorRun):
         self.run, self.vocabularies = run, load_vocabularies(run)
         self.model = load_model(run, self.vocabularies)
         self.outcomes = {}
-
-    @property
-    def typed(self) -> bool:
-        """Pairs are chosen."""
-        return False
 
     @cached_property
     def _pairs(self) -> list[ParallelText]:
@@ -53,7 +39,7 @@ class InspectedTranslator(Inspected[TranslatorModel]):
 
     def example(self, number: int) -> Steps:
         """The tokens of the source; the decoder reads those of the target."""
-        encoded = EncodedPairs(self.vocabularies, [self._pairs[number]])
+        encoded = EncodedPairs(self.vocabularies, [self._pairs[number]], copying=self.model.pointer is not None)
         return Steps(tuple(source_tokens(encoded, 0)), encoded.batch([0]))
 
     def vectors(self, steps: Steps) -> Tensor:
