@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import gateflow
+from gateflow.data.pairs import Pair
 from gateflow.errors import ConfigError, GateflowError
 from gateflow.inspector.module import InspectedModule
 from gateflow.inspector.session import Session, Subject
@@ -115,6 +116,35 @@ def test_memory_is_the_states_and_gates_of_the_layer(session):
     assert sorted_by_life == sorted(sorted_by_life, reverse=True)
     bands = {gate.gate: gate for gate in session.ask("gates", {"text": TEXT, "layer": "layer.l0"}).gates}
     assert torch.tensor(bands["forget"].mean) == pytest.approx(torch.cat(forgets).mean(1), abs=1e-6)
+
+
+def test_what_a_step_names_besides_is_a_part():
+    session = session_of(
+        Reader(gateflow.Recurrent("multiplicative_lstm", 4, 5, bidirectional=True), False, 10), labels=WORDS
+    )
+    inspected = session.subjects[0].inspected
+    x, cell = inspected.vectors(inspected.read("abca")), inspected.model.layer.cells[1]
+    h = c = torch.zeros(1, 5, dtype=torch.float64)
+    ms = []
+    for step in x.flip(0):
+        ms.insert(0, cell.factor(step) * cell.mix(h))
+        h, c = cell.step(step, h, c)
+    found = session.ask("memory", {"text": "abca", "layer": "layer.l0_reverse", "part": "m", "order": "number"})
+    assert torch.tensor(found.values).T.double() == pytest.approx(torch.cat(ms), abs=1e-4)
+
+
+def test_pairs_are_compared_at_the_first_word_that_differs(session):
+    pairs = [Pair("all", "the cats were full .", "the cats was full ."), Pair("all", "a dodo is", "a dodo are")]
+    (contrast,) = Session(session.subjects, pairs[:1]).about().contrasts
+    assert contrast.model_dump() == {"text": "the cats", "right": "were", "wrong": "was"}
+    with pytest.raises(ConfigError, match="no pair differs in a word that can be compared"):
+        Session(session.subjects, [Pair("all", "the dodo", "the dodos")])
+
+
+def test_models_of_other_kinds_are_not_shown_side_by_side(session):
+    other = session_of(Reader(nn.GRU(4, 5), False, 5), labels=WORDS).subjects
+    with pytest.raises(ConfigError, match="cannot be shown side by side"):
+        Session([*session.subjects[:1], *other])
 
 
 def test_units_are_sorted_by_what_they_have_to_do_with_a_span(session):

@@ -21,6 +21,9 @@ def inspect(
     other: Annotated[
         Path | None, typer.Argument(metavar="[RUN2]", help="Another run, to be compared with it.", show_default=False)
     ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Sentences with and without a mistake, as for `gateflow agreement`.")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any that is free.")] = 0,
     host: Annotated[str, typer.Option(help="Address on which it listens.")] = "127.0.0.1",
     allow_remote: Annotated[
@@ -39,10 +42,12 @@ def inspect(
     """
     serve = _server()
     _refuse_remote(serve.is_loopback(host), host, allow_remote)
+    from gateflow.data.pairs import read_pairs
     from gateflow.inspector.session import Session, subject_of
     from gateflow.runs.trust import Trust
 
-    session = Session([subject_of(path, Trust(trust_code)) for path in (run, other) if path is not None])
+    subjects = [subject_of(path, Trust(trust_code)) for path in (run, other) if path is not None]
+    session = Session(subjects, read_pairs(pairs) if pairs else ())
     with TemporaryDirectory(prefix="gateflow-") as folder, suppress(KeyboardInterrupt):
 
         def opened(link: str) -> None:

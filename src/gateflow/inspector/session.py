@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from gateflow.data.pairs import Pair
 from gateflow.errors import ConfigError
 from gateflow.inspector.views import VIEWS, Reading, View
 from gateflow.inspector.views.agreement import reads_grammar
@@ -21,10 +22,12 @@ from gateflow.runs.trust import NOBODY, Trust
 from gateflow.tasks import open_run
 from gateflow.tasks.inspection import Inspected
 
-__all__ = ["About", "Session", "Subject", "subject_of"]
+__all__ = ["About", "Contrast", "Session", "Subject", "subject_of"]
 
 # Readings that are kept: all examples of both runs, so that a second search among them takes no time.
 KEPT = 256
+# Pairs that can be chosen from.
+PAIRS = 200
 # Outcomes that are named on the page; more are typed.
 NAMED = 200
 
@@ -58,10 +61,19 @@ def subject_of(path: Path, trust: Trust = NOBODY) -> Subject:
     return Subject(path.resolve().name, task.name, task.part("inspect")(run), run)
 
 
+class Contrast(Answer):
+    """The beginning that a pair of sentences shares, and the two words that follow."""
+
+    text: str
+    right: str
+    wrong: str
+
+
 class About(Answer):
     """What there is to be asked, for each model, and the limits."""
 
     runs: list[dict[str, Any]]
+    contrasts: list[Contrast]
     longest: int = LONGEST
     longest_text: int = LONGEST_TEXT
 
@@ -72,6 +84,8 @@ class Session:
     Args:
         subjects: the models.
 
+        pairs: sentences with and without a mistake, from which the first words that differ are compared.
+
     Raises:
         ConfigError: two that read or say different kinds of things.
 
@@ -81,8 +95,9 @@ class Session:
         []
     """
 
-    def __init__(self, subjects: Sequence[Subject]):
+    def __init__(self, subjects: Sequence[Subject], pairs: Iterable[Pair] = ()):
         self.subjects = list(subjects)
+        self.contrasts = _contrasts(self.subjects, pairs)
         _refuse_unlike(self.subjects)
         for subject in self.subjects:
             # Nothing is learnt here: a gradient for each weight would take most of the time.
@@ -95,7 +110,7 @@ class Session:
 
     def about(self) -> About:
         """What the models are."""
-        return About(runs=[_described(subject) for subject in self.subjects])
+        return About(runs=[_described(subject) for subject in self.subjects], contrasts=self.contrasts)
 
     def ask(self, name: str, question: bytes | dict[str, Any], tick: Tick = lambda done, total: None) -> Answer:
         """The answer of a view.
@@ -159,6 +174,25 @@ def _refuse_unlike(subjects: Sequence[Subject]) -> None:
             )
 
 
+def _contrasts(subjects: Sequence[Subject], pairs: Iterable[Pair]) -> list[Contrast]:
+    """The first pairs whose words the models know.
+
+    Raises:
+        ConfigError: there are pairs, and none of them is one of two words that the models know.
+    """
+    found, pairs = [], list(pairs)
+    for pair in pairs:
+        right, wrong = pair.grammatical.split(), pair.ungrammatical.split()
+        at = next((k for k, (a, b) in enumerate(zip(right, wrong, strict=False)) if a != b), 0)
+        if at and all(each.inspected.number(word) is not None for each in subjects for word in (right[at], wrong[at])):
+            found.append(Contrast(text=" ".join(right[:at]), right=right[at], wrong=wrong[at]))
+    if pairs and not found:
+        raise ConfigError(
+            "no pair differs in a word that can be compared: the run must predict words, and know both of a pair."
+        )
+    return found[:PAIRS]
+
+
 def _checked(view: View, question: bytes | dict[str, Any]) -> Question:
     try:
         # By way of JSON in both cases: there a list is a tuple, and an integer a number.
@@ -196,5 +230,6 @@ def _layer(reading: Reading, name: str) -> dict[str, Any]:
         "equation": cell.equation,
         "states": list(cell.states),
         "parts": {part: values.shape[1] for part, values in parts.items()},
+        "held": [*cell.states, *gates],
         "kinds": {gate: found.kind for gate, found in gates.items()},
     }

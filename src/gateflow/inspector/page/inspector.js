@@ -36,10 +36,10 @@ const number = (value, changed, more = {}) => {
 };
 const button = (text, call, more = {}) => h("button", { type: "button", ...more, on: { click: call } }, text);
 /* What squashes the state itself, such as tanh of c, is called "state" by the instruments. */
-const partName = (layer, x) => (layer.states.includes(x) ? `${x}, state` : x === "state" ? "squashed state" : `${x}, gate`);
+const partName = (layer, x) => (layer.states.includes(x) ? `${x}, state` : x === "state" ? "squashed state" : x in layer.kinds ? `${x}, gate` : x);
 const signed = (x) => (Math.abs(x) < 0.05 ? "0.0" : (x > 0 ? "+" : "") + x.toFixed(1));
 /* A number and its sign are not torn apart at the end of a line. */
-const percent = (p) => `${p >= 0.99995 ? "100" : p > 0.995 ? (100 * p).toFixed(2) : p < 0.0005 ? (100 * p).toPrecision(1) : (100 * p).toFixed(1)}\u00a0%`;
+const percent = (p) => `${p >= 0.99995 ? "100" : p > 0.995 ? (100 * p).toFixed(2) : p < 1e-12 ? "0" : p < 0.0005 ? (100 * p).toPrecision(1) : (100 * p).toFixed(1)}\u00a0%`;
 const short = (x) => (x === null || !isFinite(x) ? "never" : Math.abs(x) >= 100 ? x.toFixed(0) : x.toPrecision(3));
 const shown = (token) => (token === "" || token.trim() === "" ? "␣" : token);
 
@@ -125,7 +125,9 @@ class Panel {
 
 class Tokens extends Panel {
   constructor(page) {
-    super(page, "Sentence", "Under each token, bits of surprise. Point at a token, or move with the arrow keys: all plots follow. Enter, or a click, chooses it; shift and an arrow key choose a span.");
+    const { about, step } = page.about.runs[0];
+    const under = { next: `Under each ${step}, bits of surprise. `, step: `Under each ${step}, the likeliest of its outcomes. ` }[about] || "";
+    super(page, "Sentence", `${under}Point at a ${step}, or move with the arrow keys: all plots follow. Enter, or a click, chooses it; shift and an arrow key choose a span.`);
     this.rows = h("div");
     this.legend = h("p", { class: "note scale" });
     this.unknown = h("p", { class: "note" });
@@ -157,7 +159,9 @@ class Tokens extends Panel {
     const { page } = this;
     const most = Math.max(1, ...page.reads.flatMap((each) => this.surprises(each)).filter((x) => x !== null));
     const surprises = this.surprises(read);
-    const tokens = read.tokens.map((token, k) => this.token(shown(token), k, run, surprises[k], most, k >= begin && k < end));
+    const rows = Object.values(read.rows || {})[0] || [];
+    const said = (k) => (page.about.runs[run].about === "step" && rows[k] ? shown(rows[k].best[0].name) : "");
+    const tokens = read.tokens.map((token, k) => this.token(shown(token), k, run, surprises[k], most, k >= begin && k < end, "", said(k)));
     if (page.about.runs[run].about === "next") tokens.push(this.token("…", read.tokens.length, run, null, most, false, "next"));
     return h("div", { class: "tokens", role: "group", "aria-label": `tokens, ${page.about.runs[run].name}`, on: { keydown: (e) => this.key(e) } }, ...tokens);
   }
@@ -167,18 +171,19 @@ class Tokens extends Panel {
     return rows && rows.length >= read.tokens.length ? rows.slice(0, read.tokens.length).map((row) => (row ? row.surprise : null)) : read.tokens.map(() => null);
   }
 
-  token(text, k, run, bits, most, inside, kind = "") {
+  token(text, k, run, bits, most, inside, kind = "", outcome = "") {
     const { page } = this;
     const chosen = k === page.state.place;
-    const said = bits === null || bits === undefined ? "" : Math.abs(bits).toFixed(1);
-    const label = kind ? "what would follow" : `${text}${said ? `, ${said} bits` : ""}`;
+    const known = bits !== null && bits !== undefined;
+    const said = known ? Math.abs(bits).toFixed(1) : outcome;
+    const label = kind ? "what would follow" : `${text}${known ? `, ${said} bits` : said ? `, ${said}` : ""}`;
     return h(
       "button",
       {
         type: "button", class: `token ${kind} ${inside ? "in-span" : ""}`, "data-k": String(k), "aria-pressed": String(chosen), "aria-label": label, tabIndex: chosen && run === 0 ? 0 : -1,
         on: { click: (e) => (e.shiftKey ? page.extend(k) : page.choose(k)), pointerenter: () => page.point(k), focus: () => page.point(k) },
       },
-      text, h("small", {}, said || "\u00a0"), h("i", { "aria-hidden": "true", style: { "--c": LINES[run], "--bits": String(Math.max(0, (bits || 0) / most)) } }),
+      text, h("small", {}, said || "\u00a0"), known ? h("i", { "aria-hidden": "true", style: { "--c": LINES[run], "--bits": String(Math.max(0, bits / most)) } }) : null,
     );
   }
 
@@ -186,7 +191,9 @@ class Tokens extends Panel {
     if (reads.length < 2) return null;
     const same = reads[0].tokens.join("\n") === reads[1].tokens.join("\n");
     const [a, b] = reads.map((read) => this.surprises(read));
-    if (!same || a.every((x) => x === null)) return same ? null : h("p", { class: "note" }, "The two runs cut this text into other tokens: there is no difference token by token.");
+    const { typed } = this.page.about.runs[0];
+    if (!same) return h("p", { class: "note" }, typed ? "The two runs cut this text into other tokens: there is no difference token by token." : "The two runs have other examples of this number: what stands side by side is not the same one.");
+    if (a.every((x) => x === null)) return null;
     const most = Math.max(0.1, ...a.map((x, k) => Math.abs((b[k] ?? 0) - (x ?? 0))));
     const cells = a.map((x, k) => {
       const by = x === null || b[k] === null ? null : b[k] - x;
@@ -449,7 +456,7 @@ class Intervene extends Panel {
     const { page } = this, { state } = page, layer = page.layer(0);
     const units = h("input", { class: "word", value: state.units, placeholder: "all", on: { change: () => page.set({ units: units.value }, [this]) } });
     this.controls.replaceChildren(
-      labelled("hold", choice(Object.keys(layer.parts), page.held(0), (x) => page.set({ hold: x, value: layer.states.includes(x) ? 0 : 1 }, [this], true), (x) => partName(layer, x))),
+      labelled("hold", choice(layer.held, page.held(0), (x) => page.set({ hold: x, value: layer.states.includes(x) ? 0 : 1 }, [this], true), (x) => partName(layer, x))),
       labelled("units, such as 3, 7", units),
       labelled("at", number(state.value, (x) => page.set({ value: x }, [this]), { step: "0.1" })),
       button("try each unit by itself", () => this.each()),
@@ -596,7 +603,10 @@ class Page {
     this.input = h("input", { type: "text", autocomplete: "off", spellcheck: false, maxLength: this.about.longest_text, on: { input: () => this.typed() } });
     this.examples = choice(["", ...first.examples.map((_, i) => String(i))], "", (x) => x !== "" && this.set({ example: Number(x), text: null, place: null, these: null, those: null }), (x) => (x === "" ? "choose …" : first.examples[Number(x)].slice(0, 80)));
     const example = labelled(first.typed ? "or choose" : "example", this.examples, "wide");
-    this.bar.append(h("div", { class: "controls" }, first.typed ? labelled("sentence", this.input, "wide") : null, example));
+    const { contrasts } = this.about;
+    const compared = (i) => { const { text, right, wrong } = contrasts[i]; this.set({ text, example: null, place: null, these: right, those: wrong, all: false }); };
+    const pairs = contrasts.length ? labelled("or a pair", choice(["", ...contrasts.map((_, i) => String(i))], "", (x) => x !== "" && compared(Number(x)), (x) => (x === "" ? "choose …" : `${contrasts[x].text} ${contrasts[x].right} / ${contrasts[x].wrong}`.slice(-80))), "wide") : null;
+    this.bar.append(h("div", { class: "controls" }, first.typed ? labelled("sentence", this.input, "wide") : null, example, pairs));
     this.root.replaceChildren(this.head);
   }
 
@@ -608,9 +618,9 @@ class Page {
   runs() { return this.about.runs.map((_, run) => run); }
   name(run) { return h("span", { class: "of" }, h("span", { class: "chip", "aria-hidden": "true", style: { "--c": LINES[run] } }), this.about.runs[run].name); }
   layers(run) { return this.about.runs[run].layers; }
-  layer(run) { return this.layers(run).find((layer) => layer.name === this.state.layer) || this.layers(run).at(-1); }
+  layer(run) { return this.layers(run).find((layer) => layer.name === this.state.layer) || this.layers(run).filter((layer) => !layer.name.endsWith("_reverse")).at(-1); }
   part(run) { const { states, parts } = this.layer(run); return this.state.part in parts ? this.state.part : states.at(-1); }
-  held(run) { const { states, parts } = this.layer(run); return this.state.hold in parts ? this.state.hold : states.at(-1); }
+  held(run) { const { states, held } = this.layer(run); return held.includes(this.state.hold) ? this.state.hold : states.at(-1); }
   text(run) { return this.state.text === null ? (run && this.about.runs[0].typed ? { run, text: this.about.runs[0].examples[this.state.example] } : { run, example: this.state.example }) : { run, text: this.state.text }; }
   span() { const steps = this.reads?.[0]?.tokens.length ?? Infinity; const begin = Math.max(0, Math.min(this.state.begin, steps - 1)); return { begin, end: Math.max(begin + 1, Math.min(this.state.end, steps)) }; }
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gateflow.errors import ConfigError
-from gateflow.inspector.views.memory import OfPart, part_of
+from gateflow.inspector.views.memory import OfPart
 from gateflow.inspector.views.question import Answer, Span
 from gateflow.inspector.views.reading import Reading
 
@@ -76,7 +76,7 @@ def alike(
     for number in range(count):
         tick(number, count)
         other = of_example(number)
-        best = _best(part_of(other, question.layer, question.part) > question.threshold, wanted, length)
+        best = _best(other.part(question.layer, question.part) > question.threshold, wanted, length)
         if best is not None:
             match, begin = best
             names = other.names(question.layer)
@@ -91,7 +91,7 @@ def units_on(reading: Reading, question: AlikeQuestion) -> Tensor:
     Raises:
         ConfigError: none is.
     """
-    values = part_of(reading, question.layer, question.part)
+    values = reading.part(question.layer, question.part)
     if question.span.end > len(values):
         raise ConfigError(f"the text has {len(values)} steps, and the span ends at {question.span.end}.")
     on = (values[question.span.begin : question.span.end] > question.threshold).all(0)

@@ -118,7 +118,7 @@ class _Held:
         self.state = states.index(hold.part) if hold.part in states else None
         self.calls = [] if self.state is not None else [i for i, (name, _) in enumerate(squashes) if name == hold.part]
         self._refuse_unknown(states, squashes)
-        size = reading.parts(hold.layer)[hold.part].shape[1]
+        size = reading.part(hold.layer, hold.part).shape[1]
         if any(unit >= size for unit in hold.units):
             raise ConfigError(f"{hold.part} of {hold.layer} has units 0 to {size - 1}, and no unit {max(hold.units)}.")
         if hold.end > sum(each.steps for each in reading.layer(hold.layer)):

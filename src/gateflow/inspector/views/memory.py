@@ -12,7 +12,7 @@ from gateflow.errors import ConfigError
 from gateflow.inspector.views.question import Answer, OfText, Span
 from gateflow.inspector.views.reading import Reading
 
-__all__ = ["Memory", "MemoryQuestion", "correlations", "memory", "part_of"]
+__all__ = ["Memory", "MemoryQuestion", "OfPart", "correlations", "memory"]
 
 
 class OfPart(OfText):
@@ -58,7 +58,7 @@ class Memory(Answer):
 
 def memory(reading: Reading, question: MemoryQuestion) -> Memory:
     """The values, some units of them."""
-    values = part_of(reading, question.layer, question.part)
+    values = reading.part(question.layer, question.part)
     count = values.shape[1]
     lives = reading.gates(question.layer).half_lives
     # A projection has fewer units than the memory whose half-lives are known.
@@ -73,18 +73,6 @@ def memory(reading: Reading, question: MemoryQuestion) -> Memory:
         correlations=None if found is None else found[order].tolist(),
         count=count,
     )
-
-
-def part_of(reading: Reading, layer: str, part: str) -> Tensor:
-    """The values of a part of a layer, ``[T, H]``.
-
-    Raises:
-        ConfigError: there is no such layer or part.
-    """
-    parts = reading.parts(layer)
-    if part not in parts:
-        raise ConfigError(f"{layer} has no {part!r:.60}; it has {', '.join(parts)}.")
-    return parts[part].detach()
 
 
 def correlations(values: Tensor, span: Span) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gateflow.errors import ConfigError
 from gateflow.flow import LayerGates
+from gateflow.flow.activations import intermediates_of
 from gateflow.flow.capture import Replay, Trace, probed, unchanged_buffers
 from gateflow.flow.gates import gates_of
 from gateflow.inspector.views.question import LONGEST
@@ -93,9 +94,29 @@ class Reading:
         return found
 
     def parts(self, name: str) -> dict[str, Tensor]:
-        """States and gates of a layer, ``[T, H]`` each, by the names that the cell gives them."""
-        gates = self.gates(name).activations
-        return self.states(name) | {gate: found.values[:, 0] for gate, found in gates.items()}
+        """States, gates and what else a cell's step names, ``[T, H]`` each, by the names that the cell gives them."""
+        gates = {gate: found.values[:, 0] for gate, found in self.gates(name).activations.items()}
+        return self.intermediates(name) | self.states(name) | gates
+
+    def part(self, name: str, part: str) -> Tensor:
+        """One of these, without the work for the others.
+
+        Raises:
+            ConfigError: there is no such layer or part.
+        """
+        if part in (states := self.states(name)):
+            return states[part].detach()
+        if part in (gates := self.gates(name).activations):
+            return gates[part].values[:, 0]
+        others = self.intermediates(name)
+        if part not in others:
+            raise ConfigError(f"{name} has no {part!r:.60}; it has {', '.join([*states, *gates, *others])}.")
+        return others[part]
+
+    def intermediates(self, name: str) -> dict[str, Tensor]:
+        """What a layer's step names beside states and gates, ``[T, H]`` each."""
+        runs = [intermediates_of(replay) for replay in self.layer(name)]
+        return {part: torch.cat([run[part][:, 0] for run in runs]) for part in runs[0]}
 
     def names(self, name: str) -> list[str]:
         """Of a layer's steps: those of the text, or numbers where it has others."""

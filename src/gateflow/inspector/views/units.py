@@ -59,7 +59,7 @@ def units(reading: Reading, question: UnitsQuestion, tick: Callable[[int, int], 
         return float(scores[these] - scores[those])
 
     hidden_with(reading, [hold])  # what cannot be held is refused before the first unit
-    numbers = hold.units or tuple(range(reading.parts(hold.layer)[hold.part].shape[1]))
+    numbers = hold.units or tuple(range(reading.part(hold.layer, hold.part).shape[1]))
     after = []
     for done, unit in enumerate(numbers):
         tick(done, len(numbers))

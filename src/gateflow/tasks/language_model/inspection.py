@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gateflow.data.stream import token_file
 from gateflow.data.tokenizer import (
+    UNKNOWN,
     decode,
     encode_prompt,
     end_of_line,
@@ -59,7 +60,9 @@ class InspectedLanguageModel(Texts[LanguageModel]):
         """The end of a line, and the tokens of the text."""
         ids = encode_prompt(self.tokenizer, text)
         names = tuple(spelled(self.tokenizer, i) for i in ids)
-        return Steps(names, torch.tensor(ids), tuple(unknown_in(self.tokenizer, text)))
+        return Steps(
+            names, torch.tensor(ids), tuple(word for word in unknown_in(self.tokenizer, text) if word != UNKNOWN)
+        )
 
     def hidden(self, steps: Steps, vectors: Tensor) -> Tensor:
         """What the output layer sees after each token."""
