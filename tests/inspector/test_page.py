@@ -13,6 +13,10 @@ import pytest
 pytest.importorskip("playwright")
 from playwright.sync_api import expect, sync_playwright
 
+from gateflow.inspector.notebook import answer
+from gateflow.inspector.page import resource
+from gateflow.training.metrics import MetricsLog
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the PATH")
 VIEWS = ["Sentence", "Reaches back", "Memory", "Gates", "Agreement", "Intervene", "Reach", "Training"]
@@ -154,6 +158,17 @@ def test_a_link_restores_the_view_and_a_file_shows_it_without_a_server(page, bro
     context.close()
 
 
+def test_the_course_of_a_training_grows(page, runs):
+    MetricsLog(runs[0] / "metrics.jsonl").append({"kind": "train", "step": 999, "loss": 0.5})
+    last = "() => document.querySelector('[aria-label=\"loss by update\"] .js-plotly-plot').data[0].x.at(-1)"
+    page.wait_for_timeout(1500)
+    for _ in range(20):
+        if page.evaluate(last) == 999:
+            return
+        page.wait_for_timeout(500)
+    raise AssertionError("the new record has not come")
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 def test_accessible(page, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -171,3 +186,42 @@ def test_another_browser_cannot_come_by_the_same_link(browser, link):
     expect(page.locator("text=each one is good once")).to_be_visible()
     assert "boat" not in page.content()
     stranger.close()
+
+
+def test_as_a_widget(browser, session):
+    """As anywidget does: the module is imported by itself, and a model takes messages to the kernel and back."""
+    page = opened_blank(browser)
+    page.expose_function("kernel", lambda message: collected(session, message))
+    page.evaluate(
+        """async (source) => {
+            const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+            const listeners = [];
+            const send = async (message) => {
+                for (const said of await window.kernel(message)) listeners.forEach((call) => call(said));
+            };
+            const model = { on: (_, call) => listeners.push(call), send };
+            module.default.render({ model, el: document.body.appendChild(document.createElement("div")) });
+        }""",
+        resource("plotly.js") + "\n" + resource("inspector.js"),
+    )
+    expect(page.locator("[data-ready]")).to_be_visible()
+    type_in(page, "the cats near the boat")
+    page.get_by_role("button", name="measure").click()
+    expect(page.locator("text=1 % is left")).to_have_count(2)
+    assert page.locator(".plot .main-svg").count() >= 10
+    assert not page.problems
+    page.context.close()
+
+
+def opened_blank(browser):
+    page = browser.new_context().new_page()
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto("about:blank")
+    return page
+
+
+def collected(session, message):
+    sent = []
+    answer(session, message, sent.append)
+    return sent

@@ -238,6 +238,14 @@ def test_spans_that_look_alike_are_found(session):
         session.ask("alike", example | {"threshold": 1000.0, "span": {"begin": 3, "end": 5}})
 
 
+def test_the_course_is_told_from_a_step_on(session):
+    whole = session.ask("course", {})
+    steps = [record["step"] for record in whole.training + whole.validation]
+    assert steps
+    later = session.ask("course", {"after": max(steps)})
+    assert not later.training + later.validation
+
+
 def test_reach_is_flows(session):
     found = session.ask("reach", {"text": TEXT})
     (layer,) = found.layers

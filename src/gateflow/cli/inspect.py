@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -48,12 +48,13 @@ def inspect(
 
     subjects = [subject_of(path, Trust(trust_code)) for path in (run, other) if path is not None]
     session = Session(subjects, read_pairs(pairs) if pairs else ())
-    with TemporaryDirectory(prefix="gateflow-") as folder, suppress(KeyboardInterrupt):
+    with ExitStack() as until_the_end, suppress(KeyboardInterrupt):
 
         def opened(link: str) -> None:
             print_json({"link": link}) if json else write(link)
             say("The link is good once, for one browser. Ctrl-C ends.", style="dim")
             if browser:
+                folder = until_the_end.enter_context(TemporaryDirectory(prefix="gateflow-"))
                 webbrowser.open(_leading_to(link, Path(folder)))
 
         serve.serve(session, host=host, port=port, opened=opened)
