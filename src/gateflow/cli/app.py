@@ -18,6 +18,7 @@ from gateflow.cli.diagnose import diagnose
 from gateflow.cli.doctor import doctor
 from gateflow.cli.explain import explain
 from gateflow.cli.failures import UsageError
+from gateflow.cli.inspect import inspect
 from gateflow.cli.output import say, write
 from gateflow.cli.quickstart import quickstart
 from gateflow.cli.remedies import remedies
@@ -125,6 +126,6 @@ def build() -> typer.Typer:
     app.command()(resume)
     for name, command in commands(tasks):
         app.command(name)(command)
-    for verb in (diagnose, cells, explain, compare, remedies, bench, doctor):
+    for verb in (diagnose, inspect, cells, explain, compare, remedies, bench, doctor):
         app.command(cls=OfATask if verb is compare else None)(verb)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,14 +210,15 @@ def reach_of(
     floor: float | None = None,
     memory_limit: int | None = None,
     seed: int = 0,
+    tick: Callable[[], None] | None = None,
 ) -> Reach:
-    """`reach` from a trace."""
+    """`reach` from a trace; `tick` is called at each step of a layer, and what it raises ends the measurement."""
     sampling = chosen(trace, targets, seed)
     # The resolution of the type in which the replays are; never
     # coarser than float32's, in which 16-bit models are followed.
     if floor is None:
         floor = min(torch.finfo(trace.replays[0].x.dtype).eps, torch.finfo(torch.float32).eps)
-    norms = _Norms(trace, sampling)
+    norms = _Norms(trace, sampling, tick)
     for portion in portions(trace, sampling.targets, memory_limit):
         norms.begin(len(portion))
         backward(trace, portion, norms.visit, floor)
@@ -227,8 +228,8 @@ def reach_of(
 class _Norms:
     """Takes down the norms of a sweep, by time step and not by the order of processing."""
 
-    def __init__(self, trace: Trace, sampling: Sampling):
-        self.trace, self.sampling, self.first, self.after = trace, sampling, 0, 0
+    def __init__(self, trace: Trace, sampling: Sampling, tick: Callable[[], None] | None):
+        self.trace, self.sampling, self.tick, self.first, self.after = trace, sampling, tick, 0, 0
         self.replays = trace.sequences
         self.full = {name: self._blank(replays) for name, replays in self.replays.items()}
         self.parts = {name: [self._blank(p) for _ in p[0].cell.states] for name, p in self.replays.items()}
@@ -239,6 +240,8 @@ class _Norms:
 
     def visit(self, replay: Replay, p: int, alive: slice, delta: list[Tensor]) -> Tensor:
         """Called by the sweep."""
+        if self.tick is not None:
+            self.tick()
         name, norms = replay.title, [torch.linalg.vector_norm(part, dim=-1) for part in delta]
         full = norms[0] if len(norms) == 1 else torch.stack(norms).norm(dim=0)
         where = slice(self.first + alive.start, self.first + alive.stop)

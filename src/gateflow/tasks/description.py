@@ -216,6 +216,7 @@ class TaskDescription:
         series: ``series(path, config)`` gives the places and configurations of the runs of one training, where it is
             several, such as folds; else nothing. Left out, a training is one run.
         summary: ``summary(runs)`` is the `Answer` that is printed when all runs of a series are trained.
+        inspect: ``inspect(run)`` makes the `gateflow.tasks.inspection.Inspected` that ``gateflow inspect`` shows.
     """
 
     name: str
@@ -235,6 +236,7 @@ class TaskDescription:
     figure_names: Mapping[str, str] = field(default_factory=dict)
     series: str = ""
     summary: str = ""
+    inspect: str = ""
 
     def part(self, name: str) -> Any:
         """What the place in the field `name` names.

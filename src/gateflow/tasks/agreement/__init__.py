@@ -32,6 +32,7 @@ AGREEMENT = TaskDescription(
     build="gateflow.tasks.agreement.task:AgreementTask",
     diagnose="gateflow.tasks.agreement.inference:diagnose_run",
     load="gateflow.tasks.agreement.inference:load_model",
+    inspect="gateflow.tasks.agreement.inspection:InspectedAgreement",
     verbs=(EVALUATE,),
     next_steps=("evaluate {run}", "diagnose {run}"),
     begin="gateflow.tasks.agreement.inference:begin",

@@ -78,6 +78,7 @@ CLASSIFIER = TaskDescription(
     build="gateflow.tasks.classifier.task:ClassifierTask",
     diagnose="gateflow.tasks.classifier.diagnosis:diagnose_run",
     load="gateflow.tasks.classifier.loading:load_network",
+    inspect="gateflow.tasks.classifier.inspection:InspectedClassifier",
     begin="gateflow.tasks.classifier.data:begin",
     compared="gateflow.tasks.classifier.diagnosis:compared",
     figure_names={"macro_f1": "macro F1", "micro_f1": "micro F1", "rmse": "RMSE"},

@@ -50,6 +50,7 @@ FORECASTER = TaskDescription(
     build="gateflow.tasks.forecaster.task:ForecasterTask",
     diagnose="gateflow.tasks.forecaster.diagnosis:diagnose_run",
     load="gateflow.tasks.forecaster.loading:load_network",
+    inspect="gateflow.tasks.forecaster.inspection:InspectedForecaster",
     verbs=(EVALUATE, FORECAST),
     next_steps=("evaluate {run}", "forecast {run}"),
     begin="gateflow.tasks.forecaster.data:begin",

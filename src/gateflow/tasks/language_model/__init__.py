@@ -106,6 +106,7 @@ LANGUAGE_MODEL = TaskDescription(
     build="gateflow.tasks.language_model.task:LanguageModelTask",
     diagnose="gateflow.tasks.language_model.diagnosis:diagnose_run",
     load="gateflow.tasks.language_model.loading:load_model",
+    inspect="gateflow.tasks.language_model.inspection:InspectedLanguageModel",
     verbs=(EVALUATE, GENERATE, JUDGE_PAIRS, EXPORT),
     next_steps=("generate {run} --prompt '...'", "evaluate {run} --data FILE"),
     option_help={"train": "Text to learn from, plain or gz, UTF-8; - for what is piped in."},

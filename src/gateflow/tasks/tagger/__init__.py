@@ -62,6 +62,7 @@ TAGGER = TaskDescription(
     build="gateflow.tasks.tagger.task:TaggerTask",
     diagnose="gateflow.tasks.tagger.diagnosis:diagnose_run",
     load="gateflow.tasks.tagger.loading:load_network",
+    inspect="gateflow.tasks.tagger.inspection:InspectedTagger",
     verbs=(EVALUATE, TAG),
     next_steps=("evaluate {run} --data FILE", "tag {run}"),
     begin="gateflow.tasks.tagger.data:begin",

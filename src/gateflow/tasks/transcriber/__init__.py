@@ -101,6 +101,7 @@ TRANSCRIBER = TaskDescription(
     build="gateflow.tasks.transcriber.task:TranscriberTask",
     diagnose="gateflow.tasks.transcriber.diagnosis:diagnose_run",
     load="gateflow.tasks.transcriber.loading:load_network",
+    inspect="gateflow.tasks.transcriber.inspection:InspectedTranscriber",
     verbs=(EVALUATE, TRANSCRIBE, ALIGN),
     next_steps=("evaluate {run} --data FILE", "transcribe {run} --data FILE"),
     begin="gateflow.tasks.transcriber.data:begin",

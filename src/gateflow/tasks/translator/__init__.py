@@ -83,6 +83,7 @@ TRANSLATOR = TaskDescription(
     build="gateflow.tasks.translator.task:TranslatorTask",
     diagnose="gateflow.tasks.translator.diagnosis:diagnose_run",
     load="gateflow.tasks.translator.loading:load_network",
+    inspect="gateflow.tasks.translator.inspection:InspectedTranslator",
     verbs=(EVALUATE, TRANSLATE),
     next_steps=("evaluate {run} --data FILE", "translate {run}"),
     begin="gateflow.tasks.translator.data:begin",
