@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from plotly.offline import get_plotlyjs
+from gateflow.flow.report.plotly import plotly_bundle
 
 __all__ = ["FILES", "html", "resource", "standalone"]
 
@@ -22,7 +22,7 @@ FILES = {
 @cache
 def resource(name: str) -> str:
     """A part of the page."""
-    return get_plotlyjs() if name == "plotly.js" else (HERE / name).read_text(encoding="utf-8")
+    return plotly_bundle() if name == "plotly.js" else (HERE / name).read_text(encoding="utf-8")
 
 
 def html() -> str:
