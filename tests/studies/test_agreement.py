@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateflow.data.agreement import split
+from gateflow.data.agreement import VERBS, split
 from gateflow.errors import ConfigError, UnknownCellError
 from gateflow.studies.agreement import flow_report, train_all
 from gateflow.studies.agreement_training import AgreementBudget, Entry, train, train_one
@@ -41,7 +41,14 @@ def test_unknown_configurations_are_refused():
         Entry("lstm:crono", "all", 0)
 
 
-def test_the_report_names_commands_of_its_own_task():
-    lines = [line for finding in flow_report("lstm").findings for line in finding.lines]
+def test_the_report_names_commands_of_its_own_task_and_marks_subject_and_verb():
+    report = flow_report("lstm")
+    pair, tokens = report.context["dependency"], report.context["tokens"]
+    assert (pair["names"], pair["token"] - pair["effect"]) == (("subject", "verb"), 1)
+    assert tokens[pair["token"]] in {verb for verbs in VERBS.split() for verb in verbs.split("/")}
+    # No gate has a value where a sentence has ended, for the steps that only the longest has.
+    assert report.gates is not None
+    assert report.gates.layers["layer.l0"].activations["forget"].values[-1].isnan().any()
+    lines = [line for finding in report.findings for line in finding.lines]
     assert "gateflow train agreement --init chrono:60" in lines
     assert not any("gateflow train lm" in line for line in lines)

@@ -85,7 +85,13 @@ def flow_report(config: str, seed: int = 0) -> Report:
         torch.manual_seed(seed)
         model = build_model(whole.model)
     batch, share, of_first = encode(chosen), whole.model.word_share, first_row(chosen[0])
-    found = diagnose(model, batch, lambda _, batch: loss(model, batch, share), needed_lag=LONGEST, **of_first)
+    found = diagnose(
+        model,
+        batch,
+        lambda _, batch: loss(model, batch, share, by_length=True),
+        needed_lag=LONGEST,
+        **of_first,
+    )
     title = {"title": f"Gradient flow of {config} before training, verb and subject far apart"}
     findings = tuple(for_task(finding, "agreement", AgreementConfig) for finding in found.findings)
     return replace(found, findings=findings, context={**found.context, **title})

@@ -117,7 +117,7 @@ def diagnose_run(run: AgreementRun, data: Path | None = None, needed_lag: int | 
     chosen = farthest(unseen_sentences(config, min(PROBED, config.data.tested)))
 
     def batch_loss(_: Any, batch: SentenceBatch) -> Tensor:
-        return loss(model, batch, config.model.word_share)
+        return loss(model, batch, config.model.word_share, by_length=True)
 
     lag = needed_lag or LONGEST
     # The first one stands for its row in the figures: that in which the subject is nearest to as far as is needed.

@@ -108,8 +108,11 @@ def batches(sentences: Sequence[Sentence], size: int, seed: int) -> Iterator[Sen
     return (encode(ordered[start : start + size]) for start in starts)
 
 
-def loss(model: AgreementModel, batch: SentenceBatch, word_share: float) -> Tensor:
+def loss(model: AgreementModel, batch: SentenceBatch, word_share: float, *, by_length: bool = False) -> Tensor:
     """Return the mean nats of the verb plus ``word_share`` times the mean nats of all words.
+
+    With ``by_length`` each sentence is run as far as it goes, so that no padding is in what is measured of the layer.
+    It is the same loss, and a training is half as fast again without.
 
     Example:
         >>> from gateflow.data.agreement import draw
@@ -117,7 +120,7 @@ def loss(model: AgreementModel, batch: SentenceBatch, word_share: float) -> Tens
         True
     """
     # The last word predicts nothing.
-    hidden = model(batch.tokens[:-1], batch.length - 1)
+    hidden = model(batch.tokens[:-1], batch.length - 1 if by_length else None)
     # Padding is neither read nor predicted.
     real = torch.arange(len(hidden))[:, None] < batch.length - 1
     words = F.cross_entropy(model.scores(hidden[real]), batch.tokens[1:][real])
