@@ -21,27 +21,31 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2
 
-# With those that take minutes: trainings that are killed ten times, by themselves and under torchrun.
+# With those that take minutes (trainings that are killed ten times, by themselves and under torchrun) and those that need
+# the libraries of others.
 test-all: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,integrations]'
 	$(BIN)/python -m pytest -n 2 -m ""
 
 check: setup docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md ARCHITECTURE.md docs
+	$(BIN)/python -m pytest -n 2 --doctest-modules --doctest-glob='*.md' src README.md README.ko.md ARCHITECTURE.md docs
 
 # The site, in docs/_build; a warning fails. Built afresh, since what an old build left can hide a missing page.
 docs: setup
 	rm -rf docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
-# What others would install, tried: the wheel has the headers that kernels are built from, and the pages of reports.
+# What others would install, tried in an environment of its own: an sdist, the wheel that is made of it, and what that asks
+# for. It has the headers that kernels are built from, and the pages of reports.
 wheel: setup
-	rm -rf build/wheel build/site
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site build/wheel/*.whl
-	cd build && PYTHONPATH=site ../$(BIN)/python ../tests/installed.py
+	rm -rf build/dist build/fresh
+	$(BIN)/python -m build --outdir build/dist . > build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
+	$(PYTHON) -m venv build/fresh
+	build/fresh/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build/dist/*.whl
+	cd build && fresh/bin/python ../tests/installed.py && fresh/bin/gateflow --version
 
 # The C++ of the kernels under sanitizers and at every vector width; accuracy over all floats takes half an hour.
 check-native: setup

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import itertools
 import json
 import multiprocessing
 import os
@@ -108,7 +109,7 @@ def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[tuple[str, str,
             matrix_units = each.rounded and not loop.exchange.reads_lines
             with contextlib.suppress(BuildError):
                 cut = grid(loop.exchange, sizes, each.B, card, matrix_units=matrix_units)
-                yield loop.text, which, loop.variant(cut).definitions(card.warps)
+                yield loop.text, which, loop.variant(cut).definitions()
 
 
 def build(needed: Iterable[Needed], card: Card) -> dict[str, Any]:
@@ -226,32 +227,39 @@ def habits() -> Iterator[tuple[str, Callable[[], bool]]]:
     yield on_another_stream.__name__, on_another_stream
 
 
-def milliseconds(run: Callable[[], object], rounds: int = 5) -> float:
-    """The median of a few runs, by the card's own clock."""
+def milliseconds(run: Callable[[], object], rounds: int = 5) -> tuple[float, float]:
+    """The median of a few runs by the card's own clock, and what the host takes for one.
+
+    The runs are asked for one after the other, as in a training: while one runs, the host prepares the next.
+    """
     for _ in range(2):
         run()
-    times = []
-    for _ in range(rounds):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda.synchronize()
-        start.record()
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(rounds + 1)]
+    torch.cuda.synchronize()
+    events[0].record()
+    for event in events[1:]:
         run()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end))
-    return statistics.median(times)
+        event.record()
+    torch.cuda.synchronize()
+    begin = time.perf_counter()
+    run()
+    host = 1000 * (time.perf_counter() - begin)
+    torch.cuda.synchronize()
+    # The first run has waited for the host.
+    times = [first.elapsed_time(last) for first, last in itertools.pairwise(events[1:])]
+    return statistics.median(times), host
 
 
 def timed(what: str, forward: Callable[[Tensor], Tensor], x: Tensor, rounds: int = 5, **words: Any) -> dict[str, Any]:
     """The times of one layer: forward without gradients, and a training step."""
     T, B, H = x.shape
     with torch.no_grad():
-        one = milliseconds(lambda: forward(x), rounds)
+        one, _ = milliseconds(lambda: forward(x), rounds)
     like = torch.randn_like(forward(x))
     x = x.clone().requires_grad_()
-    both = milliseconds(lambda: forward(x).backward(like), rounds)
+    both, host = milliseconds(lambda: forward(x).backward(like), rounds)
     found = {"kind": "time", "peer": what, "T": T, "B": B, "H": H, **words}
-    found |= {"forward_ms": round(one, 3), "training_ms": round(both, 3)}
+    found |= {"forward_ms": round(one, 3), "training_ms": round(both, 3), "host_ms": round(host, 2)}
     return found | {"step_us": round(1000 * one / T, 2), "training_us": round(1000 * both / T, 2)}
 
 

@@ -8,6 +8,7 @@ import torch
 
 import gateflow
 from gateflow import Recurrent, flow
+from gateflow.inspector.page import FILES, resource
 from gateflow.recurrence import explain
 
 if __name__ == "__main__":
@@ -19,4 +20,5 @@ if __name__ == "__main__":
         page = Path(folder) / "flow.html"
         flow.diagnose(layer, x, needed_lag=4).save(page)
         assert page.stat().st_size > 1_000_000
+    assert all(map(resource, (*FILES, "page.html", "file.html")))  # the page of the inspector
     sys.stdout.write(f"gateflow {gateflow.__version__} from its wheel: {explain(layer, x)}\n")

@@ -32,7 +32,9 @@ def test_every_public_name_is_in_the_reference(package):
     assert names or f":: {package}" in text
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "README.ko.md", *PAGES], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
 def test_links_to_files_of_the_repository_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     for target in re.findall(rf"{REPOSITORY}/blob/main/([^)\s#]+)", text):
@@ -47,6 +49,22 @@ def test_the_readme_is_short_and_right_on_the_package_index():
     assert not re.findall(r"\]\((?!https://)", text), "a relative link is dead on the package index"
     for picture in re.findall(r"raw\.githubusercontent\.com/gateflow/gateflow/main/([^)\s]+)", text):
         assert (ROOT / picture).stat().st_size < 200_000
+
+
+def test_the_korean_readme_says_the_same():
+    """Its examples run as doctests too; here: the same code but for comments, the same links, figures and headings."""
+
+    def parts(name):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        code = re.findall(r"^```.*?^```", text, re.MULTILINE | re.DOTALL)
+        code = [re.sub(r"\s+#.*", "", line) for block in code for line in block.splitlines()]
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+        links = set(re.findall(r"\]\((https://[^)]+)\)", prose)) - {
+            f"{REPOSITORY}/blob/main/README{ending}" for ending in (".md", ".ko.md")
+        }
+        return code, links, len(re.findall(r"^#", prose, re.MULTILINE)), sorted(re.findall(r"\d+\.\d+", prose))
+
+    assert parts("README.ko.md") == parts("README.md")
 
 
 def test_one_address():

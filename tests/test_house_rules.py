@@ -15,6 +15,7 @@ from gateflow import tasks as gateflow_tasks
 SOURCE = Path(gateflow.__file__).parent
 ORDER = [
     "errors",
+    "cell_names",
     "files",
     "cells",
     "compiler",

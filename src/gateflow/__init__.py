@@ -13,16 +13,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gateflow import cells, errors, export, flow, layers, recurrence, remedies
     from gateflow.cells import Cell
+    from gateflow.inspector.notebook import inspect
     from gateflow.layers import GRU, LSTM, RNN, LinearChainCRF, Recurrent, safe_globals
     from gateflow.tasks.classifier.estimator import Classifier
     from gateflow.tasks.forecaster.estimator import Forecaster
     from gateflow.tasks.tagger.estimator import Tagger
+    from gateflow.tasks.trained import load, save
     from gateflow.tasks.transcriber.estimator import Transcriber
     from gateflow.tasks.translator.estimator import Translator
 
 __version__ = "0.1.0"
 __all__ = ["GRU", "LSTM", "RNN", "Cell", "LinearChainCRF", "Recurrent", "cells", "errors", "export", "flow", "layers"]
-__all__ += ["Classifier", "Forecaster", "Tagger", "Transcriber", "Translator", "recurrence", "remedies", "safe_globals"]
+__all__ += [
+    "Classifier",
+    "Forecaster",
+    "Tagger",
+    "Transcriber",
+    "Translator",
+    "inspect",
+    "load",
+    "recurrence",
+    "remedies",
+]
+__all__ += ["remedies", "safe_globals", "save"]
 
 _LAYERS = ("GRU", "LSTM", "RNN", "LinearChainCRF", "Recurrent", "safe_globals")
 _HOMES = {
@@ -32,6 +45,8 @@ _HOMES = {
     "Tagger": "gateflow.tasks.tagger.estimator",
     "Transcriber": "gateflow.tasks.transcriber.estimator",
     "Translator": "gateflow.tasks.translator.estimator",
+    **dict.fromkeys(("load", "save"), "gateflow.tasks.trained"),
+    "inspect": "gateflow.inspector.notebook",
     **dict.fromkeys(_LAYERS, "gateflow.layers"),
 }
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from gateflow.cli import main
 
+SCHEMA = json.loads(files("gateflow.cli").joinpath("answers.schema.json").read_text(encoding="utf-8"))
 SMALL = ("--hidden-size=8", "--embedding-size=8", "--layers=1", "--batch-size=2", "--window=5", "--epochs=2")
 
 
@@ -27,9 +31,20 @@ def gateflow(capsys):
         capsys.readouterr()
         with pytest.raises(SystemExit) as left:
             main([str(word) for word in words])
-        return Result(int(left.value.code or 0), *capsys.readouterr())
+        result = Result(int(left.value.code or 0), *capsys.readouterr())
+        if "--json" in words and not result.code:
+            _is_what_the_schema_says(words[0], result.out)
+        return result
 
     return run
+
+
+def _is_what_the_schema_says(verb, out):
+    """Every answer that any test asks for as JSON is nothing else, and as it was published."""
+    name = verb if verb in SCHEMA["$defs"] else "verb of a task"
+    judge = Draft202012Validator({**SCHEMA, "$ref": f"#/$defs/{name}"})
+    for line in out.splitlines():
+        judge.validate(json.loads(line))
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,13 @@ import sys
 
 import pytest
 import typer
+from jsonschema import Draft202012Validator
 
+from gateflow import cells
+from gateflow.cell_names import CELL_NAMES
 from gateflow.cli.app import build
 from gateflow.runs.config import TrainingConfig
-from gateflow.tasks import TASKS
+from gateflow.tasks import TASKS, description
 from gateflow.tasks.language_model.config import DataConfig, ModelConfig
 
 LEAVES = [["train", name] for name in TASKS]
@@ -44,6 +47,44 @@ def test_it_answers_quickly_without_torch(word):
     seconds, torch_imported = json.loads(done.stdout.splitlines()[-1])
     assert not torch_imported
     assert seconds < 0.5
+
+
+WRONG = """trian · train lmm · train lm --hiden-size 3 · train lm --data x --out y --layers 0 · cells lstn
+    explain lstn · train lm --data x --out y --cell lstn · train translator --data x --out y --decoder-cell lstn
+    bench --cell lstn · train lm --data x --out y --cell lstm:crono
+    train lm --data x --out y --cell lstm:chrono --init identity
+    compare --cells lstm,lstn --data x · compare --task agrement · compare --task adding --cells lstn · diagnose
+    quickstart --cells lstn · resume nowhere · evaluate nowhere · diagnose nowhere --eval"""
+
+
+def test_wrong_use_is_told_without_torch():
+    words = [line.split() for text in WRONG.splitlines() for line in text.split("·")]
+    code = f"""import resource, sys
+sys.argv[0] = '/usr/bin/gateflow'
+from gateflow.cli import main
+for words in {words}:
+    try:
+        main(words)
+    except SystemExit as left:
+        assert left.code, words
+    assert not {{'torch', 'numpy'}} & set(sys.modules), words
+print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    # Half a second of it is that of the first one.
+    assert float(done.stdout.splitlines()[-1]) < 0.5 + 0.2 * len(words)
+    assert "did you mean lstm" in done.stderr
+
+
+def test_names_of_cells_that_are_told_without_torch_are_those_there_are():
+    assert tuple(name for name in cells.names() if cells.get(name).__module__.startswith("gateflow.")) == CELL_NAMES
+
+
+def test_what_json_prints_is_published(gateflow):
+    schema = json.loads(gateflow("--json-schema").out)
+    Draft202012Validator.check_schema(schema)
+    own = {words[0] for words in LEAVES} - {verb.name for name in TASKS for verb in description(name).verbs}
+    assert own <= set(schema["$defs"])
 
 
 def test_version(gateflow):

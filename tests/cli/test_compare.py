@@ -49,11 +49,13 @@ def test_minutes_become_updates(gateflow, corpus):
     assert row["microseconds_per_step"] > 0
 
 
-def test_a_budget_is_needed_and_one_only(gateflow, corpus):
-    for words in ((), ("--updates", 3, "--minutes", 1)):
-        result = gateflow("compare", "--data", corpus, *WORDS, *words)
-        assert (result.code, result.out) == (2, "")
-        assert "--updates or as --minutes" in result.err
+def test_a_budget_is_updates_or_minutes_and_a_minute_if_neither_is_typed(gateflow, corpus, monkeypatch):
+    monkeypatch.setattr("gateflow.cli.compare.USUAL", 1e-6)
+    usual = gateflow("compare", "--data", corpus, *WORDS, "--cells", "gru", "--json")
+    assert json.loads(usual.out)[0]["updates"] == 1
+    both = gateflow("compare", "--data", corpus, *WORDS, "--updates", 3, "--minutes", 1)
+    assert (both.code, both.out) == (2, "")
+    assert "either as --updates or as --minutes" in both.err
 
 
 def test_an_unknown_cell_is_found_before_anything_is_trained(gateflow, corpus):

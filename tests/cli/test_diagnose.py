@@ -26,6 +26,9 @@ def plain():
     torch.manual_seed(0)
     return Tagger()
 
+def anew():
+    return nn.LSTM(3, 8, num_layers=2, dropout=0.5)
+
 def last_step():
     return plain(), lambda model, batch: (model(batch["x"])[-1] - batch["y"]).square().mean()
 
@@ -99,6 +102,27 @@ def test_a_loss_of_the_factory_gets_every_tensor(gateflow, folder):
     assert _json(gateflow, "their_models:last_step", "labelled.safetensors")["reach"]["layers"][0]["targets"] == [29]
 
 
+def test_a_model_in_a_file_with_weights_of_its_own_or_of_a_seed(gateflow, folder):
+    """As somebody else's script has it: no package, dropout within torch's layer, no `.eval()`."""
+    loss = {}
+    torch.manual_seed(5)
+    save_file(dict(torch.nn.LSTM(3, 8, num_layers=2).state_dict()), folder / "trained.safetensors")
+    for name, words in {
+        "seed 0": (),
+        "again": ("--eval",),
+        "seed 5": ("--seed", 5),
+        "trained": ("--weights", "trained.safetensors"),
+    }.items():
+        result = gateflow("diagnose", "--model", folder / "their_models.py:anew", "--data", "x.npy", "--json", *words)
+        assert result.code == 0, result.err
+        assert ("the weights are those that" in result.err) == (name != "trained")
+        assert ("without the dropout between the layers of LSTM (0.5)" in result.err) == (name != "again")
+        loss[name] = json.loads(result.out)["context"]["loss"]
+    assert loss["seed 0"] == pytest.approx(loss["again"])
+    assert loss["seed 5"] == pytest.approx(loss["trained"])
+    assert loss["seed 0"] != pytest.approx(loss["seed 5"])
+
+
 def _json(gateflow, model, data):
     result = gateflow("diagnose", "--model", model, "--data", data, "--json")
     assert result.code == 0, result.err
@@ -111,7 +135,12 @@ def _json(gateflow, model, data):
         ((), 2, "either the folder of a run or --model"),
         (("nowhere",), 1, "there is no run at nowhere"),
         (("--model", "their_models:plain"), 2, "--model needs --data"),
-        (("--model", "plain", "--data", "x.npy"), 2, "write it as package.module:factory"),
+        (("--model", "plain", "--data", "x.npy"), 2, "write it as my_model.py:build, or as package.module"),
+        (("--model", "none.py:plain", "--data", "x.npy"), 2, "there is no file none.py"),
+        (("--model", "their_models:plain", "--data", "x.npy", "--weights", "batch.pt"), 2, "this is a pickle"),
+        (("--model", "their_models:plain", "--data", "x.npy", "--weights", "ragged.safetensors"), 1, "ragged"),
+        (("--model", "their_models:plain", "--data", "x.npy", "--device", "moon"), 2, "--device moon cannot be used"),
+        (("nowhere", "--eval"), 2, "--eval belongs to --model"),
         (("--model", "no_such:plain", "--data", "x.npy"), 2, "No module named 'no_such'"),
         (("--model", "their_models:plan", "--data", "x.npy"), 2, "has no attribute 'plan'"),
         (("--model", "their_models:number", "--data", "x.npy"), 2, "a torch.nn.Module is needed"),

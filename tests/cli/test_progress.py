@@ -19,8 +19,8 @@ VALID = {"kind": "valid", "step": 100, "epoch": 1.0, "loss": 5.0, "perplexity": 
 
 def shown(capsys):
     with TrainingDisplay() as display:
-        display.step(Progress(step=49, seconds=49.0), 100)
-        display.step(Progress(step=50, seconds=50.0), 100)
+        display.step(Progress(step=49, seconds=4.0, elapsed=1049.0), 100)
+        display.step(Progress(step=50, seconds=5.0, elapsed=1050.0), 100)
         display.record(TRAIN)
         display.record(VALID)
     return capsys.readouterr()
@@ -37,10 +37,10 @@ def test_without_a_terminal_there_are_plain_lines_on_stderr(capsys):
 
 def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "80")
     out, err = shown(capsys)
     assert out == ""
-    for part in ("50/100", "12,345 tokens/s", "left", "epoch 1.00 validation loss", "━"):
+    for part in ("50/100", "12,345 tokens/s", "17:30 passed, 0:50 left", "epoch 1.00 validation loss", "━━━━━━"):
         assert part in err
 
 

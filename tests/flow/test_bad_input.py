@@ -61,11 +61,18 @@ def test_targets_in_the_batch_but_no_loss(instrument):
         instrument(nn.Sequential(nn.LSTM(3, 4)), (X, torch.zeros(2), 1))
 
 
-def test_dropout_inside_torchs_layer(instrument):
+def test_dropout_inside_torchs_layer_is_left_out_and_said(instrument, caplog):
     layer = nn.LSTM(3, 4, num_layers=2, dropout=0.5)
-    with pytest.raises(FlowError, match=r"call model.eval\(\)"):
-        instrument(layer, X)
-    instrument(layer.eval(), X)
+    with caplog.at_level("INFO", "gateflow"):
+        found = str(instrument(layer, X).to_dict())
+    assert "without the dropout between the layers of LSTM (0.5)" in caplog.text
+    assert (layer.dropout, layer.training) == (0.5, True)
+    caplog.clear()
+    with caplog.at_level("INFO", "gateflow"):
+        instrument(layer.eval(), X)
+    assert not caplog.text
+    layer.train().dropout = 0.0
+    assert str(instrument(layer, X).to_dict()) == found
 
 
 def test_frozen_weights_are_measured_all_the_same(instrument):

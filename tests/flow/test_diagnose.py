@@ -161,7 +161,9 @@ def test_the_sick_are_found(name):
     found = {finding.name: finding for finding in report.findings}
     assert name in found, list(found)
     assert found[name].severity in ("problem", "warning")
-    _exists(found[name].code)
+    for line in (found[name].code, found[name].options):
+        _exists(line)
+    assert found[name].code or found[name].options
     assert any(figure in found[name].says for figure in "0123456789")
 
 
@@ -182,7 +184,10 @@ def _exists(code):
     known = {field for section in (ModelConfig, TrainingConfig) for field in section.model_fields}
     assert {flag.replace("-", "_") for flag in flags} <= known
     assert (
-        names or flags or code.startswith(("torch.set_flush_denormal", "parameter.requires", "layer.reset_parameters"))
+        names
+        or flags
+        or not code
+        or code.startswith(("model.float", "torch.set_flush_denormal", "parameter.requires", "layer.reset_parameters"))
     )
 
 
@@ -211,6 +216,35 @@ def test_the_healthy_raise_no_alarm(name, seed):
     report = flow.diagnose(model, x(), compare=False, **options)
     assert [finding.name for finding in report.findings] == ["healthy"]
     assert report.findings[0].evidence["left at lag"] > 0.01
+
+
+def test_a_layer_that_another_one_reads_is_not_outshone_for_the_ways_that_lead_over_that_one():
+    def drowned(model):
+        torch.manual_seed(0)
+        init.orthogonal(model, 8.0)
+        return [f.where for f in flow.diagnose(model, x(), compare=False).findings if f.name == "outshone-memory"]
+
+    deep = changed(gateflow.LSTM(INPUTS, H, num_layers=3), init.forget_bias, 3.0)
+    assert drowned(drowned_memory()) == ["l0"]
+    assert set(drowned(deep)) <= {"l2"}
+
+
+@pytest.mark.parametrize(("reset_at", "found"), [(25, False), (2, True)])
+def test_a_memory_that_is_reset_at_times_is_judged_between_its_resets(reset_at, found):
+    """One unit in sixteen keeps all but where it is told to forget; its geometric mean is short either way."""
+    model, batch = default_lstm(), x(120)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(0.1)
+        model.weight_ih_l0.view(4, H, INPUTS)[1, 0] = torch.tensor([-60.0, 0.0, 0.0, 0.0])
+        model.bias_ih_l0.view(4, H)[1, 0] = 9.0
+    batch[..., 0] = 0.0
+    batch[::reset_at, :, 0] = 1.0
+    report = flow.diagnose(model, batch, needed_lag=20, compare=False)
+    assert report.gates is not None
+    assert report.gates.layers["l0"].half_lives[0] < 5
+    assert report.findings[0].name == "vanishing"
+    assert ("short-half-life" in [f.name for f in report.findings]) == found
 
 
 def test_lengths_cure_what_padding_did():

@@ -1,7 +1,10 @@
 """The report as a page: what it says is what was measured, and it needs nothing but itself."""
 
+import base64
 import dataclasses
 import errno
+import gzip
+import hashlib
 import json
 import math
 import os
@@ -15,9 +18,11 @@ from torch import nn
 
 from gateflow import flow
 from gateflow.errors import WriteError
-from gateflow.flow import Activation, LayerGates
+from gateflow.flow import Activation, Dependency, LayerGates
 from gateflow.flow.report import page, write
-from gateflow.flow.report.openness import half_lives, words
+from gateflow.flow.report.coloured_text import coloured_text
+from gateflow.flow.report.openness import half_lives
+from gateflow.flow.report.plotly import plotly_bundle
 
 WORDS = ["the", "<unk>", "of", "</script>", "&", "“cats”", "{{ x }}", "are", "rusty", "."]
 
@@ -42,11 +47,15 @@ def diagnosed(model=None, steps=20, **options):
 def figures(text):
     """By the title of their section: what is drawn there."""
     found = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
-    body, drawn = text[: text.index('<script type="application/json"')], {}
-    for section in re.findall(r"<section>.*?</section>", body, re.S):
-        title = re.search(r"<h2>(.*?)</h2>", section)[1]
+    body, drawn = text[text.index("</section>") : text.index('<script type="application/json"')], {}
+    for section in re.findall(r"<section.*?</section>", body, re.S):
+        title = re.search(r"<h2.*?>(.*?)</h2>", section)[1]
         drawn[title] = [found[int(k)] for k in re.findall(r'id="figure-(\d+)"', section)]
     return drawn
+
+
+def download(text):
+    return re.search(r'href="(data:application/gzip;base64,[^"]*)"', text)[1]
 
 
 class Parsed(HTMLParser):
@@ -71,7 +80,8 @@ class Parsed(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report():
-    return diagnosed(needed_lag=15, window=10, tokens=WORDS * 2)
+    pair = Dependency(2, 17, ("subject", "verb"), token=18)
+    return diagnosed(needed_lag=15, window=10, tokens=WORDS * 2, dependency=pair)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +97,8 @@ def test_every_figure_is_one_that_plotly_knows(text):
 
 
 def test_nothing_is_loaded_from_anywhere(text):
-    assert Parsed(text[: text.index('<script type="application/json"')]).addresses == []
+    addresses = Parsed(text[: text.index('<script type="application/json"')]).addresses
+    assert [address for address in addresses if not address.startswith("#")] == [download(text)]
     assert "default-src 'none'" in text
     assert "@import" not in text.split("</style>")[0]
 
@@ -97,10 +108,10 @@ def test_findings_come_first_with_evidence_remedy_code_and_source(report, text):
     for finding in report.findings:
         assert finding.says in said
         assert finding.remedy in said
-        assert " ".join(finding.code.split()) in said
+        assert all(" ".join(line.split()) in said for line in finding.lines)
         assert finding.source in said
         assert all(name in said for name in finding.evidence)
-    assert said.index(report.findings[0].says) < said.index("How far the gradient reaches")
+    assert said.index(report.findings[0].says) < said.rindex("How far the gradient reaches")
 
 
 def test_a_finding_of_several_layers_is_one_card_with_the_numbers_of_each():
@@ -114,6 +125,54 @@ def test_a_finding_of_several_layers_is_one_card_with_the_numbers_of_each():
     assert " ".join(" ".join(Parsed(text).words).split()).startswith(
         "Gradient flow of LSTM Gradient flow of LSTM l0 to l2:"
     )
+
+
+def test_a_remedy_of_two_findings_is_given_once(report, text):
+    vanishing, half_life = (next(f for f in report.findings if f.name == n) for n in ("vanishing", "short-half-life"))
+    assert vanishing.lines == half_life.lines
+    assert text.count(f"<pre><code>{vanishing.code}</code>") == 1
+    assert "That of “vanishing”, above." in text
+    assert "(as for vanishing)" in str(report)
+
+
+def test_the_data_can_be_had_from_the_page(report, text):
+    packed = base64.b64decode(download(text).split(",")[1])
+    found = json.loads(gzip.decompress(packed))
+    assert found["reach"]["layers"][0]["decay"] == pytest.approx(report.reach.layers["l0"].decay.values, rel=1e-5)
+    assert found["context"]["dependency"] == {"cause": 2, "effect": 17, "names": ["subject", "verb"], "token": 18}
+    assert page(report) == text
+
+
+def test_the_contents_lead_to_every_heading(text):
+    links = re.findall(r'<a href="#(.*?)">(.*?)</a>', text)
+    assert links == re.findall(r'<h2 id="(.*?)">(.*?)</h2>', text)
+    assert len(links) > 8
+
+
+def test_the_bundle_is_the_one_that_was_looked_at():
+    found = hashlib.sha256(plotly_bundle().encode()).hexdigest()
+    assert found == "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a"
+
+
+def test_no_share_at_the_floor_is_a_number():
+    report = diagnosed(steps=60, needed_lag=50)
+    assert report.reach.layers["l0"].left_at(50) < 1e-6
+    said = " ".join(" ".join(Parsed(text := page(report)).words).split())
+    assert said.count("below 1e-7") >= 4
+    assert not re.search(r"1\.19e-0?7|1\.2e-0?7|1e-07", said)
+    assert "below 1e-7" in str(report)
+    assert "below 1e-7 after" not in text  # shares under the pointer are texts of the data
+
+
+def test_a_gradient_that_has_grown_is_not_said_to_be_left():
+    model = nn.RNN(3, 4, nonlinearity="relu")
+    with torch.no_grad():
+        model.weight_hh_l0.copy_(1.2 * torch.eye(4))
+        model.bias_hh_l0.fill_(1.0)
+    report = diagnosed(model, needed_lag=10)
+    said = " ".join(Parsed(page(report)).words)
+    assert "the gradient has grown to" in said
+    assert not re.search(r"\d{3} ?% (of the gradient is )?left", said)
 
 
 def test_a_number_that_there_is_not_is_no_evidence_on_the_page():
@@ -137,12 +196,26 @@ def test_the_horizon_is_drawn_with_the_loss_if_it_was_watched():
 
 def test_the_heatmap_is_the_reach_as_shares_of_its_diagonal(report, text):
     layer = report.reach.layers["l0"]
-    shares = (layer.norms / layer.norms.diagonal().T[:, None]).clamp(min=layer.decay.floor).log10().nanmean(-1)
+    shares = (layer.norms / layer.norms.diagonal().T[:, None]).clamp(min=layer.decay.floor).log10()[..., 0]
     (figure,) = figures(text)["How far the gradient reaches"]
     drawn = torch.tensor([[float("nan") if z is None else z for z in row] for row in figure["data"][0]["z"]])
     torch.testing.assert_close(drawn, shares, atol=2e-2, rtol=0, equal_nan=True)
     assert [trace["name"] for trace in figure["data"]] == ["full state", "h", "c"]
     assert figure["labels"] == WORDS * 2
+    assert figure["labelled"] == ["xaxis", "yaxis"]
+    assert [shape["y1"] for shape in figure["layout"]["shapes"]] == [17, 17]
+    assert [label["text"] for label in figure["layout"]["annotations"]] == ["subject “of”", "verb “rusty”"]
+    (both,) = figures(page(dataclasses.replace(report, context={**report.context, "tokens": None})))[
+        "How far the gradient reaches"
+    ]
+    mean = (layer.norms / layer.norms.diagonal().T[:, None]).clamp(min=layer.decay.floor).log10().nanmean(-1)
+    assert both["data"][0]["z"][15][3] == pytest.approx(float(mean[15, 3]), abs=2e-2)
+    assert "shapes" not in both["layout"]
+
+
+def test_two_words_of_the_text_are_marked(text):
+    marked = re.findall(r'<span class="part".*?title="(.*?): keeps .*?>(.*?)<small>', text)
+    assert marked == [("subject", "of"), ("verb", "rusty")]
 
 
 def test_the_decay_is_drawn_as_measured_with_its_horizon(report, text):
@@ -193,12 +266,27 @@ def test_words_of_the_text_are_words_and_not_markup(text):
 def test_a_row_that_has_ended_has_no_words():
     packed = nn.utils.rnn.pack_padded_sequence(torch.randn(10, 2, 3), [4, 10], enforce_sorted=False)
     report = flow.diagnose(nn.GRU(3, 4), packed, tokens=WORDS)
-    assert page(report).count('title="keeps') == 4
+    text = page(report)
+    assert text.count('title="keeps') == 4
+    (gates,), (reach,) = (figures(text)[name] for name in ("What the gates do", "How far the gradient reaches"))
+    assert {len(line["y"]) for line in gates["data"]} == {4}
+    assert all(z is None for row in reach["data"][0]["z"] for z in row[4:])
+
+
+def test_all_layers_have_one_scale_of_colours_and_it_is_stated():
+    layers = {
+        name: LayerGates(name, {"forget": Activation("sigmoid", torch.full((2, 1, 3), value))}, None, ("forget", 1))
+        for name, value in {"l0": 0.12, "l1": 0.88}.items()
+    }
+    found = coloured_text(layers, {name: ["a", "b"] for name in layers}, {1: "verb"})
+    assert (found.pale, found.dark) == (0.1, 0.9)
+    assert [round(words[0].shade, 3) for words in found.layers.values()] == [0.025, 0.975]
+    assert [word.part for word in found.layers["l0"]] == ["", "verb"]
 
 
 def test_a_row_without_steps_has_no_words_at_all():
     layer = LayerGates("l0", {"forget": Activation("sigmoid", torch.full((5, 2, 3), torch.nan))}, None, ("forget", 1))
-    assert words(layer, WORDS) == []
+    assert coloured_text({"l0": layer}, {"l0": WORDS}, {}).layers == {}
 
 
 def test_a_gate_that_is_quite_open_or_shut_is_counted_among_the_longest_or_shortest():

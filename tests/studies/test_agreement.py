@@ -42,6 +42,6 @@ def test_unknown_configurations_are_refused():
 
 
 def test_the_report_names_commands_of_its_own_task():
-    codes = [finding.code for finding in flow_report("lstm").findings]
-    assert any("gateflow train agreement" in code for code in codes)
-    assert not any("gateflow train lm" in code for code in codes)
+    lines = [line for finding in flow_report("lstm").findings for line in finding.lines]
+    assert "gateflow train agreement --init chrono:60" in lines
+    assert not any("gateflow train lm" in line for line in lines)

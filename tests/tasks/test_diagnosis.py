@@ -11,19 +11,16 @@ from gateflow.tasks.language_model.run import LanguageModelRun
 
 
 @pytest.mark.parametrize(
-    ("code", "for_agreement"),
+    ("options", "for_agreement"),
     [
-        (
-            "init.chrono(model)  # gateflow train lm --init chrono:60",
-            "init.chrono(model)  # gateflow train agreement --init chrono:60",
-        ),
-        ("Recurrent(skip=True)  # gateflow train lm --skip residual", "Recurrent(skip=True)"),
-        ("gateflow train lm --window 64", ""),
-        ("gateflow train lm --lr 0.002 --clip auto", "gateflow train agreement --lr 0.002 --clip auto"),
-        ("layer.reset_parameters()", "layer.reset_parameters()"),
+        ("--init chrono:60", "gateflow train agreement --init chrono:60"),
+        ("--skip residual", ""),
+        ("--window 64", ""),
+        ("--lr 0.002 --clip auto", "gateflow train agreement --lr 0.002 --clip auto"),
+        ("", ""),
     ],
 )
-def test_a_remedy_is_a_command_of_the_task_of_the_run(tmp_path, code, for_agreement):
+def test_a_remedy_is_a_command_of_the_task_of_the_run(tmp_path, options, for_agreement):
     text, grammar = LanguageModelRun(tmp_path / "lm"), AgreementRun(tmp_path / "agreement")
     for run, config in (
         (text, LanguageModelConfig.build({"data": {"train": "x"}})),
@@ -31,6 +28,7 @@ def test_a_remedy_is_a_command_of_the_task_of_the_run(tmp_path, code, for_agreem
     ):
         run.path.mkdir()
         run.config_file.write_text(config.to_toml())
-    finding = Finding("name", "problem", "", "", {}, "", "", code)
-    assert for_task(finding, text.task(), text.kind).code == code
-    assert for_task(finding, grammar.task(), grammar.kind).code == for_agreement
+    finding = Finding("name", "problem", "", "", {}, "", "", "init()", options)
+    for_text = f"gateflow train lm {options}" if options else ""
+    assert for_task(finding, text.task(), text.kind).command == for_text
+    assert for_task(finding, grammar.task(), grammar.kind).command == for_agreement

@@ -54,6 +54,7 @@ TONES = TaskDescription(
     set_up="tests.tasks.toy:set_up",
     build="tests.tasks.toy:ToyTask",
     diagnose="tests.tasks.toy:diagnose_run",
+    load="tests.tasks.toy:load",
     verbs=(
         Verb(
             "evaluate",

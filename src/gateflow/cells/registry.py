@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from pathlib import Path
 from typing import TypeVar
 
+from gateflow.cell_names import unknown
 from gateflow.cells.cell import Cell
 from gateflow.errors import UnknownCellError
 
@@ -70,10 +70,7 @@ def get(name: str) -> type[Cell]:
         return _CELLS[name]
     if ":" in name:
         return _imported(*name.split(":", 1))
-    # 0.4 is low, so that words in another order are found: `gru_full` is answered with `full_gru`.
-    close = difflib.get_close_matches(name, _CELLS, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise UnknownCellError(f"no cell is called {name!r}; {hint}`gateflow cells` lists them: {', '.join(_CELLS)}")
+    raise unknown(name, _CELLS)
 
 
 def name_of(cls: type[Cell]) -> str:

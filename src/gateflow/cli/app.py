@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from gateflow.cli.diagnose import diagnose
 from gateflow.cli.doctor import doctor
 from gateflow.cli.explain import explain
 from gateflow.cli.failures import UsageError
+from gateflow.cli.inspect import inspect
 from gateflow.cli.output import say, write
 from gateflow.cli.quickstart import quickstart
 from gateflow.cli.remedies import remedies
@@ -85,8 +87,17 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _schema(asked: bool) -> None:
+    if asked:
+        write(files("gateflow.cli").joinpath("answers.schema.json").read_text(encoding="utf-8").rstrip())
+        raise typer.Exit
+
+
 def gateflow(
     show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--json-schema", callback=_schema, is_eager=True, help="Say what --json prints.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; works after any command too.")] = False,
 ) -> None:
     """Recurrent networks: train them on your text, and see what they remember."""
@@ -115,6 +126,6 @@ def build() -> typer.Typer:
     app.command()(resume)
     for name, command in commands(tasks):
         app.command(name)(command)
-    for verb in (diagnose, cells, explain, compare, remedies, bench, doctor):
+    for verb in (diagnose, inspect, cells, explain, compare, remedies, bench, doctor):
         app.command(cls=OfATask if verb is compare else None)(verb)
     return app

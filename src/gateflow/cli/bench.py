@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateflow.cli.output import AsJson, print_json, print_table
+from gateflow.cli.settings import equations_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,9 @@ def bench(
     import os
     import warnings
 
-    import torch
+    cell = equations_of(cell)
+
+    import torch  # after a wrong name has been told
 
     from gateflow import Recurrent
     from gateflow.benchmarking.machine import machine

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateflow.cli.output import AsJson, print_json, print_table, write
+from gateflow.cli.settings import equations_of
 
 if TYPE_CHECKING:
     from gateflow.cells import Cell
@@ -22,7 +23,9 @@ def cells(
 
     Example: `gateflow cells full_gru`
     """
-    from gateflow.cells import get, names
+    name = equations_of(name) if name else None
+
+    from gateflow.cells import get, names  # after a wrong name has been told: it imports torch
 
     found = [_facts(cell, get(cell)) for cell in ([name] if name else names())]
     if json:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from gateflow.cell_names import refuse_unknown
 from gateflow.cli.failures import UsageError
 from gateflow.cli.output import AsJson, print_json, print_table
 from gateflow.cli.settings import Settings, refuse_idle, with_settings
 from gateflow.cli.versus import numbers_of
 from gateflow.cli.versus import show as show_versus
 from gateflow.errors import ConfigError
+from gateflow.remedies.initial_weights import parted
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 from gateflow.studies.compared import FOR_MEMORY, LENGTH, MEMORY, TEXT, WORDS, belonging_to, comparable, not_here
@@ -24,7 +26,7 @@ from gateflow.tasks.description import TaskDescription
 if TYPE_CHECKING:
     from gateflow.studies.budget import Budget, CellResult
 
-Cells = Annotated[str, typer.Option(help="Names, separated by commas.")]
+Cells = Annotated[str, typer.Option(help="Names, separated by commas; CELL:WEIGHTS for initial weights.")]
 OnTask = Annotated[
     str,
     typer.Option(
@@ -34,7 +36,9 @@ OnTask = Annotated[
     ),
 ]
 Updates = Annotated[int | None, typer.Option(min=1, help="Budget: updates per cell and seed.")]
-Minutes = Annotated[float | None, typer.Option(min=0.0, help="Budget: minutes per cell and seed.")]
+Minutes = Annotated[
+    float | None, typer.Option(min=0.0, help="Budget: minutes per cell and seed. [default: one, without --updates]")
+]
 With = Annotated[
     str | None,
     typer.Option("--with", metavar="transformer", help="Compare with a Transformer, both tuned by one grid."),
@@ -48,6 +52,8 @@ Seeds = Annotated[int, typer.Option(min=1, help="Trainings per cell.")]
 
 # What is compared if nothing is typed.
 CELLS = "elman,gru,full_gru,lstm"
+# Minutes, if no budget is typed: a table of four cells is there in as many.
+USUAL = 1.0
 # The grid that both sides are tuned by, next to a Transformer.
 LRS, DROPOUTS = "0.001,0.003,0.01", "0.1,0.3"
 
@@ -88,21 +94,24 @@ def compare_command(name: str) -> Callable[..., None]:
         `gateflow compare --task adding --length 100 --updates 2000`. With a Transformer:
         `gateflow compare --data corpus.txt --cells lstm --with transformer --updates 2000`
         """
+        names = _names(cells)
+
         from gateflow.backends.cpu.process import prepare_process
         from gateflow.cli.progress import TrainingDisplay
         from gateflow.studies.budget import Budget
         from gateflow.studies.comparison import Comparison
 
         grid = _grid(settings, with_, match, lrs, dropouts)
+        budget = Budget(updates, USUAL if updates is None and minutes is None else minutes)
         if with_ is not None:
-            _against(description(task), settings, Budget(updates, minutes), seeds, _names(cells), grid, json=json)
+            _against(description(task), settings, budget, seeds, names, grid, json=json)
             return
 
         prepare_process()
         with TrainingDisplay(lines=False) as display:
-            comparison = Comparison(description(task), settings, Budget(updates, minutes), seeds, [display])
-            refuse_idle(settings, comparison.configure(_names(cells)[0]).idle())
-            results = list(comparison.results(_names(cells)))
+            comparison = Comparison(description(task), settings, budget, seeds, [display])
+            refuse_idle(settings, comparison.configure(names[0]).idle())
+            results = list(comparison.results(names))
         _show(results, json=json)
 
     return compare
@@ -172,6 +181,8 @@ def _on_memory(name: str) -> Callable[..., None]:
 
         Example: `gateflow compare --task adding --length 100 --updates 2000`
         """
+        names = _names(cells)
+
         from gateflow.backends.cpu.process import prepare_process
         from gateflow.cli.progress import TrainingDisplay
         from gateflow.studies.budget import Budget
@@ -182,9 +193,9 @@ def _on_memory(name: str) -> Callable[..., None]:
         checked = kind.build({**settings, "data": {"train": "none"}})  # for the bounds of its options
         options = {option: getattr(getattr(checked, section), option) for option, section in typed.items()}
         with TrainingDisplay(lines=False) as display:
-            budget = Budget(updates, minutes)
+            budget = Budget(updates, USUAL if updates is None and minutes is None else minutes)
             comparison = MemoryComparison(MEMORY_TASKS[task](length), budget, seeds, **options, on_update=display.move)
-            results = list(comparison.results(_names(cells)))
+            results = list(comparison.results(names))
         _show(results, json=json)
 
     return compare
@@ -222,7 +233,10 @@ def _task_in(args: Sequence[str]) -> str:
 
 def _names(cells: str) -> list[str]:
     # "gru, lstm" is what people type.
-    return [name.strip() for name in cells.split(",")]
+    names = [name.strip() for name in cells.split(",")]
+    for name in names:
+        refuse_unknown(parted(name)[0])
+    return names
 
 
 def _show(results: Sequence[CellResult], *, json: bool) -> None:

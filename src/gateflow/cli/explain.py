@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateflow.cli.output import AsJson, print_json, write
+from gateflow.cli.settings import equations_of
 from gateflow.cli.visible import VisibleConsole
 
 if TYPE_CHECKING:
@@ -48,13 +49,15 @@ def explain(
 
     Example: `gateflow explain full_gru --stage plan`
     """
-    from gateflow.cells import get
-
     if operations:
         _print_operations(json=json)
         return
     if cell is None:
         raise typer.BadParameter("name a cell, such as full_gru, or ask for --operations", param_hint="CELL")
+    cell = equations_of(cell)
+
+    from gateflow.cells import get  # after a wrong name has been told: it imports torch
+
     equations = get(cell)(INPUT_SIZE, HIDDEN_SIZE)
     compiled = _compiled(equations)
     if stage is None:

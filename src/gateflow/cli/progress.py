@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task
+from rich.text import Text
 
 from gateflow.cli.visible import VisibleConsole
 
@@ -19,21 +23,19 @@ class TrainingDisplay:
     def __init__(self, *, enabled: bool = True, lines: bool = True) -> None:
         self.lines = lines
         self.console = VisibleConsole(stderr=True, quiet=not enabled)
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            console=self.console,
-            disable=not (enabled and self.console.is_terminal),
-        )
+        columns = (BarColumn(), MofNCompleteColumn(), _Times(self))
+        self.bar = _UnderFigures(*columns, console=self.console, disable=not (enabled and self.console.is_terminal))
         self.task = self.bar.add_task("starting")
         # Estimated here too, for lines in a log have no bar that could show it.
-        self.left = 0.0
+        self.left: float | None = None
         self.reach: dict[str, Any] = {}
         self._since: tuple[int, float] | None = None
+        self._elapsed, self._at = 0.0, time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the run has taken so far, in earlier processes too; they go on while it validates."""
+        return self._elapsed + time.monotonic() - self._at
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -44,11 +46,13 @@ class TrainingDisplay:
 
     def step(self, progress: TrainingProgress, total: int) -> None:
         """Move the bar."""
+        self._elapsed, self._at = progress.elapsed, time.monotonic()
+        # From the first update of this process: a resumed run has been slower or faster elsewhere. Of all that
+        # passes, so that validations and checkpoints are in what is left as well.
+        self._since = self._since or (progress.step, progress.elapsed)
+        steps, seconds = progress.step - self._since[0], progress.elapsed - self._since[1]
+        self.left = (total - progress.step) * seconds / steps if steps else None
         self.move(progress.step, total)
-        # From the first update of this process: a resumed run has been slower or faster elsewhere.
-        self._since = self._since or (progress.step, progress.seconds)
-        steps, seconds = progress.step - self._since[0], progress.seconds - self._since[1]
-        self.left = (total - progress.step) * seconds / steps if steps else 0.0
 
     def move(self, done: int, total: int) -> None:
         """Show that so many updates are done."""
@@ -65,9 +69,33 @@ class TrainingDisplay:
         if record["kind"] == "train" and self.console.is_terminal:
             self.bar.update(self.task, description=text)
         elif self.lines and record["kind"] == "train":
-            self.console.print(f"{text}, {minutes(self.left)} left", soft_wrap=True)
+            left = "" if self.left is None else f", {minutes(self.left)} left"
+            self.console.print(f"{text}{left}", soft_wrap=True)
         elif self.lines:
             self.console.print(text, style="bold")
+
+
+class _UnderFigures(Progress):
+    """The bar under its figures: side by side they have no room in the 80 columns of many terminals."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """As rich asks for it."""
+        for task in self.tasks:
+            yield Text(task.description, no_wrap=True, overflow="ellipsis")
+        yield self.make_tasks_table(self.tasks)
+
+
+class _Times(ProgressColumn):
+    """How long it has taken and will take: rich's own columns know no validations, and no process before this one."""
+
+    def __init__(self, display: TrainingDisplay) -> None:
+        super().__init__()
+        self.display = display
+
+    def render(self, task: Task) -> Text:
+        """As rich asks for it."""
+        left = self.display.left
+        return Text(f"{minutes(self.display.elapsed)} passed, {'–' if left is None else minutes(left)} left")
 
 
 def describe(record: dict[str, Any]) -> str:

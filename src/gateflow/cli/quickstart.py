@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateflow.cell_names import refuse_unknown
 from gateflow.cli.diagnose import check_free
 from gateflow.cli.output import AsJson, print_json, print_table, say, write
 from gateflow.cli.visible import VisibleConsole
+from gateflow.remedies.initial_weights import parted
 
 if TYPE_CHECKING:
     from gateflow.studies.agreement_training import AgreementResult, Entry
@@ -42,12 +44,15 @@ def quickstart(
 
     Example: `gateflow quickstart --cells lstm,lstm:chrono,gru:chrono --seeds 1`
     """
+    names = [name.strip() for name in cells.split(",")]
+    for name in names:
+        refuse_unknown(parted(name)[0])
+    # Before a minute of training, not after it.
+    check_free(out, force)
+
     from gateflow.studies.agreement import entries_of, flow_report, kept_at, refuse_taken
     from gateflow.studies.agreement_training import AgreementBudget
 
-    names = [name.strip() for name in cells.split(",")]
-    # Before a minute of training, not after it.
-    check_free(out, force)
     kept = kept_at(runs, names)
     refuse_taken(kept.values(), force)  # before a minute of training
     entries = entries_of(names, range(seed, seed + seeds), AgreementBudget(updates=updates), kept)

@@ -24,12 +24,13 @@ def resume(
     With --epochs or --max-updates a run goes on beyond its end. A learning rate that falls then falls to the new end,
     so it jumps up where the run had ended.
     """
-    # torch is imported by the command, not by its help.
-    from gateflow.cli.training import train_run
     from gateflow.runs.trust import Trust
     from gateflow.tasks import open_run
 
     opened, task = open_run(run, Trust(trust_code))
+
+    from gateflow.cli.training import train_run  # after a folder that is no run has been told: it imports torch
+
     if epochs is not None or max_updates is not None:
         opened.extend(epochs=epochs, max_updates=max_updates)
     train_run(task, opened, json=json)

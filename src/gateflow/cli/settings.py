@@ -13,7 +13,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from gateflow.cell_names import refuse_unknown
+from gateflow.cli.output import say
 from gateflow.errors import ConfigError
+from gateflow.remedies.initial_weights import parted
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 
@@ -60,6 +63,32 @@ def _typed(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return flag(name) if value else f"--no-{flag(name)[2:]}"
     return f"{flag(name)} {value}"
+
+
+def refuse_unknown_cells(config: RunConfig) -> None:
+    """Refuse a cell that there is none of, before torch is imported to look.
+
+    Raises:
+        UnknownCellError: its name is none of ours, and no place of somebody's own.
+    """
+    for section in config.sections():
+        options = getattr(config, section)
+        for name in ("cell", "decoder_cell"):
+            if isinstance(cell := getattr(options, name, None), str):
+                refuse_unknown(cell)
+
+
+def equations_of(text: str) -> str:
+    """The cell of ``CELL`` or ``CELL:WEIGHTS``, where only its equations count.
+
+    Raises:
+        UnknownCellError: there is no such cell.
+    """
+    cell, weights = parted(text)
+    refuse_unknown(cell)
+    if weights:
+        say(f"note: initial weights ({weights}) change neither equations nor speed; this is {cell}.", style="dim")
+    return cell
 
 
 def typed_words(settings: Settings) -> set[str]:

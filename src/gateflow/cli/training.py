@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def set_up_and_train(
     task: TaskDescription, out: Path, config: RunConfig, trust: Trust = NOBODY, *, force: bool, json: bool
 ) -> None:
     """Make the run, in the first process if there are several, and train it."""
+    began = time.monotonic()
     if config.training.tensorboard:
         # Before a text of gigabytes has been read.
         require_tensorboard()
@@ -45,7 +47,7 @@ def set_up_and_train(
         _set_up(task, out, config, force=force)
     # The others open what the first one has made.
     accelerator.wait_for_everyone()
-    train_run(task, task.part("run").open(out, trust), accelerator, json=json)
+    train_run(task, task.part("run").open(out, trust), accelerator, json=json, began=began)
 
 
 def _set_up(task: TaskDescription, out: Path, config: RunConfig, *, force: bool) -> None:
@@ -66,11 +68,12 @@ def _train_series(
     """Train the runs of one training one after the other, and sum them up; typed again, the command goes on."""
     runs: list[Run[Any]] = []
     for place, config in places:
+        began = time.monotonic()
         if accelerator.is_main_process and (force or not _is_there(task, place, config, trust)):
             _set_up(task, place, config, force=force)
         accelerator.wait_for_everyone()
         runs.append(run := task.part("run").open(place, trust))
-        trained, outcome = _trained(task, run, accelerator)
+        trained, outcome = _trained(task, run, accelerator, began)
         if accelerator.is_main_process and not json:
             say(f"{place} ({len(runs)} of {len(places)})", style="bold")
             report(task, run, trained, outcome, json=False)
@@ -100,11 +103,18 @@ def _is_there(task: TaskDescription, place: Path, config: RunConfig, trust: Trus
     return found == config.model_copy(update={"training": config.training.model_copy(update=beyond)})
 
 
-def train_run(described: TaskDescription, run: Run[Any], accelerator: Accelerator | None = None, *, json: bool) -> None:
+def train_run(
+    described: TaskDescription,
+    run: Run[Any],
+    accelerator: Accelerator | None = None,
+    *,
+    json: bool,
+    began: float | None = None,
+) -> None:
     """Train a run to its end, or to Ctrl-C, and say where it stands; Ctrl-C leaves with code 130."""
     prepare_process()
     accelerator = accelerator or join_processes(run.config().training)
-    task, outcome = _trained(described, run, accelerator)
+    task, outcome = _trained(described, run, accelerator, began)
     if accelerator.is_main_process:
         report(described, run, task, outcome, json=json)
     # After the report: as one of several, this process ends in there.
@@ -113,7 +123,9 @@ def train_run(described: TaskDescription, run: Run[Any], accelerator: Accelerato
         raise typer.Exit(INTERRUPTED)
 
 
-def _trained(described: TaskDescription, run: Run[Any], accelerator: Accelerator) -> tuple[Task, TrainingOutcome]:
+def _trained(
+    described: TaskDescription, run: Run[Any], accelerator: Accelerator, began: float | None
+) -> tuple[Task, TrainingOutcome]:
     """A run trained to its end, or to Ctrl-C, with a display."""
     config = run.config()
     task: Task = described.part("build")(run, config, accelerator.process_index, accelerator.num_processes)
@@ -128,7 +140,7 @@ def _trained(described: TaskDescription, run: Run[Any], accelerator: Accelerator
             # It warns of a step that is not finite, and the clipper decides whether that one is skipped.
             folder = run.path / "non_finite_step"
             monitor = Monitor(task.model, folder=folder, non_finite="warn", writer=writer)
-        return task, TrainingLoop(task, config.training, run, accelerator, callbacks, monitor).train()
+        return task, TrainingLoop(task, config.training, run, accelerator, callbacks, monitor, began).train()
 
 
 def _farther(run: Run[Any], outcome: TrainingOutcome) -> str:
@@ -148,6 +160,7 @@ def report(described: TaskDescription, run: Run[Any], task: Task, outcome: Train
     trusting = " --trust-code" if any(":" in code for code in run.config().named_code()) else ""
     if json:
         place = {"run": str(run.path), "updates": outcome.step, "epochs": outcome.epoch, "seconds": outcome.seconds}
+        place["elapsed"] = outcome.elapsed
         ended = {"interrupted": outcome.interrupted, "stopped_early": outcome.stale is not None}
         print_json({**place, f"validation_{name}": best, **ended})
     elif outcome.interrupted:
@@ -157,7 +170,7 @@ def report(described: TaskDescription, run: Run[Any], task: Task, outcome: Train
         quality = "" if best is None else f", best validation {spoken} {figure(best)}"
         early = "" if outcome.stale is None else f"; stopped early, {outcome.stale} validations after it"
         trained = "Trained" if outcome.step > outcome.begun else f"{run.path} had reached its end before:"
-        say(f"{trained} {outcome.step:,} updates in {minutes(outcome.seconds)}{quality}{early}.")
+        say(f"{trained} {outcome.step:,} updates in {minutes(outcome.elapsed)}{quality}{early}.")
         if outcome.step == outcome.begun and not early:
             say(f"To go beyond it: {resuming(run.path)} {_farther(run, outcome)}")
         steps = [f"gateflow {step.format(run=path)}{trusting}" for step in described.next_steps]

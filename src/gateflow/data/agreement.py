@@ -16,7 +16,7 @@ import csv
 import io
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -159,6 +159,31 @@ def draw(rng: random.Random, distance: int, attractors: int | None = None) -> Se
     verbs = rng.choice(_pairs(VERBS))
     tokens = (*words, verbs[plural], _word(rng, "STATE", plural), ".")
     return Sentence(tokens, len(start), len(words), count, plural, verbs[not plural])
+
+
+def with_other_number(sentence: Sentence) -> Sentence:
+    """The sentence with a subject of the other number, and the verb that agrees with it; all other words stay.
+
+    What was an attractor is none then, and the other way round.
+
+    Example:
+        >>> s = draw(random.Random(3), distance=4)
+        >>> other = with_other_number(s)
+        >>> s.tokens[s.subject], other.tokens[s.subject], s.right_verb == other.wrong_verb
+        ('crows', 'crow', True)
+    """
+    forms = next(pair for pair in _pairs(NOUNS["ANIMAL"]) if sentence.tokens[sentence.subject] in pair)
+    tokens, nouns = list(sentence.tokens), {n for text in NOUNS.values() for pair in _pairs(text) for n in pair}
+    tokens[sentence.subject] = forms[not sentence.plural]
+    tokens[sentence.verb] = sentence.wrong_verb
+    between = sum(word in nouns for word in sentence.tokens[sentence.subject + 1 : sentence.verb])
+    return replace(
+        sentence,
+        tokens=tuple(tokens),
+        plural=not sentence.plural,
+        attractors=between - sentence.attractors,
+        wrong_verb=sentence.right_verb,
+    )
 
 
 def generate(seed: int, buckets: Sequence[range] = BUCKETS) -> Iterator[Sentence]:

@@ -25,6 +25,7 @@ adds up to autograd's gradient.
 from gateflow.flow.activations import Activation
 from gateflow.flow.by_lag import ByLag
 from gateflow.flow.contingency import ContingencyTable
+from gateflow.flow.dependency import Dependency
 from gateflow.flow.diagnose import Report, diagnose
 from gateflow.flow.excerpts import Excerpt, Excerpts
 from gateflow.flow.gates import Gates, LayerGates, gates
@@ -40,6 +41,7 @@ __all__ = [
     "Activation",
     "ByLag",
     "ContingencyTable",
+    "Dependency",
     "Excerpt",
     "Excerpts",
     "Finding",

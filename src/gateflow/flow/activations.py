@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +17,7 @@ from gateflow.flow.adjoint import Tape, record
 from gateflow.flow.capture import Replay
 from gateflow.flow.table import plain
 
-__all__ = ["Activation", "activations_of"]
+__all__ = ["Activation", "HeldGates", "activations_of", "intermediates_of", "squashed_gates"]
 
 # A hard sigmoid is 0 to 1 as well, and is saturated by the same measure; sLSTM has its forget gate as a logarithm.
 _KINDS = {"sigmoid": "sigmoid", "hardsigmoid": "sigmoid", "log_sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu"}
@@ -76,13 +79,86 @@ class _Squashed(TorchFunctionMode):
         self.calls: list[tuple[str, Tensor, Tensor]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # By the function that runs, however the step spells
-        # it: `torch.tanh`, `x.tanh()` and `x.tanh_()` are one.
-        value = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "").rstrip("_")
-        if name in _KINDS and args:
+        value, name = func(*args, **(kwargs or {})), _squash(func, args)
+        if name is not None:
             self.calls.append((_KINDS[name], args[0], value.exp() if name == "log_sigmoid" else value))
         return value
+
+
+class HeldGates(TorchFunctionMode):
+    """Within the block some squashes of a cell's step give other values than they would; see `squashed_gates`.
+
+    Args:
+        held: by the number of the call within the step what becomes of its value, a number from 0 to 1.
+    """
+
+    def __init__(self, held: Mapping[int, Callable[[Tensor], Tensor]]):
+        super().__init__()
+        self.held, self.count = held, -1
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        value, name = func(*args, **(kwargs or {})), _squash(func, args)
+        self.count += name is not None
+        if name is None or self.count not in self.held:
+            return value
+        change = self.held[self.count]
+        return change(value.exp()).log() if name == "log_sigmoid" else change(value)
+
+
+def _squash(func: Any, args: Any) -> str | None:
+    # By the function that runs, however the step spells
+    # it: `torch.tanh`, `x.tanh()` and `x.tanh_()` are one.
+    name = getattr(func, "__name__", "").rstrip("_")
+    return name if name in _KINDS and args else None
+
+
+class _Locals:
+    """Keeps what a function calls its values, as it returns."""
+
+    def __init__(self, function: Any):
+        self.code, self.values = function.__code__, dict[str, Any]()
+
+    def __enter__(self) -> _Locals:
+        self.before = sys.getprofile()
+        sys.setprofile(self._see)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(self.before)
+
+    def _see(self, frame: Any, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code is self.code:
+            self.values = dict(frame.f_locals)
+
+
+def intermediates_of(replay: Replay) -> dict[str, Tensor]:
+    """Rows that the cell's step gives a name, beside its states and what it squashes: ``[T, B, size]`` each, in time.
+
+    Such as the `m` of a multiplicative LSTM; equations have the names that stand in the step.
+    """
+    seen, squashed = _Locals(type(replay.cell).step), _Squashed()
+    with contextlib.ExitStack() as watch:
+        watch.enter_context(seen)
+        watch.enter_context(squashed)
+        record(replay, contextlib.nullcontext())
+    # The squash of a gate is known by the gate's name already.
+    known = {id(value) for _, _, value in squashed.calls}
+    left_out = {"self", "x", "dt", *replay.cell.states}
+    rows = replay.steps * replay.rows
+    found = {
+        name: value.detach().unflatten(0, (replay.steps, replay.rows))
+        for name, value in seen.values.items()
+        if isinstance(value, Tensor) and value.dim() == 2 and len(value) == rows and name not in left_out
+        if id(value) not in known
+    }
+    return {name: value.flip(0) if replay.reversed else value for name, value in found.items()}
+
+
+def squashed_gates(replay: Replay) -> list[tuple[str, str]]:
+    """Gate and kind of each squash of the cell's step, in the order in which they are called; see `Activation`."""
+    squashed = _Squashed()
+    tape = record(replay, squashed)
+    return [(_name(replay.cell, tape, given), kind) for kind, given, _ in squashed.calls]
 
 
 def activations_of(replays: list[Replay]) -> dict[str, Activation]:

@@ -14,12 +14,13 @@ from torch import nn
 from gateflow.flow.by_lag import ByLag
 from gateflow.flow.capture import Loss, unchanged_buffers, without_autocast
 from gateflow.flow.contingency import ContingencyTable
+from gateflow.flow.dependency import Dependency
 from gateflow.flow.excerpts import Excerpts
 from gateflow.flow.gates import Gates
 from gateflow.flow.lyapunov import Lyapunov
 from gateflow.flow.measurements import Measurements, measure
 from gateflow.flow.reach import Reach
-from gateflow.flow.rules import RULES, SEVERITIES, Finding
+from gateflow.flow.rules import RULES, SEVERITIES, Finding, same_lines
 from gateflow.flow.table import Printable, columns
 from gateflow.flow.terms import Terms
 from gateflow.flow.what_if import WhatIf, what_if_of
@@ -78,8 +79,9 @@ class Report(Printable):
 
     def __rich__(self) -> Any:
         table = columns("Findings", "", "finding", "where", "what was found, and what to do →")
-        for finding in self.findings:
-            remedy = "\n".join(part for part in (finding.remedy, finding.code) if part)
+        for finding, same in zip(self.findings, same_lines(self.findings), strict=True):
+            lines = finding.lines if same is None else (f"(as for {same.name})",)
+            remedy = "\n".join(part for part in (finding.remedy, *lines) if part)
             table.add_row(f"{finding.severity}\n{finding.name}", finding.where, f"{finding.says}\n{remedy}")
             table.add_section()
         tables = (self.reach, *self.by_lag, self.gates, self.lyapunov, self.terms, self.what_if)
@@ -96,6 +98,7 @@ def diagnose(
     clip_history: NormClipper | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     history: Sequence[Mapping[str, Any]] = (),
     tokens: Sequence[str] | None = None,
+    dependency: Dependency | None = None,
     compare: bool = True,
     targets: int | Sequence[int] | None = None,
     memory_limit: int | None = None,
@@ -116,7 +119,8 @@ def diagnose(
         window: steps of truncated back-propagation in training, if the batch does not show them.
         clip_history: a `NormClipper`, its `statistics()`, or the records of a run (`clipped`, `gradient_norm`).
         history: records of the run so far, such as `Monitor.history`, with `loss` and `horizon`.
-        tokens: the words of the batch's first row, for the report.
+        tokens: the words of the batch's first row, for the report; as many as it has steps.
+        dependency: the two steps of the first row that the needed lag is about, which the report marks.
         compare: whether to measure other initial weights too.
 
     Raises:
@@ -140,7 +144,10 @@ def diagnose(
         measured = measure(model, batch, loss, **options, **more)
         with without_autocast(model):
             table = what_if_of(measured.trace, model, batch, loss, **options) if compare else None
-    context = _context(measured, tokens) | {"seconds": time.perf_counter() - began, "history": list(measured.history)}
+    context = _context(measured, tokens, dependency) | {
+        "seconds": time.perf_counter() - began,
+        "history": list(measured.history),
+    }
     return Report(_judged(measured), measured.reach, measured.lyapunov, measured.gates, measured.terms, table, context)
 
 
@@ -154,14 +161,14 @@ def _healthy(measured: Measurements) -> Finding:
     layer = measured.farthest
     says = f"Gradients arrive: 1 % and more is left up to {layer.horizon} of {measured.longest} steps back"
     says += (
-        f", and {measured.left:.0%} at the {measured.needed_lag} that the task needs." if measured.needed_lag else "."
+        f", and {measured.left.told} at the {measured.needed_lag} that the task needs." if measured.needed_lag else "."
     )
     evidence = {"horizon": float(layer.horizon), "lag": float(measured.lag), "left at lag": measured.left}
     source = "Pascanu, Mikolov, Bengio (2013). arXiv:1211.5063"
     return Finding("healthy", "healthy", "", says, evidence, source, "Nothing to do.", "")
 
 
-def _context(measured: Measurements, tokens: Sequence[str] | None) -> dict[str, Any]:
+def _context(measured: Measurements, tokens: Sequence[str] | None, dependency: Dependency | None) -> dict[str, Any]:
     cells = {title: type(replays[0].cell).__name__ for title, replays in measured.trace.sequences.items()}
     sizes = {title: replays[0].cell.hidden_size for title, replays in measured.trace.sequences.items()}
     return {
@@ -177,4 +184,5 @@ def _context(measured: Measurements, tokens: Sequence[str] | None) -> dict[str, 
         "window": measured.window,
         "clipping": dict(measured.clipping),
         "tokens": None if tokens is None else [str(token) for token in tokens],
+        "dependency": None if dependency is None else dependency.to_dict(),
     }

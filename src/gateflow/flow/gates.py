@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gateflow.flow.activations import Activation, activations_of
 from gateflow.flow.capture import Loss, Replay, Trace, trace_model, unchanged_buffers
-from gateflow.flow.table import Printable, columns, plain, sparkline
+from gateflow.flow.table import Printable, Share, columns, plain, sparkline
 
 __all__ = ["Activation", "Gates", "LayerGates", "gates", "gates_of"]
 
@@ -31,6 +31,30 @@ class LayerGates:
     activations: dict[str, Activation]
     half_lives: Tensor | None
     keeper: tuple[str, int] | None
+
+    def outlasting(self, lag: int) -> Share:
+        """Of all that units hold at all steps, how much is left to 1 % and more after so many steps.
+
+        A memory cell is multiplied by its gate at each step, so this is the share of pairs of a unit and a step over
+        which the product of so many gates is above 0.01; NaN if no gate keeps or no sequence is that long.
+
+        Example:
+            >>> open_shut = torch.tensor([0.9, 0.9, 0.9, 0.0]).repeat(5)[:, None, None]  # reset at each fourth step
+            >>> layer = LayerGates("l0", {"forget": Activation("sigmoid", open_shut)}, None, ("forget", 1))
+            >>> print(layer.outlasting(2), layer.outlasting(4))
+            53 % none
+        """
+        if self.keeper is None:
+            return Share(math.nan)
+        gate, sign = self.keeper
+        kept = self.activations[gate].values.double()
+        # A gate of 0 has no logarithm; the smallest number that float64 can square stands for it.
+        logs = (kept if sign > 0 else 1 - kept).clamp(min=1e-150).log()
+        sums = torch.cat([torch.zeros_like(logs[:1]), logs]).cumsum(0)
+        over = sums[lag:] - sums[:-lag] if lag < len(sums) else sums[:0]
+        there = over.isfinite()
+        lasting = (over[there] > math.log(0.01)).double()
+        return Share(float(lasting.mean()) if len(lasting) else math.nan)
 
     def to_dict(self) -> dict[str, Any]:
         """Shares, means per step and half-lives, without the single values; an infinite half-life is None."""

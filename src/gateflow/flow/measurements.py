@@ -15,9 +15,11 @@ from gateflow.cells import Cell
 from gateflow.errors import FlowError
 from gateflow.flow.adjoint import ReferenceGradients, backward, reference_gradients
 from gateflow.flow.capture import HALF, Loss, Replay, Trace, trace_model, without_autocast
+from gateflow.flow.capture.probe import leaves_behind
 from gateflow.flow.gates import Gates, gates_of
 from gateflow.flow.lyapunov import Lyapunov, lyapunov_of
 from gateflow.flow.reach import LayerReach, Reach, reach_of
+from gateflow.flow.table import Share
 from gateflow.flow.terms import Terms, terms_of
 from gateflow.layers import is_torchs
 from gateflow.remedies.clip import NormClipper
@@ -45,6 +47,8 @@ class Measurements:
         needed_lag: steps back that the task has to reach, if known.
         window: steps of truncated back-propagation, if known or seen.
         clipping: figures of the clipper under the names of `NormClipper.statistics`; empty if there was none.
+        fed: layers whose outputs or final states another recurrent layer reads, so that a gradient may come to an
+            early step of theirs by way of that one.
         history: records of the run so far, with `step`, and `loss` or `horizon`.
         quantised: the 16-bit type in which the gates are computed, if they are.
     """
@@ -59,6 +63,7 @@ class Measurements:
     arriving: Mapping[str, Sequence[float]]
     needed_lag: int | None
     window: int | None
+    fed: frozenset[str]
     clipping: Mapping[str, float]
     history: Sequence[Mapping[str, Any]]
     quantised: torch.dtype | None
@@ -79,9 +84,10 @@ class Measurements:
         return min(self.needed_lag or self.longest, self.longest)
 
     @property
-    def left(self) -> float:
+    def left(self) -> Share:
         """The share of the gradient left at that lag, in the layer where most is left."""
-        return max(layer.left_at(self.lag) if layer.left_at(self.lag) >= 0 else 0.0 for layer in self.layers)
+        known = [left for layer in self.layers if not math.isnan(left := layer.left_at(self.lag))]
+        return max(known, default=Share(0.0))
 
     @property
     def layers(self) -> list[LayerReach]:
@@ -138,6 +144,7 @@ def measure(
         **measured,
         needed_lag=needed_lag,
         window=window or _window_seen(found),
+        fed=_fed(trace),
         clipping=_clipping(clip_history),
         history=tuple(history),
         quantised=_quantised(trace, model),
@@ -176,6 +183,18 @@ def _window_seen(found: Reach) -> int | None:
         edges = [0, *layer.cuts, layer.norms.shape[1]]
         windows += [b - a for a, b in itertools.pairwise(edges)] if layer.cuts else []
     return max(windows, default=None)
+
+
+def _fed(trace: Trace) -> frozenset[str]:
+    """Titles of the layers that another one reads; windows of one sequence are one layer."""
+    owners = {leaf: replay.title for replay in trace.replays for leaf in (replay.y, *replay.final)}
+    read = (
+        (replay.title, owners[leaf])
+        for replay in trace.replays
+        for leaf in leaves_behind([replay.x, *replay.start])
+        if leaf in owners
+    )
+    return frozenset(read_one for reader, read_one in read if reader != read_one)
 
 
 def _clipping(history: NormClipper | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> dict[str, float]:

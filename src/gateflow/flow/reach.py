@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from gateflow.flow.adjoint import backward
 from gateflow.flow.capture import Loss, Replay, Trace, trace_model, unchanged_buffers
 from gateflow.flow.decay import Decay, decay_of, lags
 from gateflow.flow.sampling import Sampling, chosen, listed, portions
-from gateflow.flow.table import Printable, columns, plain, sparkline
+from gateflow.flow.table import Printable, Share, columns, plain, sparkline
 
 __all__ = ["LayerReach", "Reach", "reach", "reach_of"]
 
@@ -65,9 +65,10 @@ class LayerReach:
         full[list(self.targets)] = self.norms.nanmean(-1).float().cpu()
         return full
 
-    def left_at(self, lag: int) -> float:
+    def left_at(self, lag: int) -> Share:
         """`ρ(lag)`; NaN if the sequences are not that long."""
-        return float(self.decay.values[lag]) if lag < len(self.decay.values) else float("nan")
+        known = lag < len(self.decay.values)
+        return Share(float(self.decay.values[lag]) if known else math.nan, self.decay.floor)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the single rows, as numbers and lists; NaN as None."""
@@ -96,7 +97,7 @@ class LayerReach:
 
     def _figure(self, lag: int) -> str:
         left = self.left_at(lag)
-        return "" if math.isnan(left) else f"{'<' if left <= self.decay.floor else ''}{left:.0e}"
+        return "" if math.isnan(left) else str(left)
 
     def _line(self) -> str:
         """The decay down to where it was followed, and the lag of its end."""
@@ -209,14 +210,15 @@ def reach_of(
     floor: float | None = None,
     memory_limit: int | None = None,
     seed: int = 0,
+    tick: Callable[[], None] | None = None,
 ) -> Reach:
-    """`reach` from a trace."""
+    """`reach` from a trace; `tick` is called at each step of a layer, and what it raises ends the measurement."""
     sampling = chosen(trace, targets, seed)
     # The resolution of the type in which the replays are; never
     # coarser than float32's, in which 16-bit models are followed.
     if floor is None:
         floor = min(torch.finfo(trace.replays[0].x.dtype).eps, torch.finfo(torch.float32).eps)
-    norms = _Norms(trace, sampling)
+    norms = _Norms(trace, sampling, tick)
     for portion in portions(trace, sampling.targets, memory_limit):
         norms.begin(len(portion))
         backward(trace, portion, norms.visit, floor)
@@ -226,8 +228,8 @@ def reach_of(
 class _Norms:
     """Takes down the norms of a sweep, by time step and not by the order of processing."""
 
-    def __init__(self, trace: Trace, sampling: Sampling):
-        self.trace, self.sampling, self.first, self.after = trace, sampling, 0, 0
+    def __init__(self, trace: Trace, sampling: Sampling, tick: Callable[[], None] | None):
+        self.trace, self.sampling, self.tick, self.first, self.after = trace, sampling, tick, 0, 0
         self.replays = trace.sequences
         self.full = {name: self._blank(replays) for name, replays in self.replays.items()}
         self.parts = {name: [self._blank(p) for _ in p[0].cell.states] for name, p in self.replays.items()}
@@ -238,6 +240,8 @@ class _Norms:
 
     def visit(self, replay: Replay, p: int, alive: slice, delta: list[Tensor]) -> Tensor:
         """Called by the sweep."""
+        if self.tick is not None:
+            self.tick()
         name, norms = replay.title, [torch.linalg.vector_norm(part, dim=-1) for part in delta]
         full = norms[0] if len(norms) == 1 else torch.stack(norms).norm(dim=0)
         where = slice(self.first + alive.start, self.first + alive.stop)

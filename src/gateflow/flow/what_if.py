@@ -16,7 +16,8 @@ from gateflow.errors import ConfigError, FlowError, NonFiniteError
 from gateflow.flow.capture import Loss, Trace, trace_model, unchanged_buffers, unchanged_random_state
 from gateflow.flow.gates import Gates, gates_of
 from gateflow.flow.reach import Reach, reach_of
-from gateflow.flow.table import Printable, columns, plain
+from gateflow.flow.sampling import Sampling
+from gateflow.flow.table import Printable, Share, columns, plain
 from gateflow.layers import cells_in, cells_to_change
 from gateflow.remedies.initial_weights import INITIAL_WEIGHTS, Initialiser
 
@@ -42,32 +43,33 @@ class WhatIfRow:
     name: str
     code: str
     horizon: int
-    left: float
+    left: Share
     saturated: float
 
 
 @dataclass(frozen=True)
 class WhatIf(Printable):
-    """What `what_if` found: rows, and the lag at which `left` was read."""
+    """What `what_if` found: rows, the lag at which `left` was read, and the steps that all of them were measured on."""
 
     lag: int
     rows: tuple[WhatIfRow, ...]
+    sampling: Sampling
 
     def to_dict(self) -> dict[str, Any]:
         """As numbers, for JSON; NaN as None."""
         rows = [asdict(row) | {"left": plain(row.left), "saturated": plain(row.saturated)} for row in self.rows]
-        return {"lag": self.lag, "rows": rows}
+        return {"lag": self.lag, "rows": rows, "exact": self.sampling.exact}
 
     def __rich__(self) -> Any:
         table = columns(
             "What if it began with other weights? Same batch, no training",
             f"left at {self.lag}: share of the gradient left {self.lag} steps back. saturated: largest share of a tanh "
-            "beyond ±0.95; a long horizon with saturated units does not learn either.",
+            f"beyond ±0.95; a long horizon with saturated units does not learn either. {self.sampling}.",
             *("initial weights", "horizon", f"left at {self.lag}", "saturated"),
         )
         for row in self.rows:
             saturated = "" if math.isnan(row.saturated) else f"{row.saturated:.0%}"
-            table.add_row(row.name, str(row.horizon), f"{row.left:.0e}", saturated)
+            table.add_row(row.name, str(row.horizon), str(row.left), saturated)
         return table
 
 
@@ -136,7 +138,7 @@ def what_if_of(
             _draw(model, change, seed)
             trace = trace_model(model, batch, loss, seed)
             rows.append(_row(name, code, lag, reach_of(trace, **options), gates_of(trace)))
-    return WhatIf(lag, tuple(rows))
+    return WhatIf(lag, tuple(rows), found.sampling)
 
 
 def _exchangeable(model: nn.Module) -> bool:
@@ -193,5 +195,5 @@ def _row(name: str, code: str, lag: int, found: Reach, openness: Gates) -> WhatI
     left = [layer.left_at(lag) for layer in found.layers.values()]
     seen = (a for layer in openness.layers.values() for a in layer.activations.values())
     tanhs = [a.high for a in seen if a.kind == "tanh"]
-    worst = max((x for x in left if not math.isnan(x)), default=math.nan)
+    worst = max((x for x in left if not math.isnan(x)), default=Share(math.nan))
     return WhatIfRow(name, code, found.horizon, worst, max(tanhs, default=math.nan))

@@ -18,6 +18,7 @@ from gateflow.layers.leaf import as_leaf, is_traced
 from gateflow.layers.options import Options
 from gateflow.layers.sequences import Padded, from_packed, from_padded
 from gateflow.layers.stack import CellFactory
+from gateflow.recurrence.private_torch import any_autocast
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -86,7 +87,7 @@ class _DropIn(AsTorch):
             )
         weight = self.weight_ih_l0
         # Under autocast input and weights differ in dtype on purpose.
-        if not torch._C._is_any_autocast_enabled() and data.dtype != weight.dtype:
+        if not any_autocast() and data.dtype != weight.dtype:
             raise ShapeError(
                 f"RNN input dtype ({data.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
                 f"input.to({weight.dtype}), or convert model: model.to({data.dtype})"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from gateflow.compiler.node import Sizes
 from gateflow.errors import BuildError, ReferencePathWarning, ShapeError
 from gateflow.recurrence.graph_loop import gradients_by_graph, unroll_graph
 from gateflow.recurrence.leaving import refuse_to_leave
+from gateflow.recurrence.private_torch import is_legacy_batched
 from gateflow.recurrence.saved_tensors import output_has_changed, resolved, restored, save, traced
 
 __all__ = ["recurrence"]
@@ -232,6 +234,7 @@ class _Eager(torch.autograd.Function):
         inputs = (step, x, tensors[:n], tensors[n:m], tensors[m:], offsets, reverse, rounded, memory)
         output = _run(_Call(*inputs))
         _remember(ctx, inputs, output)
+        ctx.device = x.device.type
         # The other histories and what is kept are for the backward pass; gradients of states come through the finals.
         return output[0], *output[counts[1] : 2 * counts[1]]
 
@@ -239,7 +242,9 @@ class _Eager(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
         """In the order of `forward`."""
         wanted = list(ctx.needs_input_grad[2 : 3 + ctx.counts[0]])
-        d_x, d_weights, d_states = _gradients(ctx, gradients[0], gradients[1:], wanted, _run_backward)
+        # Whoever calls `backward` under autocast must find the same gradients.
+        with torch.autocast(ctx.device, enabled=False) if torch.is_autocast_enabled(ctx.device) else nullcontext():
+            d_x, d_weights, d_states = _gradients(ctx, gradients[0], gradients[1:], wanted, _run_backward)
         return None, None, d_x, *d_weights, *d_states, *[None] * ctx.counts[2]
 
 
@@ -249,7 +254,12 @@ def recurrence(step: Step | str, *inputs: Any) -> Sequence[Tensor]:
     Returns:
         The output's history, `[lines, size]`, then the final values of the parts of the state.
     """
-    if torch.is_autocast_enabled(inputs[0].device.type) or traced():
+    device = inputs[0].device.type
+    if torch.is_autocast_enabled(device) and not traced() and inputs[0].dtype is torch.float32:
+        # What autocast would do to the operator's arguments has been done, and is not to be done to what is inside.
+        with torch.autocast(device, enabled=False):
+            return recurrence(step, *inputs)
+    if torch.is_autocast_enabled(device) or traced():
         # `draft_export` takes an optional tensor that is none for one that was changed, so here none is an empty one.
         *before, offsets, reverse, rounded, memory = inputs
         offsets = before[0].new_empty(0, dtype=torch.int64) if offsets is None else offsets
@@ -269,8 +279,7 @@ def _visible(output: Sequence[Tensor], states: Sequence[Tensor]) -> list[Tensor]
 
 def _batched(gradients: Sequence[Tensor | None]) -> bool:
     """Whether many gradients are asked for at once (`is_grads_batched`)."""
-    is_batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore[reportAttributeAccessIssue]
-    return any(g is not None and is_batched(g) for g in gradients)
+    return any(g is not None and is_legacy_batched(g) for g in gradients)
 
 
 def _backend_for(run: Sequences) -> Backend:

@@ -11,6 +11,7 @@ from torch.overrides import has_torch_function
 from gateflow.backends import backend_of
 from gateflow.cells import Cell
 from gateflow.compiler import Step, is_name, is_shipped, look_at, look_of
+from gateflow.recurrence.private_torch import tracing_state, transforms
 
 __all__ = ["Found", "is_rounded", "step_for", "step_of", "transformed"]
 
@@ -27,7 +28,7 @@ def step_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dt
         return None, f"kernels are built for CPUs and CUDA, the input is on {device}"
     if not torch.compiler.is_compiling() and has_torch_function(tuple(cell._parameters.values())):
         return None, "the weights are of a class that wants to see every operation of torch"
-    if torch._C._get_tracing_state() is not None:
+    if tracing_state() is not None:
         return None, "torch.jit.trace is at work, whose graphs hold torch's own operations"
     if dtype not in DTYPES or (dtype != torch.bfloat16 and dtype not in backend.dtypes):
         known = [*backend.dtypes, torch.bfloat16]
@@ -112,6 +113,6 @@ def transformed() -> str | None:
     """The transforms of `torch.func` and forward-mode derivatives want operations they can see into."""
     if torch.compiler.is_compiling():
         return None
-    if torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore[reportAttributeAccessIssue]
+    if transforms() is not None:
         return "a transform of torch.func is at work, which needs to see every operation"
     return "forward-mode differentiation needs to see every operation" if forward_ad._current_level >= 0 else None

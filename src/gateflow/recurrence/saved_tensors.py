@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from gateflow.errors import ShapeError
+from gateflow.recurrence.private_torch import dispatch_modes
 
 __all__ = ["output_has_changed", "resolved", "restored", "save", "traced"]
-
-_modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def save(ctx: Any, inputs: Sequence[Tensor], outputs: list[Tensor]) -> None:
@@ -81,4 +80,4 @@ def _lined(tensor: Tensor, *, gaps: bool) -> Tensor:
 def traced() -> bool:
     """Whether this runs for its graph: under `torch.compile`, on fake tensors, in a tracer."""
     # Fake tensors and `make_fx` are modes: they crashed, or recorded nothing, where addresses were taken.
-    return torch.compiler.is_compiling() or _modes() > 0
+    return torch.compiler.is_compiling() or dispatch_modes() > 0

@@ -20,6 +20,7 @@ from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
 from gateflow.recurrence.captured import step_for
 from gateflow.recurrence.dispatch import path_is_forced
+from gateflow.recurrence.private_torch import any_autocast, dispatch_modes, transforms
 
 __all__ = ["Stream", "streams_now"]
 
@@ -28,9 +29,6 @@ MANY = 1 << 22
 
 # Looked up once: of a step's 22 µs the kernel takes 10, and most of the rest is Python.
 _address, _count, _shape, _stride = Tensor.data_ptr, Tensor.numel, attrgetter("shape"), Tensor.stride
-_transforms: Any = torch._C._functorch.peek_interpreter_stack  # pyright: ignore[reportAttributeAccessIssue]
-_modes: Any = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportAttributeAccessIssue]
-_autocasts: Any = torch._C._is_any_autocast_enabled  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def streams_now() -> bool:
@@ -41,9 +39,9 @@ def streams_now() -> bool:
         ...     streams_now()
         True
     """
-    if torch.is_grad_enabled() or torch.compiler.is_dynamo_compiling() or _autocasts() or _transforms() is not None:
+    if torch.is_grad_enabled() or torch.compiler.is_dynamo_compiling() or any_autocast() or transforms() is not None:
         return False
-    return forward_ad._current_level < 0 and not _modes() and not path_is_forced()  # tracers are modes
+    return forward_ad._current_level < 0 and not dispatch_modes() and not path_is_forced()  # tracers are modes
 
 
 def _layout(weights: Sequence[Tensor]) -> list[Any]:

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gateflow.cells import Cell
 from gateflow.cells.torch_equivalents import TORCH_EQUIVALENTS
+from gateflow.recurrence.private_torch import tracing_state
 from gateflow.recurrence.shipped import Shipped
 
 __all__ = ["kernel_of", "run"]
@@ -86,7 +87,7 @@ def _kernel_call(
     hx = tuple(start) if kernel is torch.lstm else start[0]
     # `train` is whether gradients are wanted: cuDNN would otherwise refuse a backward pass in eval mode. A traced graph
     # holds it as a constant, and is compared with one that was traced without gradients.
-    train = torch.is_grad_enabled() or torch._C._get_tracing_state() is not None
+    train = torch.is_grad_enabled() or tracing_state() is not None
     options = (cells[0].bias, 1, 0.0, train, len(cells) == 2, *batch_first)
     with _without_hints() if data[0].is_cuda or hasattr(cells[0], "weight_hr") else contextlib.nullcontext():
         return kernel(*data, hx, weights, *options)

@@ -10,10 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateflow.cell_names import CELL_NAMES
+from gateflow.errors import ConfigError
+
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["INITIAL_WEIGHTS", "InitialWeights", "Initialiser"]
+__all__ = ["INITIAL_WEIGHTS", "InitialWeights", "Initialiser", "parted", "with_number"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,36 @@ INITIAL_WEIGHTS = {
         InitialWeights("identity", "identity", "identity"),
     )
 }
+
+
+def parted(text: str) -> tuple[str, str | None]:
+    """A cell and its initial weights out of ``CELL:WEIGHTS``; a cell of somebody's own, ``module:Class``, is whole.
+
+    Example:
+        >>> parted("lstm:chrono:60"), parted("gru"), parted("mine:Cell")
+        (('lstm', 'chrono:60'), ('gru', None), ('mine:Cell', None))
+    """
+    cell, _, weights = text.partition(":")
+    return (cell, weights) if weights and cell in CELL_NAMES else (text, None)
+
+
+def with_number(weights: str, lag: int) -> str:
+    """Initial weights as ``--init`` takes them; a number that is left out is how far to remember, or a bias of 1.
+
+    Raises:
+        ConfigError: there are none of that name, or they take another number.
+
+    Example:
+        >>> [with_number(weights, 60) for weights in ("chrono", "chrono:80", "forget", "identity")]
+        ['chrono:60', 'chrono:80', 'forget:1', 'identity']
+    """
+    row = INITIAL_WEIGHTS.get(weights)
+    text = f"{weights}:{max(lag, 2) if row.whole else 1}" if row and row.argument else weights
+    try:
+        Initialiser.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"initial weights {weights!r}: {error}.") from None
+    return text
 
 
 class Initialiser(NamedTuple):

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from gateflow.errors import ConfigError, RunError
 from gateflow.files import read_bounded
-from gateflow.remedies.initial_weights import Initialiser
+from gateflow.remedies.initial_weights import Initialiser, parted, with_number
 from gateflow.runs.config_errors import first_config_error
 
 # 1: windows and candidates; 2: batches and softmax samples, and every config.toml names its task.
@@ -41,6 +41,10 @@ InitialWeightsText = Annotated[str, AfterValidator(_named)]
 MOST_BYTES, MOST_DOTS = 64 << 10, 500
 # Rows or steps of a batch; small enough for their product to be counted in 64 bits.
 MOST_STEPS = 1 << 20
+
+
+# How far back `chrono` is to remember if nothing says: as far as in the sentences of the agreement task.
+WITHOUT_WINDOWS = 60
 
 
 class ConfigSection(BaseModel):
@@ -135,6 +139,7 @@ class RunConfig(ConfigSection):
         for section, values in options.items():
             found = merged.get(section, {})
             merged[section] = {**found, **values} if isinstance(found, dict) else found  # which is then refused
+        merged = cls._with_initial_weights(merged)
         try:
             return cls.model_validate(merged)
         except ValidationError as error:
@@ -179,6 +184,31 @@ class RunConfig(ConfigSection):
         """The text of config.toml; options that were left out stay out."""
         found = self.model_dump(mode="json", exclude_none=True)
         return tomli_w.dumps({name: found[name] for name in ("format", "task", *self.sections())})
+
+    @classmethod
+    def _with_initial_weights(cls, found: dict[str, Any]) -> dict[str, Any]:
+        """``cell = "lstm:chrono"`` as cell and initial weights; without a number for as far as the task looks back."""
+        for section, kind in cls.sections().items():
+            table = found.get(section)
+            if not isinstance(table, dict) or not {"cell", "init"} <= kind.model_fields.keys():
+                continue
+            cell, weights = parted(table["cell"]) if isinstance(table.get("cell"), str) else ("", None)
+            if weights is None:
+                continue
+            if table.get("init") is not None:
+                raise ConfigError(
+                    f"--cell {table['cell']} has initial weights, and --init {table['init']} too; take one."
+                )
+            found = {**found, section: {**table, "cell": cell, "init": with_number(weights, cls._looks_back(found))}}
+        return found
+
+    @classmethod
+    def _looks_back(cls, found: dict[str, Any]) -> int:
+        """Steps: a window of back-propagation, where the task has them."""
+        training = found.get("training")
+        typed = training.get("window") if isinstance(training, dict) else None
+        windows = typed if isinstance(typed, int) else TrainingConfig.model_fields["window"].default
+        return WITHOUT_WINDOWS if "window" in cls.unused else windows
 
     @classmethod
     def _with_new_names(cls, found: dict[str, Any], file: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from gateflow.flow import Report, diagnose
 from gateflow.runs.new_run import refuse_what_is_there
 from gateflow.studies.agreement_training import PROBE_SENTENCES, AgreementBudget, AgreementResult, Entry, train_one
 from gateflow.tasks.agreement.config import DISTANCES, AgreementConfig
-from gateflow.tasks.agreement.inference import farthest
+from gateflow.tasks.agreement.inference import farthest, first_row
 from gateflow.tasks.agreement.model import encode, loss
 from gateflow.tasks.agreement.run import AgreementRun
 from gateflow.tasks.agreement.task import build_model, unseen_sentences
@@ -84,8 +84,8 @@ def flow_report(config: str, seed: int = 0) -> Report:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_model(whole.model)
-    tokens, batch, share = chosen[0].tokens, encode(chosen), whole.model.word_share
-    found = diagnose(model, batch, lambda _, batch: loss(model, batch, share), needed_lag=LONGEST, tokens=tokens[:-1])
+    batch, share, of_first = encode(chosen), whole.model.word_share, first_row(chosen[0])
+    found = diagnose(model, batch, lambda _, batch: loss(model, batch, share), needed_lag=LONGEST, **of_first)
     title = {"title": f"Gradient flow of {config} before training, verb and subject far apart"}
     findings = tuple(for_task(finding, "agreement", AgreementConfig) for finding in found.findings)
     return replace(found, findings=findings, context={**found.context, **title})

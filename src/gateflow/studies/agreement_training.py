@@ -17,7 +17,7 @@ from gateflow import cells
 from gateflow.data.agreement import LONGEST, Sentence
 from gateflow.errors import ConfigError, ReferencePathWarning
 from gateflow.remedies import clip
-from gateflow.remedies.initial_weights import INITIAL_WEIGHTS, Initialiser
+from gateflow.remedies.initial_weights import with_number
 from gateflow.runs.new_run import new_run
 from gateflow.runs.weights import unique_tensors, write_tensors
 from gateflow.tasks.agreement.config import AgreementConfig
@@ -92,17 +92,11 @@ class Entry:
             'chrono:60'
         """
         asked = self.config.partition(":")[2]
-        text = _FORMERLY.get(asked, asked)
-        row = INITIAL_WEIGHTS.get(text)
-        if row and row.argument:  # the number may be left out: the task says how far away a subject can be
-            text += f":{LONGEST if row.whole else 1}"
         try:
-            if text:
-                Initialiser.parse(text)
-        except ValueError:
-            known = ", ".join(INITIAL_WEIGHTS)
-            raise ConfigError(f"{self.config!r}: no initial weights are called {asked!r}; there are {known}.") from None
-        return text or None
+            # The number may be left out: the task says how far away a subject can be.
+            return with_number(_FORMERLY.get(asked, asked), LONGEST) if asked else None
+        except ConfigError as error:
+            raise ConfigError(f"{self.config!r}: {error}") from None
 
     def run_config(self) -> AgreementConfig:
         """The same training as `gateflow train agreement` takes it; its AdamW without decay is Adam."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from gateflow.cells import get
 from gateflow.errors import NonFiniteError
+from gateflow.remedies.initial_weights import parted
 from gateflow.runs.config import RunConfig
 from gateflow.runs.run import Run
 from gateflow.studies.budget import Better, Budget, CellResult, steady
@@ -73,7 +74,7 @@ class Comparison:
         # A cell that does not exist is found before the data are read, and one that does not fit them before the first
         # has been trained.
         for cell in cells:
-            get(cell)
+            get(parted(cell)[0])
         # Runs of a comparison are thrown away; their folders are what the loop needs.
         with TemporaryDirectory() as folder:
             # The data are read once, for all cells and seeds.

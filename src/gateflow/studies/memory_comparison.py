@@ -10,6 +10,7 @@ from typing import Any
 from torch import Generator
 
 from gateflow.layers import Recurrent
+from gateflow.remedies.initial_weights import Initialiser, parted, with_number
 from gateflow.studies.budget import Budget, CellResult, steady
 from gateflow.studies.memory import Adding, Copy, MemoryTask, TemporalOrder
 from gateflow.studies.memory_training import MemoryOutcome, train_memory
@@ -45,7 +46,9 @@ class MemoryComparison:
         """One result per cell, as soon as it is done."""
         self.budget.check()
         # All of them first: a cell that does not exist is found before the first has been trained.
-        layers = [Recurrent(cell, self.task.input_size, self.hidden_size) for cell in cells]
+        layers = [Recurrent(parted(cell)[0], self.task.input_size, self.hidden_size) for cell in cells]
+        for cell, layer in zip(cells, layers, strict=True):
+            self.initialise(cell)(layer)  # what does not fit a cell is found as well
         for cell, layer in zip(cells, layers, strict=True):
             yield self.result(cell, sum(weight.numel() for weight in layer.parameters()))
 
@@ -59,6 +62,11 @@ class MemoryComparison:
         failures = [outcome.failure for outcome, _ in trained]
         horizons = [self.horizon(outcome) for outcome, _ in trained]
         return CellResult(cell, parameters, updates, speed, failures, horizons, self.task.steps - 1, self.task.metric)
+
+    def initialise(self, cell: str) -> Callable[[Recurrent], None]:
+        """What draws the initial weights that are named with a cell, ``lstm:chrono``; none without."""
+        weights = parted(cell)[1]
+        return Initialiser.parse(with_number(weights, self.task.steps)).apply if weights else lambda layer: None
 
     def all_seeds(self) -> range:
         """As many as there are trainings, from the first on."""
@@ -87,7 +95,7 @@ class MemoryComparison:
         """
         outcome = train_memory(
             self.task,
-            cell,
+            parted(cell)[0],
             hidden_size=self.hidden_size,
             updates=updates,
             batch_size=self.batch_size,
@@ -96,6 +104,6 @@ class MemoryComparison:
             check_every=min(CHECK_EVERY, updates),
             seed=seed,
             on_update=lambda done, _: self.on_update(done, updates),
-            **{"clip_norm": self.clip, **more},
+            **{"clip_norm": self.clip, "init": self.initialise(cell), **more},
         )
         return outcome, outcome.seconds + outcome.check_seconds

@@ -203,6 +203,7 @@ class TaskDescription:
         set_up: ``set_up(path, config, force=False)`` makes a run at step 0.
         build: ``build(run, config, rank, world_size)`` makes the `gateflow.training.task.Task` of one process.
         diagnose: ``diagnose(run, data, needed_lag)`` measures the gradient flow, `data` a path or none.
+        load: ``load(run)`` is the network with its best weights, in eval mode, for `gateflow.load`.
         verbs: what can be done with a run apart from `resume` and `diagnose`.
         next_steps: commands to try after a training, ``{run}`` for its folder.
         option_help: other words for options of the configuration.
@@ -215,6 +216,7 @@ class TaskDescription:
         series: ``series(path, config)`` gives the places and configurations of the runs of one training, where it is
             several, such as folds; else nothing. Left out, a training is one run.
         summary: ``summary(runs)`` is the `Answer` that is printed when all runs of a series are trained.
+        inspect: ``inspect(run)`` makes the `gateflow.tasks.inspection.Inspected` that ``gateflow inspect`` shows.
     """
 
     name: str
@@ -224,6 +226,7 @@ class TaskDescription:
     set_up: str
     build: str
     diagnose: str
+    load: str
     verbs: tuple[Verb, ...] = ()
     next_steps: tuple[str, ...] = ()
     option_help: Mapping[str, str] = field(default_factory=dict)
@@ -233,6 +236,7 @@ class TaskDescription:
     figure_names: Mapping[str, str] = field(default_factory=dict)
     series: str = ""
     summary: str = ""
+    inspect: str = ""
 
     def part(self, name: str) -> Any:
         """What the place in the field `name` names.

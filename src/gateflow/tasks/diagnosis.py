@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from gateflow.errors import FlowError, NonFiniteError
-from gateflow.flow import ByLag, ContingencyTable, Finding, LayerReach, Reach, Report, diagnose, reach
+from gateflow.flow import ByLag, ContingencyTable, Dependency, Finding, LayerReach, Reach, Report, diagnose, reach
 from gateflow.flow.capture import Loss
 from gateflow.flow.input_reach import told_by_lag
 from gateflow.flow.sampling import Sampling
@@ -42,12 +42,13 @@ def diagnose_with_history(
     needed_lag: int | None = None,
     window: int | None = None,
     tokens: Sequence[str] | None = None,
+    dependency: Dependency | None = None,
 ) -> Report:
     """The report of `flow.diagnose`, with the run's training curve and what clipping did.
 
     Args:
         run: whose metrics.jsonl is read.
-        model, batch, loss, needed_lag, window, tokens: as for `flow.diagnose`.
+        model, batch, loss, needed_lag, window, tokens, dependency: as for `flow.diagnose`.
 
     Raises:
         RunError: metrics.jsonl is damaged.
@@ -65,6 +66,7 @@ def diagnose_with_history(
         clip_history=records,
         history=history,
         tokens=tokens,
+        dependency=dependency,
     )
     findings = tuple(for_task(finding, run.task(), run.kind) for finding in report.findings)
     more = {"title": f"Gradient flow of {run.path.resolve().name}", "clip_history": records}
@@ -174,19 +176,11 @@ def confusion_table(confusion: Confusion, what: str, name: str = "") -> Continge
     return ContingencyTable(title, _READING.format(what=what), sides, rows, columns, counts, name)
 
 
-# How the instruments name the command that trains again; they know the flags of a language model and no task.
-_TRAIN = re.compile(r"(?:  # )?gateflow train lm (?P<words>.*)")
-
-
 def for_task(finding: Finding, task: str, config: type[RunConfig]) -> Finding:
-    """A finding's remedy as a command of a task, if that has the option; else its Python alone."""
-    match = _TRAIN.search(finding.code)
-    if match is None:
-        return finding
+    """A finding with its remedy as a command of a task, if that has the options; the instruments know no task."""
     fields = {name for section in config.sections().values() for name in section.model_fields} - config.unused
-    has_it = set(re.findall(r"--[a-z-]+", match["words"])) <= {flag(name) for name in fields}
-    command = match[0].replace("gateflow train lm", f"gateflow train {task}") if has_it else ""
-    return replace(finding, code=finding.code[: match.start()] + command)
+    known = set(re.findall(r"--[a-z-]+", finding.options)) <= {flag(name) for name in fields}
+    return replace(finding, command=f"gateflow train {task} {finding.options}" if finding.options and known else "")
 
 
 def _of_curve(record: Record) -> Record:

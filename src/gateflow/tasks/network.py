@@ -23,7 +23,9 @@ Network = TypeVar("Network", bound="nn.Module")
 class LayersConfig(ConfigSection):
     """Recurrent layers, and how their weights begin. A task derives its own, with other defaults."""
 
-    cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
+    cell: str = Field(
+        default="lstm", description="Recurrent cell, listed by `gateflow cells`; CELL:WEIGHTS for initial weights."
+    )
     hidden_size: int = Field(default=256, ge=1, le=MOST_UNITS, description="Units per layer and direction.")
     layers: int = Field(default=1, ge=1, le=MOST_LAYERS, description="Recurrent layers on top of each other.")
     dropout: Share = Field(default=0.5, description="Share of activations dropped, alike for a sequence.")

@@ -18,9 +18,7 @@ from gateflow.tasks.description import Option, TaskDescription, Verb, imported, 
 __all__ = ["OWN_COMMANDS", "verified"]
 
 # The commands that are of no task. A verb of one of these names would take its place, for the runs of all tasks.
-OWN_COMMANDS = frozenset(
-    {"quickstart", "train", "resume", "diagnose", "cells", "explain", "compare", "remedies", "bench", "doctor"}
-)
+OWN_COMMANDS = frozenset("quickstart train resume diagnose inspect cells explain compare remedies bench doctor".split())
 # Words that every verb has, that every training has, and that every command has.
 OF_VERBS, OF_TRAININGS = ("run", "trust_code", "json"), ("out", "config", "force", "trust_code", "json")
 OF_COMMANDS = ("debug", "help")
@@ -41,8 +39,10 @@ def verified(key: str, place: object) -> TaskDescription:
         raise TaskError(f"{what}: {place} is no TaskDescription, but {found!r:.80}; name the description itself.")
     if found.name != key:
         raise TaskError(f"{what} has the description of {found.name!r:.80}; give both the same name.")
-    for field in ("config", "run", "set_up", "build", "diagnose"):
+    for field in ("config", "run", "set_up", "build", "diagnose", "load"):
         refuse_no_place(getattr(found, field), f"`{field}` of the task {key}")
+    if found.inspect:
+        refuse_no_place(found.inspect, f"`inspect` of the task {key}")
     for field in ("series", "summary"):
         # Both or none: runs that nobody sums up would end without a word.
         if found.series or found.summary:

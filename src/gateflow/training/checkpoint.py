@@ -69,7 +69,8 @@ class Progress:
 
     `batch` counts within the epoch, `loss_sum` over `loss_count` targets since the last record. `best` is the best
     value of the task's metric, `best_loss` the loss with it, `stale` the number of validations since then. `cut` is how
-    the data were cut into the batches that `batch` counts.
+    the data were cut into the batches that `batch` counts. `seconds` are those of updates alone, `elapsed` all that
+    have passed while the run was set up and trained.
     """
 
     __pydantic_config__ = _STRICT
@@ -84,13 +85,14 @@ class Progress:
     targets: Count = 0
     seconds: Amount = 0.0
     interval_seconds: Amount = 0.0
+    elapsed: Amount = 0.0
     clipper: Annotated[dict[str, Any], AfterValidator(_of_a_clipper)] = field(default_factory=dict)
     cut: dict[str, Count] = field(default_factory=dict)
 
 
 # Counters of older versions, and what they are called now; and what they did not write down.
 _FORMERLY = {"window": "batch"}
-_NEWER = {"cut", "stale", "best_loss"}
+_NEWER = {"cut", "stale", "best_loss", "elapsed"}
 
 
 def _with_every_field(found: Any) -> Any:

@@ -39,6 +39,7 @@ class TrainingLoop:
     """Train `task` in `run` until its settings say enough, from wherever its checkpoint stands.
 
     A `monitor` of the task's model changes nothing that is learnt; what it takes down becomes records of kind ``flow``.
+    `began` is when the work on this run did, by `time.monotonic()`, if data were read for it before.
 
     Raises:
         ConfigError: more batches per update than the data have.
@@ -54,6 +55,7 @@ class TrainingLoop:
         accelerator: Accelerator,
         callbacks: Sequence[Callback] = (),
         monitor: Monitor | None = None,
+        began: float | None = None,
     ) -> None:
         self.task, self.settings, self.run, self.accelerator = task, settings, run, accelerator
         # Bars and curves of several processes would overwrite each other.
@@ -71,12 +73,13 @@ class TrainingLoop:
             run, accelerator, task.model, self.optimizer.optimizer, self.clipper, self.average
         )
         self.progress = Progress()
-        self.begun = 0
+        self.begun, self.clock = 0, began
         self.carried: State = None
 
     def train(self) -> TrainingOutcome:
         """Go on to the end, early or not, or to the first Ctrl-C; all leave a checkpoint of the last update."""
         # One lock for all processes: torchrun starts them together, and the first one stands for them.
+        self.clock = self.clock or time.monotonic()
         with self.run.lock() if self.accelerator.is_main_process else nullcontext(), Interrupt() as interrupt:
             self.progress, self.carried = self.checkpointer.restore(self.settings.seed, self.task.start())
             self.begun = self.progress.step
@@ -98,6 +101,12 @@ class TrainingLoop:
                 if interrupted:
                     return self.outcome(interrupted=True)
         return self.outcome(interrupted=False)
+
+    def count_time(self) -> None:
+        """Add what has passed since it was last added, whatever it was spent on."""
+        now = time.monotonic()
+        self.progress.elapsed += now - (now if self.clock is None else self.clock)
+        self.clock = now
 
     def mend_weights(self) -> None:
         """A model that nobody can read gives way to the checkpoint's weights, and these to the next validation's."""
@@ -234,6 +243,7 @@ class TrainingLoop:
         # batches would have another scale.
         if progress.batch == self.updates_per_epoch * self.settings.accumulate:
             progress.epoch, progress.batch, self.carried = progress.epoch + 1, 0, None
+        self.count_time()
         for callback in self.callbacks:
             callback.step(progress, self.total)
 
@@ -312,6 +322,7 @@ class TrainingLoop:
         if interrupted and not self.run.model_file.exists():
             self.checkpointer.keep_weights()
         if interrupted or self.finished() or self.progress.step % self.settings.checkpoint_every == 0:
+            self.count_time()
             self.checkpointer.save(self.progress, self.carried)
 
     def rate(self) -> float:
@@ -325,7 +336,7 @@ class TrainingLoop:
         """What there is to say at the end."""
         p = self.progress
         early = p.stale if self.stopped_early() and p.step < self.total else None
-        return TrainingOutcome(p.step, p.epoch, p.best, p.seconds, p.targets, interrupted, early, self.begun)
+        return TrainingOutcome(p.step, p.epoch, p.best, p.seconds, p.targets, interrupted, early, self.begun, p.elapsed)
 
 
 def _updates_per_epoch(task: Task, settings: TrainingConfig) -> int:

@@ -72,6 +72,7 @@ class TrainingOutcome:
 
     `best` is the best value of the task's metric, `seconds` are those of the updates alone, `stale` is after how many
     validations without a better one it stopped early, if it did, `begun` the update at which this process went on.
+    `elapsed` are all seconds, with set-up, validations and checkpoints, of all processes that the run was trained by.
     """
 
     step: int
@@ -82,6 +83,7 @@ class TrainingOutcome:
     interrupted: bool
     stale: int | None = None
     begun: int = 0
+    elapsed: float = 0.0
 
 
 def known_figure(task: Task, best: float | None) -> tuple[str, float | None]:

@@ -15,7 +15,7 @@ from gateflow.recurrence import explain, force_path, run_layer
 
 T, I, H = 4, 3, 10
 LENGTHS = [4, 1, 3, 0, 4, 2]
-NEAR = 1e-4  # two orders of sums in float32, of cells that divide by small numbers too
+NEAR = 1e-4  # two orders of sums in float32
 
 
 @pytest.fixture

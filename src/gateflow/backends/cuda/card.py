@@ -17,8 +17,9 @@ from gateflow.errors import BuildError, KernelError
 
 __all__ = ["Card", "card_of", "why_no_card"]
 
-WARPS = 16
-"""Of a block: 512 threads may have 128 registers each."""
+WARPS = (16, 8)
+"""Of a block: 512 threads may have 128 registers each, 256 as many as there are. Matrix units need fewer to be busy,
+and what each warp has of a sum must be added up (an LSTM of 512 units took 3.9 µs a step with 16, and 3.0 with 8)."""
 OLDEST = 8
 """The compute capability from which on kernels are built: Ampere, of 2020. They need nothing newer than Volta has."""
 
@@ -65,8 +66,16 @@ class Card(Machine):
             raise BuildError(f"kernels are built for cards from sm_{OLDEST}0 on, this one is {self.architecture}")
         key = text, name, variant
         if key not in self.functions:
-            self.functions[key] = CardFunction(self, self._loaded(text, name, variant), name)
+            self.functions[key] = CardFunction(self, self._loaded(text, name, variant), variant.warps)
         return self.functions[key]
+
+    def captures(self) -> bool:
+        """Whether the current stream captures a graph."""
+        return torch.cuda.is_current_stream_capturing()
+
+    def wait(self) -> None:
+        """Once for each cut of a run."""
+        torch.cuda.synchronize(self.index)
 
     def failure(self) -> int:
         """The address of the number that a kernel sets when it gives up."""
@@ -85,7 +94,7 @@ class Card(Machine):
             )
 
     def _loaded(self, text: str, name: str, variant: Variant) -> ctypes.c_void_p:
-        path = cubin(text, self.architecture, variant.definitions(self.warps))
+        path = cubin(text, self.architecture, variant.definitions())
         check_owner(path.parent)
         check_owner(path)
         module, function = ctypes.c_void_p(), ctypes.c_void_p()
@@ -99,8 +108,8 @@ class Card(Machine):
 class CardFunction(Function):
     """A kernel on a card."""
 
-    def __init__(self, card: Card, handle: ctypes.c_void_p, name: str):
-        self.card, self.handle, self.name, self.most = card, handle, name, 0
+    def __init__(self, card: Card, handle: ctypes.c_void_p, warps: int):
+        self.card, self.handle, self.warps, self.most = card, handle, warps, 0
 
     def __call__(self, blocks: int, shared: int, arguments: array[int]) -> None:
         """On the current stream of the card; all blocks at the same time, or not at all."""
@@ -112,7 +121,7 @@ class CardFunction(Function):
                 _call("cuFuncSetAttribute", self.handle, _MOST_SHARED_MEMORY, shared)
                 self.most = shared
             stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-            size = [ctypes.c_uint(n) for n in (blocks, 1, 1, 32 * self.card.warps, 1, 1, shared)]
+            size = [ctypes.c_uint(n) for n in (blocks, 1, 1, 32 * self.warps, 1, 1, shared)]
             _call("cuLaunchCooperativeKernel", self.handle, *size, stream, given)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from gateflow.backends.cuda.exchange import Exchange
 from gateflow.compiler.emit import program
-from gateflow.compiler.plan import Pass, Plan, Row
+from gateflow.compiler.plan import Kind, Pass, Plan, Row
 
 __all__ = ["emit"]
 
@@ -44,13 +44,14 @@ def emit(cell: str, name: str, plan: Plan) -> str:
         struct Frame1 {
             using Pass = Pass1;
             static constexpr int first = 0, number = 0, split = 8;
+            GATEFLOW_INLINE static constexpr bool loads(int slot) { return (void)slot, slot == 1 ? true : false; }
         };
         <BLANKLINE>
     """
     exchange = Exchange(plan)
     frames, first = list[str](), 0
     for number, each in enumerate(exchange.passes):
-        frames.append(_frame(plan.passes.index(each), each, first, number))
+        frames.append(_frame(plan.passes.index(each), each, plan, first, number))
         first += len(each.terms)
     return _TEXT.format(
         cell=cell,
@@ -86,11 +87,14 @@ def _by_slot(kind: str, name: str, rows: Sequence[Row], value: Callable[[Row], s
     return f"    GATEFLOW_INLINE static constexpr {kind} {name}(int slot) {{ return (void)slot, {cases}{other}; }}"
 
 
-def _frame(k: int, p: Pass, first: int, number: int) -> str:
+def _frame(k: int, p: Pass, plan: Plan, first: int, number: int) -> str:
+    # Vectors and numbers are in the nearest cache already.
+    loaded = {row for row in p.loads.values() if row.kind is not Kind.FIXED and row.width != "1"}
     lines = [
         f"struct Frame{k} {{",
         f"    using Pass = Pass{k};",
         f"    static constexpr int first = {first}, number = {number}, split = {8 if len(p.products) == 1 else 4};",
+        _by_slot("bool", "loads", plan.rows, lambda row: "true" if row in loaded else "false", "false"),
     ]
     if p.totals:
         kinds = [_TOTALS[total.op] for total in p.totals]

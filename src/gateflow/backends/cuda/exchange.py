@@ -88,7 +88,7 @@ class Exchange:
         """Whether a product reads what no step of this loop writes, such as the input."""
         return any(_now(term.operand) not in self.rows for each in self.passes for term in each.terms)
 
-    @property
+    @cached_property
     def obstacle(self) -> str | None:
         """Why this loop cannot run in blocks that own units, in words; none where it can."""
         for row in self._read():

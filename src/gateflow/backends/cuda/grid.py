@@ -192,4 +192,6 @@ def _cuts(
             most = machine.processors // replicas
             blocks = -(-widest // (4 * -(-widest // (4 * most))))
             for shared in (True, False):
-                yield Grid(exchange, sizes, machine.warps, batch, samples, replicas, blocks, matrix_units, shared)
+                yield Grid(
+                    exchange, sizes, machine.warps[matrix_units], batch, samples, replicas, blocks, matrix_units, shared
+                )

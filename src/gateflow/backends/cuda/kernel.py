@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gateflow.backends.base import Sequences
-from gateflow.backends.cuda.arguments import Lines, Span, arguments
+from gateflow.backends.cuda.arguments import Form, Lines, Span
 from gateflow.backends.cuda.emit import emit
 from gateflow.backends.cuda.exchange import Exchange
 from gateflow.backends.cuda.grid import Grid, grid
 from gateflow.backends.cuda.machine import Machine, Variant
-from gateflow.backends.cuda.weights import packed
+from gateflow.backends.cuda.products import Ahead
+from gateflow.backends.cuda.weights import Packing
 from gateflow.compiler import CompiledCell, Costs
 from gateflow.compiler.node import Sizes
 from gateflow.errors import BuildError
@@ -25,6 +27,8 @@ COSTS = Costs(load=3)
 """As on a CPU: what is stored for a later pass is read back from a cache near by."""
 MOST_OF_TAPE = 1 << 28
 """Bytes of a tape: a longer run is several launches, each of many steps, so that they cost nothing."""
+KEPT = 16
+"""Cuts of runs that are remembered, of each loop."""
 MANY = 2
 """Passes with products from which on these share one copy of their loop, see `gpu.cuh`."""
 
@@ -45,6 +49,12 @@ def _loop(text: str, cell: CompiledCell, name: str) -> Loop:
     return _loops[text, name]
 
 
+class _Cut(NamedTuple):
+    grid: Grid
+    form: Form
+    packing: Packing
+
+
 class Loop:
     """One loop over time.
 
@@ -57,7 +67,15 @@ class Loop:
         self.name, self.plan = name, getattr(cell.programs(COSTS), name)
         self.exchange = Exchange(self.plan)
         self.cell = cell.graph.cell
-        self.grids = dict[tuple[object, ...], Grid]()
+        self.cuts = dict[tuple[object, ...], _Cut]()
+        self.products = dict[tuple[tuple[str, int], ...], Ahead]()
+
+    def ahead(self, run: Sequences) -> Tensor | None:
+        """What runs ahead of the loop; none if nothing does."""
+        key = tuple(run.sizes.items())
+        if key not in self.products:
+            self.products[key] = Ahead(self.plan, Sizes(run.sizes))
+        return self.products[key].made(run)
 
     @functools.cached_property
     def text(self) -> str:
@@ -68,22 +86,32 @@ class Loop:
         """How many numbers a line of a tensor has."""
         return sum(sizes[width] for width in self.plan.columns(tensor))
 
-    def grid(self, run: Sequences, machine: Machine) -> Grid:
-        """How a run is cut.
+    def cut(self, run: Sequences, machine: Machine) -> _Cut:
+        """How a run is cut, and what follows from that.
 
         Raises:
             BuildError: it fits on this machine in no way.
         """
         matrix_units = run.rounded and not self.exchange.reads_lines
         key = (machine, run.samples, matrix_units, *run.sizes.items())
-        if key not in self.grids:
-            self.grids[key] = grid(self.exchange, Sizes(run.sizes), run.samples, machine, matrix_units=matrix_units)
-        return self.grids[key]
+        if key in self.cuts:
+            return self.cuts[key]
+        cut = grid(self.exchange, Sizes(run.sizes), run.samples, machine, matrix_units=matrix_units)
+        made = _Cut(cut, Form(cut), Packing(cut, run.weights))
+        # While a graph is captured nothing is computed, so nothing may be kept.
+        if not machine.captures():
+            # A generator of batches of many sizes must not fill the card's memory with orders of weights.
+            if len(self.cuts) >= KEPT:
+                self.cuts.clear()
+            self.cuts[key] = made
+            # Other streams may use it at once, and one that was let go may still be in use by them.
+            machine.wait()
+        return made
 
     def variant(self, grid: Grid) -> Variant:
         """For what the kernel of a cut is built."""
         many = sum(bool(each.terms) for each in self.exchange.passes) > MANY
-        return Variant(grid.samples, grid.weights_are_shared and grid.weights > 0, many, grid.matrix_units)
+        return Variant(grid.samples, grid.weights_are_shared and grid.weights > 0, many, grid.matrix_units, grid.warps)
 
     def run(self, run: Sequences, tensors: Mapping[str, Lines], machine: Machine, *, back: bool) -> Tensor | None:
         """All steps; returns the sums over steps of the gradients of vectors, `[vectors, B, longest]`.
@@ -99,10 +127,10 @@ class Loop:
         """
         if obstacle := self.exchange.obstacle:
             raise BuildError(f"{self.cell}: {obstacle}")
-        grid = self.grid(run, machine)
+        grid, form, packing = self.cut(run, machine)
         function = machine.function(self.text, self.name, self.variant(grid))
         lines = {**tensors, **self._own(grid, run)}
-        weights, reduced = packed(grid, run.weights, rounded=run.rounded), self._reduced(run)
+        weights, reduced = packing.packed(run.weights, rounded=run.rounded), self._reduced(run)
         direction = -1 if run.reverse != back else 1
         entry = grid.groups * grid.samples * grid.total_columns[-1]
         most = max(1, MOST_OF_TAPE // max(4 * entry, 1) - 1)
@@ -111,7 +139,7 @@ class Loop:
             tape = _tape(grid, iterations + 1, run.x.device)
             first = done if direction == 1 else run.steps - 1 - done
             span = Span(first, iterations, direction, run.steps, run.samples, run.reverse, run.offsets, run.rounded)
-            given = arguments(grid, span, lines, tape, weights, reduced, machine.failure())
+            given = form.filled(span, lines, tape, weights, reduced, machine.failure())
             function(grid.replicas * grid.blocks, grid.shared, given)
         return reduced
 

@@ -17,17 +17,19 @@ class Variant(NamedTuple):
         weights_are_shared: whether the weights of a block lie in its shared memory.
         many_products: whether products share one copy of their loop.
         matrix_units: whether products are made by these, of bfloat16.
+        warps: of a block; products divide their depth among them.
     """
 
     samples: int
     weights_are_shared: bool
     many_products: bool
     matrix_units: bool
+    warps: int
 
-    def definitions(self, warps: int) -> dict[str, int]:
+    def definitions(self) -> dict[str, int]:
         """What the text is told."""
         given = {
-            "GATEFLOW_WARPS": warps,
+            "GATEFLOW_WARPS": self.warps,
             "GATEFLOW_SAMPLES": self.samples,
             "GATEFLOW_WEIGHTS_ARE_SHARED": int(self.weights_are_shared),
             "GATEFLOW_MATRIX_UNITS": int(self.matrix_units),
@@ -53,12 +55,12 @@ class Machine(ABC):
     Attributes:
         processors: blocks that run at the same time, one on each multiprocessor.
         shared: bytes of shared memory that a block may have.
-        warps: of a block; products divide their depth among them.
+        warps: of a block, where products are made by multiply-adds, and by matrix units.
     """
 
     processors: int
     shared: int
-    warps: int
+    warps: tuple[int, int]
 
     @abstractmethod
     def function(self, text: str, name: str, variant: Variant) -> Function:
@@ -67,6 +69,14 @@ class Machine(ABC):
         Raises:
             BuildError: it cannot be built.
         """
+
+    def captures(self) -> bool:
+        """Whether launches are recorded for a graph, and not carried out."""
+        return False
+
+    def wait(self) -> None:
+        """Until all that was launched has ended."""
+        return
 
     def failure(self) -> int:
         """The address of a number that a kernel sets when it gives up; 0 where there is none."""

@@ -11,7 +11,7 @@ from gateflow.backends.base import Forward, Gradients, Sequences
 from gateflow.backends.cuda.arguments import Lines
 from gateflow.backends.cuda.kernel import Loop, loop_of
 from gateflow.backends.cuda.machine import Machine
-from gateflow.backends.cuda.products import hoisted, multiply
+from gateflow.backends.cuda.products import multiply
 from gateflow.backends.previous_states import PreviousStates
 from gateflow.compiler.node import Sizes
 from gateflow.compiler.plan import Kind, Row
@@ -59,7 +59,7 @@ def backward(
 
 def _run_forward(loop: Loop, run: Sequences, machine: Machine, saved: Tensor | None) -> None:
     tensors = _known(run) | ({} if saved is None else {"saved": Lines(saved)})
-    ahead = hoisted(loop.plan, run)
+    ahead = loop.ahead(run)
     loop.run(run, tensors | ({} if ahead is None else {"hoisted": Lines(ahead)}), machine, back=False)
 
 
@@ -97,6 +97,9 @@ class _Backward:
         self.saved, self.d_output = saved, zeros if d_output is None else d_output
         self.made = {n: self._lines(n) for n in ("delta", "operand", "d_x")}
         self.previous = PreviousStates(run)
+        self.narrow: Tensor | None = None
+        self.total: Tensor | None = None
+        self.gradients = dict[str, Tensor]()
 
     def _lines(self, name: str) -> Tensor:
         return self.run.x.new_empty(self.run.x.shape[0], self.loop.columns(name, self.sizes))
@@ -108,23 +111,47 @@ class _Backward:
         tensors |= {f"carry.{s.name}": Lines(c) for s, c in zip(states, self.carries, strict=True)}
         tensors |= {"saved": Lines(self.saved), "d_output": Lines(self.d_output)}
         reduced = self.loop.run(self.run, tensors, self.machine, back=True)
-        gradients = {name: torch.zeros_like(self.run.weights[name]) for name in self.wanted}
         for product in self.products.all:
-            self._add(product, gradients)
+            self._add(product)
         for k, name in enumerate(self.loop.plan.parameters):
-            if reduced is not None and name in gradients:
+            if reduced is not None and name in self.wanted:
                 # As long as the longest of them.
-                gradients[name] += reduced[k].sum(0)[: gradients[name].shape[0]]
-        return Gradients(self._of_input() if self.d_x else None, gradients, self.carries)
+                self._put(name, slice(None), reduced[k].sum(0)[: self.run.weights[name].shape[0]])
+        zeros = {name: torch.zeros_like(self.run.weights[name]) for name in self.wanted - self.gradients.keys()}
+        return Gradients(self._of_input() if self.d_x else None, self.gradients | zeros, self.carries)
 
-    def _add(self, product: WeightProduct, gradients: dict[str, Tensor]) -> None:
+    def _add(self, product: WeightProduct) -> None:
         """What a product adds to the gradients of its weight and bias."""
-        delta, (name, bias) = self.made["delta"][:, product.columns], (product.weight.name, product.weight.bias)
-        if bias in gradients:
-            gradients[bias][product.rows] += delta.sum(0)
-        if name in gradients:
+        name, bias = product.weight.name, product.weight.bias
+        if bias in self.wanted:
+            self._put(bias, product.rows, self._sum(product.columns))
+        if name in self.wanted:
             for lines, operand in self._operand(product.operand):
-                gradients[name][product.rows] += multiply(delta[lines].T, operand, rounded=self.run.rounded)
+                delta = self._delta(product.columns)[lines]
+                self._put(name, product.rows, multiply(delta.T, operand, rounded=self.run.rounded))
+
+    def _put(self, name: str, rows: slice, found: Tensor) -> None:
+        weight = self.run.weights[name]
+        if name not in self.gradients and found.shape == weight.shape:
+            self.gradients[name] = found
+            return
+        if name not in self.gradients:
+            self.gradients[name] = torch.zeros_like(weight)
+        self.gradients[name][rows] += found
+
+    def _delta(self, columns: slice) -> Tensor:
+        """Gradients of sums, as several products need them: rounded once."""
+        if not self.run.rounded:
+            return self.made["delta"][:, columns]
+        if self.narrow is None:
+            self.narrow = self.made["delta"].bfloat16()
+        return self.narrow[:, columns]
+
+    def _sum(self, columns: slice) -> Tensor:
+        """These, added up over all lines: what several biases have for a gradient, each its own copy of it."""
+        if self.total is None:
+            self.total = self.made["delta"].sum(0)
+        return self.total[columns].clone()
 
     def _operand(self, row: Row) -> list[tuple[slice, Tensor]]:
         """What a product was applied to: lines, and the values there."""
@@ -137,12 +164,17 @@ class _Backward:
         return [(slice(None), whole[:, self._columns(row)])]
 
     def _of_input(self) -> Tensor:
-        direct, products = self.made["d_x"], self.products.of_input
-        d_x = torch.zeros_like(self.run.x, memory_format=torch.contiguous_format)
-        for product in products:
+        direct, d_x = self.made["d_x"], None
+        for product in self.products.of_input:
             weight = self.run.weights[product.weight.name][product.rows]
-            delta = self.made["delta"][:, product.columns]
-            d_x[:, self._columns(product.operand)] += multiply(delta, weight, rounded=self.run.rounded)
+            found = multiply(self._delta(product.columns), weight, rounded=self.run.rounded)
+            if d_x is None and found.shape == self.run.x.shape:
+                d_x = found
+                continue
+            d_x = torch.zeros_like(self.run.x, memory_format=torch.contiguous_format) if d_x is None else d_x
+            d_x[:, self._columns(product.operand)] += found
+        if d_x is None:
+            d_x = torch.zeros_like(self.run.x, memory_format=torch.contiguous_format)
         return d_x + direct if direct.shape[1] else d_x
 
     def _columns(self, row: Row) -> slice:

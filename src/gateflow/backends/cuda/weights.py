@@ -12,26 +12,42 @@ from gateflow.backends.cuda.grid import CHUNK, Grid
 from gateflow.compiler.node import Weight
 from gateflow.compiler.plan import Term
 
-__all__ = ["matrix", "packed"]
+__all__ = ["Packing", "matrix"]
 
 
-def packed(grid: Grid, weights: Mapping[str, Tensor], *, rounded: bool) -> Tensor:
-    """The weights of all products, `[blocks, numbers]`.
+class Packing:
+    """The order in which blocks read weights; one gathering puts those of a run into it.
 
     Args:
         grid: which units a block owns.
-        weights: by name.
-        rounded: whether they are rounded to bfloat16.
+        weights: the weights of a run, by name.
     """
-    pieces = [
-        _of_blocks(grid, term, weights, grid.share(each.width)) for each in grid.exchange.passes for term in each.terms
-    ]
-    if not pieces:
-        return next(iter(weights.values())).new_empty(0)
-    joined = torch.cat(pieces, 1)
-    if grid.matrix_units:
-        return joined.bfloat16()
-    return joined.bfloat16().float() if rounded else joined
+
+    def __init__(self, grid: Grid, weights: Mapping[str, Tensor]):
+        exchange, begin = grid.exchange, 1  # place 0 is that of the zero which stands for what is not there
+        self.names = list(dict.fromkeys(w.name for p in exchange.passes for t in p.terms for b in t.weights for w in b))
+        places = dict[str, Tensor]()
+        for name in self.names:
+            like = weights[name]
+            places[name] = torch.arange(begin, begin + like.numel(), dtype=torch.int32, device=like.device).view(
+                like.shape
+            )
+            begin += like.numel()
+        pieces = [
+            _of_blocks(grid, term, places, grid.share(each.width)) for each in exchange.passes for term in each.terms
+        ]
+        self.order = torch.cat(pieces, 1).flatten() if pieces else None
+        self.matrix_units = grid.matrix_units
+
+    def packed(self, weights: Mapping[str, Tensor], *, rounded: bool) -> Tensor:
+        """The weights of all products, block by block; rounded to bfloat16 if asked."""
+        like = next(iter(weights.values()))
+        if self.order is None:
+            return like.new_empty(0)
+        flat = torch.cat([like.new_zeros(1), *(weights[name].flatten() for name in self.names)])
+        if rounded:
+            flat = flat.bfloat16() if self.matrix_units else flat.bfloat16().float()
+        return flat.index_select(0, self.order)
 
 
 def matrix(weight: Weight, weights: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Tensor:

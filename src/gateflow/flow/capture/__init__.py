@@ -25,17 +25,20 @@ were.
 and the random state are, to the bit, what they were.
 """
 
-from gateflow.flow.capture.replay import HALF, Replay, State
+from gateflow.flow.capture.probe import probed
+from gateflow.flow.capture.replay import HALF, Change, Replay, State
 from gateflow.flow.capture.trace import Loss, Trace, evaluate, trace_model
 from gateflow.flow.capture.unchanged import unchanged_buffers, unchanged_random_state, without_autocast
 
 __all__ = [
     "HALF",
+    "Change",
     "Loss",
     "Replay",
     "State",
     "Trace",
     "evaluate",
+    "probed",
     "trace_model",
     "unchanged_buffers",
     "unchanged_random_state",

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gateflow.cells import Cell
 from gateflow.errors import FlowError, NonFiniteError
-from gateflow.flow.capture.replay import Hold, Replay, State, replay_cell
+from gateflow.flow.capture.replay import Change, Hold, Replay, State, replay_cell
 from gateflow.flow.capture.torch_equivalents import equivalent_cell, equivalent_layer
 from gateflow.layers import is_torchs, module_names
 from gateflow.layers.stack import Stack, layers_run_by
@@ -29,7 +29,8 @@ _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 class _Probe:
     """Replays what runs and hands its leaves on, so that the model's graph falls into pieces between the layers."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, change: Change | None = None):
+        self.change = change
         self.names = module_names(model)
         self.equivalents: set[nn.Module] = set()
         self.replays: list[Replay] = []
@@ -40,7 +41,8 @@ class _Probe:
         """Stands in for `run_layer`: one replay per direction."""
         # An equivalent of torch's layer stands for what has
         # run already; its output is compared in `torch_layer`.
-        own = None if stack in self.equivalents else _as_usual(cell, x, start, lengths, zoneout)
+        alone = self.change is not None or stack in self.equivalents
+        own = None if alone else _as_usual(cell, x, start, lengths, zoneout)
         valid = None if lengths is None else (torch.arange(len(x), device=x.device)[:, None] < lengths)[..., None]
         ys, finals = [], []
         for d, suffix in enumerate(stack.suffixes(k)):
@@ -49,9 +51,10 @@ class _Probe:
             # around, so that step 0 is the first that it processes.
             if d:
                 there, held = None if valid is None else valid.flip(0), _flipped(hold, lengths)
-                replay = replay_cell(name, cell[d], x.flip(0), start[d], valid=there, hold=held, reversed=True)
+                options: dict[str, Any] = {"valid": there, "hold": held, "reversed": True}
             else:
-                replay = replay_cell(name, cell[d], x, start[d], valid=valid, hold=hold)
+                options = {"valid": valid, "hold": hold}
+            replay = replay_cell(name, cell[d], x.flip(0) if d else x, start[d], change=self.change, **options)
             self.keep(replay)
             # Zeros beyond a row's end, as the layer itself returns;
             # the leaf below them is the state that stands still.
@@ -76,7 +79,8 @@ class _Probe:
         # call adds what torch's own layer does around them.
         weights = {name: getattr(module, name) for name, _ in equivalent.named_parameters()}
         replayed = torch.func.functional_call(equivalent, weights, args, kwargs)
-        _compare(self.names[module] or type(module).__name__, next(tensors_in(output)), next(tensors_in(replayed)))
+        if self.change is None:
+            _compare(self.names[module] or type(module).__name__, next(tensors_in(output)), next(tensors_in(replayed)))
         return replayed
 
     def torch_cell(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
@@ -96,6 +100,8 @@ class _Probe:
         rows = x if batched else x[None]
         parts = cell.initial_state(rows) if state is None else tuple(s if batched else s[None] for s in state)
         name = self.names[module] or type(module).__name__
+        if self.change is not None:
+            raise FlowError(f"{name} is called in a loop of the model's own, in which its steps cannot be changed")
         replay = replay_cell(name, cell, rows[None], parts)
         self.keep(replay)
         # The new hidden state is the output as well: one leaf stands for both.
@@ -106,13 +112,15 @@ class _Probe:
 
 
 @contextlib.contextmanager
-def probed(model: nn.Module) -> Iterator[list[Replay]]:
+def probed(model: nn.Module, change: Change | None = None) -> Iterator[list[Replay]]:
     """Within the block whatever recurrent layer of `model` runs is kept as replays, lowest first.
+
+    With `change` layers take the steps that it makes, and the model goes on with what comes of them.
 
     Raises:
         FlowError: a replay differs from what the model computed itself.
     """
-    probe, hooks = _Probe(model), contextlib.ExitStack()
+    probe, hooks = _Probe(model, change), contextlib.ExitStack()
     with hooks, layers_run_by(probe.layer):
         for module in model.modules():
             hook = _hook_of(probe, module)
@@ -206,7 +214,7 @@ def _compare(name: str, own: Tensor, replayed: Tensor) -> None:
     if not error <= tolerance:  # also true for NaN
         raise FlowError(
             f"{name}: the step-by-step replay differs from the model's own output by {error:.1e}, more than "
-            f"{tolerance:.0e}, so nothing it says could be trusted. Dropout inside torch's layer is the usual reason: "
-            "call model.eval(), or use gateflow's layers, whose dropout masks are replayed. Chaos over many steps is "
-            "another: shorten the sequences, or run the model in float64"
+            f"{tolerance:.0e}, so nothing it says could be trusted. Chaos over many steps is the usual reason: shorten "
+            "the sequences, or run the model in float64. Another is a forward pass that draws random numbers of its "
+            "own: call model.eval()"
         )

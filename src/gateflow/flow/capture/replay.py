@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from gateflow.cells import Cell
 from gateflow.recurrence import histories
 
-__all__ = ["HALF", "Hold", "Replay", "State", "replay_cell"]
+__all__ = ["HALF", "Change", "Hold", "Replay", "State", "replay_cell"]
 
 # `T · B · I · H` from which on a loop in Python takes longer than a kernel, even
 # if that has to be built: a compiler takes seconds, a short loop milliseconds.
@@ -23,6 +23,8 @@ WORTH_A_KERNEL = 1 << 24
 HALF = (torch.bfloat16, torch.float16)
 
 State = tuple[Tensor, ...]
+# A step in place of the cell's own: it is given the replay, the processing step, the cell, its input and its state.
+Change = Callable[["Replay", int, Cell, Tensor, State], State]
 Hold = tuple[Tensor | float, ...] | None
 
 
@@ -108,8 +110,12 @@ def replay_cell(
     valid: Tensor | None = None,
     hold: Hold = None,
     reversed: bool = False,
+    change: Change | None = None,
 ) -> Replay:
-    """Runs `cell` over `x [T, B, I]`, given in processing order, and keeps the states. Autocast stays outside."""
+    """Runs `cell` over `x [T, B, I]`, given in processing order, and keeps the states. Autocast stays outside.
+
+    With `change` its steps are those that `change` makes.
+    """
     # Detached: what is asked is `∂E/∂s`, and no instrument's graph has to lead on to the weights.
     weights = {n: w.detach() for n, w in cell._parameters.items() if w is not None}
     own = next(iter(weights.values())).dtype
@@ -121,7 +127,8 @@ def replay_cell(
     replay = Replay(name, cell.over(weights), x, start, (), valid, hold, reversed, x, ())
     # A run under autocast rounds products to 16 bits; the steps are followed in the type of the weights.
     with torch.autocast(x.device.type, enabled=False):
-        replay.states = _at_once(replay) or tuple(torch.stack(parts) for parts in zip(*_states(replay), strict=True))
+        at_once = _at_once(replay) if change is None else None
+        replay.states = at_once or tuple(torch.stack(part) for part in zip(*_states(replay, change), strict=True))
     # Copies, even where the type is the same already: what shares memory with
     # `states` would change them if the rest of the model changed its input in place.
     replay.y = replay.states[0][1:].to(own, copy=True).requires_grad_()
@@ -138,12 +145,13 @@ def _at_once(replay: Replay) -> State | None:
     return after and tuple(torch.cat([a[None], b]) for a, b in zip(replay.start, after, strict=True))
 
 
-def _states(replay: Replay) -> Iterator[State]:
+def _states(replay: Replay, change: Change | None) -> Iterator[State]:
     """The state before the first step and after each."""
     cell, state = replay.cell.bind(), replay.start
     yield state
     for p, x in enumerate(replay.x.unbind(0)):
-        new = replay.advance(cell, x, state, slice(p * replay.rows, (p + 1) * replay.rows))
+        rows = slice(p * replay.rows, (p + 1) * replay.rows)
+        new = replay.advance(cell, x, state, rows) if change is None else change(replay, p, cell, x, state)
         # Where a row has ended its state stands still, so that `states[-1]` is every row's final state.
         if replay.valid is not None:
             new = tuple(torch.where(replay.valid[p], n, old) for n, old in zip(new, state, strict=True))

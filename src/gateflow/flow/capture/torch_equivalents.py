@@ -17,7 +17,7 @@ __all__ = ["equivalent_cell", "equivalent_layer"]
 _LAYERS: dict[type[nn.RNNBase], Any] = {e.layer: getattr(layers, e.layer.__name__) for e in TORCH_EQUIVALENTS}
 # Options that all three of torch's layers have. `dropout` is not among them:
 # torch's own mask is drawn inside its kernel, and no replay could know it,
-# so the comparison with the model's output refuses a layer that drops out.
+# so that nothing is dropped there while a model is looked at.
 _SHARED = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional")
 _OWN = {nn.RNN: ("nonlinearity",), nn.GRU: (), nn.LSTM: ("proj_size",)}
 

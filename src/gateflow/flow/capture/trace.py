@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gateflow.errors import FlowError, NonFiniteError
 from gateflow.flow.capture.probe import probed, tensors_in
 from gateflow.flow.capture.replay import Replay, State
-from gateflow.flow.capture.unchanged import unchanged_random_state
+from gateflow.flow.capture.unchanged import unchanged_random_state, without_inner_dropout
 
 __all__ = ["Loss", "Trace", "evaluate", "trace_model"]
 
@@ -92,7 +92,7 @@ def evaluate(model: nn.Module, batch: Any, loss: Loss | None, seed: int) -> Tens
 
     What `torch.compile` has compiled runs as it is written: the instruments look into layers while they run.
     """
-    with torch.compiler.set_stance("force_eager"):
+    with torch.compiler.set_stance("force_eager"), without_inner_dropout(model):
         return _evaluated(model, batch, loss, seed)
 
 

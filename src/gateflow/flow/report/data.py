@@ -64,6 +64,10 @@ class ReportData(Protocol):
         """Shown in sections of their own."""
         ...
 
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as numbers and lists: what can be downloaded from the page."""
+        ...
+
     @property
     def by_lag(self) -> Sequence[ByLag]:
         """Drawn as lines in sections of their own."""

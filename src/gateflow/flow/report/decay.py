@@ -50,7 +50,7 @@ def _line(layer: LayerReach, k: int) -> dict[str, Any]:
     end = layer.decay.horizon(1.5 * layer.decay.floor) + 1
     values = rounded(layer.decay.values[:end])
     shown = {"x": list(range(end)), "y": values, "mode": "lines", "line": {"color": colour(k), "width": 2.5}}
-    words = "%{y:.2%} left after %{x} steps"
+    words, shown["text"] = "%{text} after %{x} steps", [str(layer.left_at(lag)) for lag in range(end)]
     return {"type": "scatter", "name": layer.name, "legendgroup": layer.name, "hovertemplate": words, **shown}
 
 

@@ -26,6 +26,7 @@ class Figure:
         note: what holds for this plot only.
         shape: `"wide"`, or `"square"` for matrices.
         labels: names of the time steps, for what is shown under the pointer.
+        labelled: axes that have these names instead of numbers.
         choices: names of the first traces, if only one of them is to be seen at a time.
     """
 
@@ -35,11 +36,13 @@ class Figure:
     note: str = ""
     shape: str = "wide"
     labels: Sequence[str] = ()
+    labelled: Sequence[str] = ()
     choices: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For the page's script."""
-        return {"data": list(self.traces), "layout": self.layout, "labels": list(self.labels)}
+        labels = {"labels": list(self.labels), "labelled": list(self.labelled)}
+        return {"data": list(self.traces), "layout": self.layout, **labels}
 
 
 def colour(k: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import math
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gateflow.flow.dependency import Dependency
 from gateflow.flow.reach import LayerReach
 from gateflow.flow.report.figure import Figure, axis, rounded
 
@@ -19,23 +21,34 @@ __all__ = ["grows", "heatmap"]
 # 1.2e-7; 0.05 is 12 % more than was sent, which no rounding makes. Up to eight
 # rows each has a tick of its own: a loss at the last step alone is one row.
 _LOWEST, _GROWS, _FEW = -8.0, 0.05, 8
+# Letters of a token up to which it stands upright under the axis, as in `page.js`.
+_UPRIGHT = 2
 # Viridis up to "all of it", by matplotlib's anchors; beyond it, growth, orange to red.
 _LEFT = ["#440154", "#472c7a", "#3b518b", "#2c718e", "#21908d", "#27ad81", "#5cc863", "#aadc32", "#fde725"]
 _GROWN = ["#fb9a29", "#d7301f", "#7f0000"]
 _SHARES = {0: "all", -1: "10 %", -2: "1 %", -4: "1e-4", -6: "1e-6", -8: "1e-8", 2: "× 100", 4: "× 1e4", 8: "× 1e8"}
 
 
-def heatmap(layer: LayerReach, labels: Sequence[str], side: int) -> Figure:
-    """Reach in one layer and direction, as shares of the norm at the target's own step; at most `side²` cells."""
+def heatmap(layer: LayerReach, labels: Sequence[str], side: int, dependency: Dependency | None = None) -> Figure:
+    """Reach in one layer and direction, as shares of the norm at the target's own step; at most `side²` cells.
+
+    Of the first row and no farther than it goes where its tokens are known, else the mean over the batch.
+    """
+    rows, steps = (slice(0, 1), len(labels)) if labels else (slice(None), layer.norms.shape[1])
+    targets = [t for t in layer.targets if t < steps or not labels]
     # At most `side` blocks across and down: a browser draws
     # 65,000 cells at once, and not the millions of a long text.
-    n, steps = layer.norms.shape[:2]
+    n = len(targets)
     block = max(1, math.ceil(steps / side)), max(1, math.ceil(n / side))
     pictures = {"full state": layer.norms} | (layer.parts if len(layer.parts) > 1 else {})
-    shares = {name: _averaged(_shares(norms, layer), *block) for name, norms in pictures.items()}
+    drawn = {name: _shares(norms, layer, rows)[:n, :steps] for name, norms in pictures.items()}
+    shares = {name: _averaged(values, *block) for name, values in drawn.items()}
     shape = "square" if 4 * n > steps else "wide"
-    colours = _colours(shares["full state"], layer, -0.16 if shape == "square" else -0.3)
-    places = {"x": _centres(list(range(steps)), block[0]), "y": _centres(list(layer.targets), block[1])}
+    labelled = ("xaxis", "yaxis") if block == (1, 1) and labels else ()
+    # Under the title of the axis; words along it are turned, and need room for their letters.
+    turned = bool(labelled) and any(len(label) > _UPRIGHT for label in labels)
+    colours = _colours(shares["full state"], layer, (-0.16 if shape == "square" else -0.3) - 0.1 * turned)
+    places = {"x": _centres(list(range(steps)), block[0]), "y": _centres(targets, block[1])}
     traces = [
         {"type": "heatmap", "name": name, "z": rounded(z, 3), **places, **colours, "visible": k == 0}
         for k, (name, z) in enumerate(shares.items())
@@ -44,22 +57,44 @@ def heatmap(layer: LayerReach, labels: Sequence[str], side: int) -> Figure:
     hatched = [_hatched(*corners) for corners in _cut_off(layer)]
     ticks = {"tickvals": places["y"]} if len(places["y"]) <= _FEW else {}
     axes = {"xaxis": axis("state after step k"), "yaxis": axis("loss at step t", autorange="reversed", **ticks)}
+    if labels and dependency:
+        axes |= {"shapes": _crossing(dependency), "annotations": _named(dependency, labels)}
     note = "" if block == (1, 1) else f"Each cell is the mean of {block[0]} × {block[1]} steps: {steps} steps in all."
     labels, choices = labels if block == (1, 1) else (), list(shares) if len(shares) > 1 else ()
-    return Figure(layer.name, [*traces, *hatched], axes, note, shape, labels, choices)
+    return Figure(layer.name, [*traces, *hatched], axes, note, shape, labels, labelled, choices)
 
 
 def grows(layer: LayerReach) -> bool:
     """Whether more arrives somewhere than was sent."""
-    return float(_shares(layer.norms, layer).nan_to_num(0).max()) > _GROWS
+    return float(_shares(layer.norms, layer, slice(None)).nan_to_num(0).max()) > _GROWS
 
 
-def _shares(norms: Tensor, layer: LayerReach) -> Tensor:
+def _shares(norms: Tensor, layer: LayerReach, rows: slice) -> Tensor:
     """`[n, T]`, log10 of the share of the full norm at the own step: the mean over rows, as in the decay by lag."""
     # Of the full state's norm for the parts as well, so that `h` and `c` can be compared by eye.
-    own = layer.norms.gather(1, layer.at.clamp(min=0)[:, None]).double()
-    logs = (norms.double() / own).clamp(min=layer.decay.floor).log10()
-    return torch.where((layer.at >= 0)[:, None] & (own > 0), logs, torch.nan).nanmean(-1).cpu()
+    at = layer.at[:, rows]
+    own = layer.norms[..., rows].gather(1, at.clamp(min=0)[:, None]).double()
+    logs = (norms[..., rows].double() / own).clamp(min=layer.decay.floor).log10()
+    return torch.where((at >= 0)[:, None] & (own > 0), logs, torch.nan).nanmean(-1).cpu()
+
+
+def _crossing(dependency: Dependency) -> list[dict[str, Any]]:
+    """Two dashed lines, which meet where the gradient of the effect arrives at the cause."""
+    k, t = dependency.cause, dependency.effect
+    look = {"type": "line", "line": {"color": "var(--pair)", "width": 2, "dash": "dash"}}
+    return [{**look, "x0": k, "x1": k, "y0": k, "y1": t}, {**look, "x0": k, "x1": t, "y0": t, "y1": t}]
+
+
+def _named(dependency: Dependency, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """What the two are and which tokens; above the diagonal, where nothing is drawn."""
+    (k, cause), (token, effect) = dependency.named.items()
+    places = [(k, k, f"{cause} “{labels[k]}”"), (dependency.effect, dependency.effect, f"{effect} “{labels[token]}”")]
+    look = {"showarrow": False, "xanchor": "left", "yanchor": "bottom", "bgcolor": "var(--card)"}
+    look["font"] = {"color": "var(--pair)", "size": 12}
+    found = [{"x": x, "y": y, "text": html.escape(text, quote=False), **look} for x, y, text in places]
+    # The later one would leave the picture on the right.
+    found[1] |= {"xanchor": "right"}
+    return found
 
 
 def _averaged(values: Tensor, across: int, down: int) -> Tensor:

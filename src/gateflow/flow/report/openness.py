@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,30 +11,20 @@ import torch
 from gateflow.flow.gates import LayerGates
 from gateflow.flow.report.figure import Figure, axis, colour, line_up, rounded
 
-__all__ = ["Word", "half_lives", "openness", "words"]
+__all__ = ["half_lives", "openness"]
 
-# The box that they stand in scrolls; nobody reads on for longer.
-_MOST_WORDS = 400
 # Two ticks a decade: half-lives often lie within one, which would have a single tick otherwise.
 _TICKS = [a * 10.0**k for k in range(-2, 6) for a in (1, 3)]
 
 
-@dataclass(frozen=True)
-class Word:
-    """A token, how much of its memory the layer keeps there (0 nothing, 1 all), and how dark that makes it."""
-
-    text: str
-    kept: float
-    shade: float
-
-
 def openness(layer: LayerGates, labels: Sequence[str]) -> Figure:
     """Each gate's mean size over units, step by step: of the first row if it has tokens, else of the batch."""
+    steps, labelled = (_length(layer), ("xaxis",)) if labels else (None, ())
     traces = [
         {
             "type": "scatter",
             "name": name,
-            "y": rounded(activation.values[:, : 1 if labels else None].abs().nanmean((1, 2)), 3),
+            "y": rounded(activation.values[:steps, : 1 if labels else None].abs().nanmean((1, 2)), 3),
             "mode": "lines",
             "line": {"color": colour(k), "width": 2},
             "hovertemplate": "%{y:.2f}",
@@ -45,21 +34,13 @@ def openness(layer: LayerGates, labels: Sequence[str]) -> Figure:
     bounded = all(activation.kind != "relu" for activation in layer.activations.values())
     span: dict[str, Any] = {"range": [-0.02, 1.02]} if bounded else {"rangemode": "tozero"}
     layout = {"xaxis": axis("time step"), "yaxis": axis("mean over units", **span), "hovermode": "x unified"}
-    return Figure(layer.name, traces, {**layout, "showlegend": True}, labels=labels)
+    return Figure(layer.name, traces, {**layout, "showlegend": True}, labels=labels[:steps], labelled=labelled)
 
 
-def words(layer: LayerGates, labels: Sequence[str]) -> list[Word]:
-    """The tokens with what the keeping gate lets through; none where no gate keeps or no tokens are known."""
-    if layer.keeper is None or not labels:
-        return []
-    gate, sign = layer.keeper
-    # The first row alone: the tokens are its own.
-    values = layer.activations[gate].values[:_MOST_WORDS, 0].nanmean(-1)
-    kept = [value for value in (values if sign > 0 else 1 - values).tolist() if math.isfinite(value)]
-    if not kept:
-        return []
-    pale, dark = min(kept), max(max(kept), min(kept) + 0.1)  # small differences stay small
-    return [Word(text, x, (x - pale) / (dark - pale)) for text, x in zip(labels, kept, strict=False)]
+def _length(layer: LayerGates) -> int:
+    """Steps of the first row: what follows is padding, and NaN."""
+    there = next(iter(layer.activations.values())).values[:, 0].isfinite().any(-1).nonzero()
+    return int(there[-1]) + 1 if len(there) else 0
 
 
 def half_lives(layer: LayerGates, needed_lag: int | None) -> Figure | None:

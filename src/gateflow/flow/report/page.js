@@ -35,17 +35,21 @@ function withShares(trace, labels) {
   return { ...trace, text, hovertemplate: "%{text}<extra></extra>" };
 }
 
-function layoutOf(own, labels) {
+/* Tokens instead of numbers along an axis, as many as have room: twelve pixels are a line of small letters. */
+function tokens(labels, room) {
+  const every = Math.max(1, Math.ceil((labels.length * 12) / Math.max(room, 1)));
+  const places = labels.map((_, k) => k).filter((k) => k % every === 0);
+  const short = (word) => (word.length > 12 ? `${word.slice(0, 11)}…` : word);
+  return { tickfont: { size: 11 }, tickvals: places, ticktext: places.map((k) => escaped(short(labels[k]))) };
+}
+
+function layoutOf(own, labels, labelled, place) {
   const axes = Object.keys(own).filter((key) => /^[xy]axis/.test(key));
   const look = { gridcolor: "var(--grid)", linecolor: "var(--grid)", fixedrange: touch };
   const shown = Object.fromEntries(axes.map((key) => [key, { ...look, ...own[key] }]));
-  if (labels.length && own.hovermode === "x unified") {
-    /* At most 48 tokens along the axis: more, turned by 60 degrees, would lie on each other. */
-    const every = Math.ceil(labels.length / 48);
-    const places = labels.map((_, k) => k).filter((k) => k % every === 0);
-    shown.xaxis = { ...shown.xaxis, title: undefined, tickangle: -60, tickfont: { size: 11 }, tickvals: places };
-    shown.xaxis.ticktext = places.map((k) => escaped(labels[k].length > 12 ? `${labels[k].slice(0, 11)}…` : labels[k]));
-  }
+  /* Half of a figure's height is what title, scale and the tokens below leave it. */
+  if (labelled.includes("xaxis")) Object.assign(shown.xaxis, tokens(labels, 0.85 * place.clientWidth), { tickangle: labels.some((word) => word.length > 2) ? -60 : 0 });
+  if (labelled.includes("yaxis")) Object.assign(shown.yaxis, tokens(labels, 0.6 * place.clientHeight));
   return {
     font: { family: "system-ui, sans-serif", size: 13, color: "var(--ink)" },
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -65,8 +69,9 @@ function draw() {
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
   figures.forEach((figure, k) => {
     const traces = figure.data.map((trace, i) => withWords(trace, figure.labels, i === 0));
-    const layout = layoutOf(figure.layout, figure.labels);
-    Plotly.react(`figure-${k}`, coloured(traces, style), coloured(layout, style), config);
+    const place = document.getElementById(`figure-${k}`);
+    const layout = layoutOf(figure.layout, figure.labels, figure.labelled, place);
+    Plotly.react(place, coloured(traces, style), coloured(layout, style), config);
   });
 }
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import groupby
 
+from gateflow.flow.dependency import Dependency
 from gateflow.flow.excerpts import Excerpt
+from gateflow.flow.gates import LayerGates
 from gateflow.flow.report.by_lag import by_lag
 from gateflow.flow.report.clipping import clipping
+from gateflow.flow.report.coloured_text import ColouredText, coloured_text
 from gateflow.flow.report.contingency import contingency
 from gateflow.flow.report.data import ReportData
 from gateflow.flow.report.decay import decay, shares
 from gateflow.flow.report.figure import Figure
 from gateflow.flow.report.heatmap import grows, heatmap
-from gateflow.flow.report.openness import Word, half_lives, openness, words
+from gateflow.flow.report.openness import half_lives, openness
 from gateflow.flow.report.spectrum import spectrum
 from gateflow.flow.report.summary import Fact, facts, subtitle, table, verdict
 from gateflow.flow.report.training_curve import training_curve
 from gateflow.flow.report.wording import GLOSSARY, READING
-from gateflow.flow.rules import Finding
+from gateflow.flow.rules import Finding, same_lines
 from gateflow.flow.sampling import Sampling
 from gateflow.flow.what_if import WhatIf
 
@@ -33,14 +37,22 @@ _SIDE, _SIDE_OF_MANY, _MANY = 256, 128, 4
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, how to read what follows, figures; a table, coloured text by figure, examples, where they belong."""
+    """A heading, how to read what follows, figures; a table, coloured text, examples, where they belong."""
 
     title: str
     reading: str
     figures: Sequence[Figure]
     rows: Sequence[Sequence[str]] = ()
-    texts: Mapping[str, Sequence[Word]] = field(default_factory=dict)
+    text: ColouredText = field(default_factory=ColouredText)
     excerpts: Sequence[Excerpt] = ()
+
+
+@dataclass(frozen=True)
+class Card:
+    """Findings that differ in nothing but the layer, and an earlier one that has the same remedy, if there is one."""
+
+    findings: Sequence[Finding]
+    same: Finding | None
 
 
 @dataclass(frozen=True)
@@ -51,10 +63,12 @@ class Content:
     subtitle: str
     verdict: str
     facts: Sequence[Fact]
-    findings: Sequence[Sequence[Finding]]
+    findings: Sequence[Card]
     sections: Sequence[Section]
     what_if: WhatIf | None
+    horizon: int
     glossary: Mapping[str, str]
+    file: str
     maker: str
 
 
@@ -63,25 +77,31 @@ def content(report: ReportData) -> Content:
     sections = [_reach(report), _decay(report), _shares(report), _spectrum(report), _gates(report), _half_lives(report)]
     sections[2:2] = _by_lag(report)
     sections += [*_tables(report), *_excerpts(report), _training_curve(report), _clipping(report)]
+    title = report.context.get("title") or f"Gradient flow of {report.context['model']}"
     return Content(
-        title=report.context.get("title") or f"Gradient flow of {report.context['model']}",
+        title=title,
         subtitle=subtitle(report),
         verdict=verdict(report),
         facts=facts(report),
-        findings=_alike(report.findings),
+        findings=_cards(report.findings),
         sections=[section for section in sections if section.figures or section.excerpts],
         what_if=report.what_if,
+        horizon=report.reach.horizon,
         glossary=GLOSSARY,
+        # What a file may be called everywhere, of a title that may have any letters.
+        file=re.sub(r"[^\w-]+", "-", title, flags=re.ASCII).strip("-").lower() or "gradient-flow",
         maker=f"gateflow {version('gateflow')}",
     )
 
 
 def _reach(report: ReportData) -> Section:
-    layers, labels = list(report.reach.layers.values()), report.context["tokens"] or ()
+    layers, dependency = list(report.reach.layers.values()), report.context["dependency"]
     side = _SIDE if len(layers) <= _MANY else _SIDE_OF_MANY
     reading = [READING["heatmap"], *([READING["cut"]] if any(layer.cuts for layer in layers) else [])]
     reading += [READING["grows"]] if any(map(grows, layers)) else []
-    figures = [heatmap(layer, labels, side) for layer in layers]
+    reading += [READING["first"]] if report.context["tokens"] else []
+    pair = Dependency(**dependency) if dependency else None
+    figures = [heatmap(layer, _labels(report, layer.norms.shape[1]), side, pair) for layer in layers]
     return Section("How far the gradient reaches", _joined(*reading, report.reach.sampling), figures)
 
 
@@ -101,10 +121,12 @@ def _spectrum(report: ReportData) -> Section:
 
 
 def _gates(report: ReportData) -> Section:
-    layers, labels = list(report.gates.layers.values()) if report.gates else [], report.context["tokens"] or ()
-    texts = {layer.name: words(layer, labels) for layer in layers}
-    reading = _joined(READING["openness"], READING["tokens"] if labels else "Means over the batch.")
-    return Section("What the gates do", reading, [openness(layer, labels) for layer in layers], texts=texts)
+    layers, dependency = report.gates.layers if report.gates else {}, report.context["dependency"]
+    labels = {name: _labels(report, _steps(layer)) for name, layer in layers.items()}
+    text = coloured_text(layers, labels, Dependency(**dependency).named if dependency else {})
+    reading = _joined(READING["openness"], READING["first"] if any(labels.values()) else "Means over the batch.")
+    figures = [openness(layer, labels[name]) for name, layer in layers.items()]
+    return Section("What the gates do", reading, figures, text=text)
 
 
 def _half_lives(report: ReportData) -> Section:
@@ -137,14 +159,24 @@ def _clipping(report: ReportData) -> Section:
     return Section("What clipping did in training", READING["clipping"], [figure] if figure else [])
 
 
-def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """Findings that differ in nothing but the layer stand together."""
+def _cards(findings: Sequence[Finding]) -> list[Card]:
+    """Findings that differ in nothing but the layer stand together, and each remedy is given once."""
 
     def remedy(finding: Finding) -> tuple[str, ...]:
         return finding.severity, finding.name, finding.remedy, finding.code, finding.source
 
     # Neighbours only, for findings are in the order of their severity already.
-    return [list(group) for _, group in groupby(findings, key=remedy)]
+    groups = [list(group) for _, group in groupby(findings, key=remedy)]
+    return [Card(group, same) for group, same in zip(groups, same_lines([group[0] for group in groups]), strict=True)]
+
+
+def _labels(report: ReportData, steps: int) -> Sequence[str]:
+    """The tokens of the first row; none for a layer with a clock of its own, such as one over the letters of words."""
+    return report.context["tokens"] or () if steps == report.context["steps"] else ()
+
+
+def _steps(layer: LayerGates) -> int:
+    return next((len(activation.values) for activation in layer.activations.values()), 0)
 
 
 def _joined(*parts: str | Sampling) -> str:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from gateflow.flow.reach import LayerReach
 from gateflow.flow.report.data import ReportData
 
-__all__ = ["Fact", "facts", "share", "subtitle", "table", "verdict"]
+__all__ = ["Fact", "facts", "subtitle", "table", "verdict"]
 
 # Kinds of layers in the subtitle; a model with more is one that nobody wants listed in a sentence.
 _NAMED = 4
@@ -61,7 +60,10 @@ def verdict(report: ReportData) -> str:
 def facts(report: ReportData) -> list[Fact]:
     """The figures that everything else explains."""
     c = report.context
-    found = [Fact(_steps(report.reach.horizon), "horizon", "the lag at which 1 % of the gradient is left")]
+    farthest = max(report.reach.layers.values(), key=lambda layer: layer.horizon)
+    of_many = f", in {farthest.name}, where it reaches farthest" if len(report.reach.layers) > 1 else ""
+    means = f"the lag at which 1 % of the gradient is left{of_many}"
+    found = [Fact(_steps(report.reach.horizon), "horizon", means)]
     if c["needed_lag"]:
         found.append(Fact(_steps(c["needed_lag"]), "needed lag", _best(report, c["needed_lag"])))
     if c["window"]:
@@ -76,20 +78,6 @@ def facts(report: ReportData) -> list[Fact]:
     return found
 
 
-def share(value: float) -> str:
-    """A share as people write it.
-
-    Example:
-        >>> share(0.5), share(0.034), share(2e-5), share(math.nan)
-        ('50%', '3.4%', '2e-05', '–')
-    """
-    if math.isnan(value):
-        return "–"
-    # 0.0995 and 0.0095 are where two and one digits would
-    # round up to the next form: 10 % is not written 10.0 %.
-    return f"{value:.0%}" if value >= 0.0995 else f"{value:.1%}" if value >= 0.0095 else f"{value:.0e}"
-
-
 def table(report: ReportData) -> list[list[str]]:
     """A heading, and a line per layer and direction."""
     needed = report.context["needed_lag"]
@@ -99,21 +87,13 @@ def table(report: ReportData) -> list[list[str]]:
     for layer in report.reach.layers.values():
         half = f"{layer.decay.half_life:.1f}" if math.isfinite(layer.decay.half_life) else "–"
         horizon = f"{'≥ ' if layer.open else ''}{layer.horizon}"
-        rows.append([layer.name, horizon, half, *(_share(layer, lag) for lag in lags)])
+        rows.append([layer.name, horizon, half, *(str(layer.left_at(lag)) for lag in lags)])
     return rows
 
 
 def _best(report: ReportData, lag: int) -> str:
-    left = {layer.name: layer.left_at(lag) for layer in report.reach.layers.values()}
-    known = {name: x for name, x in left.items() if not math.isnan(x)}
-    if not known:
-        return "farther than any gradient here is sent"
-    return f"{_share(report.reach.layers[max(known, key=lambda name: known[name])], lag)} of the gradient is left there"
-
-
-def _share(layer: LayerReach, lag: int) -> str:
-    left = layer.left_at(lag)
-    return f"below {left:.0e}" if left <= layer.decay.floor else share(left)
+    known = [left for layer in report.reach.layers.values() if not math.isnan(left := layer.left_at(lag))]
+    return f"{max(known).told} there" if known else "farther than any gradient here is sent"
 
 
 def _steps(count: int) -> str:

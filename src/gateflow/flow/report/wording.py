@@ -20,12 +20,12 @@ in the directions that shrink least. At −0.7 it halves with every step, at −
 long sequences.""",
     "openness": """How open each gate is on average over its units: 0 is closed, 1 is open. Of what a tanh makes
 (content, state) the size is shown, without its sign.""",
-    "tokens": """It is the first sequence of the batch, token by token. Below, the stronger a token is coloured, the
-more of the memory is kept there; the pointer shows the number.""",
+    "first": "It is the first sequence of the batch, token by token.",
     "half-lives": """A unit forgets half of what it holds within its half-life, if nothing new is written. To bridge
 a distance, some units must have half-lives of that size.""",
-    "training": """What a monitor saw while the model was trained: how far back the gradient reached, within one window,
-and the loss. The horizon often opens before the loss begins to fall, and its collapse is an early warning.""",
+    "training": """What a monitor saw in training: how far back the gradient reached, and the loss. This horizon is
+the one on the batch of that moment and within one window, and so not the one above. It often opens before the loss
+begins to fall, and its collapse is an early warning.""",
     "clipping": """The norm of the gradient over training, and in how many updates it was above the threshold and
 therefore scaled down. Clipping now and then is a safety net; in nearly every update it has become the step size.""",
 }

@@ -30,9 +30,9 @@ from collections.abc import Callable, Iterator
 
 from gateflow.flow.measurements import Measurements
 from gateflow.flow.rules import clipping, depth, distance, precision, saturation, training_curve, truncation
-from gateflow.flow.rules.finding import SEVERITIES, Finding
+from gateflow.flow.rules.finding import SEVERITIES, Finding, same_lines
 
-__all__ = ["RULES", "SEVERITIES", "Finding"]
+__all__ = ["RULES", "SEVERITIES", "Finding", "same_lines"]
 
 # The order in which findings of one severity are listed: first what cuts the
 # gradient off altogether, then what weakens it, and what happened in training last.

@@ -27,7 +27,7 @@ def clips_most_steps(measured: Measurements) -> Iterator[Finding]:
     says += f" Half of the norms are above {middle:.3g}." if math.isfinite(middle) else ""
     evidence = {"clipped share": share, "median norm": middle, "threshold": limit}
     remedy = "If the loss no longer falls, raise the threshold to a few times the usual norm, or lower the rate."
-    yield Finding("clipping", "warning", "", says, evidence, _PASCANU, remedy, _clip_at(4 * middle))
+    yield Finding("clipping", "warning", "", says, evidence, _PASCANU, remedy, *_clip_at(4 * middle))
 
 
 def heavy_tail(measured: Measurements) -> Iterator[Finding]:
@@ -40,7 +40,7 @@ def heavy_tail(measured: Measurements) -> Iterator[Finding]:
     )
     evidence = {"median norm": middle, "99th percentile": high, "ratio": high / middle}
     remedy = "Clip at a few times the median norm."
-    yield Finding("heavy-tail", "warning", "", says, evidence, _PASCANU, remedy, _clip_at(4 * middle))
+    yield Finding("heavy-tail", "warning", "", says, evidence, _PASCANU, remedy, *_clip_at(4 * middle))
 
 
 def skipped_steps(measured: Measurements) -> Iterator[Finding]:
@@ -55,9 +55,9 @@ def skipped_steps(measured: Measurements) -> Iterator[Finding]:
     yield Finding("skipped-steps", severity, "", says, evidence, _PASCANU, remedy, "gateflow.flow.Monitor(model)")
 
 
-def _clip_at(norm: float) -> str:
+def _clip_at(norm: float) -> tuple[str, str]:
     # Pascanu et al. set the threshold to between half and ten
     # times the usual norm; callers give four times the median.
     flag = f"{norm:.2g}" if math.isfinite(norm) else "auto"
     threshold = flag if math.isfinite(norm) else "'auto'"
-    return f"gateflow.remedies.NormClipper(model, threshold={threshold})  # gateflow train lm --clip {flag}"
+    return f"gateflow.remedies.NormClipper(model, threshold={threshold})", f"--clip {flag}"

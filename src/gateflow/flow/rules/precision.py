@@ -35,8 +35,8 @@ def coarse_gates(measured: Measurements) -> Iterator[Finding]:
         evidence = {"units beyond": beyond, "longest half-life of the type": limit, "largest gate below 1": below_one}
         source = "IEEE 754 and the definition of bfloat16: 8 significant bits; own measurement"
         remedy = "Keep gates and state in float32; only the large products gain from 16 bits."
-        where, code = f"{name} {layer.keeper[0]}", "model.float()  # gateflow train lm --precision fp32"
-        yield Finding("coarse-gates", "warning", where, says, evidence, source, remedy, code)
+        where, lines = f"{name} {layer.keeper[0]}", ("model.float()", "--precision fp32")
+        yield Finding("coarse-gates", "warning", where, says, evidence, source, remedy, *lines)
 
 
 def subnormals(measured: Measurements) -> Iterator[Finding]:

@@ -26,21 +26,21 @@ def saturated_units(measured: Measurements) -> Iterator[Finding]:
                 continue
             what = "tanh(c)" if gate == "state" else gate
             says = f"{share:.0%} of {what} lies beyond ±0.95, where its derivative is below 0.1: little can be learned."
-            remedy, code = _looser(measured, name)
+            remedy, *lines = _looser(measured, name)
             severity = "problem" if share > 0.6 else "warning"
             evidence = {"share beyond 0.95": share, "mean": activation.mean}
             where, source = f"{name} {gate}", f"{_KARPATHY}; forget bias: Tallec, Ollivier (2018). arXiv:1804.11188"
-            yield Finding("saturated-units", severity, where, says, evidence, source, remedy, code)
+            yield Finding("saturated-units", severity, where, says, evidence, source, remedy, *lines)
 
 
-def _looser(measured: Measurements, name: str) -> tuple[str, str]:
+def _looser(measured: Measurements, name: str) -> tuple[str, str, str]:
     # Two gates that keep: with the forget gates open and the input gates not closed the
     # memory grows from step to step. Chrono sets the one against the other, `b_i = -b_f`.
     if len(measured.cell(name).keeps) > 1:
         remedy = "Close the input gates as far as the forget gates are open (chrono), or lower the forget bias."
-        return remedy, chrono(measured.lag)
+        return remedy, *chrono(measured.lag)
     remedy = "Begin with smaller weights, and hold the activations down by a penalty."
-    return remedy, "loss = loss + gateflow.remedies.penalties.activation(y)"
+    return remedy, "loss = loss + gateflow.remedies.penalties.activation(y)", ""
 
 
 def saturated_gates(measured: Measurements) -> Iterator[Finding]:
@@ -85,7 +85,7 @@ def dead_units(measured: Measurements) -> Iterator[Finding]:
             says = f"{activation.dead:.0%} of the ReLU units are never above 0 on this batch: they pass no gradient."
             source = "Maas, Hannun, Ng (2013). Rectifier nonlinearities improve neural network acoustic models. ICML"
             remedy = "Begin with the identity and small input weights, and lower the learning rate; or use tanh."
-            code = "gateflow.remedies.init.identity(model)  # gateflow train lm --init identity"
+            code, options = "gateflow.remedies.init.identity(model)", "--init identity"
             severity = "problem" if activation.dead > 0.6 else "warning"
             evidence = {"dead": activation.dead, "mean": activation.mean}
-            yield Finding("dead-units", severity, f"{name} {gate}", says, evidence, source, remedy, code)
+            yield Finding("dead-units", severity, f"{name} {gate}", says, evidence, source, remedy, code, options)

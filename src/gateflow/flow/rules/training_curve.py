@@ -35,14 +35,12 @@ def not_the_gradient(measured: Measurements) -> Iterator[Finding]:
     losses = measured.series("loss")
     if not flat_loss(losses) or measured.left <= 0.01 or any(found for rule in _MAY_BE for found in rule(measured)):
         return
-    says = (
-        f"The loss stands still ({losses[0]:.3g} to {losses[-1]:.3g}), and {measured.left:.0%} of the gradient is left "
-    )
+    says = f"The loss stands still ({losses[0]:.3g} to {losses[-1]:.3g}), and {measured.left.told} "
     says += f"{measured.lag} steps back: it is not for want of reach."
     evidence = {"first loss": losses[0], "last loss": losses[-1], "left at lag": measured.left}
     source = "Greff, Srivastava, Koutník, Steunebrink, Schmidhuber (2017). arXiv:1503.04069"
     remedy = "Look at the learning rate first, then at the number of units, the batch, and the data."
-    yield Finding("not-the-gradient", "warning", "", says, evidence, source, remedy, "gateflow train lm --lr 0.002")
+    yield Finding("not-the-gradient", "warning", "", says, evidence, source, remedy, "", "--lr 0.002")
 
 
 def collapsed_horizon(measured: Measurements) -> Iterator[Finding]:
@@ -65,7 +63,7 @@ def collapsed_horizon(measured: Measurements) -> Iterator[Finding]:
     evidence = {"horizon at the start": first, "horizon now": now}
     remedy = "Begin with chrono, the gated start that kept its horizon; a smaller learning rate may help too."
     where = measured.farthest.name
-    yield Finding("collapsed-horizon", "warning", where, says, evidence, _OWN, remedy, chrono(measured.lag))
+    yield Finding("collapsed-horizon", "warning", where, says, evidence, _OWN, remedy, *chrono(measured.lag))
 
 
 def collapsed(horizons: Sequence[int]) -> bool:
@@ -95,5 +93,5 @@ def unstable_horizon(measured: Measurements) -> Iterator[Finding]:
     says = f"The horizon rises to {top:.0f} steps and falls to a quarter of it, {falls} times: training is unstable."
     evidence = {"largest horizon": top, "falls": float(falls)}
     remedy = "Lower the learning rate and clip; more memory is not what is missing."
-    code = "gateflow.remedies.NormClipper(model, threshold='auto')  # gateflow train lm --lr 0.002 --clip auto"
-    yield Finding("unstable-horizon", "warning", "", says, evidence, _OWN, remedy, code)
+    code, options = "gateflow.remedies.NormClipper(model, threshold='auto')", "--lr 0.002 --clip auto"
+    yield Finding("unstable-horizon", "warning", "", says, evidence, _OWN, remedy, code, options)

@@ -11,6 +11,7 @@ from torch import Tensor
 from gateflow.flow.capture import Replay
 from gateflow.flow.measurements import Measurements
 from gateflow.flow.rules.finding import Finding
+from gateflow.flow.table import Share
 
 __all__ = ["padding_read", "window_too_short"]
 
@@ -25,19 +26,18 @@ def window_too_short(measured: Measurements) -> Iterator[Finding]:
     """
     window, needed = measured.window or measured.longest + 1, measured.needed_lag
     edge = window - 1
-    left = max((x for layer in measured.layers if not math.isnan(x := layer.left_at(edge))), default=0.0)
+    left = max((x for layer in measured.layers if not math.isnan(x := layer.left_at(edge))), default=Share(0.0))
     if needed is not None and needed >= window:
         severity, says = "problem", f"The task needs {needed} steps, and back-propagation sees {window} at a time."
     elif needed is None and measured.window is not None and left > 0.01:
         severity = "warning"
-        says = f"{left:.0%} of the gradient is left where back-propagation is cut, {edge} steps back."
+        says = f"{left.told[:1].upper()}{left.told[1:]} where back-propagation is cut, {edge} steps back."
     else:
         return
     evidence = {"window": float(window), "needed lag": needed or math.nan, "left at the edge": left}
     longer = 2 * (needed or window)
     remedy = "Make the windows longer than the lag; state carried between windows brings no gradient with it."
-    code = f"gateflow train lm --window {longer}"
-    yield Finding("window-too-short", severity, "", says, evidence, _TALLEC, remedy, code)
+    yield Finding("window-too-short", severity, "", says, evidence, _TALLEC, remedy, "", f"--window {longer}")
 
 
 def padding_read(measured: Measurements) -> Iterator[Finding]:
@@ -65,12 +65,12 @@ def padding_read(measured: Measurements) -> Iterator[Finding]:
     if not bool(padded.any()):
         return
     ratio = (last[words, rows] / last[layer.at[-1].clamp(min=0), rows])[padded].nan_to_num(0.0)
-    left = float(ratio.median())
+    # Seven digits are what float32 has, and a ratio of two norms in it.
+    left = Share(float(ratio.median()), 1e-7)
     middle = float(ends[padded].double().median())
-    below = "less than 1e-7" if left < 1e-7 else f"{left:.1e}"
     says = (
         f"{share:.0%} of the steps look like padding (equal inputs at the ends of rows), and the loss is read there: "
-        f"{below} of the gradient arrives at a row's last word, {middle:.0f} steps before."
+        f"{left} of the gradient arrives at a row's last word, {middle:.0f} steps before."
     )
     evidence = {"share padded": share, "padding per row": middle, "left at the last word": left}
     source = "Measured by this library's tests; pytorch/pytorch#517 and #3662 have users who met it"

@@ -27,7 +27,9 @@ class SentencesConfig(ConfigSection):
 class ReaderConfig(ConfigSection):
     """The network: embedding, one recurrent layer, scores of the next word."""
 
-    cell: str = Field(default="lstm", description="Recurrent cell; `gateflow cells` lists them.")
+    cell: str = Field(
+        default="lstm", description="Recurrent cell, listed by `gateflow cells`; CELL:WEIGHTS for initial weights."
+    )
     embedding_size: int = Field(default=64, ge=1, le=MOST_UNITS, description="Components of a word vector.")
     hidden_size: int = Field(default=64, ge=1, le=MOST_UNITS, description="Units.")
     init: InitialWeightsText | None = Field(

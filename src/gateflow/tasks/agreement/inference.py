@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gateflow.data.agreement import BUCKETS, LONGEST, Sentence
 from gateflow.errors import ConfigError
-from gateflow.flow import Report
+from gateflow.flow import Dependency, Report
 from gateflow.layers.evaluating import evaluating
 from gateflow.runs.best_model import load_best
 from gateflow.runs.fit import refuse_other_specs, specs_of
@@ -23,7 +23,17 @@ from gateflow.tasks.description import Compared, Given, Table
 from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of
 from gateflow.training.start import begin_run
 
-__all__ = ["REPORTED", "begin", "compared", "diagnose_run", "evaluate_run", "farthest", "load_model", "set_up"]
+__all__ = [
+    "REPORTED",
+    "begin",
+    "compared",
+    "diagnose_run",
+    "evaluate_run",
+    "farthest",
+    "first_row",
+    "load_model",
+    "set_up",
+]
 
 # Sentences in a report of the gradient flow, the farthest ones: there the verb needs up to 60 words.
 REPORTED = 8
@@ -109,9 +119,18 @@ def diagnose_run(run: AgreementRun, data: Path | None = None, needed_lag: int | 
     def batch_loss(_: Any, batch: SentenceBatch) -> Tensor:
         return loss(model, batch, config.model.word_share)
 
-    # Of the first sentence, which stands for its row in the figures; its last word is only predicted.
-    tokens, lag = chosen[0].tokens[:-1], needed_lag or LONGEST
-    return diagnose_with_history(run, model, encode(chosen), batch_loss, needed_lag=lag, tokens=tokens)
+    lag = needed_lag or LONGEST
+    # The first one stands for its row in the figures: that in which the subject is nearest to as far as is needed.
+    chosen.sort(key=lambda sentence: abs(sentence.distance - lag))
+    of_first = first_row(chosen[0])
+    return diagnose_with_history(run, model, encode(chosen), batch_loss, needed_lag=lag, **of_first)
+
+
+def first_row(sentence: Sentence) -> dict[str, Any]:
+    """What a report says of the first sentence of a batch: its words, and which of them depends on which."""
+    # The last word is only predicted, and each one from the word before.
+    pair = Dependency(sentence.subject, sentence.verb - 1, ("subject", "verb"), sentence.verb)
+    return {"tokens": sentence.tokens[:-1], "dependency": pair}
 
 
 def farthest(sentences: list[Sentence]) -> list[Sentence]:

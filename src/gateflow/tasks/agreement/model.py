@@ -65,9 +65,9 @@ class AgreementModel(nn.Module):
         self.layer = Recurrent(cell, embedding_size, hidden_size)
         self.scores = nn.Linear(hidden_size, len(vocabulary()))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Read sentences from their start."""
-        hidden, _ = self.layer(self.embedding(tokens))
+    def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Read sentences from their start, each as far as it goes if lengths ``[B]`` say how far."""
+        hidden, _ = self.layer(self.embedding(tokens), lengths=lengths)
         return hidden
 
 
@@ -117,7 +117,7 @@ def loss(model: AgreementModel, batch: SentenceBatch, word_share: float) -> Tens
         True
     """
     # The last word predicts nothing.
-    hidden = model(batch.tokens[:-1])
+    hidden = model(batch.tokens[:-1], batch.length - 1)
     # Padding is neither read nor predicted.
     real = torch.arange(len(hidden))[:, None] < batch.length - 1
     words = F.cross_entropy(model.scores(hidden[real]), batch.tokens[1:][real])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from gateflow.runs.best_model import load_best, refuse_other_network
 from gateflow.runs.fit import Specs
 from gateflow.tasks.classifier.config import ClassifierConfig
@@ -14,7 +16,7 @@ from gateflow.tasks.classifier.learnt import Learnt
 from gateflow.tasks.classifier.run import ClassifierRun
 from gateflow.tasks.classifier.targets import Labels, Numbers, Targets, read_targets
 
-__all__ = ["input_of", "load", "load_encoder", "load_targets", "refuse_other_model"]
+__all__ = ["input_of", "load", "load_encoder", "load_network", "load_targets", "refuse_other_model"]
 
 
 def load(run: ClassifierRun) -> Learnt:
@@ -70,3 +72,12 @@ def refuse_other_model(
     # Initial weights are computed from numbers, which "meta" has none of.
     plain = config.model_copy(update={"model": config.model.model_copy(update={"init": None})})
     refuse_other_network(found, config.model.layers, lambda: encoder.model(plain, targets), file)
+
+
+def load_network(run: ClassifierRun) -> nn.Module:
+    """The network of a run with its best weights, in eval mode, and nothing beside it.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+    """
+    return load(run).model

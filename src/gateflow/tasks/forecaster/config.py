@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from gateflow.data.series.table import Columns
 from gateflow.runs.config import MOST_STEPS, ConfigSection, Count, RunConfig, Share, TrainingConfig
 from gateflow.tasks.network import MOST_UNITS, LayersConfig
+
+if TYPE_CHECKING:  # numpy takes a tenth of a second, and a wrong word on the command line is answered without it
+    from gateflow.data.series.table import Columns
 
 # Steps ahead that one forecast covers, and steps of a season; hours of a year are 8,766.
 MOST_AHEAD = 1 << 14
@@ -60,6 +62,8 @@ class SeriesConfig(ConfigSection):
         Args:
             channels: those that a run reads, if there is one.
         """
+        from gateflow.data.series.table import Columns
+
         target, past, future = self.named()
         channels = channels or (*target, *past, *future) * bool(target)
         named_by = "--target, --past and --future"

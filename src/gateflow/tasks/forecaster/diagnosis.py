@@ -41,14 +41,14 @@ def diagnose_run(run: ForecasterRun, data: Path | None = None, needed_lag: int |
     layout, config = load_layout(run), run.config().data
     model = load_model(run, layout)
     series = own_series(run) if data is None else read_for(data, config, layout)
-    batch = _last_steps(sorted(series, key=len, reverse=True)[:REPORTED])
+    batch = last_steps(sorted(series, key=len, reverse=True)[:REPORTED])
     report = diagnose_with_history(run, model, batch, _loss_of(config), needed_lag=needed_lag)
     return replace(report, findings=(*report.findings, _of_a_forecast(model, batch, config.season)))
 
 
 def compared(run: ForecasterRun, model: ForecasterModel) -> Compared:
     """What a comparison tells of a network: how far the gradient reaches on the last steps of the longest series."""
-    batch = _last_steps(sorted(own_series(run), key=len, reverse=True)[:REPORTED]).to(model.head.weight.device)
+    batch = last_steps(sorted(own_series(run), key=len, reverse=True)[:REPORTED]).to(model.head.weight.device)
     found = horizon_of(model, batch, _loss_of(run.config().data))
     parameters = sum(weight.numel() for weight in model.recurrent.parameters())
     return Compared(parameters, found, len(batch.read) - 1, "value")
@@ -79,7 +79,7 @@ def shares_by_lag(model: ForecasterModel, batch: SeriesBatch) -> Tensor:
     return norms / norms.sum().clamp_min(torch.finfo(norms.dtype).tiny)
 
 
-def _last_steps(series: list[Prepared]) -> SeriesBatch:
+def last_steps(series: list[Prepared]) -> SeriesBatch:
     """The last steps of which it is known what came after at least one of them."""
     parts = []
     for each in series:

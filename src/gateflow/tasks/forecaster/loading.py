@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from gateflow.errors import RunError
 from gateflow.runs.best_model import load_best, refuse_other_network
 from gateflow.runs.fit import Specs
@@ -13,7 +15,7 @@ from gateflow.tasks.forecaster.model import ForecasterModel
 from gateflow.tasks.forecaster.prepared import ahead_width, read_width
 from gateflow.tasks.forecaster.run import ForecasterRun
 
-__all__ = ["build_model", "load_layout", "load_model", "refuse_other_model"]
+__all__ = ["build_model", "load_layout", "load_model", "load_network", "refuse_other_model"]
 
 
 def build_model(config: ForecasterConfig, layout: Layout) -> ForecasterModel:
@@ -71,3 +73,12 @@ def refuse_other_model(found: Specs, config: ForecasterConfig, layout: Layout, f
     # Initial weights are computed from numbers, which "meta" has none of.
     plain = config.model_copy(update={"model": config.model.model_copy(update={"init": None})})
     refuse_other_network(found, config.model.layers, lambda: build_model(plain, layout), file)
+
+
+def load_network(run: ForecasterRun) -> nn.Module:
+    """The network of a run with its best weights, in eval mode, and nothing beside it.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+    """
+    return load_model(run, load_layout(run))

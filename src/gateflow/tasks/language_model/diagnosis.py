@@ -40,7 +40,7 @@ def diagnose_run(run: LanguageModelRun, data: Path | None = None, needed_lag: in
     """
     model, tokenizer, window = load_model(run), load_tokenizer(run), run.config().training.window
     batch = _batch(run, tokenizer, data, looking_back(max(window, needed_lag or 0)))
-    tokens, inputs = [_spelled(tokenizer, token) for token in batch[0][:, 0].tolist()], reach_to_inputs(model, batch)
+    tokens, inputs = [spelled(tokenizer, token) for token in batch[0][:, 0].tolist()], reach_to_inputs(model, batch)
     same: dict[str, Any] = {"needed_lag": needed_lag, "window": window, "tokens": tokens}
     if not isinstance(model.layers, Recurrent):
         with torch.no_grad():
@@ -116,9 +116,9 @@ def _batch(run: LanguageModelRun, tokenizer: Tokenizer, text: Path | None, steps
         return stretches(tokens, steps)
 
 
-def _spelled(tokenizer: Tokenizer, token: int) -> str:
+def spelled(tokenizer: Tokenizer, token: int) -> str:
     """A token as it is read, or as the tokenizer calls it if it is part of a character."""
     text = tokenizer.decode([token], skip_special_tokens=False)
     name = tokenizer.id_to_token(token) or str(token)
     # A token of byte-level BPE may be half a character.
-    return (name if "\ufffd" in text or not text else text).replace("\n", "⏎")
+    return (name if "\ufffd" in text or not text else text).replace("\n", "⏎").replace(" ", "␣")

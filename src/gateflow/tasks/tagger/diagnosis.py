@@ -15,7 +15,7 @@ from gateflow.data.tagged import TaggedSentence
 from gateflow.flow import Finding, Report
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.description import Compared
-from gateflow.tasks.diagnosis import confusion_table, diagnose_with_history, horizon_of, judged
+from gateflow.tasks.diagnosis import confusion_table, diagnose_with_history, for_task, horizon_of, judged
 from gateflow.tasks.tagger.batches import TaggedBatch
 from gateflow.tasks.tagger.data import read_as_learnt
 from gateflow.tasks.tagger.encoding import encoded_batch
@@ -59,7 +59,11 @@ def diagnose_run(run: TaggerRun, data: Path | None = None, needed_lag: int | Non
     of_columns = evaluate(model, vocabulary, counted).measures
     what = f"the tags of {len(counted):,} sentences"
     tables = [confusion_table(measures.confusion(), what, name) for name, measures in of_columns.items()]
-    return replace(report, findings=(*report.findings, *([told] if told else [])), tables=(*tables,))
+    return replace(
+        report,
+        findings=(*report.findings, *([for_task(told, run.task(), run.kind)] if told else [])),
+        tables=(*tables,),
+    )
 
 
 def compared(run: TaggerRun, model: TaggerModel) -> Compared:
@@ -135,7 +139,8 @@ def of_a_label(model: TaggerModel, vocabulary: Vocabulary, sentence: TaggedSente
         {"word": sentence.words[t], "itself": float(shares[t]), "left": float(left), "right": float(right)},
         "Simonyan, Vedaldi, Zisserman (2014), arXiv:1312.6034",
         "" if model.recurrent.bidirectional else "Nothing can arrive from the right: the network reads forwards only.",
-        "" if model.recurrent.bidirectional else "gateflow train tagger --bidirectional",
+        "",
+        "" if model.recurrent.bidirectional else "--bidirectional",
     )
 
 

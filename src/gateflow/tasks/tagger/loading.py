@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from gateflow.runs.best_model import load_best, refuse_other_network
 from gateflow.runs.fit import Specs
 from gateflow.tasks.tagger.config import TaggerNetworkConfig
@@ -11,7 +13,7 @@ from gateflow.tasks.tagger.model import TaggerModel
 from gateflow.tasks.tagger.run import TaggerRun
 from gateflow.tasks.tagger.vocabulary import Vocabulary, read_vocabulary
 
-__all__ = ["build_model", "load_model", "load_vocabulary", "refuse_other_model"]
+__all__ = ["build_model", "load_model", "load_network", "load_vocabulary", "refuse_other_model"]
 
 
 def build_model(config: TaggerNetworkConfig, vocabulary: Vocabulary) -> TaggerModel:
@@ -68,3 +70,12 @@ def refuse_other_model(found: Specs, config: TaggerNetworkConfig, vocabulary: Vo
     # Initial weights are computed from numbers, which "meta" has none of.
     plain = config.model_copy(update={"init": None})
     refuse_other_network(found, config.layers, lambda: build_model(plain, vocabulary), file)
+
+
+def load_network(run: TaggerRun) -> nn.Module:
+    """The network of a run with its best weights, in eval mode, and nothing beside it.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+    """
+    return load_model(run, load_vocabulary(run))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from gateflow.runs.best_model import load_best, refuse_other_network
 from gateflow.runs.fit import Specs
 from gateflow.tasks.transcriber.alphabet import Alphabet, read_alphabet
@@ -15,7 +17,7 @@ from gateflow.tasks.transcriber.learnt import Learnt
 from gateflow.tasks.transcriber.model import TranscriberModel
 from gateflow.tasks.transcriber.run import REMEDY, TranscriberRun
 
-__all__ = ["build_model", "input_of", "load", "load_alphabet", "load_encoder", "refuse_other_model"]
+__all__ = ["build_model", "input_of", "load", "load_alphabet", "load_encoder", "load_network", "refuse_other_model"]
 
 
 def load(run: TranscriberRun) -> Learnt:
@@ -91,3 +93,12 @@ def refuse_other_model(
     # Initial weights are computed from numbers, which "meta" has none of.
     plain = config.model_copy(update={"model": config.model.model_copy(update={"init": None})})
     refuse_other_network(found, config.model.layers, lambda: build_model(plain, encoder, alphabet), file)
+
+
+def load_network(run: TranscriberRun) -> nn.Module:
+    """The network of a run with its best weights, in eval mode, and nothing beside it.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+    """
+    return load(run).model

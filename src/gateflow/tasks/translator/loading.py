@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
 
 from gateflow.runs.best_model import load_best, refuse_other_network
 from gateflow.runs.documents import read_document
@@ -14,8 +15,16 @@ from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.run import TranslatorRun
 from gateflow.tasks.translator.tokens import Kind, Tokens, Vocabularies, read_tokens
 
-__all__ = ["Lengths", "build_model", "load_model", "load_vocabularies", "longest_target", "most_tokens"]
-__all__ += ["refuse_other_model"]
+__all__ = [
+    "Lengths",
+    "build_model",
+    "load_model",
+    "load_network",
+    "load_vocabularies",
+    "longest_target",
+    "most_tokens",
+    "refuse_other_model",
+]
 
 # Tokens of a translation for each of the longest target that was learnt from, and some more: what is longer repeats
 # itself. SCAN's longest targets have twice the length of those that its split by length learns from.
@@ -108,3 +117,12 @@ def refuse_other_model(found: Specs, config: TranslatorConfig, vocabularies: Voc
     # Initial weights are computed from numbers, which "meta" has none of.
     plain = config.model_copy(update={"model": config.model.model_copy(update={"init": None})})
     refuse_other_network(found, config.model.layers, lambda: build_model(plain, vocabularies), file)
+
+
+def load_network(run: TranslatorRun) -> nn.Module:
+    """The network of a run with its best weights, in eval mode, and nothing beside it.
+
+    Raises:
+        RunError, NonFiniteError: the run's model cannot be used.
+    """
+    return load_model(run, load_vocabularies(run))

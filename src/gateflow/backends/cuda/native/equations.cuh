@@ -46,7 +46,7 @@ GATEFLOW_INLINE float sin(float x) { return ::sinf(x); }
 GATEFLOW_INLINE float cos(float x) { return ::cosf(x); }
 GATEFLOW_INLINE float pow(float x, float p) { return ::powf(x, p); }
 GATEFLOW_INLINE float ndtr(float x) { return 0.5f * ::erfcf(x * -0.70710678118654752f); }
-GATEFLOW_INLINE float sigmoid(float x) { return 1.0f / (1.0f + ::expf(-x)); }
+GATEFLOW_INLINE float sigmoid(float x) { return reciprocal(1.0f + ::expf(-x)); }
 // log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), at no x cut short.
 GATEFLOW_INLINE float softplus(float x) { return (x > 0.0f ? x : 0.0f) + ::log1pf(::expf(x > 0.0f ? -x : x)); }
 GATEFLOW_INLINE float hardsigmoid(float x) { return minimum(relu(x + 3.0f), 6.0f) * (1.0f / 6); }

@@ -61,7 +61,14 @@ GATEFLOW_INLINE void multiply_tile(float (&sum)[4], const Words& a, u32 b0, u32 
 
 GATEFLOW_INLINE u32 bits(float x) { return __float_as_uint(x); }
 GATEFLOW_INLINE float number(u32 word) { return __uint_as_float(word); }
-GATEFLOW_INLINE void prefetch(const void* at) { asm volatile("prefetch.global.L1 [%0];" ::"l"(at)); }
+// To one unit in the last place, and in one instruction.
+GATEFLOW_INLINE float reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+// Keeps a load that nobody else needs, until here.
+GATEFLOW_INLINE void used(float x) { asm volatile("" ::"f"(x)); }
 
 GATEFLOW_INLINE float* shared_memory() {
     extern __shared__ __align__(16) float memory[];

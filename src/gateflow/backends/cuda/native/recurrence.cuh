@@ -71,28 +71,39 @@ template <class Layout, class Frame, class T, int slots, class C>
 GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights) {
     using Pass = typename Frame::Pass;
     const int64_t width = call.width[Pass::width], share = call.share[Pass::width], begin = at.rank * share;
+    const int units = static_cast<int>(width - begin < share ? width - begin : share);
+    const bool has_units = at.active && thread() / S < units;
     T* const shared = shared_memory();
     const Sums<T> sums{shared + call.totals, shared + call.gathered, call.reduced + at.sample * call.longest,
                        share, begin, call.samples * call.longest, thread() % S};
+    Rows<T, slots> rows;
+    if (has_units) rows = rows_at<Layout, T, slots>(call, at);
     if constexpr (Pass::sums > 0) {
-        // What the equations will read arrives while the product is waited for.
-        const Rows<T, slots> early = rows_at<Layout, T, slots>(call, at);
-        for (int64_t u = thread() / S; u < share; u += threads / S)
-            if (at.active && begin + u < width) Pass::fetch(early, 0, begin + u);
+        // What the equations will read arrives while products are waited for: loaded here, it is near by then.
+        T early[slots] = {};
+        GATEFLOW_UNROLL()
+        for (int s = 0; s < slots; ++s)
+            if (Frame::loads(s) && has_units) early[s] = rows.at[s][begin + thread() / S];
         multiply_all<Frame>(call, at, weights);
+        GATEFLOW_UNROLL()
+        for (int s = 0; s < slots; ++s)
+            if (Frame::loads(s)) used(early[s]);
+        // Products of float32 need the registers that addresses took.
+        if constexpr (!matrix_units)
+            if (has_units) rows = rows_at<Layout, T, slots>(call, at);
     }
-    // Addresses are worked out again, so that they take no registers while products do.
-    const Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
-    for (int64_t u = thread() / S; u < share; u += threads / S)
-        if (at.active && begin + u < width) {
+    if (has_units) {
+        GATEFLOW_UNROLL(1)
+        for (int u = thread() / S; u < units; u += threads / S) {
             T sum[Pass::sums + 1];
-            if constexpr (Pass::sums > 0) sums_of<Frame>(call, static_cast<int>(u), sum);
+            if constexpr (Pass::sums > 0) sums_of<Frame>(call, u, sum);
             Pass::point(rows, sums, 0, begin + u, One{}, sum);
         }
+    }
     if constexpr (Pass::totals > 0) total<Frame, T>(call, at, width, share);
     if constexpr (Pass::has_numbers) {
         block_barrier();  // others may still read the numbers of the group before
-        if (thread() < S && at.active) Pass::numbers(rows, sums, 0);
+        if (thread() < S && at.active) Pass::numbers(rows_at<Layout, T, slots>(call, at), sums, 0);
         block_barrier();
     }
 }
@@ -115,7 +126,7 @@ GATEFLOW_INLINE void run(const C& call) {
         at.known = at.iteration == 0 ? 0 : call.rows(t - call.direction);
         for (at.group = replica; at.group * S < at.now; at.group += call.replicas) {
             at.low = at.group * S, at.sample = at.low + thread() % S, at.active = at.sample < at.now;
-            begin_rows<Layout>(call, rows_at<Layout, T, slots>(call, at), at);
+            begin_rows<Layout, T, slots>(call, at);
             (run_pass<Layout, Frame, T, slots>(call, at, weights), ...);
         }
     }

@@ -20,7 +20,7 @@ struct Rows {
     }
     GATEFLOW_INLINE void keep(int slot, int64_t m, int64_t j, One n, T v) const { store(slot, m, j, n, v); }
     GATEFLOW_INLINE void store_number(int slot, int64_t, T v) const { *at[slot] = v; }
-    GATEFLOW_INLINE void fetch(int slot, int64_t, int64_t j) const { prefetch(at[slot] + j); }
+    GATEFLOW_INLINE void fetch(int, int64_t, int64_t) const {}
 };
 
 // What a pass gathers over the units of a row, and over steps.
@@ -41,6 +41,9 @@ struct Sums {
     GATEFLOW_INLINE void reduce(int k, int64_t, int64_t j, One, T v) const { reduced[k * vector + j] += v; }
 };
 
+// One instruction, where a product of two 64-bit numbers is several.
+GATEFLOW_INLINE int64_t times(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<int>(a)) * static_cast<int>(b); }
+
 template <class Layout, class T, int slots, class C>
 GATEFLOW_INLINE Rows<T, slots> rows_at(const C& call, const Moment& at) {
     Rows<T, slots> rows;
@@ -51,12 +54,14 @@ GATEFLOW_INLINE Rows<T, slots> rows_at(const C& call, const Moment& at) {
         const Place<T>& place = call.places[s];
         switch (Layout::kind(s)) {
             case Kind::step:
-            case Kind::ahead: rows.at[s] = place.base + (at.line + at.sample) * place.stride; break;
+            case Kind::ahead: rows.at[s] = place.base + times(at.line + at.sample, place.stride); break;
             case Kind::previous:
-                rows.at[s] = going_on ? place.base + (at.line_before + at.sample) * place.stride
-                                      : const_cast<T*>(place.start) + at.sample * place.stride;
+                rows.at[s] = (going_on ? place.base : const_cast<T*>(place.start)) +
+                             times(going_on ? at.line_before + at.sample : at.sample, place.stride);
                 break;
-            case Kind::sample: rows.at[s] = place.base + block() * place.copies + at.sample * place.stride; break;
+            case Kind::sample:
+                rows.at[s] = place.base + times(block(), place.copies) + times(at.sample, place.stride);
+                break;
             case Kind::fixed: rows.at[s] = place.base; break;
         }
         rows.out[s] = Layout::written(s) == 0
@@ -68,13 +73,15 @@ GATEFLOW_INLINE Rows<T, slots> rows_at(const C& call, const Moment& at) {
 
 // Puts what steps carry on the tape where no step of this launch has: at its first step, and where a sample begins.
 template <class Layout, class T, int slots, class C>
-GATEFLOW_INLINE void begin_rows(const C& call, const Rows<T, slots>& rows, const Moment& at) {
+GATEFLOW_INLINE void begin_rows(const C& call, const Moment& at) {
     if (!at.active || at.sample < at.known) return;
+    const Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
     GATEFLOW_UNROLL()
     for (int s = 0; s < slots; ++s)
         if (Layout::carried(s)) {
             const int64_t width = call.width[Layout::width(s)], share = call.share[Layout::width(s)];
             u32* to = place_on_tape(call, at, at.iteration, call.places[s].column);
+            GATEFLOW_UNROLL(1)
             for (int64_t u = thread() / S; u < share; u += threads / S) {
                 const int64_t j = at.rank * share + u;
                 if (j < width) publish(to, j, rows.at[s][j], rows.rounded);

@@ -32,7 +32,8 @@ GATEFLOW_INLINE void publish(u32* to, int64_t j, float x, bool rounded) {
 
 template <class C>
 GATEFLOW_INLINE u32* entry(const C& call, int64_t iteration, int64_t group) {
-    return call.tape + (iteration * call.groups + group) * call.columns * S;
+    const int words = static_cast<int>(call.columns) * S;
+    return call.tape + (iteration * call.groups + group) * words;
 }
 
 // Four samples of one column, waited for; samples that this step does not have never come.

@@ -1,0 +1,227 @@
+"""The page in a real browser: every view, without errors on its console, by keyboard, narrow, dark, and accessible."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("playwright")
+from playwright.sync_api import expect, sync_playwright
+
+from gateflow.inspector.notebook import answer
+from gateflow.inspector.page import resource
+from gateflow.training.metrics import MetricsLog
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the PATH")
+VIEWS = ["Sentence", "Reaches back", "Memory", "Gates", "Agreement", "Intervene", "Reach", "Training"]
+# Other tests share the machine.
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="module")
+def link(runs):
+    """Of the server, as the command prints it."""
+    command = [sys.executable, "-m", "gateflow", "inspect", *map(str, runs), "--no-browser"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **streams) as server:
+        yield server.stdout.readline().strip()
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        # Within a container there is no sandbox to be had.
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+def opened(context, address):
+    page = context.new_page()
+    page.problems = []
+    page.on("console", lambda message: message.type in ("error", "warning") and page.problems.append(message.text))
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(address)
+    expect(page.locator("[data-ready]")).to_be_visible()
+    return page
+
+
+@pytest.fixture(scope="module")
+def shared(browser, link):
+    """One page for all: a program of a megabyte is read once."""
+    return opened(browser.new_context(viewport={"width": 1280, "height": 900}), link)
+
+
+@pytest.fixture
+def page(shared):
+    shared.set_viewport_size({"width": 1280, "height": 900})
+    type_in(shared, "the cats near the boat which ate the cake")
+    yield shared
+    assert not shared.problems
+
+
+def type_in(page, text):
+    page.locator(".bar input").fill(text)
+    expect(tokens(page)).to_have_count(len(text.split()) + 1)
+
+
+def tokens(page):
+    """Of the first run, the place behind them among them."""
+    return page.locator(".tokens").first.locator("button")
+
+
+def test_every_view_is_there_and_says_no_error(shared):
+    assert shared.locator("h2").all_inner_texts() == VIEWS
+    expect(shared.locator("section", has_text="Training").locator(".main-svg").first).to_be_visible()
+    assert not [text for text in shared.locator(".failed").all_inner_texts() if text]
+    assert shared.locator(".plot .main-svg").count() >= 10
+    assert "token=" not in shared.url
+    # It begins where there is something to see: at the verb of a sentence of the grammar.
+    expect(shared.locator(".token.next[aria-pressed='true']").first).to_be_visible()
+    assert not shared.problems
+
+
+def test_what_cannot_be_read_is_said_in_place(page):
+    page.locator(".bar input").fill("the xylophone")
+    expect(page.locator(".failed", has_text="the grammar has no word 'xylophone'").first).to_be_visible()
+    type_in(page, "the cats were")
+    expect(page.locator(".failed", has_text="xylophone")).to_have_count(0)
+    # A browser notes that questions were refused.
+    assert all("400" in problem for problem in page.problems)
+    page.problems.clear()
+
+
+def test_by_keyboard(page):
+    """A token is chosen, a span extended, and all plots point at the same token."""
+    tokens(page).nth(3).focus()
+    page.keyboard.press("ArrowRight")
+    expect(tokens(page).nth(4)).to_be_focused()
+    expect(page.locator(".cursor:visible")).to_have_count(4)
+    page.keyboard.press("Enter")
+    expect(tokens(page).nth(4)).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator(".tokens").first.locator(".in-span")).to_have_count(2)
+    expect(tokens(page).nth(5)).to_be_focused()
+
+
+def test_work_that_takes_long(page):
+    page.get_by_role("button", name="measure").click()
+    expect(page.locator("text=1 % is left")).to_have_count(2)
+    page.get_by_role("button", name="try each unit by itself").click()
+    expect(page.locator("text=when one unit is held")).to_have_count(2)
+    page.get_by_label("on above", exact=True).fill("-50")
+    page.get_by_label("on above", exact=True).press("Enter")
+    page.get_by_role("button", name="spans that look alike").click()
+    expect(page.locator(".found li").first).to_be_visible()
+
+
+def test_number_and_distance(page):
+    verbs = page.get_by_role("region", name="verbs")
+    page.get_by_label("words from subject to verb").fill("30")
+    page.get_by_label("subject", exact=True).select_option("plural")
+    expect(verbs.locator("tr").nth(1)).to_contain_text("plural")
+    page.get_by_role("button", name="read it above").click()
+    expect(tokens(page).nth(30)).to_be_visible()
+
+
+def test_a_link_restores_the_view_and_a_file_shows_it_without_a_server(page, browser, tmp_path):
+    page.get_by_label("part", exact=True).select_option("forget")
+    tokens(page).nth(5).click()
+    expect(tokens(page).nth(5)).to_have_attribute("aria-pressed", "true")
+    again = opened(page.context, page.url)
+    assert again.get_by_label("part", exact=True).input_value() == "forget"
+    expect(tokens(again).nth(5)).to_have_attribute("aria-pressed", "true")
+    again.close()
+    files = []
+    for name in ("page as one file", "data as JSON"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        files.append(tmp_path / download.value.suggested_filename)
+        download.value.save_as(files[-1])
+    assert json.loads(files[1].read_text())["answers"]
+    context = browser.new_context(offline=True)
+    alone = opened(context, files[0].as_uri())
+    assert alone.locator(".tokens").first.inner_text() == page.locator(".tokens").first.inner_text()
+    assert alone.locator(".plot .main-svg").count() >= 10
+    # The attribution of every place is in the file.
+    tokens(alone).nth(4).click()
+    expect(tokens(alone).nth(4)).to_have_attribute("aria-pressed", "true")
+    assert "Score of" in alone.locator("main").inner_text()
+    assert not alone.problems
+    context.close()
+
+
+def test_the_course_of_a_training_grows(page, runs):
+    MetricsLog(runs[0] / "metrics.jsonl").append({"kind": "train", "step": 999, "loss": 0.5})
+    last = "() => document.querySelector('[aria-label=\"loss by update\"] .js-plotly-plot').data[0].x.at(-1)"
+    page.wait_for_timeout(1500)
+    for _ in range(20):
+        if page.evaluate(last) == 999:
+            return
+        page.wait_for_timeout(500)
+    raise AssertionError("the new record has not come")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
+def test_accessible(page, scheme, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    found = axe.Axe().run(page).response["violations"]
+    assert not [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_another_browser_cannot_come_by_the_same_link(browser, link):
+    stranger = browser.new_context()
+    page = stranger.new_page()
+    page.goto(link)
+    expect(page.locator("text=each one is good once")).to_be_visible()
+    assert "boat" not in page.content()
+    stranger.close()
+
+
+def test_as_a_widget(browser, session):
+    """As anywidget does: the module is imported by itself, and a model takes messages to the kernel and back."""
+    page = opened_blank(browser)
+    page.expose_function("kernel", lambda message: collected(session, message))
+    page.evaluate(
+        """async (source) => {
+            const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+            const listeners = [];
+            const send = async (message) => {
+                for (const said of await window.kernel(message)) listeners.forEach((call) => call(said));
+            };
+            const model = { on: (_, call) => listeners.push(call), send };
+            module.default.render({ model, el: document.body.appendChild(document.createElement("div")) });
+        }""",
+        resource("plotly.js") + "\n" + resource("inspector.js"),
+    )
+    expect(page.locator("[data-ready]")).to_be_visible()
+    type_in(page, "the cats near the boat")
+    page.get_by_role("button", name="measure").click()
+    expect(page.locator("text=1 % is left")).to_have_count(2)
+    assert page.locator(".plot .main-svg").count() >= 10
+    assert not page.problems
+    page.context.close()
+
+
+def opened_blank(browser):
+    page = browser.new_context().new_page()
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto("about:blank")
+    return page
+
+
+def collected(session, message):
+    sent = []
+    answer(session, message, sent.append)
+    return sent
