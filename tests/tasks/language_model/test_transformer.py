@@ -12,6 +12,7 @@ from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.data import set_up
 from gateflow.tasks.language_model.diagnosis import diagnose_run
 from gateflow.tasks.language_model.export import export_run
+from gateflow.tasks.language_model.inference import measure
 from gateflow.tasks.language_model.loading import load_model
 from gateflow.tasks.language_model.model import LanguageModel, evaluate
 from gateflow.tasks.language_model.sampling import generate
@@ -116,6 +117,19 @@ def test_what_needs_recurrent_layers_says_so(tmp_path, text):
         scorer(run, ["", "a"])
     with pytest.raises(ConfigError, match="recurrent layers are what can be exported"):
         export_run(Given(run), tmp_path / "model.onnx", False, None, False)
+
+
+def test_a_text_may_be_evaluated_with_another_context(tmp_path, text):
+    run = trained(tmp_path / "run", config_of(text, max_updates=30))
+    plain, same, longer = (measure(run, text, 2, context).loss for context in (None, 7, 30))
+    assert plain == same != longer
+    model = load_model(run)
+    model.transformer.context = 30
+    nats, count = evaluate(model, TokenStream(run.tokens_file("valid"), 2, 50, whole=True))
+    assert longer == pytest.approx(nats / count, rel=1e-6)
+    other = trained(tmp_path / "other", config_of(text, {"model": "recurrent"}, max_updates=1, validate_every=1))
+    with pytest.raises(ConfigError, match="--context 9 is how far a Transformer looks back"):
+        measure(other, text, 2, 9)
 
 
 def test_a_report_says_that_there_is_no_recurrence(tmp_path, text):

@@ -17,6 +17,7 @@ from gateflow.data.stream import TokenStream
 from gateflow.data.tokenizer import decode_stream, encode_prompt, unknown_in
 from gateflow.data.tokens import encode_file
 from gateflow.errors import ConfigError, DataError, DataWarning
+from gateflow.layers import Transformer
 from gateflow.tasks.description import Figures, Given, Written
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.model import LanguageModel, evaluate, perplexity
@@ -41,17 +42,23 @@ class Quality(NamedTuple):
     words: int
 
 
-def measure(run: LanguageModelRun, text: Path, columns: int = 1) -> Quality:
+def measure(run: LanguageModelRun, text: Path, columns: int = 1, context: int | None = None) -> Quality:
     """The quality of a run on a text that is read in `columns` stretches side by side.
 
     All tokens but the very first are predicted. The state carries on within a stretch and begins at zero, so one
-    column is the most exact and the slowest.
+    column is the most exact and the slowest. What a Transformer carries on is a cache of `context` steps, those of its
+    training if left out.
 
     Raises:
+        ConfigError: a context for recurrent layers, which carry on a state.
         DataError: the text is missing, is none, or is too short.
         RunError, NonFiniteError: the run's model cannot be used.
     """
     model, config = load_model(run), run.config()
+    if context is not None:
+        if not isinstance(model.layers, Transformer):
+            raise ConfigError(f"--context {context} is how far a Transformer looks back, and {run.path} is recurrent.")
+        model.layers.context = context
     with TemporaryDirectory() as folder:
         file = Path(folder, "tokens.npy")
         counts = encode_file(load_tokenizer(run), text, file)
@@ -64,9 +71,9 @@ def measure(run: LanguageModelRun, text: Path, columns: int = 1) -> Quality:
     return Quality(perplexity(loss, predicted), perplexity(loss, words), loss / predicted, predicted, words)
 
 
-def evaluate_run(given: Given, data: Path, batch_size: int) -> Figures:
+def evaluate_run(given: Given, data: Path, batch_size: int, context: int | None) -> Figures:
     """The verb ``evaluate``: see `measure`."""
-    found = measure(given.run, data, batch_size)
+    found = measure(given.run, data, batch_size, context)
     figures: dict[str, Any] = found._asdict()
     lines = [
         f"perplexity per token  {_shown(found.perplexity)}   ({found.tokens:,} tokens)",
