@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from plotly.offline import get_plotlyjs
+from gateflow.flow.report.plotly import plotly_bundle
 
 __all__ = ["FILES", "html", "resource", "standalone"]
 
@@ -30,7 +30,7 @@ PARTS = "elements plot panel tokens prediction memory gates agreement intervene 
 def resource(name: str) -> str:
     """A part of the page."""
     if name == "plotly.js":
-        return get_plotlyjs()
+        return plotly_bundle()
     if name == "inspector.js":
         return "\n".join((HERE / "inspector" / f"{part}.js").read_text(encoding="utf-8") for part in PARTS)
     return (HERE / name).read_text(encoding="utf-8")
