@@ -19,6 +19,14 @@ function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/* Puts other children in a place; who was on a control there by keyboard is on the one that takes its place. */
+function replace(place, ...children) {
+  const controls = () => [...place.querySelectorAll("input, select, button")];
+  const at = controls().indexOf(document.activeElement);
+  place.replaceChildren(...children);
+  controls()[at]?.focus({ preventScroll: true });
+}
+
 /* Named by the words alone: the name of a label would have what is chosen in it. */
 function labelled(text, input, kind = "") {
   const words = h("span", { id: `gateflow-${++ids}` }, text);

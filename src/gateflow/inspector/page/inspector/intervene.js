@@ -24,7 +24,8 @@ class Intervene extends Panel {
       placeholder: "all",
       on: { change: () => page.set({ units: units.value }, [this]) },
     });
-    this.controls.replaceChildren(
+    replace(
+      this.controls,
       labelled(
         "hold",
         choice(

@@ -24,7 +24,8 @@ class Memory extends Panel {
       { state } = page;
     const layer = page.layer(0);
     const threshold = number(state.threshold, (x) => page.set({ threshold: x }), { step: "0.1" });
-    this.controls.replaceChildren(
+    replace(
+      this.controls,
       labelled(
         "layer",
         choice(

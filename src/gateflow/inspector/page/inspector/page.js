@@ -217,7 +217,7 @@ class Page {
   /* `only`: panels that a change is about; else all that depend on the text. */
   async set(changes, only = null, choices = false) {
     Object.assign(this.state, changes);
-    if (choices && this.intervene) this.intervene.choices();
+    if (this.intervene && (choices || "layer" in changes)) this.intervene.choices();
     if (this.state.text !== null && document.activeElement !== this.input) this.input.value = this.state.text;
     if (this.state.example !== null) {
       this.examples.value = String(this.state.example);

@@ -44,6 +44,12 @@ class Prediction extends Panel {
     const { page } = this,
       { state } = page;
     if (!page.reads) return;
+    if (page.about.runs[0].about === "next" && state.place === 0) {
+      this.said.textContent = "Nothing is predicted here: nothing has been read before it. Choose a later place.";
+      this.tables.replaceChildren();
+      page.attributions = null;
+      return page.paint();
+    }
     const answers = await Promise.all(
       page
         .runs()
@@ -52,7 +58,7 @@ class Prediction extends Panel {
     if (late()) return;
     page.attributions = answers;
     const output = state.output || Object.keys(page.about.runs[0].outputs)[0];
-    this.tables.replaceChildren(...page.reads.map((read, run) => this.table(read, run, output)));
+    replace(this.tables, ...page.reads.map((read, run) => this.table(read, run, output)));
     const first = answers.find((answer) => !answer.error);
     page.paint();
     if (!first) throw answers[0].error;
