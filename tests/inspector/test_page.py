@@ -109,6 +109,15 @@ def test_by_keyboard(page):
     page.keyboard.press("Shift+ArrowRight")
     expect(page.locator(".tokens").first.locator(".in-span")).to_have_count(2)
     expect(tokens(page).nth(5)).to_be_focused()
+    # Controls that are made anew keep who is on them; the first place has nothing before it, which is no error.
+    held = page.get_by_label("hold", exact=True)
+    held.focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("at", exact=True)).to_have_value("1")
+    expect(held).to_be_focused()
+    tokens(page).nth(0).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("text=Choose a later place")).to_be_visible()
 
 
 def test_work_that_takes_long(page):

@@ -1,4 +1,7 @@
-"""The page: one module of JavaScript, which asks whoever it is given to ask: this server, a file, or a notebook."""
+"""The page: one module of JavaScript, which asks whoever it is given to ask: this server, a file, or a notebook.
+
+The module is its parts, one after the other: a browser, a file and a notebook each get one text, and nothing is built.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,18 @@ FILES = {
 }
 
 
+# In the order in which they stand in the module: each knows those before it when it begins.
+PARTS = "elements plot panel tokens prediction memory gates agreement intervene reach course page sources".split()
+
+
 @cache
 def resource(name: str) -> str:
     """A part of the page."""
-    return plotly_bundle() if name == "plotly.js" else (HERE / name).read_text(encoding="utf-8")
+    if name == "plotly.js":
+        return plotly_bundle()
+    if name == "inspector.js":
+        return "\n".join((HERE / "inspector" / f"{part}.js").read_text(encoding="utf-8") for part in PARTS)
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def html() -> str:

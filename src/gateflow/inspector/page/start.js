@@ -9,7 +9,11 @@ async function post(path, body) {
   if (answer.ok) return answer;
   const said = await answer.text();
   let error = said;
-  try { error = JSON.parse(said).error; } catch { /* Plain text, as the guard says it. */ }
+  try {
+    error = JSON.parse(said).error;
+  } catch {
+    /* Plain text, as the guard says it. */
+  }
   throw new Error(error);
 }
 
@@ -17,34 +21,67 @@ const server = {
   about: async () => (await post("/about", {})).json(),
   ask: async (view, question) => (await post(`/ask/${view}`, question)).json(),
   work(view, question, progress) {
-    let number = null, events = null, stopped = false;
+    let number = null,
+      events = null,
+      stopped = false;
     const answer = (async () => {
       number = (await (await post(`/work/${view}`, question)).json()).work;
-      if (stopped) { post(`/work/${number}/cancel`, {}); return null; }
+      if (stopped) {
+        post(`/work/${number}/cancel`, {});
+        return null;
+      }
       return new Promise((done, failed) => {
         events = new EventSource(`/work/${number}`);
         events.addEventListener("progress", (e) => progress(JSON.parse(e.data)));
-        events.addEventListener("answer", (e) => { events.close(); done(JSON.parse(e.data)); });
-        events.addEventListener("failed", (e) => { events.close(); const said = JSON.parse(e.data).error; said ? failed(new Error(said)) : done(null); });
-        events.onerror = () => { events.close(); failed(new Error("the server has gone.")); };
+        events.addEventListener("answer", (e) => {
+          events.close();
+          done(JSON.parse(e.data));
+        });
+        events.addEventListener("failed", (e) => {
+          events.close();
+          const said = JSON.parse(e.data).error;
+          said ? failed(new Error(said)) : done(null);
+        });
+        events.onerror = () => {
+          events.close();
+          failed(new Error("the server has gone."));
+        };
       });
     })();
-    return { answer, cancel() { stopped = true; if (number !== null) post(`/work/${number}/cancel`, {}); } };
+    return {
+      answer,
+      cancel() {
+        stopped = true;
+        if (number !== null) post(`/work/${number}/cancel`, {});
+      },
+    };
   },
   /* A browser opens six connections to a server, of all its pages together: one that nobody looks at needs none. */
   course(records, begin) {
     let events = null;
     const follow = () => {
-      if (document.hidden || events) { events?.close(); events = null; }
+      if (document.hidden || events) {
+        events?.close();
+        events = null;
+      }
       if (document.hidden) return;
       begin();
       events = new EventSource("/course");
-      events.addEventListener("records", (e) => { const { run, records: found } = JSON.parse(e.data); records(run, found); });
-      events.onerror = () => { events?.close(); events = null; };
+      events.addEventListener("records", (e) => {
+        const { run, records: found } = JSON.parse(e.data);
+        records(run, found);
+      });
+      events.onerror = () => {
+        events?.close();
+        events = null;
+      };
     };
     document.addEventListener("visibilitychange", follow);
     follow();
-    return () => { events?.close(); document.removeEventListener("visibilitychange", follow); };
+    return () => {
+      events?.close();
+      document.removeEventListener("visibilitychange", follow);
+    };
   },
   exported: async (recorded) => (await post("/export", recorded)).blob(),
   links: true,
@@ -55,10 +92,13 @@ async function start() {
   /* Out of the address at once, so that it is in no history and no picture of the screen. */
   if (token) history.replaceState(null, "", token[2] ? `#${token[2]}` : location.pathname);
   try {
-    if (token) await post("/session", { token: token[1] }).catch(() => null); /* Used already: the cookie may be there. */
+    if (token)
+      await post("/session", { token: token[1] }).catch(() => null); /* Used already: the cookie may be there. */
     await inspector.mount(place, server);
   } catch (error) {
-    place.replaceChildren(Object.assign(document.createElement("p"), { className: "failed", textContent: error.message }));
+    place.replaceChildren(
+      Object.assign(document.createElement("p"), { className: "failed", textContent: error.message }),
+    );
   }
 }
 start();

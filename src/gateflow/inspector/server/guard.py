@@ -27,7 +27,7 @@ Send = Callable[[Any], Awaitable[None]]
 LARGEST_BODY = 1 << 18
 
 HEADERS = {
-    # Plotly writes rules of style into the page, so that styles may stand in it; scripts may not.
+    # Plotly sets attributes of style and fills a style element, so that styles may stand in the page; scripts may not.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",

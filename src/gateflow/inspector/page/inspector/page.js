@@ -1,0 +1,309 @@
+class Page {
+  constructor(root, source, about, state) {
+    this.root = root;
+    this.source = source;
+    this.about = about;
+    this.plots = [];
+    this.stops = [];
+    this.asked = new Map();
+    this.working = new Map();
+    const first = about.runs[0];
+    const begin = {
+      text: null,
+      example: 0,
+      place: null,
+      begin: 0,
+      end: 1,
+      layer: null,
+      part: null,
+      order: "half-life",
+      most: 64,
+      threshold: 0.3,
+      these: null,
+      those: null,
+      all: false,
+      output: null,
+      hold: null,
+      units: "",
+      value: 0,
+      distance: 20,
+      plural: null,
+      seed: 0,
+    };
+    this.state = { ...begin, ...state };
+    this.heading(first);
+    this.tokens = new Tokens(this);
+    this.bar.append(...this.tokens.element.children);
+    const chosen = first.about !== "nothing";
+    this.prediction = chosen ? new Prediction(this) : null;
+    this.memory = new Memory(this);
+    this.gates = new Gates(this);
+    this.agreement = about.runs.some((run) => run.agreement) ? new Agreement(this) : null;
+    this.intervene = chosen ? new Intervene(this) : null;
+    this.reach = chosen && source.work ? new Reach(this) : null;
+    this.course = about.runs.some((run) => run.course) ? new Course(this) : null;
+    const two = (...panels) => h("div", { class: "two" }, ...panels.filter(Boolean).map((panel) => panel.element));
+    this.head.after(
+      this.bar,
+      h(
+        "main",
+        {},
+        this.prediction ? this.prediction.element : "",
+        two(this.memory),
+        two(this.gates, this.agreement),
+        two(this.intervene, this.reach),
+        two(this.course),
+      ),
+    );
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
+      this.plots.forEach((plot) => plot.redraw()),
+    );
+  }
+
+  heading(first) {
+    const save = (name, blob) => {
+      const a = h("a", { href: URL.createObjectURL(blob), download: name });
+      a.click();
+      setTimeout(() => URL.revokeObjectURL(a.href), 1000);
+    };
+    this.said = h("span", { role: "status", class: "note" });
+    const names = h("span", { class: "runs" }, ...this.runs().flatMap((run) => [this.name(run), " "]));
+    const link = this.source.links
+      ? button("copy link", async () => {
+          this.link();
+          await navigator.clipboard?.writeText(location.href);
+          this.said.textContent = "copied";
+        })
+      : null;
+    const data = button("data as JSON", () =>
+      save(
+        "gateflow-inspect.json",
+        new Blob([JSON.stringify({ state: this.state, answers: [...this.asked.values()] }, null, 1)], {
+          type: "application/json",
+        }),
+      ),
+    );
+    const file = this.source.exported
+      ? button("page as one file", async () => {
+          try {
+            save("gateflow-inspect.html", await this.source.exported(await this.recorded()));
+          } catch (error) {
+            this.said.textContent = error.message;
+          }
+        })
+      : null;
+    this.head = h("header", {}, h("h1", {}, "gateflow inspect"), names, link, data, file, this.said);
+    this.bar = h("div", { class: "bar", role: "region", "aria-label": "sentence" });
+    this.input = h("input", {
+      type: "text",
+      autocomplete: "off",
+      spellcheck: false,
+      maxLength: this.about.longest_text,
+      on: { input: () => this.typed() },
+    });
+    this.examples = choice(
+      ["", ...first.examples.map((_, i) => String(i))],
+      "",
+      (x) => x !== "" && this.set({ example: Number(x), text: null, place: null, these: null, those: null }),
+      (x) => (x === "" ? "choose …" : first.examples[Number(x)].slice(0, 80)),
+    );
+    const example = labelled(first.typed ? "or choose" : "example", this.examples, "wide");
+    const { contrasts } = this.about;
+    const compared = (i) => {
+      const { text, right, wrong } = contrasts[i];
+      this.set({ text, example: null, place: null, these: right, those: wrong, all: false });
+    };
+    const pairs = contrasts.length
+      ? labelled(
+          "or a pair",
+          choice(
+            ["", ...contrasts.map((_, i) => String(i))],
+            "",
+            (x) => x !== "" && compared(Number(x)),
+            (x) =>
+              x === "" ? "choose …" : `${contrasts[x].text} ${contrasts[x].right} / ${contrasts[x].wrong}`.slice(-80),
+          ),
+          "wide",
+        )
+      : null;
+    this.bar.append(
+      h("div", { class: "controls" }, first.typed ? labelled("sentence", this.input, "wide") : null, example, pairs),
+    );
+    this.root.replaceChildren(this.head);
+  }
+
+  typed() {
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => this.set({ text: this.input.value, example: null, place: null }), 40);
+  }
+
+  runs() {
+    return this.about.runs.map((_, run) => run);
+  }
+  name(run) {
+    return h(
+      "span",
+      { class: "of" },
+      h("span", { class: "chip", "aria-hidden": "true", style: { "--c": LINES[run] } }),
+      this.about.runs[run].name,
+    );
+  }
+  layers(run) {
+    return this.about.runs[run].layers;
+  }
+  layer(run) {
+    return (
+      this.layers(run).find((layer) => layer.name === this.state.layer) ||
+      this.layers(run)
+        .filter((layer) => !layer.name.endsWith("_reverse"))
+        .at(-1)
+    );
+  }
+  part(run) {
+    const { states, parts } = this.layer(run);
+    return this.state.part in parts ? this.state.part : states.at(-1);
+  }
+  held(run) {
+    const { states, held } = this.layer(run);
+    return held.includes(this.state.hold) ? this.state.hold : states.at(-1);
+  }
+  text(run) {
+    return this.state.text === null
+      ? run && this.about.runs[0].typed
+        ? { run, text: this.about.runs[0].examples[this.state.example] }
+        : { run, example: this.state.example }
+      : { run, text: this.state.text };
+  }
+  span() {
+    const steps = this.reads?.[0]?.tokens.length ?? Infinity;
+    const begin = Math.max(0, Math.min(this.state.begin, steps - 1));
+    return { begin, end: Math.max(begin + 1, Math.min(this.state.end, steps)) };
+  }
+
+  attribution(run, place) {
+    const { these, those, all, output } = this.state;
+    const contrast = {
+      ...(these === null ? {} : { these }),
+      ...(those === null || all ? {} : { those }),
+      ...(all ? { against: "all" } : {}),
+    };
+    return { ...this.text(run), place, ...(output ? { output } : {}), ...contrast };
+  }
+
+  async ask(view, question) {
+    const answer = await this.source.ask(view, question);
+    this.remember(view, question, answer);
+    return answer;
+  }
+
+  remember(view, question, answer) {
+    const key =
+      view + (question.run ?? 0) + (["reach", "units", "alike"].includes(view) ? JSON.stringify(question) : "");
+    this.asked.set(key, [view, question, answer]);
+  }
+
+  /* What a file has to answer: what is on the page, and the attribution of every place of a text that is not long. */
+  async recorded() {
+    const questions = [...this.asked.values()].map(([view, question]) => [view, question]);
+    const places =
+      this.prediction && this.reads[0].tokens.length * this.about.runs.length <= 150
+        ? this.reads[0].tokens.length + 1
+        : 0;
+    for (const run of this.runs())
+      for (let k = 0; k < places; k++) questions.push(["attribution", this.attribution(run, k)]);
+    return { state: JSON.stringify(this.state), questions };
+  }
+
+  /* `only`: panels that a change is about; else all that depend on the text. */
+  async set(changes, only = null, choices = false) {
+    Object.assign(this.state, changes);
+    if (this.intervene && (choices || "layer" in changes)) this.intervene.choices();
+    if (this.state.text !== null && document.activeElement !== this.input) this.input.value = this.state.text;
+    if (this.state.example !== null) {
+      this.examples.value = String(this.state.example);
+      if (document.activeElement !== this.input)
+        this.input.value = this.about.runs[0].examples[this.state.example] ?? "";
+    } else this.examples.value = "";
+    if (this.source.links) this.link();
+    if (only) {
+      await Promise.all(only.map((panel) => panel.update()));
+      return this.paint();
+    }
+    const anew = "text" in changes || "example" in changes || changes.first;
+    if (anew) {
+      this.attributions = null;
+      [...this.working.keys()].forEach((place) => this.end(place));
+    }
+    if (anew || "begin" in changes || "place" in changes) await this.tokens.update();
+    const panels = [this.memory, this.gates, ...(changes.first ? [this.agreement] : [])];
+    await Promise.all([
+      ...(this.prediction ? [this.prediction.update().then(() => this.intervene.update())] : []),
+      ...panels.filter(Boolean).map((panel) => panel.update()),
+    ]);
+    this.paint();
+  }
+
+  link() {
+    history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(this.state))}`);
+  }
+
+  /* What was measured on another text must not stand beside this one. */
+  end(place) {
+    this.working.get(place)?.cancel();
+    this.working.delete(place);
+    place.replaceChildren();
+  }
+
+  choose(k) {
+    if (k < 0 || k === this.state.place) return;
+    this.set({
+      place: k,
+      begin: Math.min(k, this.reads[0].tokens.length - 1),
+      end: Math.min(k, this.reads[0].tokens.length - 1) + 1,
+    });
+  }
+
+  extend(k) {
+    const { begin, end } = this.span();
+    const to = Math.min(k, this.reads[0].tokens.length - 1);
+    this.set({ begin: Math.min(begin, to), end: Math.max(to + 1, to < begin ? end : begin + 1) });
+  }
+
+  point(k, from = null) {
+    this.pointed = k;
+    this.root.querySelectorAll(".token.pointed").forEach((token) => token.classList.remove("pointed"));
+    this.root.querySelectorAll(`.token[data-k="${k}"]`).forEach((token) => token.classList.add("pointed"));
+    this.plots.forEach((plot) => plot.point(k));
+  }
+
+  /* Colours of tokens: one scale for both runs. */
+  paint() {
+    const answers = (this.attributions || []).map((answer) => (answer.error ? null : answer.steps));
+    const most = Math.max(1e-12, ...answers.flatMap((steps) => (steps || []).map(Math.abs)));
+    (this.tokens.strips || []).forEach((strip, run) =>
+      strip.querySelectorAll(".token").forEach((token) => {
+        const value = (answers[run] || [])[Number(token.dataset.k)];
+        Object.entries(tone((value || 0) / most)).forEach(([name, x]) => token.style.setProperty(name, x));
+        if (value !== undefined) token.title = value.toPrecision(3);
+      }),
+    );
+    const first = (this.attributions || []).find((answer) => !answer.error);
+    if (first)
+      this.tokens.legend.replaceChildren(
+        first.those === null ? `lowers log p of ${shown(first.these)}` : `for ${shown(first.those)}`,
+        h("b", { "aria-hidden": "true" }),
+        first.those === null ? "raises it" : `for ${shown(first.these)}`,
+        ` (full colour: ${most.toPrecision(2)})`,
+      );
+  }
+
+  redraw(place) {
+    this.plots
+      .filter((plot) => plot.pending && place.contains(plot.element))
+      .forEach((plot) => {
+        plot.show(...plot.pending);
+        plot.pending = null;
+      });
+    this.plots = this.plots.filter((plot) => this.root.contains(plot.element));
+  }
+}
