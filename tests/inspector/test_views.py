@@ -199,6 +199,22 @@ def test_a_hold_in_torchs_reverse_direction_acts_on_the_words_before():
     assert [abs(effect.before - effect.after) > 1e-9 for effect in changed] == [True] * 4 + [False] * 3
 
 
+def test_a_layer_that_is_called_twice_cannot_be_held():
+    """In two pieces, say: which of them a step belongs to is not known while it runs."""
+
+    class Pieces(Reader):
+        def forward(self, numbers):
+            x = self.embedding(numbers)
+            first, state = self.layer(x[:2])
+            return self.head(torch.cat([first, self.layer(x[2:], state)[0]]))
+
+    session = session_of(Pieces(nn.GRU(4, 5), False, 5), labels=WORDS)
+    assert len(session.ask("gates", {"text": "abcade", "layer": "layer.l0"}).tokens) == 6
+    hold = {"layer": "layer.l0", "part": "h", "value": 3.0, "begin": 4, "end": 5}
+    with pytest.raises(ConfigError, match=r"calls layer.l0 2 times in one run"):
+        session.ask("intervention", {"text": "abcade", "place": 5, "holds": [hold]})
+
+
 def test_units_by_themselves_are_interventions(session):
     hold = {"layer": "layer.l0", "part": "c", "value": 0.0, "begin": 1, "end": 3}
     question = {"text": TEXT, "place": 5, "these": "were", "those": "was"}

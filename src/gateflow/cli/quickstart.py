@@ -67,6 +67,7 @@ def quickstart(
         *_, last = kept.values()
         say(f"Runs, trained on far sentences: {', '.join(map(str, kept.values()))}. Try:")
         say(f"  gateflow evaluate {last}    gateflow diagnose {last}")
+        say(f"  gateflow inspect {' '.join(map(str, kept.values()))}    (look inside, on a page of this machine)")
 
 
 def _run(entries: list[Entry], workers: int, quiet: bool) -> list[AgreementResult]:

@@ -113,6 +113,10 @@ class _Held:
 
     def __init__(self, reading: Reading, hold: Hold):
         replay = reading.layer(hold.layer)[0]
+        calls = sum(each.name == replay.name for each in reading.replays)
+        if calls > 1:
+            # Which call it is, and at which step it enters, is only known when all have run.
+            raise ConfigError(f"the model calls {replay.name} {calls} times in one run: its steps cannot be held.")
         states, squashes = replay.cell.states, squashed_gates(replay)
         self.hold = hold
         self.state = states.index(hold.part) if hold.part in states else None

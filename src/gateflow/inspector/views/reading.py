@@ -60,12 +60,17 @@ class Reading:
             return {name: self.inspected.log_probabilities(name, scores) for name, scores in self.scores.items()}
 
     @cached_property
-    def layers(self) -> dict[str, list[Replay]]:
-        """The replays of each layer and direction that reads this text as one sequence."""
+    def replays(self) -> list[Replay]:
+        """Every recurrent layer that runs, step by step, in their order."""
         with torch.enable_grad(), unchanged_buffers(self.inspected.model), probed(self.inspected.model) as replays:
             self.inspected.hidden(self.steps, self.vectors)
+        return replays
+
+    @cached_property
+    def layers(self) -> dict[str, list[Replay]]:
+        """The replays of each layer and direction that reads this text as one sequence."""
         # A layer over the characters of each word has a row for each.
-        return {name: found for name, found in Trace(replays, [], 0.0).sequences.items() if found[0].rows == 1}
+        return {name: found for name, found in Trace(self.replays, [], 0.0).sequences.items() if found[0].rows == 1}
 
     def layer(self, name: str) -> list[Replay]:
         """The replays of one layer.
