@@ -83,6 +83,16 @@ def test_tables_of_a_language_model(gateflow, text):
         assert math.isfinite(side["growth"]["beyond"])
 
 
+def test_a_transformer_is_diagnosed_in_json(gateflow, text, tmp_path):
+    words = ("--data", text, "--valid", text, "--out", tmp_path / "run", "--model", "transformer", *WORDS[:-2])
+    assert gateflow("train", "lm", *words, "--window", 5, "--epochs", 1).code == 0
+    result = gateflow("diagnose", tmp_path / "run", "--json", "--out", tmp_path / "page.html")
+    assert result.code == 0, result.err
+    found = json.loads(result.out)
+    assert [finding["name"] for finding in found["findings"]] == ["no-recurrence"]
+    assert list(found["by_lag"][0]["lines"]) == ["input embeddings"]
+
+
 @pytest.mark.usefixtures("short")
 def test_a_table_of_a_translator_without_what_its_data_have_not(gateflow, tmp_path):
     data = write(tmp_path / "train.tsv", pairs(40))

@@ -17,6 +17,7 @@ from gateflow.errors import ConfigError
 from gateflow.inspector.views import VIEWS, Reading, View
 from gateflow.inspector.views.agreement import reads_grammar
 from gateflow.inspector.views.question import LONGEST, LONGEST_TEXT, Answer, OfText, Question
+from gateflow.layers import has_cells
 from gateflow.runs.run import Run
 from gateflow.runs.trust import NOBODY, Trust
 from gateflow.tasks import open_run
@@ -52,13 +53,19 @@ def subject_of(path: Path, trust: Trust = NOBODY) -> Subject:
     """The best model of a run.
 
     Raises:
-        ConfigError: its task cannot be shown.
+        ConfigError: its task cannot be shown, or it has no recurrent layers.
         RunError, NonFiniteError, TrustError: the run cannot be used.
     """
     run, task = open_run(path, trust)
     if not task.inspect:
         raise ConfigError(f"{path} is a run of the task {task.name}, which the inspector cannot show.")
-    return Subject(path.resolve().name, task.name, task.part("inspect")(run), run)
+    inspected = task.part("inspect")(run)
+    if not has_cells(inspected.model):
+        raise ConfigError(
+            f"{path} is a Transformer: it has no hidden state to look into. `gateflow diagnose` shows how far its "
+            "gradient reaches."
+        )
+    return Subject(path.resolve().name, task.name, inspected, run)
 
 
 class Contrast(Answer):

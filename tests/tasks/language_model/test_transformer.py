@@ -6,6 +6,7 @@ from tests.training.test_hostile_checkpoint import CHANGES
 
 from gateflow.data.stream import TokenStream
 from gateflow.errors import ConfigError, FlowError, RunError
+from gateflow.inspector.session import subject_of
 from gateflow.runs.weights import read_tensors, write_tensors
 from gateflow.tasks.description import Given
 from gateflow.tasks.language_model.config import LanguageModelConfig
@@ -115,6 +116,8 @@ def test_what_needs_recurrent_layers_says_so(tmp_path, text):
     assert next(load_model(run).parameters()).isfinite().all()
     with pytest.raises(ConfigError, match="a search for texts needs recurrent layers"):
         scorer(run, ["", "a"])
+    with pytest.raises(ConfigError, match="it has no hidden state to look into"):
+        subject_of(run.path)
     with pytest.raises(ConfigError, match="recurrent layers are what can be exported"):
         export_run(Given(run), tmp_path / "model.onnx", False, None, False)
 
