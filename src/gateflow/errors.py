@@ -4,6 +4,41 @@ A message says what was asked, what was found, where, and the remedy. Each class
 code written for ``torch.nn`` would catch.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def among(name: str, known: Iterable[str], *, what: str = "there are") -> str:
+    """The end of a message about a name that there is none of: the closest one, and all of them.
+
+    Args:
+        name: what was asked for.
+        known: what there is.
+        what: words in front of the list.
+
+    Example:
+        >>> among("addng", ("adding", "copy"))
+        'did you mean adding? there are adding, copy'
+        >>> among("fly", ("adding", "copy"))
+        'there are adding, copy'
+    """
+    known = list(known)
+    return f"{closest(name, known)}{what} {', '.join(known)}"
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """A question about the name that may have been meant, and a blank; nothing if there is none like it.
+
+    Example:
+        >>> closest("Corpus.tx", ["corpus.txt"]), closest("fly", ["corpus.txt"])
+        ('did you mean corpus.txt? ', '')
+    """
+    names = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), names, n=1)
+    return f"did you mean {names[close[0]]}? " if close else ""
+
 
 class GateflowError(Exception):
     """Root of the tree: ``except GateflowError`` catches whatever the library refuses."""

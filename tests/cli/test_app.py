@@ -54,6 +54,7 @@ WRONG = """trian · train lmm · train lm --hiden-size 3 · train lm --data x --
     bench --cell lstn · train lm --data x --out y --cell lstm:crono
     train lm --data x --out y --cell lstm:chrono --init identity
     compare --cells lstm,lstn --data x · compare --task agrement · compare --task adding --cells lstn · diagnose
+    train lm --data nowhere --out y · compare --data nowhere
     quickstart --cells lstn · resume nowhere · evaluate nowhere · diagnose nowhere --eval"""
 
 

@@ -35,7 +35,7 @@ def folder(path):
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (None, ("bad.txt does not exist",)),
+        (None, ("--data: ", "bad.txt does not exist. Did you mean bad.tx?")),
         (b"", ("bad.txt is empty",)),
         (b" \n\n", ("bad.txt holds nothing but white space",)),
         (b"\x7fELF\x02\x01\x00\x00", ("bad.txt is not text", "NUL byte")),
@@ -50,6 +50,8 @@ def test_a_text_that_is_none(gateflow, tmp_path, content, parts):
     text, out = tmp_path / "bad.txt", tmp_path / "runs" / "new"
     if content is not None:
         text.write_bytes(content)
+    else:
+        text.with_suffix(".tx").touch()
     assert_refused(gateflow("train", "lm", "--data", text, "--out", out, *SMALL), 1, *parts)
     assert not out.exists()
     assert list((tmp_path / "runs").glob(".*")) == []
@@ -74,6 +76,8 @@ def test_a_corpus_of_one_token(gateflow, tmp_path, corpus):
         ("--cell=.:Mine", (".:Mine is no place of a cell",)),
         ("--hidden-size=0", ("--hidden-size 0: input should be greater than or equal to 1",)),
         ("--bidirectional", ("--bidirectional: a language model predicts the next token",)),
+        ("--optimizer=adam", ("--optimizer adam: did you mean adamw? there are adamw, sgd",)),
+        ("--init=crono:60", ("--init crono:60: no such initial weights; did you mean chrono:60?",)),
         ("--init=chrono", ("--init chrono: chrono takes a number",)),
         ("--clip=0", ("--clip 0: neither a number above 0 nor auto",)),
     ],

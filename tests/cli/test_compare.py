@@ -95,6 +95,7 @@ def test_a_task_of_memory_needs_no_text(gateflow):
 def test_options_of_another_task_are_refused(gateflow):
     for words, part in (
         (("--task", "adding", "--window", 5), "--window belongs to --task lm and forecaster; --task adding has"),
+        (("--task", "agrement"), "--task agrement: did you mean agreement? there are lm, tagger"),
         (
             ("--task", "parity"),
             "parity: there are lm, tagger, classifier, forecaster, transcriber, translator, agreement, adding, copy",

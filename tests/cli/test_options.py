@@ -80,7 +80,7 @@ TYPED = {
     "validate_every": 3,
     "checkpoint_every": 2,
     "monitor": False,
-    "tensorboard": True,
+    "tracker": "tensorboard",
 }
 
 
@@ -494,7 +494,7 @@ def test_what_a_comparison_does_not_use_is_not_offered(gateflow, monkeypatch, co
     offered = shown(["compare"], gateflow, monkeypatch)
     assert offered == FIELDS.keys() - compared.NOT_HERE
     assert shown(["train", "lm"], gateflow, monkeypatch) == FIELDS.keys()
-    for option in ("--cell=gru", "--max-updates=3", "--tensorboard", "--no-monitor", "--checkpoint-every=2"):
+    for option in ("--cell=gru", "--max-updates=3", "--tracker=wandb", "--no-monitor", "--checkpoint-every=2"):
         result = gateflow("compare", "--data", corpus, "--updates", 1, option)
         assert (result.code, result.out) == (2, "")
         assert "No such option" in result.err

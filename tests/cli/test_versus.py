@@ -149,7 +149,7 @@ def test_a_loss_by_position_is_that_of_whole_stretches(text, tmp_path):
     [
         (("--with", "rnn"), "--with rnn: there is transformer"),
         (("--with", "transformer", "--match", "time"), "--match time gives both sides one time"),
-        (("--with", "transformer", "--match", "size"), "--match size: there are parameters and time"),
+        (("--with", "transformer", "--match", "size"), "--match size: there are parameters, time"),
         (("--with", "transformer", "--lrs", "fast"), "--lrs fast: give numbers"),
         (("--with", "transformer", "--dropouts", "0,1"), "--dropouts 0,1: give numbers from 0 to below 1"),
         (("--with", "transformer", "--momentum", 0.5), "--momentum 0.5 would do nothing"),

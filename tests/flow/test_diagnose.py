@@ -167,6 +167,18 @@ def test_the_sick_are_found(name):
     assert any(figure in found[name].says for figure in "0123456789")
 
 
+def test_saturation_is_no_fault_of_a_model_that_learns_nor_are_decisions_that_a_gate_lets_in():
+    model = changed(nn.LSTM(INPUTS, H), init.forget_bias, 6.0)
+    falls = [{"loss": 2 - k / 5} for k in range(6)]
+    for history, found in ((falls[:4], True), ([{"loss": 2.0}] * 6, True), (falls, False)):
+        report = flow.diagnose(model, x(80), history=history, compare=False)
+        assert ("saturated-units" in {finding.name for finding in report.findings}) == found
+    decided = scaled(default_lstm(), weight_ih=8.0)
+    report = flow.diagnose(decided, x(), compare=False)
+    assert 0.3 < report.gates.layers["l0"].activations["content"].high < 0.9
+    assert "saturated-units" not in {finding.name for finding in report.findings}
+
+
 def test_a_flat_loss_is_not_laid_at_the_rate_where_a_layer_is_cut_off():
     model, batch, _, options = SICK["deep-stack"]()
     flat = [{"loss": 7.06 - k / 1e4} for k in range(9)]

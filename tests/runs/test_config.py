@@ -48,8 +48,11 @@ def test_what_is_written_is_read_back(hidden, lr, valid, clip, tmp_path_factory)
         ({"model": {"init": "chrono"}}, r"--init chrono: chrono takes a number, as chrono:60"),
         ({"model": {"init": "chrono:long"}}, r"--init chrono:long: 'long' is no number"),
         ({"model": {"init": "xavier"}}, r"--init xavier: no such initial weights; there are orthogonal"),
-        ({"model": {"skip": "dense"}}, r"--skip dense: input should be 'residual' or 'highway'"),
-        ({"data": {"train": "x", "tokenizer": "words"}}, r"--tokenizer words: input should be 'word', 'char' or 'bpe'"),
+        ({"model": {"skip": "dense"}}, r"--skip dense: there are residual, highway"),
+        (
+            {"data": {"train": "x", "tokenizer": "words"}},
+            r"--tokenizer words: did you mean word. there are word, char, bpe",
+        ),
         ({"training": {"clip": 0}}, r"--clip 0: neither a number above 0 nor auto"),
         ({"training": {"clip": "hard"}}, r"--clip hard: neither a number above 0 nor auto"),
         ({"training": {"lr": float("nan")}}, r"--lr nan: input should be"),

@@ -30,5 +30,29 @@ def test_a_remedy_is_a_command_of_the_task_of_the_run(tmp_path, options, for_agr
         run.config_file.write_text(config.to_toml())
     finding = Finding("name", "problem", "", "", {}, "", "", "init()", options)
     for_text = f"gateflow train lm {options}" if options else ""
-    assert for_task(finding, text.task(), text.kind).command == for_text
-    assert for_task(finding, grammar.task(), grammar.kind).command == for_agreement
+    assert for_task(finding, text.config()).command == for_text
+    assert for_task(finding, grammar.config()).command == for_agreement
+
+
+@pytest.mark.parametrize(
+    ("options", "trained", "has"),
+    [
+        ("--init chrono:60", {"model": {"init": "chrono:60"}}, True),
+        ("--init chrono:60", {"model": {"init": "chrono:80"}}, True),
+        ("--init chrono:60", {"model": {"init": "chrono:35"}}, False),
+        ("--init chrono:60", {"model": {"init": "forget:90"}}, False),
+        ("--init identity", {"model": {"init": "identity"}}, True),
+        ("--cell lstm", {"model": {"cell": "lstm"}}, True),
+        ("--skip residual", {"model": {"skip": "residual"}}, True),
+        ("--clip auto", {"training": {"clip": "auto"}}, True),
+        ("--lr 0.002 --clip auto", {"training": {"clip": "auto"}}, False),
+        ("--lr 0.002 --clip auto", {"training": {"clip": "auto", "lr": 0.001}}, True),
+        ("--lr 0.002", {"training": {"lr": 0.004}}, False),
+        ("--window 64", {"training": {"window": 64}}, True),
+    ],
+)
+def test_what_a_run_has_is_no_remedy(options, trained, has):
+    config = LanguageModelConfig.build({"data": {"train": "x"}, **trained})
+    told = for_task(Finding("name", "problem", "", "", {}, "", "Do so.", "do()", options), config)
+    assert (told.lines == ()) == has
+    assert (f"has {options} already" in told.remedy) == has

@@ -12,10 +12,10 @@ from typer.core import TyperCommand
 from gateflow.cell_names import refuse_unknown
 from gateflow.cli.failures import UsageError
 from gateflow.cli.output import AsJson, print_json, print_table
-from gateflow.cli.settings import Settings, refuse_idle, with_settings
+from gateflow.cli.settings import Settings, refuse_idle, refuse_missing_files, with_settings
 from gateflow.cli.versus import numbers_of
 from gateflow.cli.versus import show as show_versus
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, among
 from gateflow.remedies.initial_weights import parted
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
@@ -68,7 +68,7 @@ def compare_command(name: str) -> Callable[..., None]:
         return _on_memory(name)
     if name not in {task.name for task in comparable()}:
         what = f"the task {name} does not say how cells are compared on it" if name in TASKS else f"--task {name}"
-        raise ConfigError(f"{what}: there are {', '.join([*(task.name for task in comparable()), *MEMORY])}.")
+        raise ConfigError(f"{what}: {among(name, [*(task.name for task in comparable()), *MEMORY])}.")
     described = description(name)
     kind: type[RunConfig] = described.part("config")
 
@@ -94,14 +94,14 @@ def compare_command(name: str) -> Callable[..., None]:
         `gateflow compare --task adding --length 100 --updates 2000`. With a Transformer:
         `gateflow compare --data corpus.txt --cells lstm --with transformer --updates 2000`
         """
-        names = _names(cells)
+        names, grid = _names(cells), _grid(settings, with_, match, lrs, dropouts)
+        refuse_missing_files(settings)
 
         from gateflow.backends.cpu.process import prepare_process
         from gateflow.cli.progress import TrainingDisplay
         from gateflow.studies.budget import Budget
         from gateflow.studies.comparison import Comparison
 
-        grid = _grid(settings, with_, match, lrs, dropouts)
         budget = Budget(updates, USUAL if updates is None and minutes is None else minutes)
         if with_ is not None:
             _against(description(task), settings, budget, seeds, names, grid, json=json)
@@ -120,12 +120,12 @@ def compare_command(name: str) -> Callable[..., None]:
 def _grid(settings: Settings, with_: str | None, match: str, lrs: str, dropouts: str) -> dict[str, Any]:
     """What is matched and tried; typed without a Transformer it would do nothing."""
     if with_ not in (None, "transformer"):
-        raise ConfigError(f"--with {with_}: there is transformer.")
+        raise ConfigError(f"--with {with_}: {among(with_, ['transformer'], what='there is')}.")
     typed = {"--match": match != "parameters", "--lrs": lrs != LRS, "--dropouts": dropouts != DROPOUTS}
     if with_ is None and any(typed.values()):
         raise ConfigError(f"{next(name for name in typed if typed[name])} belongs to --with transformer.")
     if match not in ("parameters", "time"):
-        raise ConfigError(f"--match {match}: there are parameters and time.")
+        raise ConfigError(f"--match {match}: {among(match, ('parameters', 'time'))}.")
     lr, dropout = settings.get("training", {}).get("lr"), settings.get("model", {}).get("dropout")
     rates = numbers_of(lrs, "lrs", math.inf) if lr is None else (lr,)
     return {

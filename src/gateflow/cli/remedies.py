@@ -9,7 +9,7 @@ import typer
 
 from gateflow.cli.failures import INTERRUPTED
 from gateflow.cli.output import AsJson, print_json, print_table, say, write
-from gateflow.errors import ConfigError, GateflowError
+from gateflow.errors import ConfigError, GateflowError, among
 
 if TYPE_CHECKING:
     from gateflow.studies.candidates import Candidate
@@ -48,7 +48,7 @@ def remedies(
     from gateflow.studies.remedy_table import study_table
 
     if task not in MEMORY_TASKS:
-        raise ConfigError(f"--task {task}: there are {', '.join(MEMORY_TASKS)}.")
+        raise ConfigError(f"--task {task}: {among(task, MEMORY_TASKS)}.")
     candidates = _chosen(of, only)
     prepare_process()
     budget = Budget(UPDATES) if updates is None and minutes is None else Budget(updates, minutes)
@@ -73,10 +73,10 @@ def _chosen(of: str, only: str) -> list[Candidate]:
     from gateflow.studies.candidates import CATALOGUES
 
     if of not in CATALOGUES:
-        raise ConfigError(f"--of {of}: there are {', '.join(CATALOGUES)}.")
+        raise ConfigError(f"--of {of}: {among(of, CATALOGUES)}.")
     if found := [candidate for candidate in CATALOGUES[of] if only.lower() in candidate.name.lower()]:
         return found
-    raise ConfigError(f"--only {only}: there are {'; '.join(candidate.name for candidate in CATALOGUES[of])}.")
+    raise ConfigError(f"--only {only}: {among(only, [candidate.name for candidate in CATALOGUES[of]])}.")
 
 
 def _run(

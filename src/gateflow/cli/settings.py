@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import types
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -15,13 +17,16 @@ from pydantic.fields import FieldInfo
 
 from gateflow.cell_names import refuse_unknown
 from gateflow.cli.output import say
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, DataError, closest
 from gateflow.remedies.initial_weights import parted
 from gateflow.runs.config import RunConfig
 from gateflow.runs.config_errors import flag
 
 # Characters of `<float>`, `all|far` and the like.
 WIDEST_VALUE = 9
+
+# Files that are looked at for a name like that of one that is missing: folders of images have millions.
+MOST_NEIGHBOURS = 1000
 
 # Section → option → value, only what was typed.
 Settings = dict[str, dict[str, Any]]
@@ -76,6 +81,21 @@ def refuse_unknown_cells(config: RunConfig) -> None:
         for name in ("cell", "decoder_cell"):
             if isinstance(cell := getattr(options, name, None), str):
                 refuse_unknown(cell)
+
+
+def refuse_missing_files(settings: Settings) -> None:
+    """Refuse a file that is typed and not there, before torch is imported to read it.
+
+    Raises:
+        DataError: there is none.
+    """
+    for values in settings.values():
+        for name, path in values.items():
+            # Not `exists`: what may not be looked at is told by who reads it.
+            if isinstance(path, Path) and not os.path.lexists(path) and path.parent.is_dir():
+                meant = closest(path.name, (entry.name for entry in islice(path.parent.iterdir(), MOST_NEIGHBOURS)))
+                hint = f" D{meant[1:].rstrip()}" if meant else ""
+                raise DataError(f"{flag(name)}: {path} does not exist.{hint}")
 
 
 def equations_of(text: str) -> str:

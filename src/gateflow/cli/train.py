@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from gateflow.cli.output import AsJson
-from gateflow.cli.settings import Settings, refuse_idle, refuse_unknown_cells, typed_words, with_settings
+from gateflow.cli.settings import (
+    Settings,
+    refuse_idle,
+    refuse_missing_files,
+    refuse_unknown_cells,
+    typed_words,
+    with_settings,
+)
 from gateflow.runs.config import RunConfig
 from gateflow.tasks.description import TaskDescription
 
@@ -31,6 +38,7 @@ def train_command(task: TaskDescription) -> Callable[..., None]:
         wanted = kind.build(settings, config)
         refuse_idle(settings, wanted.idle())
         refuse_unknown_cells(wanted)
+        refuse_missing_files(settings)
         # Code that the user has typed is code that the user wants; that of a file may be somebody else's.
         named = [code for code in wanted.named_code() if code in typed_words(settings)]
         # One name is enough for the tasks there are; a task with more of them is trusted by --trust-code.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from gateflow.training.callbacks import Callback
 from gateflow.training.distributed import join_processes, leave_processes
 from gateflow.training.loop import TrainingLoop
 from gateflow.training.task import Task, TrainingOutcome, known_figure
-from gateflow.training.tensorboard import TensorBoardCurves, require_tensorboard
+from gateflow.training.trackers import require_tracker, tracked
 
 
 def set_up_and_train(
@@ -35,9 +36,9 @@ def set_up_and_train(
 ) -> None:
     """Make the run, in the first process if there are several, and train it."""
     began = time.monotonic()
-    if config.training.tensorboard:
+    if config.training.tracker:
         # Before a text of gigabytes has been read.
-        require_tensorboard()
+        require_tracker(config.training.tracker)
     prepare_process()
     accelerator = join_processes(config.training)
     if task.series and (places := task.part("series")(out, config)):
@@ -129,12 +130,11 @@ def _trained(
     """A run trained to its end, or to Ctrl-C, with a display."""
     config = run.config()
     task: Task = described.part("build")(run, config, accelerator.process_index, accelerator.num_processes)
-    with TrainingDisplay(enabled=accelerator.is_main_process) as display:
-        callbacks: list[Callback] = [display]
-        monitor, writer = None, None
-        if config.training.tensorboard and accelerator.is_main_process:
-            callbacks.append(curves := TensorBoardCurves(run.path / "tensorboard"))
-            writer = curves.writer
+    main = accelerator.is_main_process
+    tracking = tracked(run, config) if main else nullcontext()
+    with TrainingDisplay(enabled=main) as display, tracking as tracker:
+        callbacks: list[Callback] = [display, *([tracker] if tracker else [])]
+        monitor, writer = None, tracker.writer if tracker else None
         # It follows gradients through recurrent layers, which a Transformer has none of.
         if config.training.monitor and has_cells(task.model):
             # It warns of a step that is not finite, and the clipper decides whether that one is skipped.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gateflow.data.rows import Row, Rows, is_blank, is_number, numbered, rows_of
 from gateflow.data.source import spoken
 from gateflow.data.text import half_character, read_lines
-from gateflow.errors import DataError
+from gateflow.errors import DataError, among
 
 __all__ = ["TEXTS", "Label", "LabelledText", "Truth", "is_of_a_table", "read_labelled"]
 
@@ -253,7 +253,7 @@ def _other(both: Sequence[int | str], one: int | str | None) -> int | str | None
 
 def _cell(row: Row, column: int | str, where: str) -> Any:
     if isinstance(row.cells, dict) and column not in row.cells:
-        raise DataError(f"{where}: there is no field {column!r}; it has {', '.join(row.cells):.200}.")
+        raise DataError(f"{where}: there is no field {column!r}; {among(str(column), row.cells, what='it has'):.240}.")
     return row.cells[column]
 
 

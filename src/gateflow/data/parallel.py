@@ -13,7 +13,7 @@ from typing import Any
 from gateflow.data.rows import Row, Rows, is_blank, is_number, read_rows
 from gateflow.data.source import spoken
 from gateflow.data.text import half_character, read_lines
-from gateflow.errors import DataError
+from gateflow.errors import DataError, among
 
 __all__ = ["ParallelText", "read_files", "read_sources", "read_table", "two_files"]
 
@@ -172,7 +172,7 @@ def _of_rows(
 
 def _texts(row: Row, column: int | str, where: str, side: str) -> list[str]:
     if isinstance(row.cells, dict) and column not in row.cells:
-        raise DataError(f"{where}: there is no field {column!r}; it has {', '.join(row.cells):.200}.")
+        raise DataError(f"{where}: there is no field {column!r}; {among(str(column), row.cells, what='it has'):.240}.")
     found: Any = row.cells[column]
     texts: list[Any] = found if isinstance(found, list) and side != "source" else [found]
     for text in texts:

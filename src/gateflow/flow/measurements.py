@@ -24,7 +24,7 @@ from gateflow.flow.terms import Terms, terms_of
 from gateflow.layers import is_torchs
 from gateflow.remedies.clip import NormClipper
 
-__all__ = ["Measurements", "measure"]
+__all__ = ["Measurements", "flat_loss", "measure"]
 
 # Multiplications that the terms may take, about a second of one core: `diagnose` is
 # to stay quick, and each target costs steps times rows times the size of the weight.
@@ -99,6 +99,12 @@ class Measurements:
         """Whether less than 1 % of the gradient is left at the needed lag."""
         return self.needed_lag is not None and self.left <= 0.01
 
+    @property
+    def learns(self) -> bool:
+        """Whether the loss of the history, of six records and more, has fallen."""
+        losses = self.series("loss")
+        return len(losses) >= 6 and all(map(math.isfinite, losses)) and not flat_loss(losses)
+
     def cell(self, title: str) -> Cell:
         """The cell of a layer and direction."""
         return self.trace.sequences[title][0].cell
@@ -106,6 +112,16 @@ class Measurements:
     def series(self, name: str) -> list[float]:
         """The values of one figure over the history, where it has any."""
         return [float(record[name]) for record in self.history if isinstance(record.get(name), int | float)]
+
+
+def flat_loss(losses: Sequence[float]) -> bool:
+    """Whether the last third of at least six losses is on average no more than 2 % below the first third."""
+    third = len(losses) // 3
+    if third < 2 or not all(math.isfinite(loss) for loss in losses):
+        return False
+    # Thirds, and not two records: a loss goes up and down from one batch to the next.
+    first, last = sum(losses[:third]) / third, sum(losses[-third:]) / third
+    return last > first - 0.02 * abs(first)
 
 
 def measure(

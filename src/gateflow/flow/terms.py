@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gateflow.errors import FlowError
+from gateflow.errors import FlowError, among
 from gateflow.flow.adjoint import ReferenceGradients, backward, reference_gradients
 from gateflow.flow.capture import Loss, Replay, Trace, trace_model, unchanged_buffers
 from gateflow.flow.sampling import Sampling, chosen, portions
@@ -181,7 +181,7 @@ class _Sums:
         self.weight = {replay.name: _asked(replay, weight) for replay in trace.replays}
         if not any(self.weight.values()):
             have = sorted({name for replay in trace.replays for name in replay.cell._parameters})
-            raise FlowError(f"no recurrent layer of the model has a weight {weight!r}; there are {', '.join(have)}")
+            raise FlowError(f"no recurrent layer of the model has a weight {weight!r}; {among(weight, have)}")
         dtype = trace.replays[0].x.dtype
         self.whole = {layer: reference.layers[layer][name].to(dtype) for layer, name in self.weight.items() if name}
         self.sum = {layer: torch.zeros_like(g) for layer, g in self.whole.items()}

@@ -15,7 +15,7 @@ from torch import Tensor
 from gateflow.backends import backend_of
 from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
-from gateflow.errors import BuildError, ExportError, PathError, ReferencePathWarning
+from gateflow.errors import BuildError, ExportError, PathError, ReferencePathWarning, among
 from gateflow.recurrence import native, onnx_operators, reference, scan, vendor
 from gateflow.recurrence.captured import is_rounded, step_for, transformed
 from gateflow.recurrence.leaving import leaves_for_onnx, leaves_python
@@ -58,7 +58,7 @@ def force_path(path: str) -> Iterator[None]:
         ...     y, _ = layer(torch.zeros(5, 2, 3))
     """
     if path not in PATHS:
-        raise PathError(f"no path is called {path!r}; there are {' and '.join(PATHS)}")
+        raise PathError(f"no path is called {path!r}; {among(path, PATHS)}")
     token = _forced.set(path)
     try:
         yield

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateflow.cell_names import CELL_NAMES
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, among
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,7 +113,8 @@ class Initialiser(NamedTuple):
         """
         name, _, number = text.partition(":")
         if name not in INITIAL_WEIGHTS:
-            raise ValueError("no such initial weights; there are orthogonal, identity, forget:1 and chrono:60")
+            known = ("orthogonal", "identity", "forget:1", "chrono:60")
+            raise ValueError(f"no such initial weights; {among(text, known)}")
         if bool(INITIAL_WEIGHTS[name].argument) != bool(number):
             raise ValueError(f"{name} takes {'a number, as chrono:60 or forget:1' if not number else 'no number'}")
         try:

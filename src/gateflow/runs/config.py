@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gateflow.errors import ConfigError, RunError
 from gateflow.files import read_bounded
@@ -88,7 +88,19 @@ class TrainingConfig(ConfigSection):
     )
     checkpoint_every: Count = Field(default=500, description="Updates between checkpoints.")
     monitor: bool = Field(default=True, description="Show how far the gradient reaches, next to the loss.")
-    tensorboard: bool = Field(default=False, description="Write TensorBoard events into the run as well.")
+    tracker: Literal["tensorboard", "wandb", "mlflow"] | None = Field(
+        default=None, description="Hand the figures on to TensorBoard (in the run's folder), W&B or MLflow too."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_the_truth_of_older_runs(cls, found: Any) -> Any:
+        # Runs of before there were other trackers say `tensorboard = false`, or true.
+        if isinstance(found, dict) and isinstance(found.get("tensorboard"), bool):
+            found = dict(found)
+            if found.pop("tensorboard"):
+                found.setdefault("tracker", "tensorboard")
+        return found
 
     @field_validator("clip", mode="before")
     @classmethod

@@ -6,13 +6,15 @@ After: ``--hidden-size 0: input should be greater than or equal to 1.``
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from gateflow.errors import among
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -49,6 +51,9 @@ def _config_error(detail: ErrorDetails, model: type[BaseModel], options: Options
     where = flag(name) if typed or (name and file is None) else of_file
     # Pydantic's prefix for an error of our own validators.
     reason = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "literal_error":
+        # Pydantic has the words of an option in a sentence of its own.
+        reason = among(str(detail["input"]), re.findall(r"'([^']*)'", detail.get("ctx", {})["expected"]))
     # A switch is typed without its value.
     value = "" if typed and detail["input"] is True else f" {_shown(detail['input'])}"
     return f"{where}{value}: {reason[0].lower()}{reason[1:]}."
@@ -67,5 +72,4 @@ def _close_match(model: type[BaseModel], section: str, name: str) -> str:
     inner = model.model_fields[section].annotation if name else model
     # Between a section and an option that are both unknown there is nothing to compare: all sections are listed.
     known = list(inner.model_fields) if isinstance(inner, type) and issubclass(inner, BaseModel) else []
-    close = difflib.get_close_matches(name or section, known, n=1)
-    return f"did you mean {close[0]}" if close else f"there are {', '.join(known)}"
+    return among(name or section, known)

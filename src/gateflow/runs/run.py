@@ -48,6 +48,7 @@ CONTENT = frozenset(
         "non_finite_step/step.safetensors",
         "non_finite_step/about.json",
         "lock",
+        "tracker.json",
     }
 )
 
@@ -122,6 +123,11 @@ class Run(Generic[Config]):
     def config_file(self) -> Path:
         """What was asked."""
         return self.path / "config.toml"
+
+    @property
+    def tracker_file(self) -> Path:
+        """What the run is called at W&B or MLflow, if it is tracked there."""
+        return self.path / "tracker.json"
 
     @property
     def model_file(self) -> Path:

@@ -18,7 +18,7 @@ from gateflow.errors import ConfigError
 from gateflow.flow import Report, diagnose
 from gateflow.runs.new_run import refuse_what_is_there
 from gateflow.studies.agreement_training import PROBE_SENTENCES, AgreementBudget, AgreementResult, Entry, train_one
-from gateflow.tasks.agreement.config import DISTANCES, AgreementConfig
+from gateflow.tasks.agreement.config import DISTANCES
 from gateflow.tasks.agreement.inference import farthest, first_row
 from gateflow.tasks.agreement.model import encode, loss
 from gateflow.tasks.agreement.run import AgreementRun
@@ -93,7 +93,7 @@ def flow_report(config: str, seed: int = 0) -> Report:
         **of_first,
     )
     title = {"title": f"Gradient flow of {config} before training, verb and subject far apart"}
-    findings = tuple(for_task(finding, "agreement", AgreementConfig) for finding in found.findings)
+    findings = tuple(for_task(finding, whole) for finding in found.findings)
     return replace(found, findings=findings, context={**found.context, **title})
 
 

@@ -17,7 +17,7 @@ MEMORY = ("adding", "copy", "order")
 # Time steps of a task of memory: over 100, temporal order tells default from chrono initial weights.
 LENGTH = 100
 # Settings of a run that a comparison has in another form (--cells, --updates) or not at all.
-NOT_HERE = frozenset({"cell", "model", "max_updates", "patience", "checkpoint_every", "monitor", "tensorboard"})
+NOT_HERE = frozenset({"cell", "model", "max_updates", "patience", "checkpoint_every", "monitor", "tracker"})
 # What some settings mean to a comparison.
 WORDS = {
     "epochs": "Most passes over the data; without end if left out.",

@@ -24,6 +24,8 @@ from gateflow.training.metrics import MetricsLog, Record
 __all__ = ["SAMPLED", "confusion_table", "diagnose_with_history", "for_task", "horizon_of", "judged"]
 __all__ += ["report_without_recurrence", "with_inputs"]
 
+# What may help where a remedy did not. Short examples open what long ones leave shut: agreement, all distances.
+_ELSE = "A smaller learning rate, more updates, more units, or examples with shorter lags among them may help."
 # Steps whose loss is followed back where a horizon is all that is asked for: the work grows with their number.
 SAMPLED = 32
 # Examples of a confusion matrix: a share of them is known to half a percent, and they take seconds.
@@ -54,6 +56,7 @@ def diagnose_with_history(
         RunError: metrics.jsonl is damaged.
         FlowError, NonFiniteError: as `flow.diagnose`.
     """
+    config = run.config()
     history = [_of_curve(record) for record in MetricsLog(run.metrics_file).read() if record.get("kind") != "valid"]
     # The monitor's records know nothing of clipping.
     records = [record for record in history if record.get("clipped") is not None]
@@ -68,7 +71,7 @@ def diagnose_with_history(
         tokens=tokens,
         dependency=dependency,
     )
-    findings = tuple(for_task(finding, run.task(), run.kind) for finding in report.findings)
+    findings = tuple(for_task(finding, config) for finding in report.findings)
     more = {"title": f"Gradient flow of {run.path.resolve().name}", "clip_history": records}
     return replace(report, findings=findings, context={**report.context, **more})
 
@@ -176,11 +179,31 @@ def confusion_table(confusion: Confusion, what: str, name: str = "") -> Continge
     return ContingencyTable(title, _READING.format(what=what), sides, rows, columns, counts, name)
 
 
-def for_task(finding: Finding, task: str, config: type[RunConfig]) -> Finding:
-    """A finding with its remedy as a command of a task, if that has the options; the instruments know no task."""
-    fields = {name for section in config.sections().values() for name in section.model_fields} - config.unused
-    known = set(re.findall(r"--[a-z-]+", finding.options)) <= {flag(name) for name in fields}
-    return replace(finding, command=f"gateflow train {task} {finding.options}" if finding.options and known else "")
+def for_task(finding: Finding, config: RunConfig) -> Finding:
+    """A finding with its remedy as a command of a run's task, if that has the options; the instruments know no task.
+
+    What the run has already is no remedy: then it says so, and what else there is.
+    """
+    sections = [getattr(config, section) for section in config.sections()]
+    trained = {flag(name): value for section in sections for name, value in section if name not in config.unused}
+    asked = dict(re.findall(r"(--[a-z-]+) (\S+)", finding.options))
+    if not asked or not asked.keys() <= trained.keys():
+        return replace(finding, command="")
+    if all(_has(name, value, trained[name]) for name, value in asked.items()):
+        remedy = f"This model has {finding.options} already, and that is not enough. {_ELSE}"
+        return replace(finding, remedy=remedy, code="", options="", command="")
+    return replace(finding, command=f"gateflow train {config.task} {finding.options}")
+
+
+def _has(name: str, asked: str, trained: Any) -> bool:
+    """Whether a run was trained with what an option asks for, or with more of it."""
+    if name == "--lr":  # all rules that name a rate ask for a smaller one
+        return trained <= float(asked)
+    weights, _, lag = asked.partition(":")
+    if name == "--init" and lag:
+        began, _, reach = str(trained).partition(":")
+        return began == weights and float(reach) >= float(lag)
+    return str(trained) == asked
 
 
 def _of_curve(record: Record) -> Record:

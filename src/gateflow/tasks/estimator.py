@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, ClassVar, Self
 
-from gateflow.errors import ConfigError, RunError
+from gateflow.errors import ConfigError, RunError, among
 from gateflow.runs.run import Run
 from gateflow.runs.trust import NOBODY, Trust
 from gateflow.tasks.arguments import as_arguments, flags_of
@@ -45,7 +45,7 @@ class Estimator:
     def __init__(self, *, out: str | Path | None = None, **options: Any) -> None:
         known = self.options()
         if strangers := sorted(options.keys() - known.keys()):
-            raise ConfigError(f"{type(self).__name__} has no option {strangers[0]}; there are {', '.join(known)}.")
+            raise ConfigError(f"{type(self).__name__} has no option {strangers[0]}; {among(strangers[0], known)}.")
         self.out = out
         for name, (_, default) in known.items():
             setattr(self, name, options.get(name, default))

@@ -1,4 +1,4 @@
-"""Those who watch a training and change nothing in it: a progress bar, TensorBoard."""
+"""Those who watch a training and change nothing in it: a progress bar, a tracker."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ class Monitor:
         self._warn(
             self.history[-1],
             f"step {self.steps}: the gradient's horizon was {max(horizons)} steps and is {horizons[-1]} now; the loss "
-            "may stand still next. Lower the learning rate, or begin with chrono initial weights, which kept theirs; "
+            "may stand still next. Lower the learning rate, or begin with chrono initial weights unless it did; "
             "gateflow.flow.diagnose shows what happened",
         )
 

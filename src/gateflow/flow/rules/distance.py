@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gateflow.flow.measurements import Measurements
+from gateflow.flow.measurements import Measurements, flat_loss
 from gateflow.flow.rules.finding import Finding, chrono
-from gateflow.flow.rules.training_curve import flat_loss
 from gateflow.flow.table import Share
 
 __all__ = ["exploding", "short_half_life", "vanishing"]

@@ -14,20 +14,30 @@ _KARPATHY = "Karpathy, Johnson, Fei-Fei (2015). Visualizing and understanding re
 
 
 def saturated_units(measured: Measurements) -> Iterator[Finding]:
-    """A warning where more than 30 % of a tanh lies beyond ±0.95, a problem from 60 % on.
+    """A warning where more than half of a memory, as tanh(c), lies beyond ±0.95, a problem from 60 % on.
 
-    Own measurement (temporal order, 100 steps, three seeds each): an LSTM with forget bias 4 has 69 % and reaches all
-    99 steps, yet never learns; with forget bias 2 or chrono, where the memory is not saturated, it learns each time.
+    Not in a run whose loss falls, which it does in spite of it: that is how far training itself goes. Own measurement,
+    on data that were held out, LSTMs that work: memories have 0 to 31 % (a language model, classifiers of reviews and
+    names, taggers), 47 % (a tagger) and 58 % (a recogniser of writing). A share alone does not tell them from a start
+    that is out of reach (temporal order, 100 steps, three seeds each): with forget bias 4 an LSTM has 69 % and reaches
+    all 99 steps, yet never learns; with 2 or chrono, where the memory is not saturated, it learns each time.
+
+    What a gate lets in, beside a memory, is a decision and no road for the gradient: models that work have up to 77 %.
+    It counts from 90 % on, as a gate does that stands still. Where tanh is the state itself the whole gradient comes
+    through it: 30 and 60 %.
     """
+    if measured.learns:
+        return
     for name, layer in measured.gates.layers.items():
         for gate, activation in layer.activations.items():
             share = activation.high if activation.kind == "tanh" else 0.0
-            if share <= 0.3:
+            some, most = (0.5, 0.6) if gate == "state" else (0.9, 0.9) if measured.cell(name).keeps else (0.3, 0.6)
+            if share <= some:
                 continue
             what = "tanh(c)" if gate == "state" else gate
             says = f"{share:.0%} of {what} lies beyond ±0.95, where its derivative is below 0.1: little can be learned."
             remedy, *lines = _looser(measured, name)
-            severity = "problem" if share > 0.6 else "warning"
+            severity = "problem" if share > most else "warning"
             evidence = {"share beyond 0.95": share, "mean": activation.mean}
             where, source = f"{name} {gate}", f"{_KARPATHY}; forget bias: Tallec, Ollivier (2018). arXiv:1804.11188"
             yield Finding("saturated-units", severity, where, says, evidence, source, remedy, *lines)

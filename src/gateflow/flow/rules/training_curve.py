@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
-from gateflow.flow.measurements import Measurements
+from gateflow.flow.measurements import Measurements, flat_loss
 from gateflow.flow.rules import depth, saturation
 from gateflow.flow.rules.finding import Finding, chrono
 
-__all__ = ["collapsed", "collapsed_horizon", "flat_loss", "not_the_gradient", "unstable_horizon"]
+__all__ = ["collapsed", "collapsed_horizon", "not_the_gradient", "unstable_horizon"]
 
 # Rules by which a loss that stands still may be laid at the gradient all the same.
 _MAY_BE = (depth.no_gradient, depth.deep_stack, saturation.saturated_units)
 
 _OWN = "Own measurement: adding and temporal order over 100 steps, see docs/results.md of gateflow"
-
-
-def flat_loss(losses: Sequence[float]) -> bool:
-    """Whether the last third of at least six losses is on average no more than 2 % below the first third."""
-    third = len(losses) // 3
-    if third < 2 or not all(math.isfinite(loss) for loss in losses):
-        return False
-    # Thirds, and not two records: a loss goes up and down from one batch to the next.
-    first, last = sum(losses[:third]) / third, sum(losses[-third:]) / third
-    return last > first - 0.02 * abs(first)
 
 
 def not_the_gradient(measured: Measurements) -> Iterator[Finding]:

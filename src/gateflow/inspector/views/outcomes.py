@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, among
 from gateflow.inspector.views.question import Answer, OfText, Outcome
 from gateflow.inspector.views.reading import Reading
 from gateflow.tasks.inspection import Inspected
@@ -86,7 +86,7 @@ def output_of(reading: Reading, name: str | None) -> str:
     if not outputs:
         raise ConfigError("this task has nothing to choose between; its memory, gates and training are shown.")
     if name is not None and name not in outputs:
-        raise ConfigError(f"there is no output {name!r:.60}; there are {', '.join(outputs)}.")
+        raise ConfigError(f"there is no output {name!r:.60}; {among(name, outputs)}.")
     return name or outputs[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, among
 
 __all__ = ["BALANCED", "class_weights", "parse_class_weights"]
 
@@ -68,6 +68,6 @@ def class_weights(
         return [(n - count) / count if multi_label else n / (len(counts) * count) for count in few.values()]
     if strangers := sorted(asked.keys() - counts.keys()):
         raise ConfigError(
-            f"--class-weights: no text has the label {strangers[0]!r:.80}; there are {', '.join(counts):.200}."
+            f"--class-weights: no text has the label {strangers[0]!r:.80}; {among(strangers[0], counts):.300}."
         )
     return [asked.get(label, 1.0) for label in counts]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateflow.data.series import Series
 from gateflow.data.series.spacing import Spacing
-from gateflow.errors import DataError
+from gateflow.errors import DataError, among
 from gateflow.runs.documents import read_document
 from gateflow.tasks.forecaster.config import SeriesConfig
 
@@ -82,7 +82,7 @@ def layout_of(series: Series, config: SeriesConfig, file: str) -> Layout:
     targets, past, future = config.named()
     for name in (*past, *future, *targets):
         if name not in names:
-            raise DataError(f"{file} has no channel {name!r:.40}, only {', '.join(names):.120}.")
+            raise DataError(f"{file} has no channel {name!r:.40}; {among(name, names, what='it has'):.160}.")
         if (past + future + targets).count(name) > 1:
             raise DataError(f"the channel {name!r:.40} is named twice among target, past and future; take one.")
     targets = targets or tuple(name for name in names if name not in past + future)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from gateflow.data.stream import IGNORED
 
 # 16 MB in float32: the scores of a few rows stay in the cache until they are used up.
 _SCORES_AT_ONCE = 1 << 22
@@ -15,7 +18,8 @@ def cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor)
 
     The memory needed beyond the gradients does not grow with rows times vocabulary: no more than four million scores
     exist at once. Gradients are computed along with the loss, so there are no second
-    derivatives. Half precision, under autocast too, is widened to fp32.
+    derivatives. Half precision, under autocast too, is widened to fp32. Torch before 2.13 makes the scores twice, a
+    second time for the gradients.
 
     Args:
         hidden: ``[N, H]``.
@@ -29,10 +33,25 @@ def cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor)
         5.0
     """
     rows = max(1, _SCORES_AT_ONCE // len(weight))
-    options = nn.LinearCrossEntropyOptions(batch_chunk_size=rows, chunking_method=None, allow_retain_graph=True)
     # Given bf16 it would return the loss in bf16, of two or three digits.
     wide = torch.promote_types(hidden.dtype, torch.float32)
-    return F.linear_cross_entropy(hidden.to(wide), weight.to(wide), targets, linear_bias=bias.to(wide), options=options)
+    hidden, weight, bias = hidden.to(wide), weight.to(wide), bias.to(wide)
+    if not hasattr(F, "linear_cross_entropy"):  # torch before 2.13
+        return _by_checkpoints(hidden, weight, bias, targets, rows)
+    options = nn.LinearCrossEntropyOptions(batch_chunk_size=rows, chunking_method=None, allow_retain_graph=True)
+    return F.linear_cross_entropy(hidden, weight, targets, linear_bias=bias, options=options)
+
+
+def _by_checkpoints(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, rows: int) -> Tensor:
+    """The same by torch's plain loss, whose scores are dropped and made again for their gradients."""
+
+    def summed(*part: Tensor) -> Tensor:
+        return F.cross_entropy(F.linear(part[0], weight, bias), part[1], reduction="sum")
+
+    with torch.autocast(hidden.device.type, enabled=False):
+        parts = zip(hidden.split(rows), targets.split(rows), strict=True)
+        losses = [checkpoint(summed, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    return torch.stack(losses).sum() / (targets != IGNORED).sum()
 
 
 def inclusion(frequencies: Tensor, samples: int, power: float = 0.75) -> Tensor:

@@ -61,7 +61,7 @@ def diagnose_run(run: TaggerRun, data: Path | None = None, needed_lag: int | Non
     tables = [confusion_table(measures.confusion(), what, name) for name, measures in of_columns.items()]
     return replace(
         report,
-        findings=(*report.findings, *([for_task(told, run.task(), run.kind)] if told else [])),
+        findings=(*report.findings, *([for_task(told, config)] if told else [])),
         tables=(*tables,),
     )
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from gateflow.data.spans import converted, find_scheme
 from gateflow.data.tagged import DOCUMENT, TaggedSentence
-from gateflow.errors import ConfigError, DataError
+from gateflow.errors import ConfigError, DataError, among
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.tagger import TAGGER
 from gateflow.tasks.tagger.loading import load_model, load_vocabulary
@@ -124,7 +124,8 @@ class Tagger(Estimator):
         columns = y if isinstance(y, Mapping) else {column.name: y for column in self._loaded()[1].columns[:1]}
         known = [column.name for column in self._loaded()[1].columns]
         if strangers := [name for name in columns if name not in known]:
-            raise ConfigError(f"this tagger has no column {strangers[0]!r:.80}; it has {', '.join(known)}.")
+            has = among(strangers[0], known, what="it has")
+            raise ConfigError(f"this tagger has no column {strangers[0]!r:.80}; {has}.")
         _refuse_misfit(X, columns)
         answers = list(self.answers(X))
         shares = [self._share_of_right(name, [a[name].tags for a in answers], gold) for name, gold in columns.items()]

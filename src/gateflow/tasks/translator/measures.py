@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from unicodedata import normalize
 
-from gateflow.errors import ConfigError
+from gateflow.errors import ConfigError, among
 
 __all__ = ["Measures", "edit_distance", "refuse_other_tokenize", "sacrebleu_scores"]
 
@@ -147,7 +147,7 @@ def refuse_other_tokenize(tokenize: str) -> None:
         return
     BLEU, _ = _metrics()
     if tokenize not in BLEU.TOKENIZERS:
-        raise ConfigError(f"--bleu-tokenize {tokenize:.40}: there are {', '.join(sorted(BLEU.TOKENIZERS))}.")
+        raise ConfigError(f"--bleu-tokenize {tokenize:.40}: {among(tokenize, sorted(BLEU.TOKENIZERS))}.")
 
 
 def _metrics() -> tuple[Any, Any]:
