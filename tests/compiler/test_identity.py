@@ -672,6 +672,7 @@ def test_a_row_may_be_squared_again_and_again():
     assert_native_is_right(layer)
 
 
+@pytest.mark.long
 def test_a_step_may_be_longer_than_pythons_stack_is_deep():
     _, layer = fresh(lambda c, x, h: functools.reduce(lambda u, _: u + 0.001 * h, range(1500), torch.tanh(c.g(h, x))))
     assert len(look_at(layer.cells[0]).cell.graph.nodes) > 1500

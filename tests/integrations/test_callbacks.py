@@ -32,7 +32,7 @@ def data(bad=False):
 
 
 def by_lightning(callback, x, y):
-    library = pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
+    from lightning import pytorch as library
 
     class Module(library.LightningModule):
         def __init__(self):
@@ -53,7 +53,8 @@ def by_lightning(callback, x, y):
 
 
 def by_transformers(callback, x, y, tmp_path):
-    library = pytest.importorskip("transformers", reason="transformers is not installed")
+    import transformers as library
+
     options = {"report_to": "none", "use_cpu": True, "max_steps": UPDATES, "per_device_train_batch_size": ROWS}
     args = library.TrainingArguments(str(tmp_path), save_strategy="no", disable_tqdm=True, logging_steps=1, **options)
     rows = [{"x": a, "labels": b} for a, b in zip(x, y, strict=True)]
@@ -63,7 +64,8 @@ def by_transformers(callback, x, y, tmp_path):
 
 
 def by_skorch(callback, x, y):
-    library = pytest.importorskip("skorch", reason="skorch is not installed")
+    import skorch as library
+
     options = {"max_epochs": 1, "batch_size": ROWS, "train_split": None, "verbose": 0, "iterator_train__shuffle": False}
     net = library.NeuralNetRegressor(Model, callbacks=[callback], **options)
     net.fit(x.numpy(), y.numpy())
@@ -80,6 +82,7 @@ LOOPS = {
 @pytest.fixture(params=LOOPS)
 def loop(request, tmp_path):
     """A callback's class, a function that trains with one, and the part of the model that it watches."""
+    pytest.importorskip(request.param, reason=f"{request.param} is not installed; make test-all brings it")
     module, train, of = LOOPS[request.param]
     where = {"tmp_path": tmp_path} if train is by_transformers else {}
     return lambda **options: (module.MonitorCallback(of, **options), lambda found, x, y: train(found, x, y, **where))
