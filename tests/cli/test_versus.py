@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -38,6 +40,23 @@ def short(monkeypatch):
         monkeypatch.setattr(module, "CONTEXTS", (4, 16))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells it")
+def test_memory_counts_from_a_moment_on_whatever_has_been_taken_and_given_back_before():
+    """Also by the process that starts the one which measures: a program keeps the peak of its starter."""
+    program = (
+        "from gateflow.studies import peak_memory as m\n"
+        "large = bytearray(b'x') * (200 << 20); del large\n"
+        "before = m._peak_from_now_on()\n"
+        "small = bytearray(b'x') * (40 << 20)\n"
+        "print(m._peak() - before)"
+    )
+    ballast = bytearray(b"x") * (600 << 20)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    del ballast
+    assert 39 << 20 < int(result.stdout) < 60 << 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells it")
 @pytest.mark.long
 def test_the_memory_of_a_training_is_measured_in_a_process_of_its_own(text, tmp_path):
     peaks = []
