@@ -92,7 +92,7 @@ def test_tables_of_a_language_model(gateflow, text):
     sides = json.loads(result.out)
     assert [side["side"] for side in sides] == ["gru", "transformer"]
     assert all(side["lr"] in (0.003, 0.01) and side["dropout"] == 0.1 for side in sides)
-    assert all(side["growth"]["trained"] == 13 for side in sides)
+    assert all(side["growth"]["trained"] == 8 for side in sides)
     # A hidden state is as large behind any text, a cache is not; here of one layer, keys and values.
     states = [[step["bytes"] for step in side["growth"]["steps"]] for side in sides]
     assert states[0] == [64] * 2
@@ -159,7 +159,11 @@ def test_a_loss_by_position_is_that_of_whole_stretches(text, tmp_path):
     made.transformer.context = 3
     found = growth(run, made)
     assert made.transformer.context == 3
-    assert found.trained == 7
+    # As far as a layer has looked back: farther than in training begins behind the context, whatever the window.
+    nats, counts = loss_by_position(made, run, 12, rows=3)
+    assert found.trained == 3
+    assert found.within == pytest.approx(math.exp(float(nats[:3].sum()) / int(counts[:3].sum())))
+    assert found.beyond == pytest.approx(math.exp(float(nats[3:].sum()) / int(counts[3:].sum())))
     assert loss_by_position(made, run, 10_000, rows=2) is None
 
 

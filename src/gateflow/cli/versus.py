@@ -50,7 +50,7 @@ def show(results: Sequence[VersusResult], match: str, *, json: bool) -> None:
         [_row(each) for each in results],
         title=f"Equal {made_equal}; the best of one grid for each side, {_minutes(results)} of training in all; the "
         f"{first.better} the better. Peak memory: of a training, beyond that of its process at the start. "
-        "Beyond: behind more tokens than in training.",
+        "Beyond: behind more tokens than a layer looks back to, or a target has, in training.",
     )
     steps = [each for each in results if each.growth is not None and each.growth.steps]
     if steps:
