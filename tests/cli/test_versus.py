@@ -9,6 +9,7 @@ import pytest
 import torch
 from tests.tasks.translator.pairs import pairs, write
 
+from gateflow.cli.versus import show
 from gateflow.data.stream import TokenStream
 from gateflow.errors import ConfigError
 from gateflow.studies import versus
@@ -134,7 +135,8 @@ def test_as_many_parameters(text, tmp_path):
     config = sides.configure("lstm")
     run = set_up(tmp_path / "run", config)
     wanted = sum(weight.numel() for weight in build_model(config.model, 6).parameters())
-    width = sides._matching_width(run, wanted)
+    (width, near), other = sides._matching_widths(run, wanted)
+    assert min(near, other.parameters) < wanted <= max(near, other.parameters)
 
     def parameters(width):
         sides.width = width
@@ -142,6 +144,14 @@ def test_as_many_parameters(text, tmp_path):
 
     distances = {width: abs(parameters(width) - wanted) for width in (width - 4, width, width + 4)}
     assert min(distances, key=distances.__getitem__) == width
+    assert (near, other.parameters) == (parameters(width), parameters(other.width))
+
+
+def test_how_equal_parameters_are_is_said(capsys):
+    first = versus.VersusResult("lstm", 18_137, 48, 1e-3, 0.1, 9, 1.0, "token", None, [3.0], "m", "smaller", None, 1.0)
+    show([first, first._replace(side="transformer", parameters=13_593)], versus.Width(24, 24_001), json=False)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "lstm 18,137, transformer 13,593: 25.1 % fewer (the next width, 24, has 24,001)" in told
 
 
 def test_a_loss_by_position_is_that_of_whole_stretches(text, tmp_path):
