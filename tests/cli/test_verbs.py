@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gateflow.data.tokenizer import encode_prompt
+from gateflow.tasks.language_model import model as language_model
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
 from gateflow.tasks.language_model.run import LanguageModelRun
 
@@ -27,6 +28,17 @@ def test_perplexity_is_that_of_the_model_applied_by_hand(gateflow, trained, tmp_
     assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-5)
     assert found["word_perplexity"] == pytest.approx(math.exp(loss), rel=1e-5)
     assert (found["tokens"], found["words"]) == (10, 10)
+
+
+def test_a_small_text_is_read_as_one_and_how_many_stretches_there_were_is_said(gateflow, trained, corpus, monkeypatch):
+    words = ("evaluate", trained, "--data", corpus)
+    plain, one = (json.loads(gateflow(*words, *more, "--json").out) for more in ((), ("--batch-size", 1)))
+    assert plain == one
+    assert plain["stretches"] == 1
+    assert "stretches" not in gateflow(*words).out
+    monkeypatch.setattr(language_model, "SHORTEST", 50)
+    assert json.loads(gateflow(*words, "--json").out)["stretches"] == 5
+    assert "read in 5 stretches, each from an empty state; --batch-size 1 reads it as one" in gateflow(*words).out
 
 
 def test_perplexity_per_word_counts_words_whatever_a_token_is(gateflow, corpus, tmp_path):

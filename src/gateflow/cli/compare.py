@@ -157,7 +157,7 @@ def _against(
         idle = [versus.configure(side).idle() for side in (cells[0], TRANSFORMER)]
         refuse_idle(settings, {name: of for name, of in idle[0].items() if name in idle[1]})
         results = list(versus.sides(cells))
-    show_versus(results, grid["match"], json=json)
+    show_versus(results, versus.next_width, json=json)
 
 
 def _on_memory(name: str) -> Callable[..., None]:

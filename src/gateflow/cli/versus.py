@@ -11,7 +11,7 @@ from gateflow.errors import ConfigError
 from gateflow.runs.config_errors import flag
 
 if TYPE_CHECKING:
-    from gateflow.studies.versus import VersusResult
+    from gateflow.studies.versus import VersusResult, Width
 
 __all__ = ["numbers_of", "show"]
 
@@ -35,8 +35,11 @@ def numbers_of(text: str, name: str, most: float) -> tuple[float, ...]:
     return found
 
 
-def show(results: Sequence[VersusResult], match: str, *, json: bool) -> None:
-    """Quality and cost of each side, and then what a new token costs as more stand before it."""
+def show(results: Sequence[VersusResult], next_width: Width | None, *, json: bool) -> None:
+    """Quality and cost of each side, and then what a new token costs as more stand before it.
+
+    `next_width` is of a Transformer whose parameters were matched; none where time was.
+    """
     if json:
         print_json([{**each._asdict(), "growth": each.growth and asdict(each.growth)} for each in results])
         return
@@ -44,17 +47,28 @@ def show(results: Sequence[VersusResult], match: str, *, json: bool) -> None:
     columns = ["", "parameters", "width", "lr", "dropout", "updates", f"{first.target}/s", "peak memory", first.measure]
     if first.growth is not None:
         columns += [f"{first.growth.measure} to {first.growth.trained}", "beyond"]
-    made_equal = "parameters" if match == "parameters" else "minutes of training"
+    made_equal = "Equal minutes of training" if next_width is None else _nearness(results, next_width)
     print_table(
         columns,
         [_row(each) for each in results],
-        title=f"Equal {made_equal}; the best of one grid for each side, {_minutes(results)} of training in all; the "
+        title=f"{made_equal}; the best of one grid for each side, {_minutes(results)} of training in all; the "
         f"{first.better} the better. Peak memory: of a training, beyond that of its process at the start. "
-        "Beyond: behind more tokens than in training.",
+        "Beyond: behind more tokens than a layer looks back to, or a target has, in training.",
     )
     steps = [each for each in results if each.growth is not None and each.growth.steps]
     if steps:
         _show_steps(steps)
+
+
+def _nearness(results: Sequence[VersusResult], next_width: Width) -> str:
+    """How equal parameters are: widths come in steps, which are large where networks are small."""
+    first, last = results[0], results[-1]
+    share = last.parameters / first.parameters - 1
+    found = f"{100 * abs(share):.1f} % {'more' if share > 0 else 'fewer'}" if share else "as many"
+    return (
+        f"Parameters as equal as widths allow: {first.side} {first.parameters:,}, {last.side} {last.parameters:,}: "
+        f"{found} (the next width, {next_width.width}, has {next_width.parameters:,})"
+    )
 
 
 def _show_steps(results: Sequence[VersusResult]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Group
 from torch import nn
 
+from gateflow.errors import FlowError
 from gateflow.flow.by_lag import ByLag
 from gateflow.flow.capture import Loss, unchanged_buffers, without_autocast
 from gateflow.flow.contingency import ContingencyTable
@@ -27,6 +28,9 @@ from gateflow.flow.what_if import WhatIf, what_if_of
 from gateflow.remedies.clip import NormClipper
 
 __all__ = ["Report", "diagnose"]
+
+# Words of the one sequence that a model reads, or those of each of its parts.
+Tokens = Sequence[str] | Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +101,7 @@ def diagnose(
     window: int | None = None,
     clip_history: NormClipper | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     history: Sequence[Mapping[str, Any]] = (),
-    tokens: Sequence[str] | None = None,
+    tokens: Tokens | None = None,
     dependency: Dependency | None = None,
     compare: bool = True,
     targets: int | Sequence[int] | None = None,
@@ -119,12 +123,14 @@ def diagnose(
         window: steps of truncated back-propagation in training, if the batch does not show them.
         clip_history: a `NormClipper`, its `statistics()`, or the records of a run (`clipped`, `gradient_norm`).
         history: records of the run so far, such as `Monitor.history`, with `loss` and `horizon`.
-        tokens: the words of the batch's first row, for the report; as many as it has steps.
+        tokens: the words of the batch's first row, for the report; as many as it has steps. Where parts of the model
+            read sequences of their own, those of each part, such as `{"encoder": […], "decoder": […]}`: by what the
+            names of its layers begin with.
         dependency: the two steps of the first row that the needed lag is about, which the report marks.
         compare: whether to measure other initial weights too.
 
     Raises:
-        FlowError: what `reach` refuses, or a needed lag or window below 1.
+        FlowError: what `reach` refuses, a needed lag or window below 1, or a dependency between steps of several parts.
         NonFiniteError: weights or loss are NaN or infinite.
 
     Source: each finding names its own. What reach at the start does not say: it is neither sufficient (saturated cells
@@ -137,6 +143,8 @@ def diagnose(
         >>> [(finding.name, finding.severity) for finding in report.findings]
         [('vanishing', 'problem'), ('short-half-life', 'problem')]
     """
+    if dependency is not None and isinstance(tokens, Mapping):
+        raise FlowError("dependency is about two steps of one sequence, and tokens has several; give those of one.")
     began = time.perf_counter()
     options: dict[str, Any] = {"needed_lag": needed_lag, "seed": seed, "memory_limit": memory_limit}
     more: dict[str, Any] = {"window": window, "clip_history": clip_history, "history": history, "targets": targets}
@@ -168,7 +176,13 @@ def _healthy(measured: Measurements) -> Finding:
     return Finding("healthy", "healthy", "", says, evidence, source, "Nothing to do.", "")
 
 
-def _context(measured: Measurements, tokens: Sequence[str] | None, dependency: Dependency | None) -> dict[str, Any]:
+def _plain(tokens: Tokens | None) -> dict[str, list[str]] | list[str] | None:
+    if isinstance(tokens, Mapping):
+        return {part: [str(token) for token in words] for part, words in tokens.items()}
+    return None if tokens is None else [str(token) for token in tokens]
+
+
+def _context(measured: Measurements, tokens: Tokens | None, dependency: Dependency | None) -> dict[str, Any]:
     cells = {title: type(replays[0].cell).__name__ for title, replays in measured.trace.sequences.items()}
     sizes = {title: replays[0].cell.hidden_size for title, replays in measured.trace.sequences.items()}
     return {
@@ -183,6 +197,6 @@ def _context(measured: Measurements, tokens: Sequence[str] | None, dependency: D
         "needed_lag": measured.needed_lag,
         "window": measured.window,
         "clipping": dict(measured.clipping),
-        "tokens": None if tokens is None else [str(token) for token in tokens],
+        "tokens": _plain(tokens),
         "dependency": None if dependency is None else dependency.to_dict(),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
+import re
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,7 +30,8 @@ def peak_of_training(task: str, run: Path) -> int | None:
         run: at its first step, with few updates to go.
 
     Returns:
-        None where the process could not tell, as for a task that is in no list of a new process.
+        None where the process could not tell: for a task that is in no list of a new process, and on a CPU anywhere but
+        on Linux, whose `/proc` alone knows the peak since a moment.
     """
     # Not by fork: threads of torch do not survive it.
     context = multiprocessing.get_context("spawn")
@@ -54,13 +55,15 @@ def _train(task: str, path: str, answer: Connection) -> None:
     run = described.part("run").open(Path(path), Trust(everything=True))
     config = run.config()
     _load_what_any_training_loads()
-    before = _peak()
+    before = _peak_from_now_on()
     loop = TrainingLoop(
         described.part("build")(run, config, 0, 1), config.training, run, join_processes(config.training)
     )
     loop.train()
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
-    answer.send(torch.cuda.max_memory_allocated() if on_gpu else _peak() - before)
+    reached = _peak()
+    taken = None if before is None or reached is None else reached - before
+    answer.send(torch.cuda.max_memory_allocated() if on_gpu else taken)
     answer.close()
 
 
@@ -71,9 +74,17 @@ def _load_what_any_training_loads() -> None:
     torch.optim.AdamW([weight]).step()
 
 
-def _peak() -> int:
-    # Not at the top: Windows has no such module, and there the answer is that it could not be told.
-    import resource
+def _peak_from_now_on() -> int | None:
+    # What importing has taken and given back would hide as much of what the training takes.
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return _peak()
+    return None
 
-    # Kilobytes, on macOS bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+def _peak() -> int | None:
+    # Not `ru_maxrss`: a program keeps that of the process that started it, so that after a large one the answer is 0.
+    with suppress(OSError):
+        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE)
+        return int(found[1]) * 1024 if found else None
+    return None

@@ -24,7 +24,7 @@ from gateflow.tasks.description import Growth
 from gateflow.tasks.network import EitherLayersConfig
 from gateflow.training.start import begun_again
 
-__all__ = ["TRANSFORMER", "Point", "Versus", "VersusResult"]
+__all__ = ["TRANSFORMER", "Point", "Versus", "VersusResult", "Width"]
 
 TRANSFORMER = "transformer"
 # Updates of the training whose memory is measured: batches of several lengths come.
@@ -36,6 +36,13 @@ class Point(NamedTuple):
 
     lr: float
     dropout: float
+
+
+class Width(NamedTuple):
+    """Of a Transformer, with the parameters of its whole network."""
+
+    width: int
+    parameters: int
 
 
 class VersusResult(NamedTuple):
@@ -94,6 +101,8 @@ class Versus(Comparison):
     dropouts: Sequence[float] = (0.1, 0.3)
     point: Point | None = field(default=None, init=False)
     width: int | None = field(default=None, init=False)
+    # The next nearest, where parameters are matched: it tells how large a step of the width is.
+    next_width: Width | None = field(default=None, init=False)
 
     def sides(self, cells: Sequence[str]) -> Iterator[VersusResult]:
         """One result per side, as soon as it is done, the Transformer the last."""
@@ -106,7 +115,8 @@ class Versus(Comparison):
             data = self.task.part("set_up")(Path(folder, "data"), self.configure(cells[0]))
             if self.match == "parameters":
                 wanted = _parameters(self.task.part("begin")(data, self.configure(cells[0])))
-                self.width = self._matching_width(data, wanted)
+                nearest, self.next_width = self._matching_widths(data, wanted)
+                self.width = nearest.width
             for side in (*cells, TRANSFORMER):
                 yield self.side(side, data)
 
@@ -177,8 +187,8 @@ class Versus(Comparison):
         plain = Comparison(self.task, {**self.options, "model": network, "training": training}, self.budget)
         return plain.configure("lstm" if cell == TRANSFORMER else cell, seed, updates)
 
-    def _matching_width(self, data: Run[Any], wanted: int) -> int:
-        """The width at which a Transformer comes nearest to so many parameters."""
+    def _matching_widths(self, data: Run[Any], wanted: int) -> tuple[Width, Width]:
+        """The widths at which a Transformer has just fewer and just more parameters than so many, the nearer first."""
         begin, step = self.task.part("begin"), 2 * _network(self.configure(TRANSFORMER)).heads
 
         def parameters(steps: int) -> int:
@@ -191,7 +201,11 @@ class Versus(Comparison):
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if parameters(middle) < wanted else (low, middle)
-        return step * min((low, high), key=lambda steps: abs(parameters(steps) - wanted))
+        nearer, farther = sorted(
+            (Width(steps * step, parameters(steps)) for steps in (low, high)),
+            key=lambda found: abs(found.parameters - wanted),
+        )
+        return nearer, farther
 
 
 def _network(config: RunConfig) -> Any:

@@ -179,7 +179,7 @@ class Growth:
 
     Attributes:
         steps: the cost of a token behind more and more others; nothing where no token is said after others.
-        trained: the length that it was trained on.
+        trained: from how many tokens it was trained to go on: those that a layer looks back to, or of a whole target.
         within, beyond: how good it is up to that length and beyond it; None where the data have nothing so long.
         measure: what the two are.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +43,7 @@ def diagnose_with_history(
     *,
     needed_lag: int | None = None,
     window: int | None = None,
-    tokens: Sequence[str] | None = None,
+    tokens: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     dependency: Dependency | None = None,
 ) -> Report:
     """The report of `flow.diagnose`, with the run's training curve and what clipping did.

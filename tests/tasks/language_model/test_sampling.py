@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gateflow.data.tokenizer import build_tokenizer, decode, encode_prompt, end_of_line
 from gateflow.errors import ConfigError, NonFiniteError
+from gateflow.tasks.language_model import sampling
 from gateflow.tasks.language_model.model import LanguageModel
 from gateflow.tasks.language_model.sampling import draw, generate
 
@@ -76,6 +77,25 @@ def test_greedy_text_is_what_the_whole_model_finds_likeliest(model, prompt):
     model.eval()
     scores = model.scores(model.hidden(torch.tensor(text)[:, None])[0])[:, 0]
     assert text[len(prompt) :] == scores.argmax(1)[len(prompt) - 1 : -1].tolist()
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "transformer"])
+def test_a_prompt_is_read_by_windows_and_goes_on_as_if_by_tokens(kind, monkeypatch):
+    torch.manual_seed(0)
+    options = {"context": 5, "heads": 2} if kind == "transformer" else {}
+    made = LanguageModel(20, embedding_size=8, hidden_size=8, dropout=0.5, model=kind, **options).double()
+    prompt, texts, calls = torch.randint(20, (40,)).tolist(), [], []
+    for window in (1, 7, 39, 512):
+        monkeypatch.setattr(sampling, "WINDOW", window)
+        with made.layers.streaming():
+            texts.append(list(generate(made, prompt, 30, seed=3)))
+    assert texts[1:] == texts[:1] * 3
+    assert made.training
+    plain = made.hidden
+    monkeypatch.setattr(made, "hidden", lambda *given: calls.append(len(given[0])) or plain(*given))
+    monkeypatch.setattr(sampling, "WINDOW", 30)
+    next(generate(made, prompt, 1))
+    assert calls == [30, 9]
 
 
 def test_tokens_come_as_they_are_drawn(model):

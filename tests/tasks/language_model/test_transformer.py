@@ -124,11 +124,11 @@ def test_what_needs_recurrent_layers_says_so(tmp_path, text):
 
 def test_a_text_may_be_evaluated_with_another_context(tmp_path, text):
     run = trained(tmp_path / "run", config_of(text, max_updates=30))
-    plain, same, longer = (measure(run, text, 2, context).loss for context in (None, 7, 30))
+    plain, same, longer = (measure(run, text, context=context).loss for context in (None, 7, 30))
     assert plain == same != longer
     model = load_model(run)
     model.transformer.context = 30
-    nats, count = evaluate(model, TokenStream(run.tokens_file("valid"), 2, 50, whole=True))
+    nats, count = evaluate(model, TokenStream(run.tokens_file("valid"), 1, 50, whole=True))
     assert longer == pytest.approx(nats / count, rel=1e-6)
     other = trained(tmp_path / "other", config_of(text, {"model": "recurrent"}, max_updates=1, validate_every=1))
     with pytest.raises(ConfigError, match="--context 9 is how far a Transformer looks back"):

@@ -3,6 +3,7 @@
 import pytest
 
 from gateflow.cli import main
+from gateflow.flow.report.page import content
 from gateflow.tasks.translator.diagnosis import compared, diagnose_run
 from gateflow.tasks.translator.loading import load_model, load_vocabularies
 
@@ -10,6 +11,15 @@ from gateflow.tasks.translator.loading import load_model, load_vocabularies
 def test_both_layers_and_attention(trained, tmp_path):
     report = diagnose_run(trained)
     assert {name.partition(".")[0] for name in report.reach.layers} == {"encoder", "decoder"}
+    # Each layer is labelled with what it has read itself.
+    tokens = report.context["tokens"]
+    assert (tokens["encoder"][-1], tokens["decoder"][0]) == ("<end>", "<start>")
+    vocabularies = load_vocabularies(trained)
+    words = {"encoder": vocabularies.source, "decoder": vocabularies.target}
+    assert {*tokens["encoder"][:-1]} <= {*words["encoder"].tokenizer.get_vocab()}
+    assert {*tokens["decoder"][1:]} <= {*words["decoder"].tokenizer.get_vocab()}
+    drawn = {figure.title: list(figure.labels) for figure in content(report).sections[0].figures}
+    assert drawn == {name: tokens[name.partition(".")[0]] for name in report.reach.layers}
     (table,) = report.tables
     assert table.columns[-1] == table.rows[-1] == "<end>"
     assert all(990 < sum(row) < 1010 for row in table.counts)

@@ -101,7 +101,7 @@ def _reach(report: ReportData) -> Section:
     reading += [READING["grows"]] if any(map(grows, layers)) else []
     reading += [READING["first"]] if report.context["tokens"] else []
     pair = Dependency(**dependency) if dependency else None
-    figures = [heatmap(layer, _labels(report, layer.norms.shape[1]), side, pair) for layer in layers]
+    figures = [heatmap(layer, _labels(report, layer.name, layer.norms.shape[1]), side, pair) for layer in layers]
     return Section("How far the gradient reaches", _joined(*reading, report.reach.sampling), figures)
 
 
@@ -122,7 +122,7 @@ def _spectrum(report: ReportData) -> Section:
 
 def _gates(report: ReportData) -> Section:
     layers, dependency = report.gates.layers if report.gates else {}, report.context["dependency"]
-    labels = {name: _labels(report, _steps(layer)) for name, layer in layers.items()}
+    labels = {name: _labels(report, name, _steps(layer)) for name, layer in layers.items()}
     text = coloured_text(layers, labels, Dependency(**dependency).named if dependency else {})
     reading = _joined(READING["openness"], READING["first"] if any(labels.values()) else "Means over the batch.")
     figures = [openness(layer, labels[name]) for name, layer in layers.items()]
@@ -170,9 +170,12 @@ def _cards(findings: Sequence[Finding]) -> list[Card]:
     return [Card(group, same) for group, same in zip(groups, same_lines([group[0] for group in groups]), strict=True)]
 
 
-def _labels(report: ReportData, steps: int) -> Sequence[str]:
+def _labels(report: ReportData, layer: str, steps: int) -> Sequence[str]:
     """The tokens of the first row; none for a layer with a clock of its own, such as one over the letters of words."""
-    return report.context["tokens"] or () if steps == report.context["steps"] else ()
+    tokens = report.context["tokens"] or ()
+    if isinstance(tokens, Mapping):
+        return next((words for part, words in tokens.items() if layer.startswith(part) and len(words) <= steps), ())
+    return tokens if steps == report.context["steps"] else ()
 
 
 def _steps(layer: LayerGates) -> int:

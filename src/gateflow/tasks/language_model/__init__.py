@@ -20,7 +20,7 @@ EVALUATE = Verb(
     (
         Option("data", Path, "Text, plain or gz, UTF-8; - for a pipe.", required=True),
         # Each column begins with an empty state: fewer are more exact, and slower.
-        Option("batch_size", int, "Stretches of the text read side by side.", default=10, least=1),
+        Option("batch_size", int, "Stretches read side by side, at most; each has 1,000 tokens.", default=10, least=1),
         Option("context", int, "Steps that a Transformer looks back; as in its training if left out.", least=1),
     ),
 )

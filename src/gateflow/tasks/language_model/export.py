@@ -22,7 +22,7 @@ from gateflow.export.onnx_file import onnx_bytes, quantized, session_of
 from gateflow.files import write
 from gateflow.tasks.description import Figures, Given
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
-from gateflow.tasks.language_model.model import LanguageModel, perplexity
+from gateflow.tasks.language_model.model import LanguageModel, columns_for, perplexity
 from gateflow.tasks.language_model.run import LanguageModelRun
 
 __all__ = ["Streaming", "export_run"]
@@ -139,8 +139,8 @@ def _tokens(run: LanguageModelRun, data: Path | None) -> Iterator[Path]:
 
 
 def _stream(tokens: Path) -> TokenStream:
-    columns = min(COLUMNS, len(np.load(tokens, mmap_mode="r")) - 1)
-    return TokenStream(tokens, max(1, columns), WINDOW, whole=True)
+    # As `gateflow evaluate` reads it, so that the figures are the same.
+    return TokenStream(tokens, columns_for(len(np.load(tokens, mmap_mode="r")), COLUMNS), WINDOW, whole=True)
 
 
 def _refuse_another_model(content: bytes, model: Streaming, tokens: Path) -> None:

@@ -20,18 +20,19 @@ from gateflow.tasks.language_model.run import LanguageModelRun
 
 __all__ = ["growth", "loss_by_position"]
 
-# A stretch is so many times as long as what was trained; and tokens that are read at most.
+# A stretch is so many times as long as what a layer looks back to in training; and tokens that are read at most.
 FOLD, MOST = 4, 1 << 17
 
 
 def growth(run: LanguageModelRun, model: LanguageModel) -> Growth:
-    """What a comparison is told: the cost of a token behind many, and perplexity beyond the length of the training.
+    """What a comparison is told: the cost of a token behind many, and perplexity beyond what training looks back to.
 
-    A Transformer looks back at all tokens of a stretch here, farther than it has in training; a recurrent model carries
-    its state on. Each stretch of the validation text begins with an empty state.
+    A layer of a Transformer looks back at `context` tokens in training, whatever its windows; here at all of a stretch,
+    so that every prediction from more of them is one that it was never trained for. A recurrent model carries its state
+    on, and is measured at the same places. Each stretch of the validation text begins with an empty state.
     """
     config = run.config()
-    trained = config.training.window + config.model.context
+    trained = config.model.context
     within, beyond = None, None
     if (found := loss_by_position(model, run, FOLD * trained, config.training.batch_size)) is not None:
         nats, counts = found

@@ -20,7 +20,7 @@ from gateflow.errors import ConfigError, DataError, DataWarning
 from gateflow.layers import Transformer
 from gateflow.tasks.description import Figures, Given, Written
 from gateflow.tasks.language_model.loading import load_model, load_tokenizer
-from gateflow.tasks.language_model.model import LanguageModel, evaluate, perplexity
+from gateflow.tasks.language_model.model import LanguageModel, columns_for, evaluate, perplexity
 from gateflow.tasks.language_model.run import LanguageModelRun
 from gateflow.tasks.language_model.sampling import generate
 
@@ -33,21 +33,22 @@ LONGEST_PROMPT = 1 << 20
 
 
 class Quality(NamedTuple):
-    """How well a text was expected: perplexities, and what was counted."""
+    """How well a text was expected: perplexities, what was counted, and in how many stretches it was read."""
 
     perplexity: float
     word_perplexity: float
     loss: float
     tokens: int
     words: int
+    stretches: int
 
 
 def measure(run: LanguageModelRun, text: Path, columns: int = 1, context: int | None = None) -> Quality:
-    """The quality of a run on a text that is read in `columns` stretches side by side.
+    """The quality of a run on a text that is read in stretches side by side: at most `columns`, none of them short.
 
     All tokens but the very first are predicted. The state carries on within a stretch and begins at zero, so one
-    column is the most exact and the slowest. What a Transformer carries on is a cache of `context` steps, those of its
-    training if left out.
+    column is exact and the slowest; see `columns_for`. What a Transformer carries on is a cache of `context` steps,
+    those of its training if left out.
 
     Raises:
         ConfigError: a context for recurrent layers, which carry on a state.
@@ -64,11 +65,12 @@ def measure(run: LanguageModelRun, text: Path, columns: int = 1, context: int | 
         counts = encode_file(load_tokenizer(run), text, file)
         if counts.tokens < 2:
             raise DataError(f"{text} has {counts.tokens} token, so nothing is left to predict; give a longer text.")
-        stream = TokenStream(file, min(columns, counts.tokens - 1), min(config.training.window, STEPS), whole=True)
+        columns = columns_for(counts.tokens, columns)
+        stream = TokenStream(file, columns, min(config.training.window, STEPS), whole=True)
         loss, predicted = evaluate(model.to(torch.accelerator.current_accelerator(check_available=True)), stream)
     # Tokens that are not predicted count as words that are not: with one column this is the very first.
     words = max(1, counts.words - (counts.tokens - predicted))
-    return Quality(perplexity(loss, predicted), perplexity(loss, words), loss / predicted, predicted, words)
+    return Quality(perplexity(loss, predicted), perplexity(loss, words), loss / predicted, predicted, words, columns)
 
 
 def evaluate_run(given: Given, data: Path, batch_size: int, context: int | None) -> Figures:
@@ -82,6 +84,8 @@ def evaluate_run(given: Given, data: Path, batch_size: int, context: int | None)
     if given.run.config().data.tokenizer == "char":
         figures["bits_per_character"] = found.loss / math.log(2)
         lines.append(f"bits per character    {figures['bits_per_character']:.3f}")
+    if found.stretches > 1:
+        lines.append(f"read in {found.stretches} stretches, each from an empty state; --batch-size 1 reads it as one")
     return Figures(figures, tuple(lines))
 
 

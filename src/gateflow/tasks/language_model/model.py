@@ -17,12 +17,14 @@ from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.language_model.cross_entropy import cross_entropy, inclusion, sampled_cross_entropy
 from gateflow.tasks.sequence_layers import SequenceLayers, sequence_layers
 
-__all__ = ["LanguageModel", "detach", "evaluate", "perplexity"]
+__all__ = ["LanguageModel", "columns_for", "detach", "evaluate", "perplexity"]
 
 State = list[tuple[Tensor, ...]]
 # Deviation of a word vector's components. Torch draws them with one of 1: tied to the output they would begin with
 # scores of tens.
 DEVIATION = 0.05
+# Tokens of a stretch that is evaluated, at least: it begins with an empty state, which costs some dozens of tokens.
+SHORTEST = 1000
 
 
 class LanguageModel(nn.Module):
@@ -172,6 +174,16 @@ def detach(state: State | None) -> State | None:
         False
     """
     return None if state is None else [tuple(part.detach() for part in parts) for parts in state]
+
+
+def columns_for(tokens: int, most: int) -> int:
+    """In how many stretches a text is evaluated: at most so many, and each of a thousand tokens or more.
+
+    Example:
+        >>> columns_for(500, 10), columns_for(5_001, 10), columns_for(200_000, 10)
+        (1, 5, 10)
+    """
+    return max(1, min(most, (tokens - 1) // SHORTEST))
 
 
 @torch.no_grad()

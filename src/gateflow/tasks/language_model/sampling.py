@@ -9,7 +9,10 @@ from torch import Tensor
 
 from gateflow.errors import ConfigError, NonFiniteError
 from gateflow.layers.evaluating import evaluating
-from gateflow.tasks.language_model.model import LanguageModel
+from gateflow.tasks.language_model.model import LanguageModel, State
+
+# Tokens of a prompt that are read at once: the state carries on, so that more change nothing but the memory they take.
+WINDOW = 512
 
 
 def generate(
@@ -62,17 +65,24 @@ def _generate(
     # One of its own: the text depends on the seed, and not on what else draws in the process.
     generator = torch.Generator(device)
     generator.seed() if seed is None else generator.manual_seed(seed)
-    state = None
-    # The mode is set for each token, not around the loop: between two `yield`s the caller may train the model.
-    for token in prompt_ids[:-1]:
-        with evaluating(model), torch.inference_mode():
-            _, state = model.next_logits(torch.tensor([token], device=device), state)
+    state = _read(model, prompt_ids[:-1])
     token = prompt_ids[-1]
+    # The mode is set for each token, not around the loop: between two `yield`s the caller may train the model.
     for _ in range(length):
         with evaluating(model), torch.inference_mode():
             logits, state = model.next_logits(torch.tensor([token], device=device), state)
         token = draw(logits[0], temperature, top_k, top_p, generator)
         yield token
+
+
+def _read(model: LanguageModel, token_ids: Sequence[int]) -> State | None:
+    """The state behind some tokens, read by windows: a call for each token takes minutes of a long text."""
+    state, device = None, model.embedding.weight.device
+    for begin in range(0, len(token_ids), WINDOW):
+        tokens = torch.tensor(token_ids[begin : begin + WINDOW], device=device)[:, None]
+        with evaluating(model), torch.inference_mode():
+            _, state = model.hidden(tokens, state)
+    return state
 
 
 def draw(logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, generator: torch.Generator) -> int:

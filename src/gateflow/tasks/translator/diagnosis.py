@@ -16,7 +16,7 @@ from gateflow.tasks.description import Compared
 from gateflow.tasks.diagnosis import diagnose_with_history, horizon_of, report_without_recurrence, with_inputs
 from gateflow.tasks.translator.batches import TranslationBatch
 from gateflow.tasks.translator.data import own_pairs, read_pairs
-from gateflow.tasks.translator.encoding import EncodedPairs, source_tokens
+from gateflow.tasks.translator.encoding import EncodedPairs, source_tokens, target_tokens_read
 from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
 from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.prediction import predict
@@ -48,7 +48,7 @@ def diagnose_run(run: TranslatorRun, data: Path | None = None, needed_lag: int |
     pairs = own_pairs(run, "valid") if data is None else read_pairs(*two_files(data, None), run.config().data)
     encoded = reported(model, vocabularies, pairs)
     batch = encoded.batch(range(len(encoded.pairs)))
-    tokens = source_tokens(encoded, 0)
+    tokens = {"encoder": source_tokens(encoded, 0), "decoder": target_tokens_read(encoded, 0)}
     found = ways(model, batch)
     if model.is_recurrent:
         report = diagnose_with_history(run, model, batch, _loss, needed_lag=needed_lag, tokens=tokens)

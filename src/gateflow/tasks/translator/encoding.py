@@ -13,7 +13,7 @@ from gateflow.data.parallel import ParallelText
 from gateflow.tasks.translator.batches import IGNORED, TranslationBatch
 from gateflow.tasks.translator.tokens import Vocabularies
 
-__all__ = ["EncodedPairs", "feature_words", "source_tokens"]
+__all__ = ["EncodedPairs", "feature_words", "source_tokens", "target_tokens_read"]
 
 
 class EncodedPairs:
@@ -106,6 +106,12 @@ def source_tokens(encoded: EncodedPairs, i: int) -> list[str]:
     vocabularies, pair = encoded.vocabularies, encoded.pairs[i]
     features = vocabularies.features.tokens(feature_words(pair.features)) if vocabularies.features is not None else []
     return [*vocabularies.source.shown(vocabularies.source.tokens(pair.source)), *features, "<end>"]
+
+
+def target_tokens_read(encoded: EncodedPairs, i: int) -> list[str]:
+    """The tokens of a target as the decoder reads them: a beginning stands before them, and no end behind."""
+    target, pair = encoded.vocabularies.target, encoded.pairs[i]
+    return ["<start>", *target.shown(target.tokens(pair.targets[0] if pair.targets else ""))]
 
 
 def feature_words(features: str) -> str:
