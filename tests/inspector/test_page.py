@@ -11,10 +11,15 @@ import sys
 import pytest
 
 pytest.importorskip("playwright")
+import torch
 from playwright.sync_api import expect, sync_playwright
+from torch import nn
 
+import gateflow
+from gateflow.inspector.module import InspectedModule
 from gateflow.inspector.notebook import answer
 from gateflow.inspector.page import resource
+from gateflow.inspector.session import Session, Subject
 from gateflow.training.metrics import MetricsLog
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -197,7 +202,7 @@ def test_another_browser_cannot_come_by_the_same_link(browser, link):
     stranger.close()
 
 
-def test_as_a_widget(browser, session):
+def as_a_widget(browser, session):
     """As anywidget does: the module is imported by itself, and a model takes messages to the kernel and back."""
     page = opened_blank(browser)
     page.expose_function("kernel", lambda message: collected(session, message))
@@ -214,12 +219,68 @@ def test_as_a_widget(browser, session):
         resource("plotly.js") + "\n" + resource("inspector.js"),
     )
     expect(page.locator("[data-ready]")).to_be_visible()
+    return page
+
+
+def test_as_a_widget(browser, session):
+    page = as_a_widget(browser, session)
     type_in(page, "the cats near the boat")
     page.get_by_role("button", name="measure").click()
     expect(page.locator("text=1 % is left")).to_have_count(2)
     assert page.locator(".plot .main-svg").count() >= 10
     assert not page.problems
     page.context.close()
+
+
+class Letters:
+    """A tokenizer: letters, those that a model does not know read as its first."""
+
+    def __init__(self, known):
+        self.known = known
+
+    def encode(self, text):
+        return [max(0, self.known.find(letter)) for letter in text]
+
+    def decode(self, ids):
+        return "".join(self.known[i] for i in ids)
+
+
+class Reader(nn.Module):
+    """It predicts letters."""
+
+    def __init__(self, letters):
+        super().__init__()
+        self.embedding, self.layer = nn.Embedding(letters, 4), gateflow.LSTM(4, 5)
+        self.head = nn.Linear(5, letters)
+
+    def forward(self, numbers):
+        return self.head(self.layer(self.embedding(numbers))[0])
+
+
+def read_by(*vocabularies):
+    """A session of models of these letters, of which nobody has been trained."""
+    torch.manual_seed(0)
+    inspected = [InspectedModule(Reader(len(v)), Letters(v), examples=["abcab"]) for v in vocabularies]
+    return Session([Subject(f"of {v}", "", each) for v, each in zip(vocabularies, inspected, strict=True)])
+
+
+def test_scores_are_of_the_words_that_are_named(browser):
+    """The second model is asked about the first one's words; one that does not know them answers about its own."""
+    told = []
+    for vocabularies in (("abcd", "abcdef"), ("abcd", "efgh")):
+        session = read_by(*vocabularies)
+        page = as_a_widget(browser, session)
+        told.append(page.locator(".note", has_text="Score of").inner_text())
+        first = session.ask("attribution", {"example": 0, "place": 5})
+        these = {"these": first.these, "those": first.those} if vocabularies[1] == "abcdef" else {}
+        second = session.ask("attribution", {"run": 1, "text": "abcab", "place": 5, **these})
+        for found in (first, second):
+            assert f"Score of “{found.these}” over “{found.those}”" in told[-1]
+            assert f"{found.value:.3f}" in told[-1]
+            assert f"for {found.these}" in page.locator(".scale").inner_text()
+        assert not page.problems
+        page.context.close()
+    assert [text.count("Score of") for text in told] == [1, 2]
 
 
 def opened_blank(browser):
