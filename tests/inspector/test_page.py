@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -30,13 +33,18 @@ expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="module")
-def link(runs):
-    """Of the server, as the command prints it."""
+def server(runs):
     command = [sys.executable, "-m", "gateflow", "inspect", *map(str, runs), "--no-browser"]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **streams) as server:
-        yield server.stdout.readline().strip()
-        server.terminate()
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **streams) as found:
+        yield found
+        found.terminate()
+
+
+@pytest.fixture(scope="module")
+def link(server):
+    """As the command prints it."""
+    return server.stdout.readline().strip()
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +104,45 @@ def test_every_view_is_there_and_says_no_error(shared):
 def test_what_cannot_be_read_is_said_in_place(page):
     page.locator(".bar input").fill("the xylophone")
     expect(page.locator(".failed", has_text="the grammar has no word 'xylophone'").first).to_be_visible()
+    nothing_else(page)
+    page.locator(".bar input").fill("the " * 2000)
+    expect(page.locator(".failed", has_text="8000 characters, and at most 4000 are shown").first).to_be_visible()
+    nothing_else(page)
     type_in(page, "the cats were")
     expect(page.locator(".failed", has_text="xylophone")).to_have_count(0)
     # A browser notes that questions were refused.
     assert all("400" in problem for problem in page.problems)
     page.problems.clear()
+
+
+def nothing_else(page):
+    """One message, and no figures of another text."""
+    assert len([text for text in page.locator(".failed").all_inner_texts() if text]) == 1
+    for name in ("Reaches back", "Memory", "Gates", "Intervene"):
+        section = page.locator("section", has=page.get_by_role("heading", name=name, exact=True))
+        shown = section.locator("td, .main-svg, .answer")
+        assert not [each for each in shown.all() if each.is_visible()], name
+    expect(tokens(page)).to_have_count(0)
+
+
+UNITS = [("3, 5-7", ""), ("a", "“a” is no unit"), ("1.5", "“1.5” is no unit"), ("3, x7", "“x7” is no unit")]
+UNITS += [
+    ("-1", "“-1” is no unit"),
+    ("5-3", "“5-3” is no unit"),
+    ("2 - 8", "there is no unit 8: units are 0 to 7"),
+    ("", ""),
+]
+
+
+def test_what_is_no_unit_is_said(page):
+    """Instead of holding others, or all."""
+    section = page.locator("section", has=page.get_by_role("heading", name="Intervene", exact=True))
+    units = section.get_by_label("units")
+    for typed, said in UNITS:
+        units.fill(typed)
+        units.press("Enter")
+        expect(section.locator(".failed")).to_have_text(re.compile(f"^{re.escape(said)}.+" if said else "^$"))
+        assert section.locator("table").first.is_visible() == (not said)
 
 
 def test_by_keyboard(page):
@@ -295,3 +337,20 @@ def collected(session, message):
     sent = []
     answer(session, message, sent.append)
     return sent
+
+
+def test_a_run_that_is_gone_and_a_server_that_ends_are_said(shared, server, runs):
+    """The last test of this page: Ctrl-C ends the server at once, though a page is open, and without a traceback."""
+    training = shared.locator("section", has=shared.get_by_role("heading", name="Training", exact=True))
+    away = runs[1].rename(runs[1].with_name("away"))
+    expect(training.locator(".failed")).to_contain_text("chrono is gone")
+    away.rename(runs[1])
+    begun = time.monotonic()
+    server.send_signal(signal.SIGINT)
+    assert server.wait(10) == 0
+    assert time.monotonic() - begun < 2
+    assert server.stderr.read().strip().endswith("Ctrl-C ends.")
+    expect(training.locator(".failed")).to_contain_text("the server has gone")
+    shared.locator(".bar input").fill("the cats")
+    said = shared.locator(".failed", has_text="the server has gone; start gateflow inspect again")
+    expect(said).to_have_count(2)

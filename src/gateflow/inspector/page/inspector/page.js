@@ -98,7 +98,6 @@ class Page {
       type: "text",
       autocomplete: "off",
       spellcheck: false,
-      maxLength: this.about.longest_text,
       on: { input: () => this.typed() },
     });
     this.examples = choice(
@@ -225,7 +224,7 @@ class Page {
   async recorded() {
     const questions = [...this.asked.values()].map(([view, question]) => [view, question]);
     const places =
-      this.prediction && this.reads[0].tokens.length * this.about.runs.length <= 150
+      this.prediction && this.reads && this.reads[0].tokens.length * this.about.runs.length <= 150
         ? this.reads[0].tokens.length + 1
         : 0;
     const noted = async (question) => {
@@ -258,13 +257,32 @@ class Page {
       this.attributions = null;
       [...this.working.keys()].forEach((place) => this.end(place));
     }
-    if (anew || "begin" in changes || "place" in changes) await this.tokens.update();
-    const panels = [this.memory, this.gates, ...(changes.first ? [this.agreement] : [])];
-    await Promise.all([
-      ...(this.prediction ? [this.prediction.update().then(() => this.intervene.update())] : []),
-      ...panels.filter(Boolean).map((panel) => panel.update()),
-    ]);
+    const agreement = changes.first ? this.agreement?.update() : null;
+    if (anew || "begin" in changes || "place" in changes) {
+      const turn = (this.turn = (this.turn ?? 0) + 1);
+      await this.tokens.update();
+      /* A newer text or place asks by itself. */
+      if (turn !== this.turn) return agreement;
+    }
+    /* One refusal is enough: nobody else is asked about a text that cannot be read. */
+    if (this.tokens.failed.textContent) this.unread();
+    else
+      await Promise.all([
+        this.prediction?.update().then(() => this.intervene.update()),
+        ...[this.memory, this.gates].map((panel) => panel.update()),
+      ]);
+    await agreement;
     this.paint();
+  }
+
+  unread() {
+    this.reads = this.attributions = null;
+    this.tokens.clear();
+    this.prediction?.tables.replaceChildren();
+    [this.prediction, this.intervene, this.memory, this.gates].forEach((panel) => panel?.empty());
+    [...this.asked].forEach(([key, [, question]]) => {
+      if ("text" in question || "example" in question) this.asked.delete(key);
+    });
   }
 
   link() {

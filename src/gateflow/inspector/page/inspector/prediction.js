@@ -12,7 +12,7 @@ class Prediction extends Panel {
     this.these = h("input", { class: "word", on: { change: () => this.contrast() } });
     this.those = h("input", { class: "word", on: { change: () => this.contrast() } });
     this.all = h("input", { type: "checkbox", on: { change: () => page.set({ all: this.all.checked }) } });
-    this.said = h("p", { class: "note" });
+    this.said = h("p", { class: "note answer" });
     const outputs = Object.keys(page.about.runs[0].outputs);
     const output =
       outputs.length > 1
