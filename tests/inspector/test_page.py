@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 pytest.importorskip("playwright")
+import torch
 from playwright.sync_api import expect, sync_playwright
+from torch import nn
 
+import gateflow
+from gateflow.inspector.module import InspectedModule
 from gateflow.inspector.notebook import answer
 from gateflow.inspector.page import resource
+from gateflow.inspector.session import Session, Subject
 from gateflow.training.metrics import MetricsLog
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -25,13 +33,18 @@ expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="module")
-def link(runs):
-    """Of the server, as the command prints it."""
+def server(runs):
     command = [sys.executable, "-m", "gateflow", "inspect", *map(str, runs), "--no-browser"]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **streams) as server:
-        yield server.stdout.readline().strip()
-        server.terminate()
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **streams) as found:
+        yield found
+        found.terminate()
+
+
+@pytest.fixture(scope="module")
+def link(server):
+    """As the command prints it."""
+    return server.stdout.readline().strip()
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +104,45 @@ def test_every_view_is_there_and_says_no_error(shared):
 def test_what_cannot_be_read_is_said_in_place(page):
     page.locator(".bar input").fill("the xylophone")
     expect(page.locator(".failed", has_text="the grammar has no word 'xylophone'").first).to_be_visible()
+    nothing_else(page)
+    page.locator(".bar input").fill("the " * 2000)
+    expect(page.locator(".failed", has_text="8000 characters, and at most 4000 are shown").first).to_be_visible()
+    nothing_else(page)
     type_in(page, "the cats were")
     expect(page.locator(".failed", has_text="xylophone")).to_have_count(0)
     # A browser notes that questions were refused.
     assert all("400" in problem for problem in page.problems)
     page.problems.clear()
+
+
+def nothing_else(page):
+    """One message, and no figures of another text."""
+    assert len([text for text in page.locator(".failed").all_inner_texts() if text]) == 1
+    for name in ("Reaches back", "Memory", "Gates", "Intervene"):
+        section = page.locator("section", has=page.get_by_role("heading", name=name, exact=True))
+        shown = section.locator("td, .main-svg, .answer")
+        assert not [each for each in shown.all() if each.is_visible()], name
+    expect(tokens(page)).to_have_count(0)
+
+
+UNITS = [("3, 5-7", ""), ("a", "“a” is no unit"), ("1.5", "“1.5” is no unit"), ("3, x7", "“x7” is no unit")]
+UNITS += [
+    ("-1", "“-1” is no unit"),
+    ("5-3", "“5-3” is no unit"),
+    ("2 - 8", "there is no unit 8: units are 0 to 7"),
+    ("", ""),
+]
+
+
+def test_what_is_no_unit_is_said(page):
+    """Instead of holding others, or all."""
+    section = page.locator("section", has=page.get_by_role("heading", name="Intervene", exact=True))
+    units = section.get_by_label("units")
+    for typed, said in UNITS:
+        units.fill(typed)
+        units.press("Enter")
+        expect(section.locator(".failed")).to_have_text(re.compile(f"^{re.escape(said)}.+" if said else "^$"))
+        assert section.locator("table").first.is_visible() == (not said)
 
 
 def test_by_keyboard(page):
@@ -197,7 +244,7 @@ def test_another_browser_cannot_come_by_the_same_link(browser, link):
     stranger.close()
 
 
-def test_as_a_widget(browser, session):
+def as_a_widget(browser, session):
     """As anywidget does: the module is imported by itself, and a model takes messages to the kernel and back."""
     page = opened_blank(browser)
     page.expose_function("kernel", lambda message: collected(session, message))
@@ -214,12 +261,68 @@ def test_as_a_widget(browser, session):
         resource("plotly.js") + "\n" + resource("inspector.js"),
     )
     expect(page.locator("[data-ready]")).to_be_visible()
+    return page
+
+
+def test_as_a_widget(browser, session):
+    page = as_a_widget(browser, session)
     type_in(page, "the cats near the boat")
     page.get_by_role("button", name="measure").click()
     expect(page.locator("text=1 % is left")).to_have_count(2)
     assert page.locator(".plot .main-svg").count() >= 10
     assert not page.problems
     page.context.close()
+
+
+class Letters:
+    """A tokenizer: letters, those that a model does not know read as its first."""
+
+    def __init__(self, known):
+        self.known = known
+
+    def encode(self, text):
+        return [max(0, self.known.find(letter)) for letter in text]
+
+    def decode(self, ids):
+        return "".join(self.known[i] for i in ids)
+
+
+class Reader(nn.Module):
+    """It predicts letters."""
+
+    def __init__(self, letters):
+        super().__init__()
+        self.embedding, self.layer = nn.Embedding(letters, 4), gateflow.LSTM(4, 5)
+        self.head = nn.Linear(5, letters)
+
+    def forward(self, numbers):
+        return self.head(self.layer(self.embedding(numbers))[0])
+
+
+def read_by(*vocabularies):
+    """A session of models of these letters, of which nobody has been trained."""
+    torch.manual_seed(0)
+    inspected = [InspectedModule(Reader(len(v)), Letters(v), examples=["abcab"]) for v in vocabularies]
+    return Session([Subject(f"of {v}", "", each) for v, each in zip(vocabularies, inspected, strict=True)])
+
+
+def test_scores_are_of_the_words_that_are_named(browser):
+    """The second model is asked about the first one's words; one that does not know them answers about its own."""
+    told = []
+    for vocabularies in (("abcd", "abcdef"), ("abcd", "efgh")):
+        session = read_by(*vocabularies)
+        page = as_a_widget(browser, session)
+        told.append(page.locator(".note", has_text="Score of").inner_text())
+        first = session.ask("attribution", {"example": 0, "place": 5})
+        these = {"these": first.these, "those": first.those} if vocabularies[1] == "abcdef" else {}
+        second = session.ask("attribution", {"run": 1, "text": "abcab", "place": 5, **these})
+        for found in (first, second):
+            assert f"Score of “{found.these}” over “{found.those}”" in told[-1]
+            assert f"{found.value:.3f}" in told[-1]
+            assert f"for {found.these}" in page.locator(".scale").inner_text()
+        assert not page.problems
+        page.context.close()
+    assert [text.count("Score of") for text in told] == [1, 2]
 
 
 def opened_blank(browser):
@@ -234,3 +337,20 @@ def collected(session, message):
     sent = []
     answer(session, message, sent.append)
     return sent
+
+
+def test_a_run_that_is_gone_and_a_server_that_ends_are_said(shared, server, runs):
+    """The last test of this page: Ctrl-C ends the server at once, though a page is open, and without a traceback."""
+    training = shared.locator("section", has=shared.get_by_role("heading", name="Training", exact=True))
+    away = runs[1].rename(runs[1].with_name("away"))
+    expect(training.locator(".failed")).to_contain_text("chrono is gone")
+    away.rename(runs[1])
+    begun = time.monotonic()
+    server.send_signal(signal.SIGINT)
+    assert server.wait(10) == 0
+    assert time.monotonic() - begun < 2
+    assert server.stderr.read().strip().endswith("Ctrl-C ends.")
+    expect(training.locator(".failed")).to_contain_text("the server has gone")
+    shared.locator(".bar input").fill("the cats")
+    said = shared.locator(".failed", has_text="the server has gone; start gateflow inspect again")
+    expect(said).to_have_count(2)

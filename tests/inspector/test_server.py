@@ -9,8 +9,9 @@ from starlette.testclient import TestClient
 from tests.inspector.conftest import TEXT
 
 from gateflow.errors import ConfigError
+from gateflow.inspector.server.address import is_loopback, listen
 from gateflow.inspector.server.guard import HEADERS, LARGEST_BODY, Keys
-from gateflow.inspector.server.serve import guarded, is_loopback, listen
+from gateflow.inspector.server.serve import guarded
 
 PORT = 8765
 OWN = f"http://127.0.0.1:{PORT}"

@@ -275,15 +275,17 @@ WRONG = [
     ("read", {"text": "a", "example": 1}, "either a text or the number"),
     ("read", {"text": "xylophone"}, "no word 'xylophone'"),
     ("read", {"text": "the " * 500}, "500 words, and at most 400"),
-    ("read", {"text": "x" * 5000}, "at most 4000"),
-    ("read", {"text": "the", "run": 5}, "less than or equal to 1"),
-    ("read", {"text": "the", "path": "/etc/passwd"}, "path: Extra inputs"),
+    ("read", {"text": "x" * 5000}, "^text: 5,000 characters are given; it may have at most 4,000; shorten it.$"),
+    ("read", {"text": "the", "run": 5}, "^run: 5 is given; it must be at most 1.$"),
+    ("read", {"text": "the", "path": "/etc/passwd"}, "^path: nothing of that name is asked for.$"),
     ("read", {"example": 99}, "no example 99"),
     ("gates", {"text": "the", "layer": "../x"}, "no layer '../x'; there are layer.l0"),
     ("memory", {"text": "the", "layer": "layer.l0", "part": "x"}, "has no 'x'; it has h, c, input"),
     ("attribution", {"text": "the", "place": 0}, "nothing is predicted at place 0"),
     ("attribution", {"text": "the", "place": 1, "these": "dodo"}, "does not know 'dodo'"),
-    ("attribution", {"text": "the", "place": True}, "place"),
+    ("attribution", {"text": "the", "place": True}, "^place: true is given; it must be a whole number.$"),
+    ("attribution", {"text": "the", "place": 1, "these": -1}, "^these: -1 is given; it must be at least 0.$"),
+    ("attribution", {"text": "the"}, "^place: it is missing.$"),
     ("reach", [], "the question"),
 ]
 
@@ -294,7 +296,12 @@ def test_wrong_questions_are_refused(session, view, question, message):
         session.ask(view, question)
 
 
-WRONG_HOLDS = [({"part": "forget", "value": 1.5}, "from 0 to 1"), ({"units": [8]}, "no unit 8"), ({"end": 9}, "step 8")]
+WRONG_HOLDS = [
+    ({"part": "forget", "value": 1.5}, "from 0 to 1"),
+    ({"units": [8]}, "no unit 8"),
+    ({"value": 2000}, "^value: 2000 is given; it must be at most 1,000.$"),
+    ({"end": 9}, "step 8"),
+]
 
 
 @pytest.mark.parametrize(("wrong", "message"), WRONG_HOLDS)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import webbrowser
 from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -40,15 +40,25 @@ def inspect(
     With two runs it shows both on the same sentence. The page is for you alone: it listens on 127.0.0.1, and its link
     is good once. Ctrl-C ends it.
     """
-    serve = _server()
-    _refuse_remote(serve.is_loopback(host), host, allow_remote)
+    _require_server()
+    from gateflow.inspector.server.address import is_loopback, listen
+
+    # All that can be refused at once is, before torch is loaded, which takes seconds.
+    _refuse_remote(is_loopback(host), host, allow_remote)
     from gateflow.data.pairs import read_pairs
-    from gateflow.inspector.session import Session, subject_of
+    from gateflow.inspector.opening import shown_run
     from gateflow.runs.trust import Trust
 
-    subjects = [subject_of(path, Trust(trust_code)) for path in (run, other) if path is not None]
-    session = Session(subjects, read_pairs(pairs) if pairs else ())
+    paths, trust = [path for path in (run, other) if path is not None], Trust(trust_code)
+    for path in paths:
+        shown_run(path, trust)
+    compared = list(read_pairs(pairs)) if pairs else []
     with ExitStack() as until_the_end, suppress(KeyboardInterrupt):
+        listening = until_the_end.enter_context(listen(host, port))
+        from gateflow.inspector.server import serve
+        from gateflow.inspector.session import Session, subject_of
+
+        session = Session([subject_of(path, trust) for path in paths], compared)
 
         def opened(link: str) -> None:
             print_json({"link": link}) if json else write(link)
@@ -57,7 +67,7 @@ def inspect(
                 folder = until_the_end.enter_context(TemporaryDirectory(prefix="gateflow-"))
                 webbrowser.open(_leading_to(link, Path(folder)))
 
-        serve.serve(session, host=host, port=port, opened=opened)
+        serve.serve(session, listening, host, opened=opened)
 
 
 def _leading_to(link: str, folder: Path) -> str:
@@ -67,14 +77,10 @@ def _leading_to(link: str, folder: Path) -> str:
     return file.as_uri()
 
 
-def _server() -> ModuleType:
-    try:
-        from gateflow.inspector.server import serve
-    except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
-            raise
-        raise ConfigError(f"the inspector needs {error.name}: pip install 'gateflow[inspect]'.") from None
-    return serve
+def _require_server() -> None:
+    for name in ("starlette", "uvicorn"):
+        if find_spec(name) is None:
+            raise ConfigError(f"the inspector needs {name}: pip install 'gateflow[inspect]'.")
 
 
 def _refuse_remote(is_loopback: bool, host: str, allowed: bool) -> None:

@@ -7,7 +7,8 @@
 * `views/`: what is shown, as pure functions of a `Reading`: one text read by one model. Nothing is measured here that
   `flow` measures: replays, gates, half-lives and reach are its own.
 * `session.py` finds the reading that a question is about, `jobs.py` does what takes seconds beside the rest.
-* `server/`: `guard.py` (who may ask, and how much), `application.py` (routes), `serve.py` (where it listens).
+* `opening.py` and `server/address.py` refuse what config.toml and the system can tell, before torch is loaded.
+* `server/`: `guard.py` (who may ask, and how much), `application.py` (routes), `serve.py` (until Ctrl-C).
 * `page/`: HTML, style and one module of JavaScript, which is given who answers: a server, a file, a notebook.
 * `export.py`: the same page as one file with its answers. `notebook.py`: in a notebook.
 

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from gateflow.data.pairs import Pair
 from gateflow.errors import ConfigError
+from gateflow.inspector.opening import no_state, shown_run
 from gateflow.inspector.views import VIEWS, Reading, View
 from gateflow.inspector.views.agreement import reads_grammar
 from gateflow.inspector.views.question import LONGEST, LONGEST_TEXT, Answer, OfText, Question
 from gateflow.layers import has_cells
 from gateflow.runs.run import Run
 from gateflow.runs.trust import NOBODY, Trust
-from gateflow.tasks import open_run
 from gateflow.tasks.inspection import Inspected
 
 __all__ = ["About", "Contrast", "Session", "Subject", "subject_of"]
@@ -31,6 +32,23 @@ KEPT = 256
 PAIRS = 200
 # Outcomes that are named on the page; more are typed.
 NAMED = 200
+
+# What is asked for where a question is refused; by the name that pydantic gives the fault, and with its limits.
+REASONS = {
+    "int_type": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "float_type": "it must be a number",
+    "string_type": "it must be text",
+    "bool_type": "it must be true or false",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than_equal": "it must be at most {le}",
+    "less_than": "it must be below {lt}",
+    "finite_number": "it must be finite",
+    "string_too_long": "it may have at most {max_length}; shorten it",
+    "too_long": "it may have at most {max_length}",
+    "missing": "it is missing",
+    "extra_forbidden": "nothing of that name is asked for",
+}
 
 Tick = Callable[[int, int], None]
 
@@ -56,15 +74,10 @@ def subject_of(path: Path, trust: Trust = NOBODY) -> Subject:
         ConfigError: its task cannot be shown, or it has no recurrent layers.
         RunError, NonFiniteError, TrustError: the run cannot be used.
     """
-    run, task = open_run(path, trust)
-    if not task.inspect:
-        raise ConfigError(f"{path} is a run of the task {task.name}, which the inspector cannot show.")
+    run, task = shown_run(path, trust)
     inspected = task.part("inspect")(run)
     if not has_cells(inspected.model):
-        raise ConfigError(
-            f"{path} is a Transformer: it has no hidden state to look into. `gateflow diagnose` shows how far its "
-            "gradient reaches."
-        )
+        raise no_state(path)
     return Subject(path.resolve().name, task.name, inspected, run)
 
 
@@ -205,9 +218,20 @@ def _checked(view: View, question: bytes | dict[str, Any]) -> Question:
         # By way of JSON in both cases: there a list is a tuple, and an integer a number.
         return view.question.model_validate_json(question if isinstance(question, bytes) else json.dumps(question))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the question"
-        raise ConfigError(f"{where}: {first['msg']}.") from None
+        raise ConfigError(_told(error.errors(include_url=False)[0])) from None
+
+
+def _told(wrong: ErrorDetails) -> str:
+    """What is wrong with a question, by the name of the field; of a list, the one within it."""
+    names = [str(each) for each in wrong["loc"] if str(each).isidentifier()]
+    limits = {name: f"{value:,.10g}" for name, value in wrong.get("ctx", {}).items() if isinstance(value, int | float)}
+    reason = REASONS.get(wrong["type"], "").format_map(limits) or wrong["msg"].removeprefix("Value error, ")
+    if wrong["type"] == "string_too_long":
+        return f"{names[-1]}: {len(wrong['input']):,} characters are given; {reason}."
+    if wrong["type"] in ("missing", "extra_forbidden", "value_error"):
+        return f"{names[-1] if names else 'the question'}: {reason}."
+    given = json.dumps(wrong["input"], default=repr)
+    return f"{names[-1] if names else 'the question'}: {given:.60} is given; {reason[0].lower()}{reason[1:]}."
 
 
 def _described(subject: Subject) -> dict[str, Any]:

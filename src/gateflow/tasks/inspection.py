@@ -32,11 +32,13 @@ class Steps:
         names: of the steps, as people read them.
         data: what the task makes vectors of.
         unknown: words that the model has never seen and reads as one and the same.
+        before: how many steps stand before those of the text, such as the end of a line.
     """
 
     names: tuple[str, ...]
     data: Any
     unknown: tuple[str, ...] = ()
+    before: int = 0
 
 
 M = TypeVar("M", bound=nn.Module)

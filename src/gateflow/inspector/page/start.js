@@ -3,9 +3,14 @@ import inspector from "/inspector.js";
 
 const place = document.getElementById("inspector");
 
+const GONE = "the server has gone; start gateflow inspect again, and open its new link.";
+
 async function post(path, body) {
   const options = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
-  const answer = await fetch(path, { ...options, credentials: "same-origin" });
+  /* A browser's own words for it, such as "Failed to fetch", tell nobody what to do. */
+  const answer = await fetch(path, { ...options, credentials: "same-origin" }).catch(() => {
+    throw new Error(GONE);
+  });
   if (answer.ok) return answer;
   const said = await answer.text();
   let error = said;
@@ -44,7 +49,7 @@ const server = {
         });
         events.onerror = () => {
           events.close();
-          failed(new Error("the server has gone."));
+          failed(new Error(GONE));
         };
       });
     })();
@@ -57,7 +62,7 @@ const server = {
     };
   },
   /* A browser opens six connections to a server, of all its pages together: one that nobody looks at needs none. */
-  course(records, begin) {
+  course(records, begin, failed) {
     let events = null;
     const follow = () => {
       if (document.hidden || events) {
@@ -71,9 +76,11 @@ const server = {
         const { run, records: found } = JSON.parse(e.data);
         records(run, found);
       });
+      events.addEventListener("failed", (e) => failed(JSON.parse(e.data).error));
       events.onerror = () => {
         events?.close();
         events = null;
+        failed(GONE);
       };
     };
     document.addEventListener("visibilitychange", follow);

@@ -1,1 +1,1 @@
-"""The local server: who may ask (`guard`), what is answered (`application`), and where it listens (`serve`)."""
+"""The local server: where it listens (`address`), who may ask (`guard`), what is answered (`application`, `serve`)."""

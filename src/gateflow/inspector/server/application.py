@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import count
+from threading import Event
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -45,10 +47,11 @@ class Application:
     Args:
         session: answers questions, one after the other, on a thread of its own.
         keys: of the server.
+        ending: set when the server is to end: streams, which have no end of their own, end then.
     """
 
-    def __init__(self, session: Session, keys: Keys):
-        self.session, self.keys, self.jobs = session, keys, Jobs(session)
+    def __init__(self, session: Session, keys: Keys, ending: Event):
+        self.session, self.keys, self.jobs, self.ending = session, keys, Jobs(session), ending
         self.thread, self.waiting = ThreadPoolExecutor(1, thread_name_prefix="gateflow-answers"), 0
         routes = [
             Route("/", self.page),
@@ -119,6 +122,8 @@ class Application:
 
         async def events() -> AsyncIterator[str]:
             while not job.ended.is_set():
+                if self.ending.is_set():
+                    return
                 yield _event("progress", json.dumps({"done": job.done, "total": job.total}))
                 await asyncio.sleep(PULSE)
             if job.answer is not None:
@@ -137,16 +142,29 @@ class Application:
         """The course of each training: what there is, and what comes. One stream, for a browser opens few of them."""
         known = {run: -1 for run, subject in enumerate(self.session.subjects) if subject.run is not None}
 
+        async def news(run: int) -> AsyncIterator[str]:
+            after = known[run]
+            try:
+                answer = await self._in_turn(partial(self.session.ask, "course", {"run": run, "after": after}))
+            except GateflowError as error:
+                # Told once: nothing of this run comes any more.
+                del known[run]
+                yield _event("failed", json.dumps({"error": str(error)}))
+                return
+            records = answer.model_dump(mode="json")
+            steps = [record["step"] for kind in records.values() for record in kind]
+            if steps or after < 0:
+                yield _event("records", json.dumps({"run": run, "records": records}))
+            known[run] = max([after, 0, *steps])
+
         async def events() -> AsyncIterator[str]:
-            while True:
-                for run, after in known.items():
-                    answer = await self._in_turn(partial(self.session.ask, "course", {"run": run, "after": after}))
-                    records = answer.model_dump(mode="json")
-                    steps = [record["step"] for kind in records.values() for record in kind]
-                    if steps or after < 0:
-                        yield _event("records", json.dumps({"run": run, "records": records}))
-                    known[run] = max([after, 0, *steps])
-                await asyncio.sleep(4 * PULSE)
+            for pulse in count():
+                if self.ending.is_set():
+                    return
+                for run in list(known) if pulse % 4 == 0 else []:
+                    async for event in news(run):
+                        yield event
+                await asyncio.sleep(PULSE)
 
         return _stream(events())
 

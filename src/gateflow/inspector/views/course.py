@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from gateflow.errors import RunError
 from gateflow.inspector.views.question import Answer, Question
 from gateflow.runs.run import Run
 from gateflow.training.metrics import MetricsLog
@@ -36,7 +37,13 @@ class Course(Answer):
 
 
 def course(run: Run[Any], question: CourseQuestion) -> Course:
-    """The records after a step, evenly thinned out where there are too many."""
+    """The records after a step, evenly thinned out where there are too many.
+
+    Raises:
+        RunError: the folder is gone.
+    """
+    if not run.path.is_dir():
+        raise RunError(f"{run.path} is gone: its training is shown as far as it was read.")
     kinds: dict[str, list[dict[str, Any]]] = {"training": [], "validation": [], "flow": []}
     for record in MetricsLog(run.metrics_file).read():
         if record["step"] > question.after:

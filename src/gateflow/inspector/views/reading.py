@@ -33,10 +33,9 @@ class Reading:
     """
 
     def __init__(self, inspected: Inspected, steps: Steps):
-        if len(steps.names) > LONGEST:
-            raise ConfigError(
-                f"this text has {len(steps.names)} {inspected.step}s, and at most {LONGEST} are shown; shorten it."
-            )
+        typed = len(steps.names) - steps.before
+        if typed > LONGEST:
+            raise ConfigError(f"this text has {typed} {inspected.step}s, and at most {LONGEST} are shown; shorten it.")
         self.inspected, self.steps = inspected, steps
         self.vectors = inspected.vectors(steps).detach().requires_grad_()
         self._gates: dict[str, LayerGates] = {}

@@ -60,9 +60,8 @@ class InspectedLanguageModel(Texts[LanguageModel]):
         """The end of a line, and the tokens of the text."""
         ids = encode_prompt(self.tokenizer, text)
         names = tuple(spelled(self.tokenizer, i) for i in ids)
-        return Steps(
-            names, torch.tensor(ids), tuple(word for word in unknown_in(self.tokenizer, text) if word != UNKNOWN)
-        )
+        unknown = tuple(word for word in unknown_in(self.tokenizer, text) if word != UNKNOWN)
+        return Steps(names, torch.tensor(ids), unknown, before=1)
 
     def hidden(self, steps: Steps, vectors: Tensor) -> Tensor:
         """What the output layer sees after each token."""

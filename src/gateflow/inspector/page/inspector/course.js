@@ -11,7 +11,11 @@ class Course extends Panel {
     this.horizon = new Plot(page, "horizon", "low");
     this.body.append(this.loss.element, h("div", { class: "two" }, this.clip.element, this.horizon.element));
     const begin = () => {
+      this.failed.textContent = "";
       this.records = page.about.runs.map(() => ({ training: [], validation: [], flow: [] }));
+    };
+    const failed = (said) => {
+      this.failed.textContent = said;
     };
     begin();
     page.stops.push(
@@ -19,7 +23,7 @@ class Course extends Panel {
         Object.keys(more).forEach((kind) => this.records[run][kind].push(...more[kind]));
         this.show();
         page.remember("course", { run }, more);
-      }, begin),
+      }, begin, failed),
     );
   }
 

@@ -45,13 +45,14 @@ const choice = (names, value, changed, shown = (x) => x) => {
   if (value !== undefined && value !== null) select.value = value;
   return select;
 };
+/* What is no number, or none that may be, is told by the browser and changes nothing: an empty box is not 0. */
 const number = (value, changed, more = {}) => {
-  const input = h("input", {
-    type: "number",
-    value: String(value),
-    ...more,
-    on: { change: () => changed(Number(input.value)) },
-  });
+  const input = h("input", { type: "number", value: String(value), required: true, ...more });
+  const may = () => {
+    const { badInput, valueMissing, rangeUnderflow, rangeOverflow, stepMismatch } = input.validity;
+    return !(badInput || valueMissing || rangeUnderflow || rangeOverflow || (stepMismatch && !more.step));
+  };
+  input.addEventListener("change", () => (may() ? changed(Number(input.value)) : input.reportValidity()));
   return input;
 };
 const button = (text, call, more = {}) => h("button", { type: "button", ...more, on: { click: call } }, text);

@@ -9,6 +9,7 @@ class Gates extends Panel {
     this.plots = page.about.runs.map(() => new Plot(page, "gates", "", true));
     this.lives = new Plot(page, "half-lives", "low");
     this.note = h("p", { class: "note" });
+    this.body.className = "answer";
     this.body.append(
       ...this.plots.map((plot, run) => h("div", {}, page.name(run), plot.element)),
       this.note,

@@ -1,3 +1,15 @@
+/* Numbers of units, and ranges of them; what is none is told, since all units are held where none is named. */
+function unitsIn(text, count) {
+  const parts = text.replace(/(\d)\s*[-–]\s*(?=\d)/g, "$1-").split(/[\s,;]+/);
+  return parts.filter(Boolean).flatMap((part) => {
+    const found = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(part);
+    const [begin, end] = found ? [Number(found[1]), Number(found[2] ?? found[1])] : [0, -1];
+    if (end < begin) throw new Error(`“${part}” is no unit; write numbers and ranges, such as 3, 7, 10-14.`);
+    if (end >= count) throw new Error(`there is no unit ${end}: units are 0 to ${count - 1}.`);
+    return Array.from({ length: end - begin + 1 }, (_, i) => begin + i);
+  });
+}
+
 class Intervene extends Panel {
   constructor(page) {
     super(
@@ -8,8 +20,8 @@ class Intervene extends Panel {
         "from the next token on.",
     );
     this.controls = h("div", { class: "controls" });
-    this.tables = h("div", { class: "two" });
-    this.effects = h("div");
+    this.tables = h("div", { class: "two answer" });
+    this.effects = h("div", { class: "answer" });
     this.body.append(this.controls, this.tables, this.effects);
     this.choices();
   }
@@ -35,25 +47,24 @@ class Intervene extends Panel {
           (x) => partName(layer, x),
         ),
       ),
-      labelled("units, such as 3, 7", units),
+      labelled("units, such as 3, 7-9", units),
       labelled(
         "at",
-        number(state.value, (x) => page.set({ value: x }, [this]), { step: "0.1" }),
+        number(state.value, (x) => page.set({ value: x }, [this]), { step: "0.1", min: "-1000", max: "1000" }),
       ),
       button("try each unit by itself", () => this.each()),
     );
   }
 
+  held(run) {
+    const { page } = this;
+    return { layer: page.layer(run).name, part: page.held(run), value: page.state.value, ...page.span() };
+  }
+
   holds(run) {
-    const { page } = this,
-      { state } = page,
-      span = page.span();
-    const units = (state.units || "")
-      .split(/[\s,]+/)
-      .filter(Boolean)
-      .map(Number)
-      .filter(Number.isInteger);
-    return { layer: page.layer(run).name, part: page.held(run), units, value: state.value, ...span };
+    const held = this.held(run);
+    const units = unitsIn(this.page.state.units || "", this.page.layer(run).parts[held.part]);
+    return { ...held, units: [...new Set(units)] };
   }
 
   async draw(late) {
@@ -62,6 +73,7 @@ class Intervene extends Panel {
     const about = page.about.runs[0].about;
     if (!page.reads || (about === "next" && state.place === 0))
       return this.tables.replaceChildren(h("p", { class: "note" }, "Choose a later token: nothing is predicted here."));
+    const holds = page.runs().map((run) => this.holds(run));
     const watched = (page.attributions || []).map((a) => (a.error ? [] : [a.these, a.those].filter((x) => x !== null)));
     const answers = await Promise.all(
       page
@@ -71,7 +83,7 @@ class Intervene extends Panel {
             ...page.text(run),
             place: state.place,
             ...(state.output ? { output: state.output } : {}),
-            holds: [this.holds(run)],
+            holds: [holds[run]],
             watched: watched[run] || [],
           }),
         ),
@@ -130,7 +142,7 @@ class Intervene extends Panel {
         ...(state.output ? { output: state.output } : {}),
         these: first.these,
         those: first.those,
-        hold: { ...this.holds(run), units: [] },
+        hold: { ...this.held(run), units: [] },
       };
       work(page, this.effects.children[run], "units", question, (answer) => this.shown(answer, run, first));
     });

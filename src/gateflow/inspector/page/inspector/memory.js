@@ -10,11 +10,11 @@ class Memory extends Panel {
     this.plots = page.about.runs.map(() => new Plot(page, "memory", "tall", true));
     this.maps = h(
       "div",
-      { class: "two" },
+      { class: "two answer" },
       ...this.plots.map((plot, run) => h("div", {}, page.name(run), plot.element)),
     );
-    this.note = h("p", { class: "note" });
-    this.alike = h("div");
+    this.note = h("p", { class: "note answer" });
+    this.alike = h("div", { class: "answer" });
     this.body.append(this.controls, this.maps, this.note, this.alike);
     this.choices();
   }
@@ -94,14 +94,19 @@ class Memory extends Panel {
         ),
     );
     if (late()) return;
-    /* One colour scale for both runs, even around 0. */
-    const most = Math.max(1e-6, ...answers.flatMap((answer) => answer.values.flatMap((row) => row.map(Math.abs))));
-    const gate = page.layer(0).kinds[page.part(0)] === "sigmoid";
-    answers.forEach((answer, run) => this.map(answer, run, gate ? [0, 1] : [-most, most], gate));
-    const colours = gate ? "0 (shut) to 1 (open)" : `${(-most).toFixed(2)} to ${most.toFixed(2)}`;
-    const units = `${answers[0].units.length} of ${answers[0].count} units`;
-    const chosen = `The span (${span.begin + 1} to ${span.end}) is what units are correlated with.`;
-    this.note.textContent = `Colours from ${colours}. ${units}. ${chosen}`;
+    /* One colour scale for all states, even around 0; a gate has its own, and only one run may have this gate. */
+    const gates = answers.map((_, run) => page.layer(run).kinds[page.part(run)] === "sigmoid");
+    const states = answers.filter((_, run) => !gates[run]);
+    const most = Math.max(1e-6, ...states.flatMap((answer) => answer.values.flatMap((row) => row.map(Math.abs))));
+    answers.forEach((answer, run) => this.map(answer, run, gates[run] ? [0, 1] : [-most, most], gates[run]));
+    const told = answers.map((answer, run) => {
+      const colours = gates[run] ? "0 (shut) to 1 (open)" : `${(-most).toFixed(2)} to ${most.toFixed(2)}`;
+      return `${page.part(run)} of ${answer.units.length} of ${answer.count} units, colours from ${colours}`;
+    });
+    const name = (run) => page.about.runs[run].name;
+    const alike = told.every((text) => text === told[0]);
+    const shownOf = alike ? told[0] : told.map((text, run) => `${name(run)}: ${text}`).join("; ");
+    this.note.textContent = `${shownOf}. The span (${span.begin + 1} to ${span.end}) is what units are correlated with.`;
   }
 
   map(answer, run, [zmin, zmax], gate) {

@@ -98,7 +98,6 @@ class Page {
       type: "text",
       autocomplete: "off",
       spellcheck: false,
-      maxLength: this.about.longest_text,
       on: { input: () => this.typed() },
     });
     this.examples = choice(
@@ -190,6 +189,25 @@ class Page {
     return { ...this.text(run), place, ...(output ? { output } : {}), ...contrast };
   }
 
+  /* Attributions of all runs at a place. Where no outcomes were chosen they are the likeliest of the first run, and the
+     others are asked about the same: figures of other words are not to be compared. A run that does not know those
+     words answers about its own. */
+  async compared(place, ask) {
+    const told = (error) => ({ error });
+    const first = await ask(this.attribution(0, place)).catch(told);
+    const chosen = this.state.these !== null && (this.state.those !== null || this.state.all);
+    const others = this.runs()
+      .slice(1)
+      .map((run) => {
+        const own = this.attribution(run, place);
+        if (first.error || chosen) return ask(own).catch(told);
+        const { these, those } = first;
+        const same = { ...own, these, ...(those === null ? { against: "all" } : { those }) };
+        return ask(same).catch(() => ask(own).catch(told));
+      });
+    return [first, ...(await Promise.all(others))];
+  }
+
   async ask(view, question) {
     const answer = await this.source.ask(view, question);
     this.remember(view, question, answer);
@@ -206,11 +224,16 @@ class Page {
   async recorded() {
     const questions = [...this.asked.values()].map(([view, question]) => [view, question]);
     const places =
-      this.prediction && this.reads[0].tokens.length * this.about.runs.length <= 150
+      this.prediction && this.reads && this.reads[0].tokens.length * this.about.runs.length <= 150
         ? this.reads[0].tokens.length + 1
         : 0;
-    for (const run of this.runs())
-      for (let k = 0; k < places; k++) questions.push(["attribution", this.attribution(run, k)]);
+    const noted = async (question) => {
+      const answer = await this.source.ask("attribution", question);
+      questions.push(["attribution", question]);
+      return answer;
+    };
+    const begin = this.about.runs[0].about === "next" ? 1 : 0;
+    for (let k = begin; k < places; k++) await this.compared(k, noted);
     return { state: JSON.stringify(this.state), questions };
   }
 
@@ -234,13 +257,32 @@ class Page {
       this.attributions = null;
       [...this.working.keys()].forEach((place) => this.end(place));
     }
-    if (anew || "begin" in changes || "place" in changes) await this.tokens.update();
-    const panels = [this.memory, this.gates, ...(changes.first ? [this.agreement] : [])];
-    await Promise.all([
-      ...(this.prediction ? [this.prediction.update().then(() => this.intervene.update())] : []),
-      ...panels.filter(Boolean).map((panel) => panel.update()),
-    ]);
+    const agreement = changes.first ? this.agreement?.update() : null;
+    if (anew || "begin" in changes || "place" in changes) {
+      const turn = (this.turn = (this.turn ?? 0) + 1);
+      await this.tokens.update();
+      /* A newer text or place asks by itself. */
+      if (turn !== this.turn) return agreement;
+    }
+    /* One refusal is enough: nobody else is asked about a text that cannot be read. */
+    if (this.tokens.failed.textContent) this.unread();
+    else
+      await Promise.all([
+        this.prediction?.update().then(() => this.intervene.update()),
+        ...[this.memory, this.gates].map((panel) => panel.update()),
+      ]);
+    await agreement;
     this.paint();
+  }
+
+  unread() {
+    this.reads = this.attributions = null;
+    this.tokens.clear();
+    this.prediction?.tables.replaceChildren();
+    [this.prediction, this.intervene, this.memory, this.gates].forEach((panel) => panel?.empty());
+    [...this.asked].forEach(([key, [, question]]) => {
+      if ("text" in question || "example" in question) this.asked.delete(key);
+    });
   }
 
   link() {
@@ -287,14 +329,26 @@ class Page {
         if (value !== undefined) token.title = value.toPrecision(3);
       }),
     );
-    const first = (this.attributions || []).find((answer) => !answer.error);
-    if (first)
-      this.tokens.legend.replaceChildren(
-        first.those === null ? `lowers log p of ${shown(first.these)}` : `for ${shown(first.those)}`,
-        h("b", { "aria-hidden": "true" }),
-        first.those === null ? "raises it" : `for ${shown(first.these)}`,
-        ` (full colour: ${most.toPrecision(2)})`,
-      );
+    this.tokens.legend.replaceChildren(...this.scales(most));
+  }
+
+  /* What the colours mean: one scale, named for each run where they were asked about other outcomes. */
+  scales(most) {
+    const ends = ({ these, those }) =>
+      those === null
+        ? [`lowers log p of ${shown(these)}`, "raises it"]
+        : [`for ${shown(those)}`, `for ${shown(these)}`];
+    const told = (this.attributions || []).map((answer, run) => (answer.error ? null : [run, ends(answer)]));
+    const there = told.filter(Boolean);
+    const alike = there.every(([, found]) => found.join("\n") === there[0][1].join("\n"));
+    const named = alike ? there.slice(0, 1) : there;
+    const all = named.flatMap(([run, [low, high]]) => [
+      ...(alike ? [] : [this.name(run)]),
+      low,
+      h("b", { "aria-hidden": "true" }),
+      high,
+    ]);
+    return all.length ? [...all, ` (full colour: ${most.toPrecision(2)})`] : [];
   }
 
   redraw(place) {

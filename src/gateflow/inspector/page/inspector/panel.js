@@ -16,14 +16,25 @@ class Panel {
     );
   }
 
+  /* Where what is asked for is refused, what was shown before is no answer to it, and is hidden. */
   async update() {
     const turn = ++this.turn;
+    let said = "";
     try {
       await this.draw(() => turn !== this.turn);
-      if (turn === this.turn) this.failed.textContent = "";
     } catch (error) {
-      if (turn === this.turn) this.failed.textContent = error.message;
+      said = error.message;
     }
+    if (turn !== this.turn) return;
+    this.failed.textContent = said;
+    this.element.classList.toggle("refused", said !== "");
+  }
+
+  /* Shows nothing; an answer that is on its way comes too late. */
+  empty() {
+    this.turn++;
+    this.failed.textContent = "";
+    this.element.classList.add("refused");
   }
 }
 

@@ -12,7 +12,7 @@ class Prediction extends Panel {
     this.these = h("input", { class: "word", on: { change: () => this.contrast() } });
     this.those = h("input", { class: "word", on: { change: () => this.contrast() } });
     this.all = h("input", { type: "checkbox", on: { change: () => page.set({ all: this.all.checked }) } });
-    this.said = h("p", { class: "note" });
+    this.said = h("p", { class: "note answer" });
     const outputs = Object.keys(page.about.runs[0].outputs);
     const output =
       outputs.length > 1
@@ -50,11 +50,7 @@ class Prediction extends Panel {
       page.attributions = null;
       return page.paint();
     }
-    const answers = await Promise.all(
-      page
-        .runs()
-        .map((run) => page.ask("attribution", page.attribution(run, state.place)).catch((error) => ({ error }))),
-    );
+    const answers = await page.compared(state.place, (question) => page.ask("attribution", question));
     if (late()) return;
     page.attributions = answers;
     const output = state.output || Object.keys(page.about.runs[0].outputs)[0];
@@ -65,14 +61,21 @@ class Prediction extends Panel {
     if (document.activeElement !== this.these) this.these.value = first.these;
     if (document.activeElement !== this.those) this.those.value = first.those ?? "";
     this.all.checked = Boolean(state.all);
-    const figures = answers
-      .map((answer, run) => (answer.error ? "" : `${page.about.runs[run].name}: ${answer.value.toFixed(3)}`))
-      .filter(Boolean)
-      .join("; ");
-    this.said.textContent =
-      first.those === null
-        ? `log p of “${first.these}”: ${figures}.`
-        : `Score of “${first.these}” over “${first.those}”: ${figures}.`;
+    this.said.textContent = this.scores(answers);
+  }
+
+  /* Said once of all runs where all were asked about the same outcomes; else each run's own outcomes are named. */
+  scores(answers) {
+    const name = (run) => this.page.about.runs[run].name;
+    const of = ({ these, those }) =>
+      those === null ? `log p of “${these}”` : `Score of “${these}” over “${those}”`;
+    const kinds = new Set(answers.filter((answer) => !answer.error).map(of));
+    const one = kinds.size === 1 ? [...kinds][0] : null;
+    const told = answers.map((answer, run) => {
+      if (answer.error) return `${name(run)}: ${answer.error.message.replace(/\.$/, "")}`;
+      return `${name(run)}: ${one ? "" : `${of(answer)} `}${answer.value.toFixed(3)}`;
+    });
+    return `${one ? `${one}: ` : ""}${told.join("; ")}.`;
   }
 
   table(read, run, output) {

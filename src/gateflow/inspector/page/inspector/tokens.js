@@ -20,6 +20,10 @@ class Tokens extends Panel {
   async draw(late) {
     const { page } = this;
     const about = page.about.runs[0].about;
+    const { text } = page.state,
+      most = page.about.longest_text;
+    if (text?.length > most)
+      throw new Error(`this text has ${text.length} characters, and at most ${most} are shown; shorten it.`);
     const reads = await Promise.all(
       page
         .runs()
@@ -47,11 +51,24 @@ class Tokens extends Panel {
       this.rows
         .querySelector(`.token[data-k="${Math.min(Number(here), reads[0].tokens.length)}"]`)
         ?.focus({ preventScroll: true });
-    const unknown = reads[0].unknown || [];
-    this.unknown.textContent = unknown.length
-      ? `Never seen by the run, and read as <unk>: ${unknown.slice(0, 10).join(", ")}.`
-      : "";
+    this.unknown.textContent = this.unseen(reads);
     page.paint();
+  }
+
+  /* Nothing of a text that was read before stands beside one that cannot be read. */
+  clear() {
+    [this.rows, this.legend, this.unknown].forEach((place) => place.replaceChildren());
+    this.strips = [];
+  }
+
+  /* Words that a run has not seen: each run has its own. */
+  unseen(reads) {
+    const told = reads.map(({ unknown }, run) => {
+      const name = reads.length > 1 ? this.page.about.runs[run].name : "the run";
+      const more = unknown?.length > 10 ? ` and ${unknown.length - 10} more` : "";
+      return unknown?.length ? `Never seen by ${name}, and read as <unk>: ${unknown.slice(0, 10).join(", ")}${more}.` : "";
+    });
+    return told.filter(Boolean).join(" ");
   }
 
   strip(read, run, begin, end) {
