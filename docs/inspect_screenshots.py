@@ -68,8 +68,8 @@ def everything(page: Page) -> None:
 def pictures(page: Page, folder: Path) -> None:
     """A picture of each view."""
     folder.mkdir(parents=True, exist_ok=True)
-    # As far as it scrolls, a bar is taken whole.
-    page.add_style_tag(content=".gateflow-inspector .bar { position: static; max-height: none; }")
+    # What stays in sight would lie over the views.
+    page.add_style_tag(content=".gateflow-inspector .bar { position: static; }")
     save(page.locator(".bar").screenshot(), folder / "sentence.png")
     for name, title in VIEWS.items():
         section = page.locator("section", has=page.get_by_role("heading", name=title, exact=True))

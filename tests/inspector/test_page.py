@@ -27,7 +27,7 @@ from gateflow.training.metrics import MetricsLog
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the PATH")
-VIEWS = ["Sentence", "Reaches back", "Memory", "Gates", "Agreement", "Intervene", "Reach", "Training"]
+VIEWS = ["Sentence", "Agreement", "Gates", "Reaches back", "Memory", "Intervene", "Reach", "Training"]
 # Other tests share the machine.
 expect.set_options(timeout=15_000)
 
@@ -143,6 +143,16 @@ def test_what_is_no_unit_is_said(page):
         units.press("Enter")
         expect(section.locator(".failed")).to_have_text(re.compile(f"^{re.escape(said)}.+" if said else "^$"))
         assert section.locator("table").first.is_visible() == (not said)
+
+
+def test_nothing_is_cut_off(page):
+    """The sentence, its colours and what they mean are seen whole, or the page scrolls, and not a box within it."""
+    for words in (40, 300):
+        type_in(page, "the cats " * (words // 2))
+        bar = page.locator(".bar")
+        assert bar.evaluate("bar => bar.scrollHeight <= bar.clientHeight")
+        expect(bar).to_have_css("position", "sticky" if words == 40 else "static")
+        expect(page.locator(".scale")).to_contain_text("for")
 
 
 def test_by_keyboard(page):

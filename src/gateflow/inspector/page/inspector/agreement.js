@@ -34,7 +34,7 @@ class Agreement extends Panel {
         { class: "controls" },
         labelled("words from subject to verb", h("span", {}, this.distance, " ", this.told), "wide"),
         labelled("subject", this.plural),
-        labelled("sentence", this.seed),
+        labelled("number of the sentence", this.seed),
         button("read it above", () => this.read()),
       ),
       this.tables,

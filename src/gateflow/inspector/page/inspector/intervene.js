@@ -152,8 +152,10 @@ class Intervene extends Panel {
     const plot = new Plot(this.page, "effect of each unit", "low");
     const change = answer.after.map((x) => x - answer.before);
     const order = change.map((_, i) => i).sort((a, b) => Math.abs(change[b]) - Math.abs(change[a]));
+    /* What would be written as 0.00 is no effect, and names no unit. */
     const told = order
       .slice(0, 3)
+      .filter((i) => Math.abs(change[i]) >= 0.005)
       .map((i) => `unit ${answer.units[i]} (${change[i] > 0 ? "+" : ""}${change[i].toFixed(2)})`)
       .join(", ");
     const trace = {
@@ -171,7 +173,7 @@ class Intervene extends Panel {
         "p",
         { class: "note" },
         `What becomes of the score of “${first.these}” over “${first.those}” (${answer.before.toFixed(2)}) ` +
-          `when one unit is held. Most: ${told}.`,
+          `when one unit is held. ${told ? `Most: ${told}` : "No unit changes it by 0.01"}.`,
       ),
       plot.element,
     );

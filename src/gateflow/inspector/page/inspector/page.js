@@ -48,9 +48,10 @@ class Page {
       h(
         "main",
         {},
+        /* What a run was trained for, if it is to agree, is told before what is but a hint of how. */
+        two(this.agreement, this.gates),
         this.prediction ? this.prediction.element : "",
         two(this.memory),
-        two(this.gates, this.agreement),
         two(this.intervene, this.reach),
         two(this.course),
       ),
@@ -93,7 +94,9 @@ class Page {
         })
       : null;
     this.head = h("header", {}, h("h1", {}, "gateflow inspect"), names, link, data, file, this.said);
-    this.bar = h("div", { class: "bar", role: "region", "aria-label": "sentence" });
+    this.bar = h("div", { class: "bar", role: "region", "aria-label": "what is read" });
+    /* It stays in sight while one scrolls, unless it would leave no room for what is below. */
+    new ResizeObserver(() => this.bar.classList.toggle("long", this.bar.offsetHeight > 0.65 * innerHeight)).observe(this.bar);
     this.input = h("input", {
       type: "text",
       autocomplete: "off",
@@ -348,7 +351,8 @@ class Page {
       h("b", { "aria-hidden": "true" }),
       high,
     ]);
-    return all.length ? [...all, ` (full colour: ${most.toPrecision(2)})`] : [];
+    const hint = "A gradient: a hint, and small where units are saturated. Intervene shows what depends on what.";
+    return all.length ? [...all, ` (full colour: ${most.toPrecision(2)}). ${hint}`] : [];
   }
 
   redraw(place) {

@@ -14,7 +14,7 @@ class Tokens extends Panel {
     this.rows = h("div");
     this.legend = h("p", { class: "note scale" });
     this.unknown = h("p", { class: "note" });
-    this.body.append(this.rows, this.legend, this.unknown);
+    this.body.append(this.legend, this.rows, this.unknown);
   }
 
   async draw(late) {
