@@ -261,8 +261,9 @@ class Page {
       [...this.working.keys()].forEach((place) => this.end(place));
     }
     const agreement = changes.first ? this.agreement?.update() : null;
+    let turn = this.turn;
     if (anew || "begin" in changes || "place" in changes) {
-      const turn = (this.turn = (this.turn ?? 0) + 1);
+      turn = this.turn = (this.turn ?? 0) + 1;
       await this.tokens.update();
       /* A newer text or place asks by itself. */
       if (turn !== this.turn) return agreement;
@@ -271,7 +272,7 @@ class Page {
     if (this.tokens.failed.textContent) this.unread();
     else
       await Promise.all([
-        this.prediction?.update().then(() => this.intervene.update()),
+        this.prediction?.update().then(() => turn === this.turn && this.intervene.update()),
         ...[this.memory, this.gates].map((panel) => panel.update()),
       ]);
     await agreement;
