@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -355,10 +354,9 @@ def test_a_run_that_is_gone_and_a_server_that_ends_are_said(shared, server, runs
     away = runs[1].rename(runs[1].with_name("away"))
     expect(training.locator(".failed")).to_contain_text("chrono is gone")
     away.rename(runs[1])
-    begun = time.monotonic()
     server.send_signal(signal.SIGINT)
-    assert server.wait(10) == 0
-    assert time.monotonic() - begun < 2
+    assert server.wait(30) == 0
+    # Had it waited for the page's stream until its patience ended, it would say so here.
     assert server.stderr.read().strip().endswith("Ctrl-C ends.")
     expect(training.locator(".failed")).to_contain_text("the server has gone")
     shared.locator(".bar input").fill("the cats")
