@@ -25,7 +25,9 @@ def among(name: str, known: Iterable[str], *, what: str = "there are") -> str:
         'there are adding, copy'
     """
     known = list(known)
-    return f"{closest(name, known)}{what} {', '.join(known)}"
+    # A name may have a comma of its own.
+    between = "; " if any("," in each for each in known) else ", "
+    return f"{closest(name, known)}{what} {between.join(known)}"
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -91,8 +91,8 @@ def refuse_missing_files(settings: Settings) -> None:
     """
     for values in settings.values():
         for name, path in values.items():
-            # Not `exists`: what may not be looked at is told by who reads it.
-            if isinstance(path, Path) and not os.path.lexists(path) and path.parent.is_dir():
+            # "-" is what is piped in. Not `exists`: what may not be looked at is told by who reads it.
+            if isinstance(path, Path) and str(path) != "-" and not os.path.lexists(path) and path.parent.is_dir():
                 meant = closest(path.name, (entry.name for entry in islice(path.parent.iterdir(), MOST_NEIGHBOURS)))
                 hint = f" D{meant[1:].rstrip()}" if meant else ""
                 raise DataError(f"{flag(name)}: {path} does not exist.{hint}")

@@ -157,7 +157,7 @@ def test_a_report_says_that_there_is_no_recurrence(tmp_path, text):
     [
         ({"heads": 3}, "--heads 3: --hidden-size 8 gives each 2.66667 components"),
         ({"hidden_size": 6, "heads": 4}, "take a --hidden-size that 8 divides"),
-        ({"model": "lstm"}, "--model lstm: input should be 'recurrent' or 'transformer'"),
+        ({"model": "lstm"}, "--model lstm: there are recurrent, transformer"),
         ({"context": 0}, "--context 0"),
     ],
 )
