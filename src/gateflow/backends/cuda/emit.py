@@ -44,7 +44,7 @@ def emit(cell: str, name: str, plan: Plan) -> str:
         struct Frame1 {
             using Pass = Pass1;
             static constexpr int first = 0, number = 0, split = 8;
-            GATEFLOW_INLINE static constexpr bool loads(int slot) { return (void)slot, slot == 1 ? true : false; }
+            GATEFLOW_INLINE static constexpr bool loads(int slot) { return (void)slot, slot == 0 ? true : false; }
         };
         <BLANKLINE>
     """
