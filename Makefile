@@ -42,6 +42,7 @@ docs: setup
 # for. It has the headers that kernels are built from, and the pages of reports.
 wheel: setup
 	rm -rf build/dist build/fresh
+	mkdir -p build
 	$(BIN)/python -m build --outdir build/dist . > build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
 	$(PYTHON) -m venv build/fresh
 	build/fresh/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build/dist/*.whl
