@@ -1,12 +1,14 @@
 """What the network of a run reaches on gateflow's layers, and what the very same one reaches on torch's.
 
     python -m benchmarks.on_torch RUN … [--test FILE] [--layers gateflow,torch] [--seeds 0,1,2] [--json FILE]
+        [--options beam=16,bleu_tokenize=none]
 
 RUN is a run of any task, such as `gateflow train classifier --data films.tsv --out RUN` makes. Its options, data, order
 of batches, initial weights, optimizer, loop and kept checkpoint are those of `gateflow train`, with each seed anew; on
 torch's layers the model is that of `benchmarks.torch_layers`. A run that was trained on either is read by gateflow
 afterwards, whose layers give the same answers, and judged as `gateflow evaluate` judges it: on the file that is given,
-else on the fold that was left out, else on what it was validated on. Of several runs, such as folds, there is one mean.
+else on the fold that was left out, else on what it was validated on, with --options. Of several runs, such as folds,
+there is one mean.
 """
 
 from __future__ import annotations
@@ -32,7 +34,10 @@ from gateflow.training.start import begun_again
 from gateflow.training.task import TrainingOutcome
 
 # What is told of all that an evaluation finds, by the end of its name.
-FIGURES = ("accuracy", "micro.f1", "macro.f1", "rmse", "mae", "mase", "perplexity")
+FIGURES = (
+    *("accuracy", "micro.f1", "macro.f1", "rmse", "mae", "mase", "perplexity"),
+    *("cer", "wer", "error_rate", "exact_match", "bleu.score"),
+)
 
 
 def trained(run: Run[Any], task: TaskDescription, layers: str) -> TrainingOutcome:
@@ -44,13 +49,18 @@ def trained(run: Run[Any], task: TaskDescription, layers: str) -> TrainingOutcom
     return TrainingLoop(built, config.training, run, join_processes(config.training), callbacks=()).train()
 
 
-def scores(run: Run[Any], task: TaskDescription, test: Path | None) -> Iterator[tuple[str, float]]:
+def scores(
+    run: Run[Any], task: TaskDescription, test: Path | None, given: Mapping[str, str]
+) -> Iterator[tuple[str, float]]:
     """Those figures of `gateflow evaluate` that are told."""
     verb = task.verb("evaluate")
     assert verb is not None, f"the task {task.name} has no verb evaluate"
     options = {option.name: option.default for option in verb.options}
-    found = imported(verb.function)(Given(run), **{**options, "data": test})
-    return ((name, x) for name, x in _flat(found.json) if any(f".{name}".endswith(f".{end}") for end in FIGURES))
+    kinds = {option.name: option.type for option in verb.options}
+    asked = {name: kinds[name](text) for name, text in given.items()}
+    found = imported(verb.function)(Given(run), **{**options, **asked, "data": test})
+    whole = {name: x for name, x in found.json.items() if not name.startswith("by_")}
+    return ((name, x) for name, x in _flat(whole) if any(f".{name}".endswith(f".{end}") for end in FIGURES))
 
 
 def _flat(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
@@ -61,7 +71,9 @@ def _flat(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, flo
             yield before + name, float(x)
 
 
-def judged(source: Path, layers: str, seed: int, test: Path | None) -> dict[str, float]:
+def judged(
+    source: Path, layers: str, seed: int, test: Path | None, options: Mapping[str, str] | None = None
+) -> dict[str, float]:
     """A training on the data of a run, and what there is to say of it."""
     run, task = open_run(source)
     config = run.config()
@@ -70,7 +82,7 @@ def judged(source: Path, layers: str, seed: int, test: Path | None) -> dict[str,
         again = begun_again(run, Path(folder, "run"), config, task.part("begin"))
         outcome = trained(again, task, layers)
         speed = outcome.targets / max(outcome.seconds, 1e-9)
-        return {**dict(scores(again, task, test)), "updates": outcome.step, "targets a second": speed}
+        return {**dict(scores(again, task, test, options or {})), "updates": outcome.step, "targets a second": speed}
 
 
 def show(found: Mapping[str, list[dict[str, float]]], console: Console) -> None:
@@ -94,6 +106,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--test", type=Path)
     parser.add_argument("--layers", type=lambda text: text.split(","), default=["gateflow", "torch"])
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0, 1, 2])
+    parser.add_argument("--options", type=lambda text: dict(part.split("=") for part in text.split(",")), default={})
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(words)
     found: dict[str, list[dict[str, float]]] = {layers: [] for layers in given.layers}
@@ -101,7 +114,7 @@ def main(words: list[str] | None = None) -> None:
     for source in given.runs:
         for seed in given.seeds:
             for layers, rows in found.items():
-                rows.append(judged(source, layers, seed, given.test))
+                rows.append(judged(source, layers, seed, given.test, given.options))
     show(found, Console(highlight=False))
     if given.json:
         given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -14,17 +16,33 @@ from gateflow.layers import Recurrent
 Model = TypeVar("Model", bound=nn.Module)
 
 
+States = Sequence[tuple[Tensor, ...]]
+
+
 class Packed(nn.RNNBase):
     """What a layer of torch's does with padded sequences of these lengths, called as `gateflow.Recurrent` is."""
 
-    def forward(self, x: Tensor, *, lengths: Tensor, dt: None = None) -> tuple[Tensor, list[tuple[Tensor, ...]]]:  # type: ignore[override]
-        """Outputs ``[T, B, D H]`` and the last states of each layer and direction."""
+    def forward(  # type: ignore[override]
+        self, x: Tensor, states: States | None = None, *, lengths: Tensor | None = None, dt: None = None
+    ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+        """Outputs ``[T, B, D H]`` and the last states of each layer and direction, from those that are given."""
         assert dt is None, "torch's layers are told no times"
+        begun: Any = None if states is None else tuple(torch.stack(part) for part in zip(*states, strict=True))
+        if begun is not None and len(begun) == 1:
+            (begun,) = begun
         # Torch packs no sequence without steps; one step of it is read, and a read-out looks at none.
-        packed = pack_padded_sequence(x, lengths.clamp_min(1).cpu(), enforce_sorted=False)
-        output, states = super().forward(packed)
-        parts = states if isinstance(states, tuple) else (states,)
-        return pad_packed_sequence(output, total_length=len(x))[0], list(zip(*parts, strict=True))
+        read: Any = x if lengths is None else pack_padded_sequence(x, lengths.clamp_min(1).cpu(), enforce_sorted=False)
+        output, last = super().forward(read, begun)
+        parts = last if isinstance(last, tuple) else (last,)
+        padded = output if lengths is None else pad_packed_sequence(output, total_length=len(x))[0]
+        return padded, list(zip(*parts, strict=True))
+
+    def as_asked(self, own: Recurrent) -> Packed:
+        """With what a network asks of the layers besides: their cells' states, and how they begin."""
+        self.output_size, self.num_directions = own.output_size, own.num_directions
+        # In a tuple, which registers no parameters.
+        self.cells, self.initial_state = tuple(own.cells), own.initial_state
+        return self
 
 
 class PackedLSTM(Packed, nn.LSTM):
@@ -56,7 +74,7 @@ def on_torch(model: Model) -> Model:
     peer: Any = copy.deepcopy(model)
     for holder in list(peer.modules()):
         if isinstance(own := getattr(holder, "recurrent", None), Recurrent):
-            holder.recurrent = LAYERS[type(own.layer_cells(0)[0])](
+            layers = LAYERS[type(own.layer_cells(0)[0])](
                 own.input_size,
                 own.hidden_size,
                 num_layers=own.num_layers,
@@ -64,5 +82,6 @@ def on_torch(model: Model) -> Model:
                 # Of a single layer there is no between, and torch warns of what it would not use.
                 dropout=own.options.variational_dropout if own.num_layers > 1 else 0.0,
             )
+            holder.recurrent = layers.as_asked(own)
     peer.load_state_dict(model.state_dict())
     return peer
