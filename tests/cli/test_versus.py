@@ -103,6 +103,37 @@ def test_tables_of_a_language_model(gateflow, text):
         assert math.isfinite(side["growth"]["beyond"])
 
 
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(("share", "lengths"), [(1.0, [10, 10, 10]), (0.2, [2, 2, 10, 10]), (0.001, [1, 1, 10, 10])])
+def test_the_grid_may_have_a_share_of_the_budget(text, monkeypatch, share, lengths):
+    """Then the best point is trained anew, the first seed too, and what it costs is measured of that training."""
+    made, trained = [], Versus.trained
+
+    def watched(self, side, point, seed, updates, data, beaten):
+        found = trained(self, side, point, seed, updates, data, beaten)
+        made.append((point.lr, seed, updates, found.growth is not None))
+        return found
+
+    monkeypatch.setattr(Versus, "trained", watched)
+    options = {
+        "data": {"train": text, "valid": text},
+        "model": {"hidden_size": 8, "embedding_size": 8, "heads": 2},
+        "training": {"batch_size": 4, "window": 5},
+    }
+    sides = Versus(
+        description("lm"), options, Budget(updates=10), 2, lrs=(1e-9, 0.01), dropouts=(0.1,), grid_share=share
+    )
+    (result, _) = sides.sides(["gru"])
+    ours = made[: len(lengths)]
+    assert [updates for *_, updates, _ in ours] == lengths
+    assert [seed for _, seed, *_ in ours] == ([0, 0, 1] if share == 1 else [0, 0, 0, 1])
+    assert all(lr == result.lr == 0.01 for lr, *_ in ours[2:])
+    assert (result.updates, len(result.qualities)) == (10, 2)
+    measured = [i for i, (*_, growth) in enumerate(ours) if growth]
+    assert measured[-1] == (1 if share == 1 else 2)
+    assert result.growth is not None
+
+
 def test_a_transformer_is_diagnosed_in_json(gateflow, text, tmp_path):
     words = ("--data", text, "--valid", text, "--out", tmp_path / "run", "--model", "transformer", *WORDS[:-2])
     assert gateflow("train", "lm", *words, "--window", 5, "--epochs", 1).code == 0
@@ -187,6 +218,7 @@ def test_a_loss_by_position_is_that_of_whole_stretches(text, tmp_path):
         (("--with", "transformer", "--dropouts", "0,1"), "--dropouts 0,1: give numbers from 0 to below 1"),
         (("--with", "transformer", "--momentum", 0.5), "--momentum 0.5 would do nothing"),
         (("--match", "time"), "--match belongs to --with transformer"),
+        (("--grid-share", 0.1), "--grid-share belongs to --with transformer"),
         (("--heads", 2), "--heads 2 would do nothing: it belongs to --model transformer"),
     ],
 )

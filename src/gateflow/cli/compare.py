@@ -48,6 +48,14 @@ Match = Annotated[
 ]
 Lrs = Annotated[str, typer.Option(help="With a Transformer: learning rates of the grid; --lr takes their place.")]
 Dropouts = Annotated[str, typer.Option(help="With a Transformer: dropouts of the grid; --dropout takes their place.")]
+GridShare = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="With a Transformer: share of the budget for each point of the grid; the best has all of it anew.",
+    ),
+]
 Seeds = Annotated[int, typer.Option(min=1, help="Trainings per cell.")]
 
 # What is compared if nothing is typed.
@@ -84,6 +92,7 @@ def compare_command(name: str) -> Callable[..., None]:
         match: Match = "parameters",
         lrs: Lrs = LRS,
         dropouts: Dropouts = DROPOUTS,
+        grid_share: GridShare = 1.0,
         json: AsJson = False,
     ) -> None:
         """Train several cells on one task and one budget: parameters, time, quality and gradient reach in one table.
@@ -94,7 +103,7 @@ def compare_command(name: str) -> Callable[..., None]:
         `gateflow compare --task adding --length 100 --updates 2000`. With a Transformer:
         `gateflow compare --data corpus.txt --cells lstm --with transformer --updates 2000`
         """
-        names, grid = _names(cells), _grid(settings, with_, match, lrs, dropouts)
+        names, grid = _names(cells), _grid(settings, with_, match, lrs, dropouts, grid_share)
         refuse_missing_files(settings)
 
         from gateflow.backends.cpu.process import prepare_process
@@ -117,11 +126,14 @@ def compare_command(name: str) -> Callable[..., None]:
     return compare
 
 
-def _grid(settings: Settings, with_: str | None, match: str, lrs: str, dropouts: str) -> dict[str, Any]:
+def _grid(
+    settings: Settings, with_: str | None, match: str, lrs: str, dropouts: str, grid_share: float
+) -> dict[str, Any]:
     """What is matched and tried; typed without a Transformer it would do nothing."""
     if with_ not in (None, "transformer"):
         raise ConfigError(f"--with {with_}: {among(with_, ['transformer'], what='there is')}.")
     typed = {"--match": match != "parameters", "--lrs": lrs != LRS, "--dropouts": dropouts != DROPOUTS}
+    typed["--grid-share"] = grid_share != 1.0
     if with_ is None and any(typed.values()):
         raise ConfigError(f"{next(name for name in typed if typed[name])} belongs to --with transformer.")
     if match not in ("parameters", "time"):
@@ -130,6 +142,7 @@ def _grid(settings: Settings, with_: str | None, match: str, lrs: str, dropouts:
     rates = numbers_of(lrs, "lrs", math.inf) if lr is None else (lr,)
     return {
         "match": match,
+        "grid_share": grid_share,
         "lrs": rates,
         "dropouts": numbers_of(dropouts, "dropouts", 1.0) if dropout is None else (dropout,),
     }

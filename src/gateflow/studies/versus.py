@@ -85,12 +85,14 @@ class _Training(NamedTuple):
 class Versus(Comparison):
     """Cells and a Transformer on the task and the data of `options`.
 
-    Each side is trained with every point of one grid, on the first seed; further seeds take the best point.
+    Each side is trained with every point of one grid, on the first seed; further seeds take the best point. Where the
+    grid has a share of the budget, the best point is trained anew with all of it, the first seed too.
 
     Args:
         match: "parameters" gives the Transformer the width at which it has about as many as the first cell's network;
             "time" leaves both as wide as they are asked for, and the budget has to be minutes.
         lrs, dropouts: of the grid.
+        grid_share: of the budget, for each point of the grid.
 
     Raises:
         ConfigError: the task has no Transformer, or the budget is none of that match.
@@ -99,6 +101,7 @@ class Versus(Comparison):
     match: Literal["parameters", "time"] = "parameters"
     lrs: Sequence[float] = (1e-3, 3e-3, 1e-2)
     dropouts: Sequence[float] = (0.1, 0.3)
+    grid_share: float = 1.0
     point: Point | None = field(default=None, init=False)
     width: int | None = field(default=None, init=False)
     # The next nearest, where parameters are matched: it tells how large a step of the width is.
@@ -126,11 +129,18 @@ class Versus(Comparison):
         first = self.configure(side).training.seed
         grid = [Point(lr, dropout) for lr in self.lrs for dropout in self.dropouts]
         tried: list[_Training] = []
+        short = max(1, round(self.grid_share * updates))
         for point in grid:
-            tried.append(self.trained(side, point, first, updates, data, max(map(_rank, tried), default=-math.inf)))
+            beaten = math.inf if short < updates else max(map(_rank, tried), default=-math.inf)
+            tried.append(self.trained(side, point, first, short, data, beaten))
         best = max(range(len(grid)), key=lambda i: _rank(tried[i]))
-        more = [self.trained(side, grid[best], first + k, updates, data) for k in range(1, self.seeds)]
-        runs, config = [tried[best], *more], self.at(side, grid[best], first, updates)
+        # What the grid has trained as long as all others need not be trained again.
+        kept = [] if short < updates else [tried[best]]
+        more = [
+            self.trained(side, grid[best], first + k, updates, data, -math.inf if k == 0 else math.inf)
+            for k in range(len(kept), self.seeds)
+        ]
+        runs, config = [*kept, *more], self.at(side, grid[best], first, updates)
         trained = [each.trained for each in runs]
         seconds = sum(each.outcome.seconds for each in trained)
         return VersusResult(
@@ -149,10 +159,8 @@ class Versus(Comparison):
             sum(each.trained.outcome.seconds for each in (*tried, *more)) / 60,
         )
 
-    def trained(
-        self, side: str, point: Point, seed: int, updates: int, data: Run[Any], beaten: float = math.inf
-    ) -> _Training:
-        """One training, and what there is to say of it; its growth is measured where it beats the others."""
+    def trained(self, side: str, point: Point, seed: int, updates: int, data: Run[Any], beaten: float) -> _Training:
+        """One training, and what there is to say of it; its growth is measured where it ranks above `beaten`."""
         self.point = point
         with self.training(side, seed, updates, data, self.callbacks) as (run, loop):
             found = _Training(Trained.by(loop), loop.task.unit, None)
