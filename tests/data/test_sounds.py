@@ -9,7 +9,8 @@ import soundfile
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from gateflow.data.sounds.augmentation import SpecAugment
+from gateflow.data.sounds import augmentation
+from gateflow.data.sounds.augmentation import SoundAugment, SpecAugment, VoiceAugment
 from gateflow.data.sounds.recordings import are_sounds, recordings
 from gateflow.data.sounds.samples import Samples, read_samples, scaled
 from gateflow.data.sounds.spectrogram import LogMel, deltas
@@ -271,6 +272,85 @@ def test_masks_that_cannot_be():
         SpecAugment(bands=40)(torch.zeros(9, 1, 41), torch.tensor([9]))
     for steps in (1, 4, 5):
         assert SpecAugment(bands=1)(torch.ones(steps, 1, 3), torch.tensor([steps])).shape == (steps, 1, 3)
+
+
+class TestVoices:
+    """Of a voice that is as long or as fast as it is said to be; the factors are drawn, so they are held here."""
+
+    FEATURES = LogMel(rate=RATE, bands=40)
+
+    @staticmethod
+    def always(monkeypatch, factor):
+        """Draw this share of what may be drawn at most."""
+        monkeypatch.setattr(augmentation, "_between", lambda like, most: torch.full_like(like, factor * most))
+
+    @pytest.mark.parametrize("factor", [0.15, -0.15, 0.0])
+    def test_a_longer_tract_is_a_tone_of_another_pitch(self, monkeypatch, factor):
+        self.always(monkeypatch, factor / 0.2)
+        voice = VoiceAugment(self.FEATURES, tract=0.2, tempo=0)
+        low, other = (torch.from_numpy(self.FEATURES(tone(hertz))) for hertz in (1000, 1000 / (1 + factor)))
+        found = voice(low[:, None], torch.tensor([len(low)]))[:, 0]
+        # A tone lies between two bands, so a peak is known to half of one; the warping itself is judged below.
+        assert abs(int(found[20].argmax()) - int(other[20].argmax())) <= 1
+        assert (found[20].argmax() == low[20].argmax()) == (factor == 0)
+
+    def test_bands_are_taken_from_where_the_frequency_is(self, monkeypatch):
+        self.always(monkeypatch, 1.0)
+        frequencies = torch.tensor(self.FEATURES.centres, dtype=torch.float32)
+        found = VoiceAugment(self.FEATURES, tract=0.1, tempo=0)(frequencies.repeat(3, 2, 1), torch.tensor([3, 2]))
+        inside = frequencies * 1.1 < frequencies[-1]
+        torch.testing.assert_close(found[0, 1, inside], frequencies[inside] * 1.1, rtol=0, atol=4)
+        assert (found[0, 1, ~inside] == frequencies[-1]).all(), "beyond the last band is the last"
+        assert torch.equal(found[2, 1], frequencies), "what is beyond the end stays"
+
+    @pytest.mark.parametrize("direction", [1.0, -1.0])
+    def test_time_goes_forward_from_the_beginning_to_the_end(self, monkeypatch, direction):
+        self.always(monkeypatch, direction)
+        steps = torch.arange(50.0)[:, None, None].repeat(1, 3, 40)
+        lengths = torch.tensor([50, 21, 1])
+        voice = VoiceAugment(self.FEATURES, tract=0, tempo=0.25)
+        for seed in range(8):
+            torch.manual_seed(seed)
+            found = voice(steps, lengths)
+            for b, length in enumerate(lengths.tolist()):
+                times = found[:length, b, 0]
+                torch.testing.assert_close(times[[0, -1]], torch.tensor([0.0, length - 1.0]), rtol=0, atol=1e-3)
+                if length > 1:
+                    speeds = times.diff()
+                    assert 0.74 < speeds.min() < speeds.max() < 1.26
+                    assert (times - steps[:length, b, 0]).abs().max() > 0.1, "it is another tempo"
+                assert torch.equal(found[length:, b], steps[length:, b])
+
+    def test_slopes_move_with_their_bands(self):
+        values = torch.randn(30, 2, 40)
+        lengths = torch.tensor([30, 12])
+        found = VoiceAugment(self.FEATURES)(values.repeat(1, 1, 3), lengths)
+        assert torch.equal(found[..., :40], found[..., 40:80])
+        assert torch.equal(found[..., :40], found[..., 80:])
+        assert not torch.equal(found[..., :40], values)
+
+    def test_each_sound_has_a_voice_of_its_own(self):
+        found = VoiceAugment(self.FEATURES)(torch.randn(30, 1, 40).repeat(1, 2, 1), torch.tensor([30, 30]))
+        assert not torch.equal(found[:, 0], found[:, 1])
+
+    def test_a_sound_that_is_learnt_from_has_a_voice_and_masks(self):
+        augment, values, lengths = SoundAugment(self.FEATURES), torch.randn(60, 2, 120), torch.tensor([60, 40])
+        found = augment(values, lengths)
+        assert (found == 0).any()
+        assert ((found != values) & (found != 0)).any()
+        assert torch.equal(augment.eval()(values, lengths), values)
+
+    def test_a_single_band_and_step(self):
+        voice = VoiceAugment(LogMel(rate=RATE, bands=1))
+        values = torch.randn(1, 2, 1)
+        torch.testing.assert_close(voice(values, torch.tensor([1, 1])), values)
+
+    @pytest.mark.parametrize("options", [{"tract": 1.0}, {"tempo": -0.1}, {"turns": 0}], ids=str)
+    def test_voices_that_cannot_be(self, options):
+        with pytest.raises(ConfigError, match="VoiceAugment"):
+            VoiceAugment(self.FEATURES, **options)
+        with pytest.raises(ShapeError, match="41 channels"):
+            VoiceAugment(self.FEATURES)(torch.zeros(9, 1, 41), torch.tensor([9]))
 
 
 class TestRecordings:

@@ -1,13 +1,92 @@
-"""SpecAugment: stretches of time and of frequency are blotted out, so that a network leans on none of them."""
+"""How a sound may be otherwise: by another voice, faster and slower, with stretches of time and frequency masked."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from gateflow.data.sounds.spectrogram import LogMel
 from gateflow.errors import ConfigError, ShapeError
 
-__all__ = ["SpecAugment"]
+__all__ = ["SoundAugment", "SpecAugment", "VoiceAugment"]
+
+
+class VoiceAugment(nn.Module):
+    r"""Spectrograms as another voice would have made them, drawn anew each time they are read; in eval mode not.
+
+    At time `t` and frequency `f` is what was at::
+
+        f' = tract · f      t' = t + tempo · (L - 1) / (n π) · sin(n π t / (L - 1))
+
+    `tract` says how much longer the vocal tract is, which moves all its resonances by one factor, and `tempo` how much
+    faster is spoken where the sine rises, and slower where it falls; `n` is how often it does. A sound keeps its
+    length, and what is said its order.
+
+    Args:
+        features: how the sounds became spectrograms, which frequency a band stands for.
+        tract: a factor from ``1 - tract`` to ``1 + tract`` is drawn for each sound.
+        tempo: one from ``-tempo`` to ``tempo``.
+        turns: `n` is drawn from 1 to this.
+
+    Shape: values ``[T, B, C]`` and lengths ``[B]`` to ``[T, B, C]``; ``C`` is a multiple of the bands.
+
+    Raises:
+        ConfigError: `tract` or `tempo` is not from 0 to less than 1, or there is no turn.
+
+    Example:
+        >>> voice = VoiceAugment(LogMel(rate=8000, bands=20))
+        >>> sounds, lengths = torch.rand(50, 2, 20), torch.tensor([50, 30])
+        >>> voice(sounds, lengths).shape, bool((voice.eval()(sounds, lengths) == sounds).all())
+        (torch.Size([50, 2, 20]), True)
+
+    Jaitly and Hinton 2013, "Vocal Tract Length Perturbation (VTLP) improves speech recognition". Time is warped as in
+    SpecAugment, smoothly.
+    """
+
+    def __init__(self, features: LogMel, *, tract: float = 0.15, tempo: float = 0.25, turns: int = 6) -> None:
+        super().__init__()
+        if not (0 <= tract < 1 and 0 <= tempo < 1 and turns >= 1):
+            raise ConfigError(
+                f"VoiceAugment: a tract of {tract:g} and a tempo of {tempo:g} by {turns} turns cannot be."
+            )
+        self.features, self.tract, self.tempo, self.turns = features, tract, tempo, turns
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """The spectrograms by other voices; beyond their ends they are as they were.
+
+        Raises:
+            ShapeError: ``C`` is no multiple of the bands.
+        """
+        _refuse_other_bands(values, self.features.bands)
+        if not self.training:
+            return values
+        steps, count, channels = values.shape
+        bands = self.features.bands
+        # A picture a sound, steps by bands, with a colour for the bands, their slopes, and the slopes of these.
+        pictures = values.view(steps, count, channels // bands, bands).permute(1, 2, 0, 3)
+        grid = torch.stack(
+            torch.broadcast_tensors(self._bands(values)[:, None, :], self._times(values, lengths)[:, :, None]), -1
+        )
+        moved = F.grid_sample(pictures, grid, align_corners=True, padding_mode="border")
+        beyond = torch.arange(steps, device=values.device)[:, None, None] >= lengths[:, None]
+        return torch.where(beyond, values, moved.permute(2, 0, 1, 3).reshape(values.shape))
+
+    def _bands(self, like: Tensor) -> Tensor:
+        """From which band each is taken, ``[B, bands]``, from -1 to 1 as torch has it."""
+        factors = 1 + _between(torch.empty(like.shape[1], 1, dtype=torch.float64), self.tract)
+        places = self.features.bands_at(factors.numpy() * self.features.centres)
+        return like.new_tensor(2 * places / max(self.features.bands - 1, 1) - 1)
+
+    def _times(self, like: Tensor, lengths: Tensor) -> Tensor:
+        """From which step each is taken, ``[B, T]``."""
+        last = (lengths[:, None].to(like.dtype) - 1).clamp_min(1)
+        times = torch.arange(len(like), device=like.device, dtype=like.dtype)
+        turns = math.pi * torch.randint_like(last, 1, self.turns + 1) / last
+        moved = times + _between(torch.empty_like(last), self.tempo) / turns * torch.sin(turns * times)
+        return 2 * moved.clamp_min(0).minimum(last) / max(len(like) - 1, 1) - 1
 
 
 class SpecAugment(nn.Module):
@@ -51,11 +130,10 @@ class SpecAugment(nn.Module):
         Raises:
             ShapeError: ``C`` is no multiple of the bands.
         """
-        steps, count, channels = values.shape
-        if channels % self.bands:
-            raise ShapeError(f"{channels} channels are no multiple of the {self.bands} bands to be masked.")
+        _refuse_other_bands(values, self.bands)
         if not self.training:
             return values
+        steps, count, channels = values.shape
         covered = torch.zeros(steps, count, channels, dtype=torch.bool, device=values.device)
         for _ in range(self.times):
             covered |= _stretch(steps, lengths, (lengths // 5).clamp_max(self.longest))[..., None]
@@ -64,6 +142,34 @@ class SpecAugment(nn.Module):
             stretch = _stretch(self.bands, bands, torch.full_like(lengths, self.widest))
             covered |= stretch.T.repeat(1, channels // self.bands)
         return values.masked_fill(covered, 0)
+
+
+class SoundAugment(nn.Module):
+    """What is done to sounds that are learnt from: another voice, then masks.
+
+    Args:
+        features: how the sounds became spectrograms.
+
+    Shape: values ``[T, B, C]`` and lengths ``[B]`` to ``[T, B, C]``.
+    """
+
+    def __init__(self, features: LogMel) -> None:
+        super().__init__()
+        self.voice, self.masks = VoiceAugment(features), SpecAugment(bands=features.bands)
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """The spectrograms as they are learnt from now."""
+        return self.masks(self.voice(values, lengths), lengths)
+
+
+def _refuse_other_bands(values: Tensor, bands: int) -> None:
+    if values.shape[-1] % bands:
+        raise ShapeError(f"{values.shape[-1]} channels are no multiple of the {bands} bands that they should be of.")
+
+
+def _between(like: Tensor, most: float) -> Tensor:
+    """Numbers drawn between ``-most`` and ``most``."""
+    return (torch.rand_like(like) * 2 - 1) * most
 
 
 def _stretch(size: int, ends: Tensor, longest: Tensor) -> Tensor:

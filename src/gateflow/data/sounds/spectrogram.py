@@ -110,6 +110,22 @@ class LogMel:
         """Numbers per frame."""
         return self.bands * (3 if self.with_deltas else 1)
 
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """The frequency at which each band's triangle is highest, in hertz."""
+        return self._edges[1:-1]
+
+    def bands_at(self, hertz: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Which band is highest there, between two of them a fraction; below the first it is negative.
+
+        Example:
+            >>> mel = LogMel(rate=8000, bands=20)
+            >>> [round(float(band), 6) for band in mel.bands_at(mel.centres[[0, 7]])]
+            [0.0, 7.0]
+        """
+        lowest, highest = _mel(np.array([self.low, self._top]))
+        return (_mel(hertz) - lowest) / (highest - lowest) * (self.bands + 1) - 1
+
     def __call__(self, samples: NDArray[Any]) -> NDArray[np.float32]:
         """The spectrogram ``[frames, channels]`` of samples from -1 to 1, or of integers of 8 to 32 bits.
 
@@ -150,10 +166,16 @@ class LogMel:
         """Of the transform: the next power of two."""
         return 1 << math.ceil(math.log2(len(self._hann)))
 
+    @property
+    def _edges(self) -> NDArray[np.float64]:
+        """Where the triangles begin, are highest and end."""
+        lowest, highest = _mel(np.array([self.low, self._top]))
+        return _hertz(np.linspace(lowest, highest, self.bands + 2))
+
     @cached_property
     def _filters(self) -> NDArray[np.float64]:
         """The triangles ``[frequencies, bands]``."""
-        edges = _hertz(np.linspace(_mel(self.low), _mel(self._top), self.bands + 2))
+        edges = self._edges
         frequencies = np.fft.rfftfreq(self._points, 1 / self.rate)[:, None]
         rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
         falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
@@ -177,8 +199,8 @@ def deltas(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return (slopes / sum(k * k for k, _ in weights)).astype(np.float32)
 
 
-def _mel(hertz: float) -> float:
-    return 2595 * math.log10(1 + hertz / 700)
+def _mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 2595 * np.log10(1 + hertz / 700)
 
 
 def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -88,7 +88,8 @@ class TranscriberTraining(TrainingConfig):
     lr: float = Field(default=2e-3, gt=0, description="Peak learning rate.")
     clip: float | Literal["auto"] = Field(default=5.0, description="Largest gradient norm, or auto.")
     augment: bool = Field(
-        default=True, description="Vary what is read: slant, place, size and blots of writing; masks over sounds."
+        default=True,
+        description="Vary what is read: slant, place, size and blots of writing; voices of sounds, and masks.",
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gateflow.data.listing import ListedFile
 from gateflow.data.series import Series
-from gateflow.data.sounds.augmentation import SpecAugment
+from gateflow.data.sounds.augmentation import SoundAugment
 from gateflow.data.sounds.reading import spectrograms
 from gateflow.data.sounds.recordings import SOUNDS
 from gateflow.data.track import Track
@@ -44,6 +44,6 @@ class SoundInput(ListedInput):
         for series in spectrograms(files, where, config.sounds.features(), skip_bad=skip_bad, **shown):
             yield replace(series, times=np.arange(len(series)) * config.sounds.hop)
 
-    def augment(self, config: TranscriberConfig) -> SpecAugment:
-        """Stretches of time and of bands are blotted out."""
-        return SpecAugment(bands=config.sounds.bands)
+    def augment(self, config: TranscriberConfig) -> SoundAugment:
+        """Other voices, of which stretches of time and of bands are blotted out."""
+        return SoundAugment(config.sounds.features())
