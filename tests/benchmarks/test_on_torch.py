@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks import on_torch
+from benchmarks import on_torch, updates
+from benchmarks.torch_layers import on_torch as on_torch_layers
+from tests.oracle import needs_compiler
 from tests.tasks.classifier import conftest as classifier
 from tests.tasks.classifier.texts import opinions
 from tests.tasks.classifier.texts import write as write_texts
@@ -54,3 +56,24 @@ def test_a_transcriber(tmp_path):
     (ours,), (theirs,) = found["gateflow"], found["torch"]
     assert ours["cer"] == pytest.approx(theirs["cer"], abs=0.05)
     assert {"wer", "targets a second"} <= set(ours)
+
+
+@needs_compiler
+def test_updates_of_both_are_timed_if_they_compute_the_same(tmp_path, monkeypatch, capsys):
+    data = {"train": write_pairs(tmp_path / "train.tsv", pairs(40))}
+    run = translator.train(tmp_path / "run", data, training={"epochs": 1})
+    words = [str(run.path), "--batches", "1", "--rounds", "1", "--json", str(tmp_path / "found.json")]
+    updates.main(words)
+    (figure,) = json.loads((tmp_path / "found.json").read_text())["figures"]
+    assert figure["target"] == "tokens"
+    assert min(figure["ours"], figure["torch_nn"], figure["ratio"], figure["ratio_of_fastest"]) > 0
+    assert "tokens" in capsys.readouterr().out
+
+    def other(model):
+        peer = on_torch_layers(model)
+        peer.encoder.recurrent.get_parameter("weight_hh_l0_reverse").data.add_(0.1)
+        return peer
+
+    monkeypatch.setattr(updates, "on_torch", other)
+    with pytest.raises(AssertionError):
+        updates.main(words)
