@@ -310,3 +310,18 @@ def test_what_is_unexpected_is_short_too_and_debug_shows_where(gateflow, monkeyp
 @pytest.mark.parametrize("seed", [2**64, -(2**63) - 1, 10**30])
 def test_a_seed_that_no_generator_takes(gateflow, trained, seed):
     assert_refused(gateflow("generate", trained, "--prompt", "the", "--seed", seed), 2, "seed must be", f"not {seed}")
+
+
+def test_two_files_with_a_comma_between_them_are_no_file_that_is_missing(gateflow, tmp_path, monkeypatch):
+    """``--data train.ja,train.en``: each of the two is looked for, and is named as what it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.ja").write_text("a b\nc d\n")
+    (tmp_path / "train.en").write_text("A B\n")
+    words = ("train", "translator", "--out", "run", "--data")
+    assert_refused(gateflow(*words, "train.ja,train.en"), 1, "train.en ends after line 1, where train.ja has 'c d'")
+    assert_refused(gateflow(*words, "train.ja,train.e"), 1, "--target-data: train.e does not exist. Did you mean")
+    assert_refused(gateflow(*words, "train.j,train.en"), 1, "--data: train.j does not exist. Did you mean train.ja?")
+    more = ("train.ja,train.en", "--valid", "valid.ja,train.en")
+    assert_refused(gateflow(*words, *more), 1, "--valid: valid.ja does not exist")
+    compared = ("compare", "--task", "translator", "--updates", 1, "--data", "train.ja,train.en")
+    assert_refused(gateflow(*compared), 1, "train.en ends after line 1")
