@@ -59,7 +59,7 @@ def test_a_text_that_is_none(gateflow, tmp_path, content, parts):
 
 def test_a_corpus_of_one_token(gateflow, tmp_path, corpus):
     (tmp_path / "one.txt").write_text("\n\nx", encoding="utf-8")
-    words = ("--data", corpus, "--valid", tmp_path / "one.txt", "--out", tmp_path / "run", *SMALL, "--batch-size=9")
+    words = ("--data", tmp_path / "one.txt", "--valid", corpus, "--out", tmp_path / "run", *SMALL, "--batch-size=9")
     assert_refused(
         gateflow("train", "lm", *words),
         1,
