@@ -167,6 +167,16 @@ def test_whatever_decides_the_answers_is_refused(tmp_path, task, options, change
         refuse_other_options(other, lasting(made), tmp_path / "model", tmp_path / "config.toml")
 
 
+def test_the_module_of_a_cell_may_move(tmp_path):
+    made, moved, other = (
+        TranslatorConfig.build({"data": {"train": "x"}, "model": {"cell": cell}})
+        for cell in ("my_cells:Mine", "package.cells:Mine", "my_cells:Other")
+    )
+    refuse_other_options(moved, lasting(made), tmp_path, tmp_path)
+    with pytest.raises(RunError, match="has cell = .:Other., and .* cell = .:Mine."):
+        refuse_other_options(other, lasting(made), tmp_path, tmp_path)
+
+
 def test_no_task_is_left_out():
     assert OTHERS.keys() == TASKS.keys()
 

@@ -207,8 +207,10 @@ class RunConfig(ConfigSection):
     def lasting(self) -> dict[str, Any]:
         """By ``section.option`` what a network was made by, and means nothing without; see `gateflow.runs.lasting`."""
         found, idle = self.model_dump(mode="json"), self.idle()
+        # A module is a place too, and may have moved; of ``module:Class`` the class is kept.
+        classes = {code: ":" + code.partition(":")[2] for code in self.named_code() if ":" in code}
         return {
-            f"{section}.{name}": found[section][name]
+            f"{section}.{name}": classes.get(str(value := found[section][name]), value)
             for section, kind in self.sections().items()
             for name in kind.lasting_options()
             if name not in idle
