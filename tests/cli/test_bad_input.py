@@ -14,6 +14,7 @@ from tests.cli.conftest import SMALL
 from tests.conftest import reset_accelerate
 
 from gateflow.cli import main
+from gateflow.runs.lasting import KEPT_AS
 from gateflow.runs.weights import read_tensors, write_tensors
 from gateflow.tasks.language_model.run import LanguageModelRun
 from gateflow.training.checkpoint import Checkpoint
@@ -59,7 +60,7 @@ def test_a_text_that_is_none(gateflow, tmp_path, content, parts):
 
 def test_a_corpus_of_one_token(gateflow, tmp_path, corpus):
     (tmp_path / "one.txt").write_text("\n\nx", encoding="utf-8")
-    words = ("--data", corpus, "--valid", tmp_path / "one.txt", "--out", tmp_path / "run", *SMALL, "--batch-size=9")
+    words = ("--data", tmp_path / "one.txt", "--valid", corpus, "--out", tmp_path / "run", *SMALL, "--batch-size=9")
     assert_refused(
         gateflow("train", "lm", *words),
         1,
@@ -249,6 +250,7 @@ def test_a_run_of_an_older_version_has_no_checksums_and_goes_on(gateflow, traine
     run = unsealed(LanguageModelRun(trained))
     for file in (run.model_file, run.checkpoint_file):
         tensors, metadata = read_tensors(file)
+        assert metadata.pop(KEPT_AS)
         save_file(tensors, file, metadata)
     edited(run, "epochs = 2", "epochs = 3")
     assert gateflow("evaluate", trained, "--data", corpus).code == 0
@@ -310,3 +312,18 @@ def test_what_is_unexpected_is_short_too_and_debug_shows_where(gateflow, monkeyp
 @pytest.mark.parametrize("seed", [2**64, -(2**63) - 1, 10**30])
 def test_a_seed_that_no_generator_takes(gateflow, trained, seed):
     assert_refused(gateflow("generate", trained, "--prompt", "the", "--seed", seed), 2, "seed must be", f"not {seed}")
+
+
+def test_two_files_with_a_comma_between_them_are_no_file_that_is_missing(gateflow, tmp_path, monkeypatch):
+    """``--data train.ja,train.en``: each of the two is looked for, and is named as what it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.ja").write_text("a b\nc d\n")
+    (tmp_path / "train.en").write_text("A B\n")
+    words = ("train", "translator", "--out", "run", "--data")
+    assert_refused(gateflow(*words, "train.ja,train.en"), 1, "train.en ends after line 1, where train.ja has 'c d'")
+    assert_refused(gateflow(*words, "train.ja,train.e"), 1, "--target-data: train.e does not exist. Did you mean")
+    assert_refused(gateflow(*words, "train.j,train.en"), 1, "--data: train.j does not exist. Did you mean train.ja?")
+    more = ("train.ja,train.en", "--valid", "valid.ja,train.en")
+    assert_refused(gateflow(*words, *more), 1, "--valid: valid.ja does not exist")
+    compared = ("compare", "--task", "translator", "--updates", 1, "--data", "train.ja,train.en")
+    assert_refused(gateflow(*compared), 1, "train.en ends after line 1")

@@ -8,6 +8,8 @@ import pytest
 from tests.cli.conftest import SMALL
 from tests.cli.test_bad_input import assert_refused
 
+from gateflow.runs.lasting import KEPT_AS
+from gateflow.runs.weights import read_tensors, write_tensors
 from gateflow.tasks.language_model.run import LanguageModelRun
 
 EVIL = "from pathlib import Path\nPath(__file__).with_name('PWNED').touch()\nfrom gateflow.cells import LSTM as X\n"
@@ -19,6 +21,9 @@ def sent(trained, monkeypatch):
     (trained / "evil.py").write_text(EVIL)
     file = LanguageModelRun(trained).config_file
     file.write_text(file.read_text().replace('cell = "lstm"', 'cell = "trained.evil:X"'))
+    for weights in (LanguageModelRun(trained).model_file, LanguageModelRun(trained).checkpoint_file):
+        tensors, about = read_tensors(weights)
+        write_tensors(weights, tensors, about | {KEPT_AS: about[KEPT_AS].replace('"lstm"', '":X"')})
     monkeypatch.chdir(trained.parent)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield trained

@@ -104,7 +104,7 @@ def compare_command(name: str) -> Callable[..., None]:
         `gateflow compare --data corpus.txt --cells lstm --with transformer --updates 2000`
         """
         names, grid = _names(cells), _grid(settings, with_, match, lrs, dropouts, grid_share)
-        refuse_missing_files(settings)
+        refuse_missing_files(settings, kind.build(settings))
 
         from gateflow.backends.cpu.process import prepare_process
         from gateflow.cli.progress import TrainingDisplay

@@ -83,14 +83,20 @@ def refuse_unknown_cells(config: RunConfig) -> None:
                 refuse_unknown(cell)
 
 
-def refuse_missing_files(settings: Settings) -> None:
+def refuse_missing_files(settings: Settings, config: RunConfig) -> None:
     """Refuse a file that is typed and not there, before torch is imported to read it.
+
+    Args:
+        settings: what was typed.
+        config: what it is understood as: a task may take ``train.ja,train.en`` for two files.
 
     Raises:
         DataError: there is none.
     """
-    for values in settings.values():
-        for name, path in values.items():
+    for section, values in settings.items():
+        if not any(isinstance(value, Path) for value in values.values()):
+            continue
+        for name, path in getattr(config, section):
             # "-" is what is piped in. Not `exists`: what may not be looked at is told by who reads it.
             if isinstance(path, Path) and str(path) != "-" and not os.path.lexists(path) and path.parent.is_dir():
                 meant = closest(path.name, (entry.name for entry in islice(path.parent.iterdir(), MOST_NEIGHBOURS)))

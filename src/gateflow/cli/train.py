@@ -38,7 +38,7 @@ def train_command(task: TaskDescription) -> Callable[..., None]:
         wanted = kind.build(settings, config)
         refuse_idle(settings, wanted.idle())
         refuse_unknown_cells(wanted)
-        refuse_missing_files(settings)
+        refuse_missing_files(settings, wanted)
         # Code that the user has typed is code that the user wants; that of a file may be somebody else's.
         named = [code for code in wanted.named_code() if code in typed_words(settings)]
         # One name is enough for the tasks there are; a task with more of them is trusted by --trust-code.

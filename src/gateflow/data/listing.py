@@ -11,7 +11,7 @@ from itertools import islice
 from os.path import realpath
 from pathlib import Path
 
-from gateflow.data.source import spoken
+from gateflow.data.source import is_binary, spoken
 from gateflow.data.text import read_lines
 from gateflow.errors import DataError
 
@@ -88,7 +88,8 @@ def read_listing(path: Path, called: Sequence[str] = LABEL, *, what: str = "reco
         what: one of the files is called in messages.
 
     Raises:
-        DataError: a line has more cells than columns or no path; a file stands in the list twice; there is none.
+        DataError: a line has more cells than columns or no path; a file stands in the list twice; there is none; it is
+            no text.
 
     Example:
         >>> import tempfile
@@ -97,6 +98,8 @@ def read_listing(path: Path, called: Sequence[str] = LABEL, *, what: str = "reco
         >>> [(found.name, found.label) for found in read_listing(file, TEXT)]
         [('a.png', 'the cat'), ('b.png', 'a dog')]
     """
+    if is_binary(path):
+        raise DataError(f"{path} is no {what} by its name, and no list of them, for it holds no text.")
     found: dict[Path, ListedFile] = {}
     # By where they lead: `a.png` and `./a.png` are one file.
     real: set[str] = set()

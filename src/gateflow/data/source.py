@@ -14,7 +14,7 @@ from typing import cast
 
 from gateflow.errors import DataError
 
-__all__ = ["beginning", "chunks", "require", "spoken"]
+__all__ = ["beginning", "chunks", "is_binary", "require", "spoken"]
 
 STDIN = Path("-")
 """What stands for the text that is piped in."""
@@ -25,6 +25,9 @@ of equal lines to a hundredth; the format allows a thousandth, which is how 10 M
 # As much as a pipe holds on Linux.
 _CHUNK = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# The head of a picture or a sound has a NUL byte among its first.
+_LOOKED_AT = 1 << 10
 
 
 def spoken(path: Path) -> str:
@@ -86,6 +89,22 @@ def chunks(path: Path) -> Iterator[bytes]:
             raise DataError(text) from error
         except (gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{spoken(path)} holds damaged gzip data ({error}). Copy it again.") from error
+
+
+def is_binary(path: Path) -> bool:
+    """Whether a file holds a byte that no text has, at its beginning; a pipe is not looked into.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "line.png"
+        >>> _ = file.write_bytes(b"\\x89PNG\\r\\n\\x1a\\n\\0\\0\\0\\rIHDR")
+        >>> is_binary(file)
+        True
+    """
+    if not path.is_file():
+        return False
+    first = beginning(path, _LOOKED_AT)
+    return b"\0" in first and not first.startswith(UTF_16_MARKS)
 
 
 def beginning(path: Path, size: int) -> bytes:

@@ -22,7 +22,8 @@ class TokenStream:
 
     The text is cut into ``batch_size`` columns of equal length that are read side by side. A window is the next stretch
     of every column, so the state after one window is the right state to begin the next with. With several processes,
-    each takes its share of the columns: two processes with half the columns each see what one with all would.
+    each takes its share of the columns: two processes with half the columns each see what one with all would. To
+    evaluate, some may have a column more than others, or none.
 
     Args:
         path: The ``.npy`` file of :func:`encode_file`. It is mapped, not loaded.
@@ -49,7 +50,7 @@ class TokenStream:
     def __init__(
         self, path: str | Path, batch_size: int, window: int, rank: int = 0, world_size: int = 1, *, whole: bool = False
     ) -> None:
-        _check_sizes(batch_size, window, world_size)
+        _check_sizes(batch_size, window, 1 if whole else world_size)
         self.window = window
         self._path, self._tokens = Path(path), token_file(Path(path))
         predicted = len(self._tokens) - 1
@@ -58,8 +59,7 @@ class TokenStream:
         self._steps = -(-predicted // batch_size) if whole else predicted // batch_size
         if self._steps < 1:
             raise DataError(_too_few(Path(path), len(self._tokens), batch_size))
-        share = batch_size // world_size
-        self._starts = self._steps * np.arange(rank * share, (rank + 1) * share)
+        self._starts = self._steps * np.array_split(np.arange(batch_size), world_size)[rank]
 
     @property
     def columns(self) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from gateflow.data.source import STDIN, chunks, require, spoken
+from gateflow.data.source import STDIN, UTF_16_MARKS, chunks, require, spoken
 from gateflow.errors import DataError
 
 __all__ = ["LONGEST", "Border", "Piece", "half_character", "read_lines", "read_pieces", "readable_again"]
@@ -22,8 +22,6 @@ LONGEST = 1 << 16
 """Characters of a piece, at most."""
 LONGEST_LINE = 1 << 24
 """Characters of a line, at most, where lines are asked for as a whole."""
-
-_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Border(Enum):
@@ -189,7 +187,7 @@ def _decoded(path: Path) -> Iterator[str]:
     decoder, offset, line, column, blank = codecs.getincrementaldecoder("utf-8-sig")(), 0, 1, 1, True
     for raw in _and_an_end(chunks(path)):
         # Told apart from other bytes that are no UTF-8, since the remedy differs.
-        if offset == 0 and raw.startswith(_UTF_16_MARKS):
+        if offset == 0 and raw.startswith(UTF_16_MARKS):
             raise DataError(f"{spoken(path)} is UTF-16, not UTF-8. {_convert('UTF-16', path)}")
         text, fault = _as_far_as_text(decoder, raw)
         blank = blank and not text.strip()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -53,6 +53,17 @@ class ConfigSection(BaseModel):
     # Frozen: a run is trained by what its file says. Unknown options are slips, and are told as such.
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False, frozen=True)
 
+    changeable: ClassVar[frozenset[str]] = frozenset()
+    """Options that may be changed in the config.toml of a run: its network computes the same with any of them."""
+
+    @classmethod
+    def lasting_options(cls) -> list[str]:
+        """The options that must stay as they were when the network was made; places of files may always change."""
+        places = {
+            name for name, field in cls.model_fields.items() if Path in (field.annotation, *get_args(field.annotation))
+        }
+        return [name for name in cls.model_fields if name not in cls.changeable | places]
+
 
 class TrainingConfig(ConfigSection):
     """The optimisation: batches, steps, rates, and when to look."""
@@ -91,6 +102,11 @@ class TrainingConfig(ConfigSection):
     tracker: Literal["tensorboard", "wandb", "mlflow"] | None = Field(
         default=None, description="Hand the figures on to TensorBoard (in the run's folder), W&B or MLflow too."
     )
+
+    @classmethod
+    def lasting_options(cls) -> list[str]:
+        """None: what the user changes of a training counts from the next update on."""
+        return []
 
     @model_validator(mode="before")
     @classmethod
@@ -188,6 +204,24 @@ class RunConfig(ConfigSection):
         """Options that another one makes idle, and what they belong to; typed on the command line they are refused."""
         return {} if self.training.optimizer == "sgd" else {"momentum": "--optimizer sgd"}
 
+    def lasting(self) -> dict[str, Any]:
+        """By ``section.option`` what a network was made by, and means nothing without; see `gateflow.runs.lasting`."""
+        found, idle = self.model_dump(mode="json"), self.idle()
+        # A module is a place too, and may have moved; of ``module:Class`` the class is kept.
+        classes = {code: ":" + code.partition(":")[2] for code in self.named_code() if ":" in code}
+        return {
+            f"{section}.{name}": classes.get(str(value := found[section][name]), value)
+            for section, kind in self.sections().items()
+            for name in kind.lasting_options()
+            if name not in idle
+        }
+
+    @classmethod
+    def default_of(cls, name: str) -> Any:
+        """What an option ``section.option`` is if nothing is said of it."""
+        section, _, option = name.partition(".")
+        return cls.sections()[section].model_fields[option].get_default(call_default_factory=True)
+
     def named_code(self) -> tuple[str, ...]:
         """What opening the run would import, if it is code of somebody's own: such as a cell ``module:Class``."""
         return ()
@@ -247,7 +281,7 @@ def task_of(file: Path) -> str:
     version, task = found.get("format"), found.get("task", FIRST_TASK)
     # True is an int in Python, and TOML has both.
     if type(version) is not int or not 0 < version < 2**31:
-        has = "no `format`" if version is None else f"`format = {_in_toml(version)}`, which is no version"
+        has = "no `format`" if version is None else f"`format = {in_toml(version)}`, which is no version"
         raise RunError(f"{file} has {has}, so it is not the configuration of a run.")
     if version > FORMAT:
         raise RunError(
@@ -259,7 +293,7 @@ def task_of(file: Path) -> str:
     return task
 
 
-def _in_toml(value: object) -> str:
+def in_toml(value: object) -> str:
     """A value as it stands in a file, if it is one of a few words."""
     if isinstance(value, dict | list):
         return "..."

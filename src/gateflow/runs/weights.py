@@ -86,8 +86,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         WriteError: the file system refused.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    blank = save(plain, {**(metadata or {}), "sha256": _BLANK})
-    # The library decides the order of the metadata, so the place is looked for.
+    blank = _in_order(save(plain, {**(metadata or {}), "sha256": _BLANK}))
     place = _place_of_seal(blank, _BLANK)
     seal = hashlib.sha256(blank).hexdigest().encode()
     # A view, not a slice: a file of gigabytes is not copied once more.
@@ -178,6 +177,17 @@ def _header(file: BinaryIO) -> Header:
     if size != 8 + length + sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in tensors.values()):
         raise ValueError("it is shorter or longer than its header says")
     return Header(tensors, metadata, size)
+
+
+def _in_order(content: bytes) -> bytes:
+    """A file with its metadata sorted: the library draws their order by lot, and equal runs have equal bytes."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    # The numbers that follow are aligned, as the format has it.
+    text += b" " * (-len(text) % 8)
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[8 + length :]))
 
 
 def _spec(entry: Any) -> Spec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -34,6 +34,8 @@ class LayersConfig(ConfigSection):
     init: InitialWeightsText | None = Field(
         default=None, description="Initial weights: orthogonal, identity, forget:1 or chrono:60."
     )
+
+    changeable: ClassVar = frozenset({"dropout", "weight_dropout"})
 
     def of_layers(self) -> dict[str, Any]:
         """The options as the networks take them, and `gateflow.Recurrent` does."""

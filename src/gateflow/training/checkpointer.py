@@ -19,6 +19,7 @@ from gateflow.runs.fit import (
     refuse_other_specs,
     specs_of,
 )
+from gateflow.runs.lasting import KEPT_AS, lasting, refuse_other_options
 from gateflow.runs.run import Run, resuming
 from gateflow.runs.weights import Header, read_tensors, refuse_non_finite, unique_tensors, write_tensors
 from gateflow.training.average import WeightAverage
@@ -50,6 +51,7 @@ class Checkpointer:
         self.run, self.accelerator = run, accelerator
         self.model, self.optimizer, self.clipper, self.average = model, optimizer, clipper, average
         self.metrics = MetricsLog(run.metrics_file)
+        self.options: str | None = None
 
     def restore(self, seed: int, start: Start) -> tuple[Progress, State]:
         """Continue from the checkpoint; a new run begins with random numbers from `seed`.
@@ -63,9 +65,12 @@ class Checkpointer:
                 processes.
             NonFiniteError: a weight is NaN or infinite.
         """
-        path = self.run.checkpoint_file
+        path, config = self.run.checkpoint_file, self.run.config()
         checkpoint = Checkpoint.read(path, lambda header, processes: self._refuse_misfit(header, processes, start))
         # Before the model is touched: what is refused leaves it as it was.
+        refuse_other_options(config, checkpoint.options, path, self.run.config_file)
+        # As they were kept, whatever config.toml becomes while this training runs; older versions kept nothing.
+        self.options = checkpoint.options or lasting(config)
         carried, average = checkpoint.carried(start), checkpoint.average()
         progress = checkpoint.restore(self.model, self.optimizer)
         if self.average is not None:
@@ -99,6 +104,7 @@ class Checkpointer:
             random=random,
             average=None if self.average is None else self.average.state(),
             multiplier=multiplier,
+            options=self.options,
         )
         if self.accelerator.is_main_process:
             # In this order: a checkpoint that is on the disk counts on the lines before it.
@@ -109,7 +115,8 @@ class Checkpointer:
         """Make these weights, or their average, the run's model."""
         if self.accelerator.is_main_process:
             with self.averaged():
-                write_tensors(self.run.model_file, unique_tensors(self.model))
+                about = {} if self.options is None else {KEPT_AS: self.options}
+                write_tensors(self.run.model_file, unique_tensors(self.model), about)
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within the block the model has averaged weights, if they are averaged at all."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gateflow.runs.config import RunConfig
+from gateflow.runs.lasting import lasting
 from gateflow.runs.new_run import new_run
 from gateflow.runs.run import Run
 from gateflow.runs.trust import Trust
@@ -33,7 +34,8 @@ def begin_run(run: Run[Any], config: RunConfig, begin: Callable[[], nn.Module]) 
     # After the data are read: what is drawn there must not move the weights.
     torch.manual_seed(config.training.seed)
     model = begin()
-    Checkpoint.of(model, build_optimizer(model, config.training), Progress()).write(run.checkpoint_file)
+    optimizer = build_optimizer(model, config.training)
+    Checkpoint.of(model, optimizer, Progress(), options=lasting(config)).write(run.checkpoint_file)
     if run.own_files:
         # Last: whatever is sealed is whole.
         run.seal()

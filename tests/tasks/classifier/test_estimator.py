@@ -96,6 +96,7 @@ BAD = [
     (["a", "b"], ["x", 0.5], "text 1 has the label 0.5"),
     (["a", "b"], [1, 10**30], "text 1 has the label 1000.* a whole number has 64 bits"),
     (["a", "b"], ["x", " y"], "text 1 has the label ' y'"),
+    (["a", "b"], ["x", "y\ud800"], "text 1 has half of a character in its label"),
     (["a"], None, "texts were given without labels"),
 ]
 

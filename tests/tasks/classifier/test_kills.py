@@ -1,4 +1,4 @@
-"""A classifier of series is killed at any moment, alone and as two processes, and goes on to the same weights."""
+"""A classifier is killed at any moment, alone and as two processes, and goes on to the same weights."""
 
 import pytest
 from tests.tasks.classifier.numbers import series, table
@@ -22,6 +22,18 @@ def long(path):
     return classifier(path, 90)
 
 
+def transformer(path):
+    """Of texts, some of whose words are dropped."""
+    file = path.parent / "train.tsv"
+    if not file.exists():
+        words = ("good", "fine", "bad", "poor")
+        file.write_text(
+            "".join(f"it is {words[i % 4]} {words[i % 3]} {i % 7}\t{'pn'[i % 4 // 2]}\n" for i in range(80))
+        )
+    network = ("--model", "transformer", "--heads", 2, "--embedding-size", 8, "--word-dropout", 0.2)
+    return Command(path, "train", "classifier", "--data", file, *NETWORK, *RECORDS, *network, "--epochs", 60)
+
+
 def classifier(path, epochs):
     file = path.parent / "train.csv"
     if not file.exists():
@@ -37,3 +49,9 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
 @pytest.mark.parametrize(("processes", "how"), [(1, ""), (2, ""), (2, "torchrun")])
 def test_killed_ten_times_it_goes_on(tmp_path, processes, how):
     kill_again_and_again(f"{HERE}long", tmp_path, seed=10 + processes, kills=10, processes=processes, how=how)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_transformer_that_is_killed_ten_times_goes_on(tmp_path, processes):
+    kill_again_and_again(f"{HERE}transformer", tmp_path, seed=30 + processes, kills=10, processes=processes)

@@ -64,6 +64,36 @@ def test_validation_predicts_every_token_but_the_first(run):
     assert detach(None) is None
 
 
+@pytest.mark.parametrize("words", [500, 5_200])
+def test_what_a_validation_finds_depends_on_no_batch_and_on_no_number_of_processes(tmp_path, words):
+    text, found = tmp_path / "text.txt", []
+    text.write_text("a b c d\nb c d a\nc d a b\n" * (words // 15 + 1))
+    for batch_size in (1, 4, 60):
+        training = {"batch_size": batch_size, "window": 7}
+        config = LanguageModelConfig.build(
+            {"data": {"train": text, "valid": text}, "model": SMALL, "training": training}
+        )
+        run = set_up(tmp_path / f"run{batch_size}", config)
+        for processes in {1, min(4, batch_size)}:
+            sums = []
+            for rank in range(processes):
+                torch.manual_seed(0)
+                task = LanguageModelTask(run, config, rank, processes)
+                sums.append(task.validate(task.model.double()))
+            found.append((sum(loss["loss"] for loss, _ in sums), sum(count for _, count in sums)))
+    assert [count for _, count in found] == [found[0][1]] * len(found)
+    assert [loss for loss, _ in found] == pytest.approx([found[0][0]] * len(found), rel=1e-9)
+
+
+def test_a_validation_text_may_be_shorter_than_a_batch_is_wide(tmp_path):
+    for name, text in (("train", "a b c\n" * 30), ("valid", "a b\n")):
+        (tmp_path / name).write_text(text)
+    data = {"train": tmp_path / "train", "valid": tmp_path / "valid"}
+    config = LanguageModelConfig.build({"data": data, "model": SMALL, "training": {"batch_size": 20}})
+    task = LanguageModelTask(set_up(tmp_path / "run", config), config)
+    assert task.validate(task.model)[1] == 2
+
+
 @pytest.mark.parametrize(("text", "cell"), [("orthogonal", "gru"), ("identity", "elman_relu")])
 def test_initial_weights_of_the_recurrent_matrix(text, cell):
     model = build_model(

@@ -100,6 +100,8 @@ BAD = [
     ([["a\tb"]], [["X"]], "sentence 0 holds 'a\\\\tb'"),
     ([["a", ""]], [["X", "Y"]], "sentence 0 holds ''"),
     ([["-DOCSTART-", "b"]], [["X", "Y"]], "sentence 0 holds '-DOCSTART-', which marks a document"),
+    ([["a", "b\ud800"]], [["X", "Y"]], "sentence 0 holds half of a character"),
+    ([["a", "b"]], [["X", "Y\ud800"]], "sentence 0 holds half of a character"),
     ([["a"]], None, "sentences were given without tags"),
 ]
 

@@ -4,7 +4,11 @@ import json
 import logging
 import sys
 
+import numpy as np
 import pytest
+import soundfile
+import torch
+from PIL import Image
 from tests.tasks.transcriber.conftest import config_of, train
 from tests.tasks.transcriber.lines import picture, texts, write_images, write_sounds, write_strokes
 
@@ -12,8 +16,9 @@ from gateflow.errors import ConfigError, DataError, DataWarning, RunError
 from gateflow.tasks.transcriber.data import own_lines, set_up
 from gateflow.tasks.transcriber.evaluation import evaluate
 from gateflow.tasks.transcriber.inputs.look import kind_of
-from gateflow.tasks.transcriber.loading import load, load_alphabet
+from gateflow.tasks.transcriber.loading import input_of, load, load_alphabet
 from gateflow.tasks.transcriber.measures import character_errors
+from gateflow.tasks.transcriber.task import TranscriberTask
 
 
 def test_a_text_longer_than_its_picture_is_named_before_training(tmp_path):
@@ -85,6 +90,35 @@ def test_kinds_are_seen(tmp_path):
             kind_of(tmp_path / wrong)
     with pytest.raises(DataError, match="does not exist"):
         kind_of(tmp_path / "none")
+
+
+@pytest.mark.parametrize("given", ["a.png", "a.tif", "a.wav", "a.flac"])
+@pytest.mark.parametrize("kind", ["image", "sound", "strokes"])
+def test_a_file_of_another_kind_is_told_as_what_it_is_not(tmp_path, kind, given):
+    file = tmp_path / given
+    if given in ("a.png", "a.tif"):
+        Image.fromarray(np.full((20, 60), 200, dtype=np.uint8)).save(file)
+    else:
+        soundfile.write(file, np.sin(np.arange(4000) / 9), 8000)
+    if kind == kind_of(file):
+        return
+    told = {"image": "is no image by its name, and no list", "sound": "is no recording by its name, and no list"}
+    config = config_of(train=file, input=kind, rate=8000)
+    with pytest.raises(DataError, match=told.get(kind, "holds no strokes, .* no text")):
+        list(input_of(config).read(file, config))
+
+
+def test_a_validation_that_writes_nothing_is_told(tmp_path, caplog):
+    files = write_images(tmp_path / "a", texts(8))
+    run = set_up(tmp_path / "run", config_of(train=files, height=24))
+    task = TranscriberTask(run, run.config())
+    with caplog.at_level("INFO", logger="gateflow"):
+        for blank, told in ((100.0, 1), (-100.0, 0)):
+            caplog.clear()
+            torch.nn.init.constant_(task.model.head.bias[:1].detach(), blank)
+            sums, count = task.validate(task.model.eval())
+            task.figures({name: value / count for name, value in sums.items()})
+            assert caplog.text.count("wrote no character in any line, only blanks") == told
 
 
 def test_bad_files_are_named_or_left_out(tmp_path):

@@ -62,6 +62,8 @@ BAD = [
     (["a"], None, "sources were given without targets"),
     (["a", "b"], ["A", " "], "source 1 or its target is empty"),
     ([3], ["A"], "source 0 is 3"),
+    (["a", "b\ud800"], ["A", "B"], "source 1 or its target holds half of a character"),
+    (["a", "b"], ["A", "B\udfff"], "source 1 or its target holds half of a character"),
     ([("a", "V", "x")], ["A"], "source 0 is"),
 ]
 
@@ -77,6 +79,8 @@ def test_errors_are_in_the_words_of_python(fitted):
         fitted[0].answers(["ab"], nbest=9)
     with pytest.raises(DataError, match="is one text; give a list of sources"):
         fitted[0].predict("ab")
+    with pytest.raises(DataError, match="source 0 or its target holds half of a character"):
+        fitted[0].predict(["a\ud800b"])
     with pytest.raises(ConfigError, match="^pointer=?.*it copies what attention looks at"):
         Translator(pointer=True, attention="none").fit(["a", "b"], ["a", "b"])
 

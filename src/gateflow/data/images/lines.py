@@ -83,7 +83,10 @@ class LineImage:
             raise DataError(f"is {columns:,} pixels wide and {rows:,} high, which is no line. Cut it.")
         lowest, highest = _range(grey)
         if highest - lowest < _LEAST_CONTRAST:
-            raise DataError("is empty: all its pixels are about alike. Give a picture with writing.")
+            raise DataError(
+                f"is empty: its pixels differ by {highest - lowest:.3g} of 255, and ink and paper by "
+                f"{_LEAST_CONTRAST:g} or more. Give a picture with writing, or stretch its contrast."
+            )
         if self.ink == "light" or (self.ink == "auto" and np.median(grey) < (lowest + highest) / 2):
             grey, lowest, highest = -grey, -highest, -lowest
         dark, light = np.percentile(grey, [_DARKEST, _LIGHTEST])

@@ -48,10 +48,16 @@ def read_grey(path: Path) -> NDArray[np.float32]:
             warnings.simplefilter("ignore", image.DecompressionBombWarning)
             # Of old formats and modes that it will read no more; they are read today.
             warnings.simplefilter("ignore", DeprecationWarning)
-            with image.open(path) as found:
+            # By an open file: of a name Pillow maps what is not compressed into memory, and scrambles the rows of one
+            # that lies on its side.
+            with path.open("rb") as file, image.open(file) as found:
                 return _grey(found, path, image)
     except DataError:
         raise
+    except image.UnidentifiedImageError:
+        raise DataError(
+            f"{path} cannot be read as a picture: Pillow knows no such. Give a PNG, JPEG or TIFF file."
+        ) from None
     except errors as error:
         told = " ".join(str(error).replace(str(path), "it").split()) or type(error).__name__
         raise DataError(f"{path} cannot be read as a picture: {told:.120}. Give a PNG, JPEG or TIFF file.") from None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gateflow.data.bad_files import read_each
 from gateflow.data.series import Series
-from gateflow.data.source import spoken
+from gateflow.data.source import is_binary, spoken
 from gateflow.data.text import half_character, read_lines
 from gateflow.data.track import Track
 from gateflow.data.transcripts import plain
@@ -67,6 +67,8 @@ def read_strokes(
         >>> [(line.label, line.channels) for line in read_strokes(file)]
         [('l', 4)]
     """
+    if is_binary(path):
+        raise DataError(f"{path} holds no strokes, which are lines of JSON, for it is no text.")
     lines = [(number, line) for number, line in enumerate(read_lines(path), 1) if line.strip()]
     if not lines:
         raise DataError(f"{spoken(path)} holds no strokes: it is empty.")

@@ -39,6 +39,8 @@ class ReaderConfig(ConfigSection):
     # the verb's signal drowns. Why 0.3: see `gateflow.tasks.agreement.model`.
     word_share: float = Field(default=0.3, ge=0, le=1, description="Weight of the loss of all words.")
 
+    changeable: ClassVar = frozenset({"word_share"})
+
 
 class AgreementTraining(TrainingConfig):
     """The optimisation, with the defaults of the study: one pass, a constant rate."""
@@ -51,6 +53,11 @@ class AgreementTraining(TrainingConfig):
     warmup: int = Field(
         default=0, ge=0, lt=2**63, description="Updates over which the learning rate rises; at most a tenth of all."
     )
+
+    @classmethod
+    def lasting_options(cls) -> list[str]:
+        """The seed: it draws the sentences to test on, and with another one some of them have been learnt."""
+        return ["seed"]
 
 
 class AgreementConfig(RunConfig):

@@ -46,6 +46,9 @@ class ExamplesConfig(ConfigSection):
         default=1000, ge=1, le=1 << 20, description="Tokens or steps read of an example, from its beginning."
     )
 
+    # Where in a file things stand; what they are read as must stay.
+    changeable: ClassVar = frozenset({"label", "separator", "group"})
+
     @field_validator("label", "group", mode="before")
     @classmethod
     def _is_text(cls, value: Any) -> Any:
@@ -90,6 +93,8 @@ class TextsConfig(ConfigSection):
         default=None, description="Run of a language model with the same kind of tokens, to begin from."
     )
 
+    changeable: ClassVar = frozenset({"text"})
+
     @field_validator("text", mode="before")
     @classmethod
     def _is_text(cls, value: Any) -> Any:
@@ -129,12 +134,16 @@ class SeriesConfig(ConfigSection):
         description="Missing values: mask adds a channel that says which are there; cell leaves NaN to --cell gru_d.",
     )
 
+    changeable: ClassVar = frozenset({"series", "time"})
+
 
 class SoundsConfig(SpectrogramConfig):
     """How a sound is read: as a log-mel spectrogram, and how it is varied in training."""
 
     augment: bool = Field(default=False, description="SpecAugment: blot out stretches of time and bands in training.")
     skip_bad: bool = Field(default=False, description="Leave files out that cannot be read, and say so.")
+
+    changeable: ClassVar = frozenset({"augment", "skip_bad"})
 
 
 class ClassifierNetworkConfig(EitherLayersConfig):
@@ -149,6 +158,8 @@ class ClassifierNetworkConfig(EitherLayersConfig):
     )
     dropout: Share = Field(default=0.5, description="Share of activations dropped, alike for all steps.")
     word_dropout: Share = Field(default=0.1, description="Share of tokens read as unknown, so that these are learnt.")
+
+    changeable: ClassVar = EitherLayersConfig.changeable | {"frozen", "word_dropout"}
 
     @classmethod
     def of_recurrent(cls) -> tuple[str, ...]:

@@ -167,4 +167,6 @@ def _label(of: str, label: Any, regression: bool, may_be_missing: bool = False) 
         raise DataError(
             f"{of} has the label {label!r:.60}; a label is a whole number, or a text without spaces around."
         )
+    if half_character(label) is not None:
+        raise DataError(f"{of} has half of a character in its label, {label!r:.60}; read it anew from its source.")
     return str(label)

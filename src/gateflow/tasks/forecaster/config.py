@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -32,6 +32,8 @@ class SeriesConfig(ConfigSection):
     season: int = Field(default=1, ge=1, le=MOST_AHEAD, description="Steps after which a pattern comes again; 1: none.")
     calendar: bool = Field(default=True, description="Read hour, weekday and day of the year out of dates.")
     quantiles: str = Field(default="0.1,0.5,0.9", description="Which quantiles are forecast; 0.5 is one of them.")
+
+    changeable: ClassVar = frozenset({"series", "time"})
 
     @field_validator("quantiles", mode="before")
     @classmethod

@@ -55,7 +55,8 @@ def write_tokens(run: LanguageModelRun, data: DataConfig, columns: int) -> None:
         write(run.tokenizer_file, tokenizer_text(tokenizer))  # its own `save` raises a bare Exception
         for part, text in zip(("train", "valid"), texts, strict=True):
             count = encode_file(tokenizer, text, run.tokens_file(part)).tokens
-            # Each column needs one token more than it predicts.
+            # Each column needs one token more than it predicts; how many a validation has follows from its text.
+            columns = 1 if part == "valid" else columns
             if count <= columns:
                 source = (data.valid if part == "valid" else None) or data.train
                 raise DataError(_too_few(part, source, count, columns))
@@ -75,7 +76,7 @@ def _texts(data: DataConfig, folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _too_few(part: str, source: Path, count: int, columns: int) -> str:
-    what = f"the {part} part of {source} has {count} tokens, too few for --batch-size {columns}"
-    return what + (
-        f"; use --batch-size {count - 1} or less, or more text." if count > 1 else "; nothing is left to predict in it."
-    )
+    what = f"the {part} part of {source} has {count} token{'s' * (count != 1)}"
+    if count < 2:
+        return f"{what}: nothing is left to predict in it. Give more text."
+    return f"{what}, too few for --batch-size {columns}; use --batch-size {count - 1} or less, or more text."

@@ -17,7 +17,7 @@ from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.language_model.cross_entropy import cross_entropy, inclusion, sampled_cross_entropy
 from gateflow.tasks.sequence_layers import SequenceLayers, sequence_layers
 
-__all__ = ["LanguageModel", "columns_for", "detach", "evaluate", "perplexity"]
+__all__ = ["STRETCHES", "LanguageModel", "columns_for", "detach", "evaluate", "perplexity"]
 
 State = list[tuple[Tensor, ...]]
 # Deviation of a word vector's components. Torch draws them with one of 1: tied to the output they would begin with
@@ -25,6 +25,9 @@ State = list[tuple[Tensor, ...]]
 DEVIATION = 0.05
 # Tokens of a stretch that is evaluated, at least: it begins with an empty state, which costs some dozens of tokens.
 SHORTEST = 1000
+# Stretches of a validation, at most: as many side by side as a batch has by default, so that it is as quick. Their
+# number does not depend on the batch of the training, so that the figures of two trainings can be compared.
+STRETCHES = 32
 
 
 class LanguageModel(nn.Module):
@@ -204,7 +207,8 @@ def evaluate(model: LanguageModel, stream: TokenStream) -> tuple[float, int]:
     """
     device, total, count, state = model.bias.device, 0.0, 0, None
     with evaluating(model), torch.autocast(device.type, enabled=False):
-        for inputs, targets in stream.windows():
+        # One of many processes may have no column of a short text.
+        for inputs, targets in stream.windows() if stream.columns else ():
             counted = int((targets != IGNORED).sum())
             mean, state = model(inputs.to(device), targets.to(device), state)
             # A window beyond the end of every column has no target, and its mean is NaN.

@@ -6,12 +6,19 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
-from gateflow.data.stream import TokenStream
+from gateflow.data.stream import TokenStream, token_file
 from gateflow.layers import Recurrent
 from gateflow.runs.weights import read_header
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.loading import build_model, load_tokenizer, refuse_other_model
-from gateflow.tasks.language_model.model import LanguageModel, detach, evaluate, perplexity
+from gateflow.tasks.language_model.model import (
+    STRETCHES,
+    LanguageModel,
+    columns_for,
+    detach,
+    evaluate,
+    perplexity,
+)
 from gateflow.tasks.language_model.run import LanguageModelRun
 from gateflow.training.checkpoint import Start, State
 from gateflow.training.task import Metric
@@ -38,7 +45,8 @@ class LanguageModelTask:
         remedy = "set the run up again with `gateflow train lm --force`"
         train, valid = (run.unharmed(run.tokens_file(part), remedy) for part in ("train", "valid"))
         self.train = TokenStream(train, batch_size, window, rank=rank, world_size=world_size)
-        self.valid = TokenStream(valid, batch_size, window, rank=rank, world_size=world_size, whole=True)
+        stretches = columns_for(len(token_file(valid)), STRETCHES)
+        self.valid = TokenStream(valid, stretches, window, rank=rank, world_size=world_size, whole=True)
         for stream in (self.train, self.valid):
             # An index beyond the embedding is an error of the device on a GPU, which no message explains.
             stream.refuse_others_than(size)

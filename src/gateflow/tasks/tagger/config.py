@@ -38,6 +38,8 @@ class SentencesConfig(ConfigSection):
         default=None, description="Run of a language model of words, to begin from its word vectors and layers."
     )
 
+    changeable: ClassVar = frozenset({"words", "names", "group"})
+
     @field_validator("words", "group", mode="before")
     @classmethod
     def _is_text(cls, value: Any) -> Any:
@@ -66,6 +68,8 @@ class TaggerNetworkConfig(LayersConfig):
     crf: bool | None = Field(
         default=None, description="A CRF chooses the tags of a sentence together. Default: where tags mark entities."
     )
+
+    changeable: ClassVar = LayersConfig.changeable | {"frozen", "word_dropout"}
 
 
 class TaggerTraining(TrainingConfig):

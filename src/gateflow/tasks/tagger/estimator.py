@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from gateflow.data.spans import converted, find_scheme
 from gateflow.data.tagged import DOCUMENT, TaggedSentence
+from gateflow.data.text import half_character
 from gateflow.errors import ConfigError, DataError, among
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.tagger import TAGGER
@@ -211,4 +212,6 @@ def _sentence(i: int, words: Words, tags: Mapping[str, Words]) -> TaggedSentence
                 raise DataError(f"sentence {i} holds {text!r:.80}, which marks a document in files; leave it out.")
             if not isinstance(text, str) or not text.strip() or any(mark in text for mark in "\t\n\r"):
                 raise DataError(f"sentence {i} holds {text!r:.80}; a word or tag is a text without tabs and line ends.")
+            if half_character(text) is not None:
+                raise DataError(f"sentence {i} holds half of a character, {text!r:.80}; read it anew from its source.")
     return TaggedSentence(tuple(words), {name: tuple(row) for name, row in tags.items()}, line=i)

@@ -27,6 +27,8 @@ class LinesConfig(ConfigSection):
     skip_bad: bool = Field(default=False, description="Leave lines out that cannot be read or learnt, and say so.")
     longest: int = Field(default=10_000, ge=1, le=1 << 20, description="Most steps of a line; a longer one is refused.")
 
+    changeable: ClassVar = frozenset({"skip_bad", "longest"})
+
 
 class ImagesConfig(ConfigSection):
     """How the picture of a line is read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -22,6 +23,8 @@ from gateflow.training.checkpoint import Start, State
 from gateflow.training.task import Metric
 
 __all__ = ["TranscriberTask"]
+
+told = logging.getLogger(__name__)
 
 
 class TranscriberTask:
@@ -80,7 +83,7 @@ class TranscriberTask:
     def validate(self, model: nn.Module) -> tuple[dict[str, float], int]:
         """Sums over the validation lines: loss, and edits and counts of characters and words."""
         sums = [self._counted(model, rows) for rows in self.valid_batches]
-        names = ("loss", "_edits", "_characters", "_word_edits", "_words")
+        names = ("loss", "_edits", "_characters", "_word_edits", "_words", "_written")
         totals = {name: sum(found[name] for found in sums) for name in names}
         return totals, sum(len(targets) for targets in self.valid.targets)
 
@@ -96,12 +99,18 @@ class TranscriberTask:
             "_characters": characters.count,
             "_word_edits": words.edits,
             "_words": words.count,
+            "_written": sum(map(len, given)),
         }
 
     def figures(self, means: Mapping[str, float]) -> dict[str, float]:
         """Character and word error rate."""
         if "_edits" not in means:  # of a record of the training
             return {}
+        if not means["_written"]:
+            told.info(
+                "the validation wrote no character in any line, only blanks. So a network with CTC begins; if it stays "
+                "so, train longer or with another --lr, and look whether the texts are those of the lines."
+            )
         return {
             "cer": means["_edits"] / max(means["_characters"], 1e-9),
             "wer": means["_word_edits"] / max(means["_words"], 1e-9),

@@ -52,6 +52,9 @@ class PairsConfig(ConfigSection):
                 found |= {name: first} | ({other: second} if second is not None else {})
         return found
 
+    # Columns; that there are features at all is seen by their file.
+    changeable: ClassVar = frozenset({"source", "target", "features"})
+
     @field_validator("source", "target", "features", mode="before")
     @classmethod
     def _is_text(cls, value: Any) -> Any:
@@ -108,6 +111,8 @@ class TranslatorNetworkConfig(EitherLayersConfig):
     tied: bool = Field(default=True, description="One set of vectors for the decoder's input and its output.")
     dropout: Share = Field(default=0.3, description="Share of activations dropped, alike for a sequence.")
     word_dropout: Share = Field(default=0.0, description="Share of source tokens read as unknown in training.")
+
+    changeable: ClassVar = EitherLayersConfig.changeable | {"word_dropout"}
 
     @field_validator("pointer")
     @classmethod

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from gateflow.data.parallel import ParallelText
+from gateflow.data.text import half_character
 from gateflow.errors import ConfigError, DataError
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.translator import TRANSLATOR
@@ -181,6 +182,10 @@ def _pair(source: Source, targets: Any, i: int) -> ParallelText:
     right = (targets,) if not isinstance(targets, list | tuple) else tuple(targets)
     if len(parts) != 2 or not all(isinstance(text, str) for text in (*parts, *right)):
         raise DataError(f"source {i} is {source!r:.60}, its target {targets!r:.60}; give texts.")
+    if any(half_character(text) is not None for text in (*parts, *right)):
+        raise DataError(
+            f"source {i} or its target holds half of a character, {source!r:.60}, {targets!r:.60}; read it anew."
+        )
     # In training each side has something to be learnt; a blank source has the blank translation.
     if right and not all(text.strip() for text in (parts[0], *right)):
         raise DataError(f"source {i} or its target is empty; leave the pair out, or give it both sides.")

@@ -1,0 +1,199 @@
+"""What decides a network's answers but no shape of its weights is kept with them, and compared."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from tests.tasks.translator.pairs import pairs, write
+
+from gateflow.errors import RunError
+from gateflow.runs.lasting import KEPT_AS, lasting, refuse_other_options
+from gateflow.runs.weights import read_tensors, write_tensors
+from gateflow.tasks import TASKS, description
+from gateflow.tasks.translator.config import TranslatorConfig
+from gateflow.tasks.translator.data import set_up
+from gateflow.tasks.translator.loading import load_network
+from gateflow.tasks.translator.task import TranslatorTask
+from gateflow.training.distributed import join_processes
+from gateflow.training.loop import TrainingLoop
+
+TRANSFORMER = {"model": "transformer", "hidden_size": 16, "embedding_size": 16, "heads": 4}
+
+
+def train(run):
+    config = run.config()
+    return TrainingLoop(TranslatorTask(run, config), config.training, run, join_processes(config.training)).train()
+
+
+@pytest.fixture
+def run(tmp_path):
+    data = {"train": write(tmp_path / "train.tsv", pairs(40))}
+    training = {"max_updates": 3, "batch_size": 8}
+    sections = {"data": data, "tokens": {"tokenizer": "char"}, "model": TRANSFORMER, "training": training}
+    return set_up(tmp_path / "run", TranslatorConfig.build(sections))
+
+
+def edit(run, old, new):
+    text = run.config_file.read_text()
+    assert old in text
+    run.config_file.write_text(text.replace(old, new))
+
+
+def test_another_number_of_heads_has_the_same_shapes_and_is_refused(run):
+    train(run)
+    load_network(run)
+    edit(run, "heads = 4", "heads = 2")
+    told = re.escape("config.toml has heads = 2, and ") + ".*" + re.escape("was made with heads = 4")
+    with pytest.raises(RunError, match=told):
+        load_network(run)
+    run.extend(max_updates=6)
+    with pytest.raises(RunError, match=told):
+        train(run)
+
+
+def test_it_is_refused_before_the_first_update_too(run):
+    edit(run, "heads = 4", "heads = 2")
+    with pytest.raises(RunError, match="was made with heads = 4"):
+        train(run)
+
+
+def test_what_training_alone_asks_for_may_change(run):
+    train(run)
+    edit(run, "dropout = 0.3", "dropout = 0.1")
+    edit(run, "lr = 0.003", "lr = 0.001")
+    run.extend(max_updates=5)
+    assert train(run).step == 5
+    load_network(run)
+
+
+def test_what_config_toml_becomes_during_a_training_is_not_what_its_weights_were_made_by(run):
+    config = run.config()
+    loop = TrainingLoop(TranslatorTask(run, config), config.training, run, join_processes(config.training))
+    # Between the first update and the validation that keeps the weights.
+    step, loop.record_when_due = loop.record_when_due, lambda: (run.config_file.write_text(edited), step())[1]
+    edited = run.config_file.read_text().replace("heads = 4", "heads = 2")
+    loop.train()
+    for file in (run.model_file, run.checkpoint_file):
+        assert json.loads(read_tensors(file)[1][KEPT_AS])["model.heads"] == 4
+
+
+def test_weights_of_older_versions_are_read(run):
+    train(run)
+    for file in (run.model_file, run.checkpoint_file):
+        tensors, about = read_tensors(file)
+        assert about.pop(KEPT_AS)
+        write_tensors(file, tensors, about)
+    load_network(run)
+    run.extend(max_updates=4)
+    assert train(run).step == 4
+    # The next checkpoint has them.
+    assert json.loads(read_tensors(run.checkpoint_file)[1][KEPT_AS])["model.heads"] == 4
+
+
+@pytest.mark.parametrize("kept", ["[]", "{", '"heads"', "7", "[" * 100_000])
+def test_what_is_no_list_of_options_is_refused(run, kept):
+    with pytest.raises(RunError, match="no list"):
+        refuse_other_options(run.config(), kept, run.model_file, run.config_file)
+
+
+def test_what_a_file_says_steers_no_terminal(run):
+    made = json.dumps(json.loads(lasting(run.config())) | {"tokens.tokenizer": "\x1b[2J" * 100})
+    with pytest.raises(RunError) as error:
+        refuse_other_options(run.config(), made, run.model_file, run.config_file)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 600
+
+
+# Of each task: options that leave all shapes alone, and what is computed they do not.
+OTHERS = {
+    "lm": (
+        {"data": {"train": "x"}, "model": {"model": "transformer"}},
+        ["model.heads = 8", "model.context = 64", "data.tokenizer = char", "model.softmax_samples = 7"],
+    ),
+    "classifier": (
+        {"data": {"train": "x", "input": "series"}},
+        [
+            "model.cell = cifg",
+            "model.skip = residual",
+            "model.read_out = mean",
+            "series.scale = series",
+            "series.order = pixels",
+            "series.missing = cell",
+            "data.longest = 7",
+            "model.model = transformer",
+        ],
+    ),
+    "tagger": ({"data": {"train": "x"}}, ["model.cell = cifg", "data.scheme = IOB2", "data.columns = 2"]),
+    "translator": (
+        {"data": {"train": "x"}},
+        ["model.attention = dot", "model.decoder_cell = cifg", "model.input_feeding = True", "tokens.tokenizer = char"],
+    ),
+    "transcriber": (
+        {"data": {"train": "x", "input": "sound"}, "sounds": {"rate": 8000}},
+        [
+            "sounds.hop = 0.02",
+            "sounds.frame = 0.05",
+            "sounds.bands = 20",
+            "sounds.top_db = 80",
+            "sounds.centred = False",
+            "sounds.rate = 16000",
+            "model.reduce = 4",
+            "model.front = none",
+            "sounds.deltas = True",
+        ],
+    ),
+    "forecaster": ({"data": {"train": "x"}}, ["data.target = x", "data.season = 7", "data.calendar = False"]),
+    "agreement": ({}, ["training.seed = 1", "data.distances = far", "model.cell = cifg"]),
+}
+PICTURES = ({"data": {"train": "x", "input": "image"}}, ["images.height = 40", "images.ink = light"])
+
+
+def others():
+    for task, (options, changes) in [*OTHERS.items(), ("transcriber", PICTURES)]:
+        for change in changes:
+            yield task, options, change
+
+
+@pytest.mark.parametrize(("task", "options", "change"), list(others()))
+def test_whatever_decides_the_answers_is_refused(tmp_path, task, options, change):
+    kind = description(task).part("config")
+    made, (name, value) = kind.build(options), change.split(" = ")
+    section, option = name.split(".")
+    other = kind.build({**options, section: {**options.get(section, {}), option: {"False": False}.get(value, value)}})
+    refuse_other_options(made, lasting(made), tmp_path / "model", tmp_path / "config.toml")
+    with pytest.raises(RunError, match=rf"\[{section}\] in .* has {option} = .* was made with"):
+        refuse_other_options(other, lasting(made), tmp_path / "model", tmp_path / "config.toml")
+
+
+def test_the_module_of_a_cell_may_move(tmp_path):
+    made, moved, other = (
+        TranslatorConfig.build({"data": {"train": "x"}, "model": {"cell": cell}})
+        for cell in ("my_cells:Mine", "package.cells:Mine", "my_cells:Other")
+    )
+    refuse_other_options(moved, lasting(made), tmp_path, tmp_path)
+    with pytest.raises(RunError, match="has cell = .:Other., and .* cell = .:Mine."):
+        refuse_other_options(other, lasting(made), tmp_path, tmp_path)
+
+
+def test_no_task_is_left_out():
+    assert OTHERS.keys() == TASKS.keys()
+
+
+def test_an_option_that_is_newer_than_the_weights_is_at_its_default(tmp_path):
+    made = TranslatorConfig.build({"data": {"train": "x"}})
+    older = json.loads(lasting(made))
+    del older["model.attention"]
+    refuse_other_options(made, json.dumps(older), tmp_path, tmp_path)
+    other = TranslatorConfig.build({"data": {"train": "x"}, "model": {"attention": "dot"}})
+    with pytest.raises(RunError, match="attention = .dot., and .* attention = .general."):
+        refuse_other_options(other, json.dumps(older), tmp_path, tmp_path)
+
+
+def test_equal_weights_are_equal_files(tmp_path, run):
+    """The order of a file's metadata is drawn by lot where nobody sorts it, in each process anew."""
+    texts = {f"key{i}": "x" for i in range(12)}
+    write_tensors(tmp_path / "file", read_tensors(run.checkpoint_file)[0], texts)
+    header = (tmp_path / "file").read_bytes()[8:]
+    assert [int(n) for n in re.findall(rb"key(\d+)", header)] == sorted(range(12), key=lambda i: f"key{i}")
