@@ -1,7 +1,12 @@
 """The CUDA kernels' own text on a CPU, a lane a fiber: what they compute is what the reference loop computes."""
 
+import functools
+import shutil
+import warnings
+
 import pytest
 import torch
+from tests.backends.cuda import emulation
 from tests.backends.cuda.emulation import EmulatedFunction, Emulation
 from tests.compiler.fuzz import case_of
 from tests.recurrence.case import Case, assert_same
@@ -10,7 +15,7 @@ from gateflow import Recurrent, cells
 from gateflow.backends import BACKENDS, Sequences
 from gateflow.backends.cuda import CUDA, kernel
 from gateflow.compiler import look_at
-from gateflow.errors import BuildError, PathError
+from gateflow.errors import KernelError, PathError, ReferencePathWarning
 from gateflow.recurrence import explain, force_path, run_layer
 
 T, I, H = 4, 3, 10
@@ -23,6 +28,8 @@ def on(monkeypatch):
     """Lets the native path of CPU tensors run on an emulated card."""
 
     def run_on(machine):
+        # A backward loop that cannot be built or launched would be the reference's, and right.
+        warnings.simplefilter("error", ReferencePathWarning)
         monkeypatch.setitem(BACKENDS, "cpu", CUDA(lambda device: machine, lambda: None))
 
     return run_on
@@ -120,8 +127,56 @@ def test_a_wait_without_end_is_an_error(on, monkeypatch):
     whole = EmulatedFunction.__call__
     monkeypatch.setattr(EmulatedFunction, "__call__", lambda self, blocks, *rest: whole(self, blocks - 1, *rest))
     on(Emulation())
-    with pytest.raises(BuildError, match="waited for what never came"):
+    with pytest.raises(KernelError, match="waited for what never came"):
         BACKENDS["cpu"].forward(_run_of(pair("lstm")[0]), keep=False)
+
+
+# What holds only as long as lanes, warps or blocks go on at the same speed, or as words are seen as they are written.
+FAULTS = {
+    "two steps of a tape take turns": ("tape.cuh", "(iteration * call.groups", "(iteration % 2 * call.groups"),
+    "one word of four is waited for": ("tape.cuh", "missing |= i < count &&", "missing |= i < 1 && i < count &&"),
+    "sums are read before all warps have made theirs": (
+        "recurrence.cuh",
+        "    block_barrier();\n    for (int i = thread(); i < rows",
+        "    for (int i = thread(); i < rows",
+    ),
+    "a product is begun before all have read the sums of the last one": (
+        "recurrence.cuh",
+        "shared_memory()[call.sums + i] = sum;\n    }\n    block_barrier();",
+        "shared_memory()[call.sums + i] = sum;\n    }",
+    ),
+    "a lane reads what others of its warp bring": (
+        "product.cuh",
+        "            warp_barrier();\n            const int depth",
+        "            const int depth",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found_by_lanes_that_take_turns_at_random(on, monkeypatch, tmp_path, fault):
+    """Else nothing is known of kernels that pass."""
+    file, right, wrong = FAULTS[fault]
+    folder = shutil.copytree(emulation.FOLDERS[1], tmp_path / "native")
+    text = (folder / file).read_text()
+    assert text.count(right) == 1
+    (folder / file).write_text(text.replace(right, wrong))
+    monkeypatch.setattr(emulation, "FOLDERS", (emulation.FOLDERS[0], folder))
+    monkeypatch.setattr(emulation, "_built", functools.cache(emulation._built.__wrapped__))
+    monkeypatch.setenv("GATEFLOW_CACHE", str(tmp_path / "cache"))
+    cell = pair("full_gru")[0]
+    x, start = torch.randn(5, 6, I), (torch.randn(6, H),)
+
+    def output(path):
+        with force_path(path), torch.no_grad():
+            return run_layer((cell,), x, (start,))[0][0]
+
+    def is_found(seed):
+        on(Emulation(seed=seed))
+        return not torch.allclose(output("native"), wanted, atol=NEAR)
+
+    wanted = output("reference")
+    assert any(map(is_found, range(30)))
 
 
 def _run_of(cell):
