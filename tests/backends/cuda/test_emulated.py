@@ -112,6 +112,31 @@ def test_products_of_bfloat16(on):
         assert_same(case.run("native"), wanted, 2e-2, case)
 
 
+def test_products_of_bfloat16_whose_depth_is_no_whole_number_of_what_a_warp_asks_for_at_once(on):
+    """Nothing may be waited for that lies beyond an operand: nobody writes it before this step has ended."""
+    case = Case(pair("lstm", 144)[:1], 2, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        wanted = case.run("native")
+        on(Emulation(2, 1 << 20))
+        assert_same(case.run("native"), wanted, 2e-2, case)
+
+
+class Levelled(cells.get("projected_lstm")):
+    """Its memory sees the mean of its output, which is a row of another width."""
+
+    def step(self, x, h, c):
+        h, c = super().step(x, h, c)
+        return h, torch.tanh(c + h.mean(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("processors", [1, 6])
+def test_numbers_of_rows_of_another_width(on, processors):
+    """One block has more units of one width than threads, and of six some have none of the other."""
+    torch.manual_seed(3)
+    on(Emulation(processors))
+    check(Case((Levelled(I, 24, proj_size=5),), T, 3))
+
+
 def test_torchs_kernel_is_taken_where_it_was_faster(on):
     on(Emulation())
     small, other = Recurrent("lstm", I, H), Recurrent("peephole_lstm", I, H)
