@@ -48,7 +48,8 @@ wheel: setup
 	build/fresh/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build/dist/*.whl
 	cd build && fresh/bin/python ../tests/installed.py && fresh/bin/gateflow --version
 
-# The C++ of the kernels under sanitizers and at every vector width; accuracy over all floats takes half an hour.
+# The C++ of the kernels under sanitizers and at every vector width, that for GPUs in emulation; accuracy over all floats
+# takes half an hour.
 check-native: setup
 	$(BIN)/python -m tests.backends.cpu.native.check --full
 

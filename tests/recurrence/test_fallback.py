@@ -8,6 +8,7 @@ from tests.recurrence.case import Case, assert_same, distance
 
 import gateflow
 from gateflow import Cell, Recurrent, cells
+from gateflow.backends import BACKENDS
 from gateflow.backends.cpu.kernel import kernel_of
 from gateflow.compiler import compile_cell
 from gateflow.errors import BuildError, PathError, ReferencePathWarning
@@ -120,6 +121,22 @@ def test_a_compiler_that_is_not_there_is_named(monkeypatch):
 
     with pytest.raises(BuildError, match="CXX names"):
         kernel_of(compile_cell(Unbuilt(I, H))).loop("stream", torch.float64)
+
+
+def test_a_backward_loop_that_cannot_be_built_is_told_of(monkeypatch):
+    layer, x = Recurrent("full_gru", I, H), torch.randn(5, 2, I)
+
+    def refused(self, *arguments):
+        raise BuildError("no memory for it")
+
+    with force_path("reference"):
+        wanted = torch.autograd.grad(layer(x)[0].sum(), layer.weight_hh_l0)[0]
+    with force_path("native"):
+        y, _ = layer(x)
+    monkeypatch.setattr(type(BACKENDS["cpu"]), "backward", refused)
+    with pytest.warns(ReferencePathWarning, match="FullGRU runs as a loop, right but slow: no memory for it"):
+        found = torch.autograd.grad(y.sum(), layer.weight_hh_l0)[0]
+    assert distance(found, wanted) < 1e-5
 
 
 def test_other_dtypes_run_on_the_reference():

@@ -148,7 +148,8 @@ def _run_backward(
     chosen = frozenset(n for n, w in zip(names, wanted[1:], strict=True) if w)
     try:
         gradients = _backend_for(run).backward(run, saved, d_output, d_finals, chosen, wanted[0])
-    except BuildError:
+    except BuildError as problem:
+        _tell(run, problem)
         with ThreadPoolExecutor(1) as thread:  # below an operator torch records nothing, but for other threads
             found = thread.submit(gradients_by_graph, run, d_output, d_finals, create_graph=False).result()
         d_x, d_weights, d_states = found
@@ -300,13 +301,16 @@ def _without_kernel(
     run: Sequences, problem: BuildError, *, keep: bool
 ) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
     """The outputs of an exported program where no kernel can be built."""
-    warnings.warn(
-        f"{run.step.cell.graph.cell} runs as a loop, right but slow: {problem}", ReferencePathWarning, stacklevel=2
-    )
+    _tell(run, problem)
     histories, finals = unroll_graph(run)
     columns = sum(run.sizes[node.width] for node in run.step.cell.storage.saved)
     # `register_fake` has promised a tensor of this shape; the loop's gradients do not read it.
     return histories, finals, run.x.new_zeros(run.x.shape[0], columns) if keep else None
+
+
+def _tell(run: Sequences, problem: BuildError) -> None:
+    said = f"{run.step.cell.graph.cell} runs as a loop, right but slow: {problem}"
+    warnings.warn(said, ReferencePathWarning, stacklevel=3)
 
 
 def _saved_columns(step: str, states: Sequence[Tensor], x: Tensor) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import gateflow.backends.cuda as package
 from gateflow.backends.cpu.build import build, load
 from gateflow.backends.cuda.machine import Function, Machine
-from gateflow.errors import BuildError
+from gateflow.errors import KernelError
 
 FOLDERS = (Path(__file__).parent, Path(package.__file__).parent / "native")
 
@@ -31,7 +31,7 @@ class EmulatedFunction(Function):
     def __call__(self, blocks, shared, arguments):
         address = ctypes.c_void_p(arguments.buffer_info()[0])
         if self.function(address, blocks, ctypes.c_int64(shared), self.seed):
-            raise BuildError("a block waited for what never came")
+            raise KernelError("a block waited for what never came")
 
 
 class Emulation(Machine):

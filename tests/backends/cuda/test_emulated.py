@@ -1,7 +1,12 @@
 """The CUDA kernels' own text on a CPU, a lane a fiber: what they compute is what the reference loop computes."""
 
+import functools
+import shutil
+import warnings
+
 import pytest
 import torch
+from tests.backends.cuda import emulation
 from tests.backends.cuda.emulation import EmulatedFunction, Emulation
 from tests.compiler.fuzz import case_of
 from tests.recurrence.case import Case, assert_same
@@ -10,7 +15,7 @@ from gateflow import Recurrent, cells
 from gateflow.backends import BACKENDS, Sequences
 from gateflow.backends.cuda import CUDA, kernel
 from gateflow.compiler import look_at
-from gateflow.errors import BuildError, PathError
+from gateflow.errors import KernelError, PathError, ReferencePathWarning
 from gateflow.recurrence import explain, force_path, run_layer
 
 T, I, H = 4, 3, 10
@@ -23,6 +28,8 @@ def on(monkeypatch):
     """Lets the native path of CPU tensors run on an emulated card."""
 
     def run_on(machine):
+        # A backward loop that cannot be built or launched would be the reference's, and right.
+        warnings.simplefilter("error", ReferencePathWarning)
         monkeypatch.setitem(BACKENDS, "cpu", CUDA(lambda device: machine, lambda: None))
 
     return run_on
@@ -105,6 +112,31 @@ def test_products_of_bfloat16(on):
         assert_same(case.run("native"), wanted, 2e-2, case)
 
 
+def test_products_of_bfloat16_whose_depth_is_no_whole_number_of_what_a_warp_asks_for_at_once(on):
+    """Nothing may be waited for that lies beyond an operand: nobody writes it before this step has ended."""
+    case = Case(pair("lstm", 144)[:1], 2, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        wanted = case.run("native")
+        on(Emulation(2, 1 << 20))
+        assert_same(case.run("native"), wanted, 2e-2, case)
+
+
+class Levelled(cells.get("projected_lstm")):
+    """Its memory sees the mean of its output, which is a row of another width."""
+
+    def step(self, x, h, c):
+        h, c = super().step(x, h, c)
+        return h, torch.tanh(c + h.mean(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("processors", [1, 6])
+def test_numbers_of_rows_of_another_width(on, processors):
+    """One block has more units of one width than threads, and of six some have none of the other."""
+    torch.manual_seed(3)
+    on(Emulation(processors))
+    check(Case((Levelled(I, 24, proj_size=5),), T, 3))
+
+
 def test_torchs_kernel_is_taken_where_it_was_faster(on):
     on(Emulation())
     small, other = Recurrent("lstm", I, H), Recurrent("peephole_lstm", I, H)
@@ -120,8 +152,56 @@ def test_a_wait_without_end_is_an_error(on, monkeypatch):
     whole = EmulatedFunction.__call__
     monkeypatch.setattr(EmulatedFunction, "__call__", lambda self, blocks, *rest: whole(self, blocks - 1, *rest))
     on(Emulation())
-    with pytest.raises(BuildError, match="waited for what never came"):
+    with pytest.raises(KernelError, match="waited for what never came"):
         BACKENDS["cpu"].forward(_run_of(pair("lstm")[0]), keep=False)
+
+
+# What holds only as long as lanes, warps or blocks go on at the same speed, or as words are seen as they are written.
+FAULTS = {
+    "two steps of a tape take turns": ("tape.cuh", "(iteration * call.groups", "(iteration % 2 * call.groups"),
+    "one word of four is waited for": ("tape.cuh", "missing |= i < count &&", "missing |= i < 1 && i < count &&"),
+    "sums are read before all warps have made theirs": (
+        "recurrence.cuh",
+        "    block_barrier();\n    for (int i = thread(); i < rows",
+        "    for (int i = thread(); i < rows",
+    ),
+    "a product is begun before all have read the sums of the last one": (
+        "recurrence.cuh",
+        "shared_memory()[call.sums + i] = sum;\n    }\n    block_barrier();",
+        "shared_memory()[call.sums + i] = sum;\n    }",
+    ),
+    "a lane reads what others of its warp bring": (
+        "product.cuh",
+        "            warp_barrier();\n            const int depth",
+        "            const int depth",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found_by_lanes_that_take_turns_at_random(on, monkeypatch, tmp_path, fault):
+    """Else nothing is known of kernels that pass."""
+    file, right, wrong = FAULTS[fault]
+    folder = shutil.copytree(emulation.FOLDERS[1], tmp_path / "native")
+    text = (folder / file).read_text()
+    assert text.count(right) == 1
+    (folder / file).write_text(text.replace(right, wrong))
+    monkeypatch.setattr(emulation, "FOLDERS", (emulation.FOLDERS[0], folder))
+    monkeypatch.setattr(emulation, "_built", functools.cache(emulation._built.__wrapped__))
+    monkeypatch.setenv("GATEFLOW_CACHE", str(tmp_path / "cache"))
+    cell = pair("full_gru")[0]
+    x, start = torch.randn(5, 6, I), (torch.randn(6, H),)
+
+    def output(path):
+        with force_path(path), torch.no_grad():
+            return run_layer((cell,), x, (start,))[0][0]
+
+    def is_found(seed):
+        on(Emulation(seed=seed))
+        return not torch.allclose(output("native"), wanted, atol=NEAR)
+
+    wanted = output("reference")
+    assert any(map(is_found, range(30)))
 
 
 def _run_of(cell):

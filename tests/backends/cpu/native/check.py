@@ -63,6 +63,13 @@ LIBRARIES = {"address": "libasan.so", "thread": "libtsan.so"}
 """What must be loaded before Python is, if Python is to load a library with this sanitizer in it."""
 
 
+LOOPS = {"cpu": "tests.backends.cpu.native.loops", "cuda": "tests.backends.cuda.loops"}
+"""What is run of whole loops; those for GPUs in emulation."""
+
+SAME = ("gateflow::Rows*::store_number", "gateflow::Rows*::number")
+"""Of kernels for GPUs: each block works out what is one number for a row, and puts the same into the same place."""
+
+
 def build(driver: str, variant: str, folder: Path) -> Path:
     """The executable of a driver; raises CalledProcessError where the compiler has as much as a warning."""
     compiler = next(candidates(os.environ.get("CXX", ""), os.environ["PATH"])).command
@@ -105,8 +112,8 @@ def run(driver: str, variant: str, folder: Path, *words: str) -> subprocess.Comp
     return subprocess.run([build(driver, variant, folder), *words], capture_output=True, text=True)
 
 
-def run_loops(variant: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """`loops.py`, its kernels built with a sanitizer of GCC; nothing where the compiler is another."""
+def run_loops(device: str, variant: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the loops of kernels built with a sanitizer of GCC; nothing where the compiler is another."""
     compiler = shlex.split(next(candidates(os.environ.get("CXX", ""), os.environ["PATH"])).command)
     ask = [*compiler, f"-print-file-name={LIBRARIES[variant]}"]
     library = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
@@ -115,14 +122,21 @@ def run_loops(variant: str, folder: Path) -> subprocess.CompletedProcess[str]:
     flags = [*SANITIZED[1:], VARIANTS[variant][-1], "-DGATEFLOW_STD_THREADS", "-pthread"]
     environment = {
         **os.environ,
-        "CXX": shlex.join([*compiler, *flags]),
-        "GATEFLOW_CACHE": str(folder / f"loops-{variant}"),
+        # The compiler itself does without.
+        "CXX": shlex.join(["env", "-u", "LD_PRELOAD", *compiler, *flags]),
+        "GATEFLOW_CACHE": str(folder / f"loops-{device}-{variant}"),
         "LD_PRELOAD": library,
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
-        "TSAN_OPTIONS": "ignore_noninstrumented_modules=1",
+        "TSAN_OPTIONS": f"ignore_noninstrumented_modules=1 suppressions={_suppressions(folder)}",
     }
-    command = [sys.executable, "-m", "tests.backends.cpu.native.loops"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-m", LOOPS[device]], env=environment, capture_output=True, text=True)
+
+
+def _suppressions(folder: Path) -> Path:
+    """What ThreadSanitizer is to say nothing of."""
+    path = folder / "suppressions.txt"
+    path.write_text("".join(f"race:{name}\n" for name in SAME), encoding="utf-8")
+    return path
 
 
 def main() -> int:
@@ -136,8 +150,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         words = [full if variant in FULL else () for _, variant in jobs]
         found = pool.map(lambda job, word: run(job[0], job[1], Path(folder), *word), jobs, words)
-        loops = pool.map(lambda variant: run_loops(variant, Path(folder)), LIBRARIES)
-        jobs += [("loops", variant) for variant in LIBRARIES]
+        pairs = list(itertools.product(LOOPS, LIBRARIES))
+        loops = pool.map(lambda pair: run_loops(pair[0], pair[1], Path(folder)), pairs)
+        jobs += [(f"loops, {device}", variant) for device, variant in pairs]
         for (driver, variant), done in zip(jobs, itertools.chain(found, loops), strict=True):
             verdict = "FAILED" if done.returncode else "fine"
             sys.stdout.write(f"== {driver}, {variant}: {verdict}\n{done.stdout}{done.stderr}")
