@@ -55,7 +55,7 @@ def test_every_cell(on, name):
     check(Case(pair(name), T, len(LENGTHS), LENGTHS))
 
 
-@pytest.mark.parametrize("machine", [Emulation(1), Emulation(7, seed=1), Emulation(4, 10 << 10), Emulation(2, 5 << 10)])
+@pytest.mark.parametrize("machine", [Emulation(1), Emulation(7, seed=1), Emulation(4, 10 << 10), Emulation(2, 8 << 10)])
 @pytest.mark.parametrize("batch", [1, 7, 21])
 def test_however_a_run_is_cut(on, machine, batch):
     """One block or many, several groups of samples for each, weights that do not fit into shared memory."""
