@@ -55,13 +55,13 @@ def emit(cell: str, name: str, plan: Plan, cut: Grid | None = None) -> str:
             using Pass = Pass1;
             static constexpr int first = 0, number = 0, split = 8;
             struct Early {
-                GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, place == 1 ? 1 : 0; }
+                GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, place == 0 ? 1 : 0; }
             };
             struct Late {
                 GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, 0; }
             };
             struct Reads {
-                GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, place == 1 ? 1 : place == 4 ? 3 : 0; }
+                GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, place == 0 ? 1 : 0; }
             };
         };
         <BLANKLINE>

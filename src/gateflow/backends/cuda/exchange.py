@@ -120,8 +120,8 @@ class Exchange:
         """What of the rows that this loop only reads is asked for before a wait.
 
         Returns:
-            Rows; 1 for those of this step, which equations behind the wait read first, 2 for those of the next step, whose
-            equations read them before any wait.
+            Rows; 1 for those of this step, which equations behind the wait read first, 2 for those of the next step,
+            whose equations read them before any wait.
         """
         found = dict[Row, int]()
         for row, readers in self._read_only.items() if wait in self.waits else ():

@@ -81,7 +81,8 @@ GATEFLOW_RARE bool is_late(u64& since, int64_t nanoseconds) {
     u64 now;
     asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
     if (since == 0) since = now;
-    return now - since > static_cast<u64>(nanoseconds);
+    // With a sign: nobody promises that this clock never goes back.
+    return static_cast<int64_t>(now - since) > nanoseconds;
 }
 
 // How long a thread has waited; a card that is shared, or stopped by a debugger, may keep it waiting for seconds.

@@ -14,21 +14,27 @@ constexpr int octets = (S + 7) / 8;  // of samples
 // A lane's part of a chunk of 32 columns: 8 columns of one sample of each octet.
 template <int P, class C>
 struct Octets {
-    static constexpr int depth = C::depth(P), chunks = (depth + chunk - 1) / chunk;
+    static constexpr int depth = C::depth(P), chunks = (depth + chunk - 1) / chunk, part = (chunks + W - 1) / W;
+    static constexpr int most = 8 / octets, window = part < most ? part : most;
+    // Whether each warp has whole windows of whole chunks. Else a window may reach beyond what the warp has, and what is
+    // there nobody may ever write before this step has ended: the next row, or the next step.
+    static constexpr bool is_whole = depth % (chunk * W) == 0 && part % window == 0;
 
     const u32* begin;  // of this lane, in chunk 0
-    int count, k;
+    int count, past, k;
     Words words[octets];
 
     GATEFLOW_INLINE void start(const C& call, const Moment& at) {
         const int lane = thread() % 32, column = C::column(P) + lane % 4 * 8;
         begin = entry(call, at.iteration + C::later(P), at.group) + (lane / 4 * C::operands + column) / 2;
         count = at.count() - lane / 4;
+        const int end = (thread() / 32 + 1) * part * chunk;
+        past = end < depth ? end : depth;
     }
     // What is not there must be no NaN, whatever it is multiplied by.
     GATEFLOW_INLINE bool exists(int o) const {
         if (8 * o >= count) return false;
-        return depth % (chunk * W) == 0 || k + thread() % 4 * 8 < depth;
+        return is_whole || k + thread() % 4 * 8 < past;
     }
     GATEFLOW_INLINE void choose(int column) {
         k = column;
@@ -52,11 +58,12 @@ struct Octets {
 // them][tile of 16 rows][lane].
 template <int P, class T, class C>
 GATEFLOW_INLINE void multiply_matrix(const C& call, const Moment& at, const T* weights, T* sums) {
-    constexpr int most = 8 / octets, tiles = C::rows(P) / 16, at_once = tiles < most ? tiles : most;
-    constexpr int chunks = Octets<P, C>::chunks, part = (chunks + W - 1) / W, window = part < most ? part : most;
+    using Own = Octets<P, C>;
+    constexpr int tiles = C::rows(P) / 16, at_once = tiles < Own::most ? tiles : Own::most;
+    constexpr int chunks = Own::chunks, part = Own::part, window = Own::window;
     const int lane = thread() % 32, warp = thread() / 32;
     const Words* const own = reinterpret_cast<const Words*>(weights) + warp * part * 2 * tiles * 32 + lane;
-    Window<window, Octets<P, C>> next;
+    Window<window, Own> next;
     GATEFLOW_UNROLL()
     for (int i = 0; i < window; ++i) next.pieces[i].start(call, at);
     GATEFLOW_UNROLL(1)
@@ -66,7 +73,7 @@ GATEFLOW_INLINE void multiply_matrix(const C& call, const Moment& at, const T* w
         GATEFLOW_UNROLL(1)
         for (int k = 0; k < part; k += window) {
             next.wait(call);
-            const Window<window, Octets<P, C>> now = next;
+            const Window<window, Own> now = next;
             if (k + window < part) next.ask((warp * part + k + window) * chunk, true);
             GATEFLOW_UNROLL()
             for (int j = 0; j < window; ++j)

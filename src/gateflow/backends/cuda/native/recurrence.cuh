@@ -78,7 +78,7 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
     const Sums<T> sums{shared + C::totals, shared + C::gathered, call.reduced + at.sample * call.longest,
                        call.samples * call.longest, share, begin, thread() % S};
     if constexpr (Pass::number_of_terms > 0) {
-        ready.template ask<typename Frame::Early>(call, at, share);
+        ready.template ask<typename Frame::Early>(call, at);
         multiply_all<Frame>(call, at, weights);
     }
     if (at.active && thread() / S < units) {
@@ -93,7 +93,7 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
         }
     }
     if constexpr (Pass::totals > 0) {
-        ready.template ask<typename Frame::Late>(call, at, share);
+        ready.template ask<typename Frame::Late>(call, at);
         total<Frame, T>(call, at);
     }
     if constexpr (Pass::has_numbers) {
@@ -111,12 +111,13 @@ GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights,
 // Vectors of weights, of this thread's unit.
 template <class Layout, class Frame, class T, int slots, class C>
 GATEFLOW_INLINE void fetch_fixed(const C& call, const Moment& at, Ready<Layout, T, slots>& ready) {
-    constexpr int width = C::width(Frame::Pass::width), share = C::share(Frame::Pass::width);
+    constexpr int share = C::share(Frame::Pass::width);
     const int unit = at.rank * share + thread() / S;
-    if (thread() / S >= share || unit >= width) return;
+    if (thread() / S >= share) return;
     GATEFLOW_UNROLL()
     for (int s = 0; s < slots; ++s)
-        if (Frame::Reads::of(s) == 3)
+        // A block without units of this width has its numbers all the same.
+        if (Frame::Reads::of(s) == 3 && place_in<Layout, C>(s, unit) < C::width(Layout::width(s)))
             ready.fixed[s] = call.places[s].base[place_in<Layout, C>(s, unit)];
 }
 

@@ -15,7 +15,7 @@ struct Rows {
     bool is_out[slots], is_here[slots];
     T here[slots];      // what was asked for before a wait
     T* place_of[slots];  // in shared memory, of what is one number for each sample and made by this step
-    bool is_made[slots], is_kept[slots];
+    bool is_made[slots], is_kept[slots];  // all blocks work it out, and one keeps it for loops to come
     T* written;  // by slot, what this thread wrote last
 
     GATEFLOW_INLINE T load(int slot, int64_t, int64_t j, One) const { return is_here[slot] ? here[slot] : at[slot][j]; }
@@ -72,7 +72,7 @@ GATEFLOW_INLINE Rows<T, slots> rows_at(const C& call, const Moment& at) {
     for (int s = 0; s < slots; ++s) {
         rows.at[s] = row_at<Layout, T>(call, at, s);
         rows.is_out[s] = Layout::written(s) != 0, rows.is_here[s] = false;
-        rows.is_made[s] = Layout::number(s) >= 0, rows.is_kept[s] = Layout::kind(s) == Kind::step;
+        rows.is_made[s] = Layout::number(s) >= 0, rows.is_kept[s] = at.rank == 0 && Layout::kind(s) == Kind::step;
         rows.place_of[s] = shared_memory() + C::numbers + Layout::number(s) * S + thread() % S;
         rows.out[s] = place_on_tape(call, at, at.iteration + Layout::written(s) - 1, C::column_of(s));
     }
@@ -93,25 +93,29 @@ struct Ready {
     T fixed[slots], now[slots], next[slots], written[slots];
     bool is_next = false;  // whether this group's step before has been run, and nothing of another one since
 
-    // `Asks::of(slot)`: bit 0 for rows of this step, bit 1 for rows of the next one.
+    // `Asks::of(slot)`: bit 0 for rows of this step, bit 1 for rows of the next one. Some are those of later passes, which
+    // may be of another width than the one that waits.
     template <class Asks, int bit, class C>
-    GATEFLOW_INLINE void ask(const C& call, const Moment& at, int share, T (&values)[slots]) const {
-        const int unit = at.rank * share + thread() / S;
-        if (share * S > threads || thread() / S >= share || !at.active) return;
+    GATEFLOW_INLINE void ask(const C& call, const Moment& at, T (&values)[slots]) const {
+        if (!at.active) return;
         GATEFLOW_UNROLL()
         for (int s = 0; s < slots; ++s)
-            if ((Asks::of(s) >> bit & 1) != 0 && place_in<Layout, C>(s, unit) < C::width(Layout::width(s)))
-                values[s] = row_at<Layout, T>(call, at, s)[place_in<Layout, C>(s, unit)];
+            if ((Asks::of(s) >> bit & 1) != 0) {
+                const int width = C::width(Layout::width(s)), share = C::share(Layout::width(s));
+                const int place = width == 1 ? 0 : at.rank * share + thread() / S;
+                if (width > 1 && (share * S > threads || thread() / S >= share)) continue;
+                if (place < width) values[s] = row_at<Layout, T>(call, at, s)[place];
+            }
     }
     template <class Asks, class C>
-    GATEFLOW_INLINE void ask(const C& call, const Moment& at, int share) {
-        ask<Asks, 0>(call, at, share, now);
+    GATEFLOW_INLINE void ask(const C& call, const Moment& at) {
+        ask<Asks, 0>(call, at, now);
         // Where a block has several groups of samples, the next step of this one is far.
         if (!any<Asks>(1) || call.groups > call.replicas) return;
         Moment then = at;
         move(call, then, at.iteration + 1);
         choose(call, then, at.group);
-        ask<Asks, 1>(call, then, share, next);
+        ask<Asks, 1>(call, then, next);
     }
     template <class Asks>
     static constexpr bool any(int bit) {
