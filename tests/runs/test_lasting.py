@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import sys
+from collections import Counter
+from contextlib import nullcontext
 
 import pytest
+import torch
 from tests.tasks.translator.pairs import pairs, write
+from torch import nn
 
+from gateflow import Cell, Recurrent, cells
+from gateflow.cells.answers import answer
 from gateflow.errors import RunError
-from gateflow.runs.lasting import KEPT_AS, lasting, refuse_other_options
+from gateflow.runs.lasting import EQUATIONS, OPTIONS, MadeBy
 from gateflow.runs.weights import read_tensors, write_tensors
 from gateflow.tasks import TASKS, description
 from gateflow.tasks.translator.config import TranslatorConfig
@@ -76,32 +84,35 @@ def test_what_config_toml_becomes_during_a_training_is_not_what_its_weights_were
     edited = run.config_file.read_text().replace("heads = 4", "heads = 2")
     loop.train()
     for file in (run.model_file, run.checkpoint_file):
-        assert json.loads(read_tensors(file)[1][KEPT_AS])["model.heads"] == 4
+        assert json.loads(read_tensors(file)[1][OPTIONS])["model.heads"] == 4
 
 
 def test_weights_of_older_versions_are_read(run):
     train(run)
     for file in (run.model_file, run.checkpoint_file):
         tensors, about = read_tensors(file)
-        assert about.pop(KEPT_AS)
+        assert about.pop(OPTIONS)
+        assert about.pop(EQUATIONS)
         write_tensors(file, tensors, about)
     load_network(run)
     run.extend(max_updates=4)
     assert train(run).step == 4
     # The next checkpoint has them.
-    assert json.loads(read_tensors(run.checkpoint_file)[1][KEPT_AS])["model.heads"] == 4
+    assert json.loads(read_tensors(run.checkpoint_file)[1][OPTIONS])["model.heads"] == 4
 
 
 @pytest.mark.parametrize("kept", ["[]", "{", '"heads"', "7", "[" * 100_000])
 def test_what_is_no_list_of_options_is_refused(run, kept):
     with pytest.raises(RunError, match="no list"):
-        refuse_other_options(run.config(), kept, run.model_file, run.config_file)
+        MadeBy(kept).refuse_other_options(run.config(), run.model_file, run.config_file)
+    with pytest.raises(RunError, match="no list"):
+        MadeBy(equations=kept).refuse_other_equations(nn.Linear(1, 1), run.model_file)
 
 
 def test_what_a_file_says_steers_no_terminal(run):
-    made = json.dumps(json.loads(lasting(run.config())) | {"tokens.tokenizer": "\x1b[2J" * 100})
+    made = json.dumps(run.config().lasting() | {"tokens.tokenizer": "\x1b[2J" * 100})
     with pytest.raises(RunError) as error:
-        refuse_other_options(run.config(), made, run.model_file, run.config_file)
+        MadeBy(made).refuse_other_options(run.config(), run.model_file, run.config_file)
     assert str(error.value).isprintable()
     assert len(str(error.value)) < 600
 
@@ -162,9 +173,10 @@ def test_whatever_decides_the_answers_is_refused(tmp_path, task, options, change
     made, (name, value) = kind.build(options), change.split(" = ")
     section, option = name.split(".")
     other = kind.build({**options, section: {**options.get(section, {}), option: {"False": False}.get(value, value)}})
-    refuse_other_options(made, lasting(made), tmp_path / "model", tmp_path / "config.toml")
+    kept = MadeBy(json.dumps(made.lasting()))
+    kept.refuse_other_options(made, tmp_path / "model", tmp_path / "config.toml")
     with pytest.raises(RunError, match=rf"\[{section}\] in .* has {option} = .* was made with"):
-        refuse_other_options(other, lasting(made), tmp_path / "model", tmp_path / "config.toml")
+        kept.refuse_other_options(other, tmp_path / "model", tmp_path / "config.toml")
 
 
 def test_the_module_of_a_cell_may_move(tmp_path):
@@ -172,9 +184,10 @@ def test_the_module_of_a_cell_may_move(tmp_path):
         TranslatorConfig.build({"data": {"train": "x"}, "model": {"cell": cell}})
         for cell in ("my_cells:Mine", "package.cells:Mine", "my_cells:Other")
     )
-    refuse_other_options(moved, lasting(made), tmp_path, tmp_path)
+    kept = MadeBy(json.dumps(made.lasting()))
+    kept.refuse_other_options(moved, tmp_path, tmp_path)
     with pytest.raises(RunError, match="has cell = .:Other., and .* cell = .:Mine."):
-        refuse_other_options(other, lasting(made), tmp_path, tmp_path)
+        kept.refuse_other_options(other, tmp_path, tmp_path)
 
 
 def test_no_task_is_left_out():
@@ -183,12 +196,113 @@ def test_no_task_is_left_out():
 
 def test_an_option_that_is_newer_than_the_weights_is_at_its_default(tmp_path):
     made = TranslatorConfig.build({"data": {"train": "x"}})
-    older = json.loads(lasting(made))
+    older = made.lasting()
     del older["model.attention"]
-    refuse_other_options(made, json.dumps(older), tmp_path, tmp_path)
+    kept = MadeBy(json.dumps(older))
+    kept.refuse_other_options(made, tmp_path, tmp_path)
     other = TranslatorConfig.build({"data": {"train": "x"}, "model": {"attention": "dot"}})
     with pytest.raises(RunError, match="attention = .dot., and .* attention = .general."):
-        refuse_other_options(other, json.dumps(older), tmp_path, tmp_path)
+        kept.refuse_other_options(other, tmp_path, tmp_path)
+
+
+LEAKY = """
+import torch
+from gateflow import Cell
+
+
+class Leaky(Cell):
+    states, gates, inputs = ("h",), ("z",), ("c",)
+
+    def step(self, x, h):
+        z = self.z(h, x).sigmoid()
+        return {answer}
+"""
+FIRST = "h * z + torch.tanh(self.c(x)) * (1 - z)"
+
+
+def with_cell(folder, answer):
+    """Module of a cell whose step gives this."""
+    (folder / "leaky.py").write_text(LEAKY.format(answer=answer))
+    sys.modules.pop("leaky", None)
+    importlib.invalidate_caches()
+
+
+@pytest.mark.parametrize(
+    ("written", "is_other"),
+    [("torch.lerp(self.c(x).tanh(), h, z)", False), ("h * (1 - z) + torch.tanh(self.c(x)) * z", True)],
+    ids=["in other words", "of another meaning"],
+)
+def test_a_cell_of_ones_own_that_has_become_another_is_refused(tmp_path, monkeypatch, written, is_other):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("GATEFLOW_TRUST", "leaky")
+    with_cell(tmp_path, FIRST)
+    data = {"train": write(tmp_path / "train.tsv", pairs(40))}
+    model = {"cell": "leaky:Leaky", "hidden_size": 8, "embedding_size": 8}
+    training = {"max_updates": 2, "batch_size": 8}
+    sections = {"data": data, "tokens": {"tokenizer": "char"}, "model": model, "training": training}
+    run = set_up(tmp_path / "run", TranslatorConfig.build(sections))
+    train(run)
+    with_cell(tmp_path, written)
+    run.extend(max_updates=3)
+    told = pytest.raises(RunError, match="was made by other equations of Leaky than it has now")
+    for read in (load_network, train):
+        with told if is_other else nullcontext():
+            read(run)
+
+
+def test_equations_are_known_again_and_told_apart():
+    """Of all cells but one, which has no peepholes and is an LSTM; whatever the weights, their type and device."""
+    answers = {name: answer(cells.get(name)(5, 7)) for name in cells.names()}
+    assert None not in answers.values()
+    alike = Counter(answers.values())
+    assert [sorted(name for name in answers if answers[name] == found) for found, n in alike.items() if n > 1] == [
+        ["lstm", "np"]
+    ]
+    assert answer(cells.get("gru")(5, 7, dtype=torch.bfloat16)) == answers["gru"]
+    with torch.device("meta"):
+        assert answer(cells.get("gru")(5, 7)) == answers["gru"]
+
+
+class Noisy(Cell):
+    """Draws at each step."""
+
+    states, gates = ("h",), ("z",)
+
+    def step(self, x, h):
+        return torch.tanh(self.z(h, x)) + torch.randn_like(h)
+
+
+class Picky(Cell):
+    """Of one type alone."""
+
+    states, gates = ("h",), ("z",)
+
+    def step(self, x, h):
+        return self.z(h, x) @ torch.eye(h.shape[-1], dtype=torch.float32)
+
+
+@pytest.mark.parametrize("cell", [Noisy, Picky])
+def test_a_cell_that_cannot_be_asked_is_believed(tmp_path, cell):
+    before = torch.get_rng_state()
+    layer = Recurrent(cell, 3, 4)
+    state = torch.get_rng_state()
+    assert answer(layer.cells[0]) is None
+    assert torch.equal(torch.get_rng_state(), state), "nothing is drawn from the caller's generator"
+    assert not torch.equal(before, state)
+    assert MadeBy(equations="{}").refuse_other_equations(layer, tmp_path) is None
+
+
+def test_the_same_equations_under_torchs_layers_and_by_another_order_of_sums():
+    kept = MadeBy.of(TranslatorConfig.build({"data": {"train": "x"}}), Recurrent("lstm", 3, 4))
+    kept.refuse_other_equations(nn.LSTM(3, 4), "file")
+    (found,) = json.loads(kept.equations or "").values()
+    MadeBy(equations=json.dumps({"LSTM": [x * (1 + 1e-13) for x in found]})).refuse_other_equations(
+        nn.LSTM(3, 4), "file"
+    )
+    for others in ([x * (1 + 1e-6) for x in found], found[:-1], "many", [None] * len(found)):
+        with pytest.raises(RunError, match="other equations of LSTM"):
+            MadeBy(equations=json.dumps({"LSTM": others})).refuse_other_equations(nn.LSTM(3, 4), "file")
 
 
 def test_equal_weights_are_equal_files(tmp_path, run):

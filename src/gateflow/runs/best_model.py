@@ -11,7 +11,7 @@ from torch import nn
 
 from gateflow.errors import RunError
 from gateflow.runs.fit import Specs, refuse_other_specs, specs_of
-from gateflow.runs.lasting import KEPT_AS, refuse_other_options
+from gateflow.runs.lasting import MadeBy
 from gateflow.runs.run import Run, resuming
 from gateflow.runs.weights import load_weights, read_tensors, unique_tensors
 
@@ -29,13 +29,16 @@ def load_best(run: Run[Any], build: Callable[[], Network], refuse_others: Callab
         refuse_others: raises where weights are not those of it, given their names, types and shapes, and the file.
 
     Raises:
-        RunError: weights are missing, damaged, refused, or made by other options than config.toml has.
+        RunError: weights are missing, damaged, refused, or made by other options than config.toml has, or
+            by other equations.
         NonFiniteError: a weight is NaN or infinite.
     """
     file = run.require(run.model_file, f"it appears with the first validation: {resuming(run.path)}")
     tensors, about = read_tensors(file, lambda header: refuse_others(header.tensors, file))
-    refuse_other_options(run.config(), about.get(KEPT_AS), file, run.config_file)
+    made_by = MadeBy.read(about)
+    made_by.refuse_other_options(run.config(), file, run.config_file)
     model = build()
+    made_by.refuse_other_equations(model, file)
     load_weights(model, tensors, file)
     # Whoever loads a run reads with it; the loop sets the mode it needs.
     return model.eval()

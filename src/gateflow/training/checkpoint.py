@@ -26,7 +26,7 @@ from gateflow.runs.fit import (
     shown,
     specs_of,
 )
-from gateflow.runs.lasting import KEPT_AS
+from gateflow.runs.lasting import UNTOLD, MadeBy
 from gateflow.runs.weights import Header, load_weights, read_tensors, unique_tensors, write_tensors
 
 # Carried hidden state: one tuple of ``[B, H]`` tensors per layer and direction, or nothing yet.
@@ -122,8 +122,8 @@ class _Metadata(BaseModel):
 class Checkpoint:
     """What one file holds.
 
-    `multiplier` is that of the back end, on which the last bits of runs in bfloat16 depend; `options` are what the
-    network was made by, see `gateflow.runs.lasting`.
+    `multiplier` is that of the back end, on which the last bits of runs in bfloat16 depend; `made_by` is what the
+    network was made by.
 
     Example:
         >>> import tempfile
@@ -140,7 +140,7 @@ class Checkpoint:
     processes: int = 1
     path: Path = Path("checkpoint")
     multiplier: str | None = None
-    options: str | None = None
+    made_by: MadeBy = UNTOLD
 
     @classmethod
     def of(
@@ -153,7 +153,7 @@ class Checkpoint:
         random: Iterable[Mapping[str, Tensor]] = (),
         average: Mapping[str, Tensor] | None = None,
         multiplier: str | None = None,
-        options: str | None = None,
+        made_by: MadeBy = UNTOLD,
     ) -> Checkpoint:
         """Collect the state; `carried` is that of the whole batch, `random` has one entry per process."""
         tensors, plain = _split_optimizer(optimizer)
@@ -164,7 +164,7 @@ class Checkpoint:
         }
         random = list(random)
         tensors |= {f"random.{i}.{name}": part for i, states in enumerate(random) for name, part in states.items()}
-        return cls(tensors, progress, plain, max(1, len(random)), multiplier=multiplier, options=options)
+        return cls(tensors, progress, plain, max(1, len(random)), multiplier=multiplier, made_by=made_by)
 
     def write(self, path: Path) -> None:
         """Replace the previous checkpoint in one step."""
@@ -172,8 +172,7 @@ class Checkpoint:
         path.parent.mkdir(exist_ok=True)
         plain = {"progress": asdict(self.progress), "optimizer": self.optimizer, "processes": self.processes}
         plain |= {} if self.multiplier is None else {"multiplier": self.multiplier}
-        made_by = {} if self.options is None else {KEPT_AS: self.options}
-        write_tensors(path, self.tensors, {"gateflow": json.dumps(plain), **made_by})
+        write_tensors(path, self.tensors, {"gateflow": json.dumps(plain), **self.made_by.metadata()})
 
     @classmethod
     def read(cls, path: Path, fits: Callable[[Header, int], None] = lambda _, __: None) -> Checkpoint:
@@ -196,8 +195,9 @@ class Checkpoint:
 
         tensors, metadata = read_tensors(path, look)
         plain = _metadata(metadata, path)
-        options = metadata.get(KEPT_AS)
-        return cls(tensors, plain.progress, plain.optimizer, plain.processes, path, plain.multiplier, options)
+        return cls(
+            tensors, plain.progress, plain.optimizer, plain.processes, path, plain.multiplier, MadeBy.read(metadata)
+        )
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> Progress:
         """Put model and optimizer into the state they had.

@@ -19,7 +19,7 @@ from gateflow.runs.fit import (
     refuse_other_specs,
     specs_of,
 )
-from gateflow.runs.lasting import KEPT_AS, lasting, refuse_other_options
+from gateflow.runs.lasting import UNTOLD, MadeBy
 from gateflow.runs.run import Run, resuming
 from gateflow.runs.weights import Header, read_tensors, refuse_non_finite, unique_tensors, write_tensors
 from gateflow.training.average import WeightAverage
@@ -51,7 +51,7 @@ class Checkpointer:
         self.run, self.accelerator = run, accelerator
         self.model, self.optimizer, self.clipper, self.average = model, optimizer, clipper, average
         self.metrics = MetricsLog(run.metrics_file)
-        self.options: str | None = None
+        self.made_by = UNTOLD
 
     def restore(self, seed: int, start: Start) -> tuple[Progress, State]:
         """Continue from the checkpoint; a new run begins with random numbers from `seed`.
@@ -68,9 +68,11 @@ class Checkpointer:
         path, config = self.run.checkpoint_file, self.run.config()
         checkpoint = Checkpoint.read(path, lambda header, processes: self._refuse_misfit(header, processes, start))
         # Before the model is touched: what is refused leaves it as it was.
-        refuse_other_options(config, checkpoint.options, path, self.run.config_file)
-        # As they were kept, whatever config.toml becomes while this training runs; older versions kept nothing.
-        self.options = checkpoint.options or lasting(config)
+        made_by = checkpoint.made_by
+        made_by.refuse_other_options(config, path, self.run.config_file)
+        made_by.refuse_other_equations(self.model, path)
+        # As it was kept, whatever config.toml becomes while this training runs; older versions kept nothing.
+        self.made_by = made_by.or_else(MadeBy.of(config, self.model))
         carried, average = checkpoint.carried(start), checkpoint.average()
         progress = checkpoint.restore(self.model, self.optimizer)
         if self.average is not None:
@@ -104,7 +106,7 @@ class Checkpointer:
             random=random,
             average=None if self.average is None else self.average.state(),
             multiplier=multiplier,
-            options=self.options,
+            made_by=self.made_by,
         )
         if self.accelerator.is_main_process:
             # In this order: a checkpoint that is on the disk counts on the lines before it.
@@ -115,8 +117,7 @@ class Checkpointer:
         """Make these weights, or their average, the run's model."""
         if self.accelerator.is_main_process:
             with self.averaged():
-                about = {} if self.options is None else {KEPT_AS: self.options}
-                write_tensors(self.run.model_file, unique_tensors(self.model), about)
+                write_tensors(self.run.model_file, unique_tensors(self.model), self.made_by.metadata())
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within the block the model has averaged weights, if they are averaged at all."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gateflow.runs.config import RunConfig
-from gateflow.runs.lasting import lasting
+from gateflow.runs.lasting import MadeBy
 from gateflow.runs.new_run import new_run
 from gateflow.runs.run import Run
 from gateflow.runs.trust import Trust
@@ -35,7 +35,7 @@ def begin_run(run: Run[Any], config: RunConfig, begin: Callable[[], nn.Module]) 
     torch.manual_seed(config.training.seed)
     model = begin()
     optimizer = build_optimizer(model, config.training)
-    Checkpoint.of(model, optimizer, Progress(), options=lasting(config)).write(run.checkpoint_file)
+    Checkpoint.of(model, optimizer, Progress(), made_by=MadeBy.of(config, model)).write(run.checkpoint_file)
     if run.own_files:
         # Last: whatever is sealed is whole.
         run.seal()
