@@ -154,7 +154,12 @@ def test_every_cell_has_an_equation_a_citation_and_an_example(name):
 
 
 # Any error of a user's own code is told with the user's line, and any error at all is told without a traceback.
-CATCH_ALL = {"gateflow.cells.verify", "gateflow.compiler.recording", "gateflow.compiler.verification"}
+CATCH_ALL = {
+    "gateflow.cells.answers",
+    "gateflow.cells.verify",
+    "gateflow.compiler.recording",
+    "gateflow.compiler.verification",
+}
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
