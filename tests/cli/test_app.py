@@ -36,17 +36,18 @@ def test_every_field_of_the_configuration_is_an_option_with_a_description(gatefl
         assert field.description
 
 
+# Each takes as long to import as all that an answer without them takes.
+SLOW = {"torch", "numpy", "accelerate", "tokenizers", "safetensors", "pandas", "sklearn", "jinja2", "plotly", "PIL"}
+
+
 @pytest.mark.parametrize("word", ["--help", "--version"])
-def test_it_answers_quickly_without_torch(word):
+def test_it_answers_without_what_takes_long(word):
     code = (
-        "import json, resource, sys\nsys.argv[0] = '/usr/bin/gateflow'\nfrom gateflow.cli import main\n"
-        f"try: main(['{word}'])\n"
-        "finally: print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_utime, 'torch' in sys.modules]))"
+        "import json, sys\nsys.argv[0] = '/usr/bin/gateflow'\nfrom gateflow.cli import main\n"
+        f"try: main(['{word}'])\nfinally: print(json.dumps(list(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds, torch_imported = json.loads(done.stdout.splitlines()[-1])
-    assert not torch_imported
-    assert seconds < 0.5
+    assert not SLOW & set(json.loads(done.stdout.splitlines()[-1]))
 
 
 WRONG = """trian · train lmm · train lm --hiden-size 3 · train lm --data x --out y --layers 0 · cells lstn
@@ -60,7 +61,7 @@ WRONG = """trian · train lmm · train lm --hiden-size 3 · train lm --data x --
 
 def test_wrong_use_is_told_without_torch():
     words = [line.split() for text in WRONG.splitlines() for line in text.split("·")]
-    code = f"""import resource, sys
+    code = f"""import sys
 sys.argv[0] = '/usr/bin/gateflow'
 from gateflow.cli import main
 for words in {words}:
@@ -68,12 +69,9 @@ for words in {words}:
         main(words)
     except SystemExit as left:
         assert left.code, words
-    assert not {{'torch', 'numpy'}} & set(sys.modules), words
-print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)"""
+    assert not {SLOW} & set(sys.modules), words"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    # Half a second of it is that of the first one.
-    assert float(done.stdout.splitlines()[-1]) < 0.5 + 0.2 * len(words)
     assert "did you mean lstm" in done.stderr
 
 

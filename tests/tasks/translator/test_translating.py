@@ -102,6 +102,9 @@ def test_a_beam_of_one_is_greedy(vocabularies, model):
 
 @pytest.mark.parametrize("beam", [1, 4])
 def test_a_batch_of_32_is_one_at_a_time(vocabularies, model, beam):
+    if not model.is_recurrent:
+        # Products of another size are rounded otherwise, and of random weights hypotheses are as good as each other.
+        model = model.double()
     together, alone = (
         list(predict(model, vocabularies, SOURCES, Search(12, beam=beam, nbest=beam, batch_size=size)))
         for size in (32, 1)
