@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import SMALL
 from tests.cli.test_bad_input import assert_refused
 
-from gateflow.runs.lasting import KEPT_AS
+from gateflow.runs.lasting import OPTIONS
 from gateflow.runs.weights import read_tensors, write_tensors
 from gateflow.tasks.language_model.run import LanguageModelRun
 
@@ -23,7 +23,7 @@ def sent(trained, monkeypatch):
     file.write_text(file.read_text().replace('cell = "lstm"', 'cell = "trained.evil:X"'))
     for weights in (LanguageModelRun(trained).model_file, LanguageModelRun(trained).checkpoint_file):
         tensors, about = read_tensors(weights)
-        write_tensors(weights, tensors, about | {KEPT_AS: about[KEPT_AS].replace('"lstm"', '":X"')})
+        write_tensors(weights, tensors, about | {OPTIONS: about[OPTIONS].replace('"lstm"', '":X"')})
     monkeypatch.chdir(trained.parent)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield trained
