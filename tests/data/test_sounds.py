@@ -282,7 +282,7 @@ class TestVoices:
     @staticmethod
     def always(monkeypatch, factor):
         """Draw this share of what may be drawn at most."""
-        monkeypatch.setattr(augmentation, "_between", lambda like, most: torch.full_like(like, factor * most))
+        monkeypatch.setattr(augmentation, "between", lambda like, most: torch.full_like(like, factor * most))
 
     @pytest.mark.parametrize("factor", [0.15, -0.15, 0.0])
     def test_a_longer_tract_is_a_tone_of_another_pitch(self, monkeypatch, factor):

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gateflow.data.drawn import between
+
 __all__ = ["LineAugment"]
 
 
@@ -66,7 +68,7 @@ class LineAugment(nn.Module):
             ink.permute(1, 2, 0)[:, None], self._places(ink, lengths), align_corners=True, padding_mode="zeros"
         )[:, 0].permute(2, 0, 1)
         each = ink.new_empty(1, ink.shape[1], 1)
-        found = moved * (1 + _between(each, self.strength))
+        found = moved * (1 + between(each, self.strength))
         if self.blots:
             found = self._blotted(found, lengths)
         if self.noise:
@@ -83,9 +85,9 @@ class LineAugment(nn.Module):
         length = lengths.to(ink.dtype).view(B, 1, 1)
         # About one wave for each five letters, which are as wide as high.
         waves = 2 * math.pi * torch.rand_like(each) * length / (5 * H) + 1
-        swayed = _between(each, self.sway) * torch.sin(waves * x / length + math.pi * _between(each, 1.0))
-        from_x = x + _between(each, self.slant) * y + swayed
-        from_y = (y + _between(each, self.shift) * H) * (1 + _between(each, self.scale)) + (H - 1) / 2
+        swayed = between(each, self.sway) * torch.sin(waves * x / length + math.pi * between(each, 1.0))
+        from_x = x + between(each, self.slant) * y + swayed
+        from_y = (y + between(each, self.shift) * H) * (1 + between(each, self.scale)) + (H - 1) / 2
         places = torch.stack(torch.broadcast_tensors(from_x / max(T - 1, 1), from_y / max(H - 1, 1)), -1)
         return places * 2 - 1
 
@@ -102,8 +104,3 @@ class LineAugment(nn.Module):
             value = torch.randint(0, 4, (1, B, 1), device=ink.device)
             ink = torch.where(inside & (value < 2), value.to(ink.dtype), ink)
         return ink
-
-
-def _between(like: Tensor, most: float) -> Tensor:
-    """Numbers drawn between ``-most`` and ``most``."""
-    return (torch.rand_like(like) * 2 - 1) * most

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gateflow.data.drawn import between
 from gateflow.data.sounds.spectrogram import LogMel
 from gateflow.errors import ConfigError, ShapeError
 
@@ -76,7 +77,7 @@ class VoiceAugment(nn.Module):
 
     def _bands(self, like: Tensor) -> Tensor:
         """From which band each is taken, ``[B, bands]``, from -1 to 1 as torch has it."""
-        factors = 1 + _between(torch.empty(like.shape[1], 1, dtype=torch.float64), self.tract)
+        factors = 1 + between(torch.empty(like.shape[1], 1, dtype=torch.float64), self.tract)
         places = self.features.bands_at(factors.numpy() * self.features.centres)
         return like.new_tensor(2 * places / max(self.features.bands - 1, 1) - 1)
 
@@ -85,7 +86,7 @@ class VoiceAugment(nn.Module):
         last = (lengths[:, None].to(like.dtype) - 1).clamp_min(1)
         times = torch.arange(len(like), device=like.device, dtype=like.dtype)
         turns = math.pi * torch.randint_like(last, 1, self.turns + 1) / last
-        moved = times + _between(torch.empty_like(last), self.tempo) / turns * torch.sin(turns * times)
+        moved = times + between(torch.empty_like(last), self.tempo) / turns * torch.sin(turns * times)
         return 2 * moved.clamp_min(0).minimum(last) / max(len(like) - 1, 1) - 1
 
 
@@ -165,11 +166,6 @@ class SoundAugment(nn.Module):
 def _refuse_other_bands(values: Tensor, bands: int) -> None:
     if values.shape[-1] % bands:
         raise ShapeError(f"{values.shape[-1]} channels are no multiple of the {bands} bands that they should be of.")
-
-
-def _between(like: Tensor, most: float) -> Tensor:
-    """Numbers drawn between ``-most`` and ``most``."""
-    return (torch.rand_like(like) * 2 - 1) * most
 
 
 def _stretch(size: int, ends: Tensor, longest: Tensor) -> Tensor:
