@@ -66,6 +66,11 @@ class MadeBy:
         found = {OPTIONS: self.options, EQUATIONS: self.equations}
         return {name: text for name, text in found.items() if text is not None}
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether a file says all of it."""
+        return None not in (self.options, self.equations)
+
     def or_else(self, other: MadeBy) -> MadeBy:
         """This, and where it says nothing the other."""
         return MadeBy(self.options or other.options, self.equations or other.equations)

@@ -72,7 +72,7 @@ class Checkpointer:
         made_by.refuse_other_options(config, path, self.run.config_file)
         made_by.refuse_other_equations(self.model, path)
         # As it was kept, whatever config.toml becomes while this training runs; older versions kept nothing.
-        self.made_by = made_by.or_else(MadeBy.of(config, self.model))
+        self.made_by = made_by if made_by.is_whole else made_by.or_else(MadeBy.of(config, self.model))
         carried, average = checkpoint.carried(start), checkpoint.average()
         progress = checkpoint.restore(self.model, self.optimizer)
         if self.average is not None:
