@@ -66,7 +66,8 @@ LAYERS: dict[Any, type[Packed]] = {
 def on_torch(model: Model) -> Model:
     """The same model with torch's layers: one module for all layers of a stack, as its users write it.
 
-    Between layers torch drops single values, where ours drop a unit for a whole sequence. All else is the same.
+    Between layers torch drops single values, where those of most tasks drop a unit for a whole sequence. All else is
+    the same.
 
     Raises:
         KeyError: torch has no layer of the cell.
@@ -80,7 +81,7 @@ def on_torch(model: Model) -> Model:
                 num_layers=own.num_layers,
                 bidirectional=own.bidirectional,
                 # Of a single layer there is no between, and torch warns of what it would not use.
-                dropout=own.options.variational_dropout if own.num_layers > 1 else 0.0,
+                dropout=(own.options.dropout or own.options.variational_dropout) if own.num_layers > 1 else 0.0,
             )
             holder.recurrent = layers.as_asked(own)
     peer.load_state_dict(model.state_dict())

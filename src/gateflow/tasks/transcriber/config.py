@@ -79,7 +79,7 @@ class TranscriberNetworkConfig(LayersConfig):
     bidirectional: bool = Field(
         default=True, description="Read from the end too; without it a stream is transcribed as it comes."
     )
-    dropout: Share = Field(default=0.3, description="Share of activations dropped, alike for all steps.")
+    dropout: Share = Field(default=0.3, description="Share of activations dropped, anew at each step.")
 
 
 class TranscriberTraining(TrainingConfig):
