@@ -23,6 +23,7 @@ BAD = {
     "nothing": ("", "is empty"),
     "white space": (" \n\n\t\n", "nothing but white space"),
     "one pair": ("a\tA\n", "one pair, so none can be held out"),
+    "one source": ("a\tA\na\tB\n", "one source in all its 2 pairs, so none can be held out"),
     "binary": (b"a\tA\n\x00\x01\n", "is not text: there is a NUL byte"),
     "no UTF-8": (b"a\tA\n\xff\xfe\tB\n", "is not UTF-8"),
     "cut gzip": (gzip.compress(GOOD.encode() * 99)[:40], "cut short"),
@@ -43,6 +44,16 @@ def test_a_file_that_cannot_be_learnt_from(tmp_path, name):
         set_up(tmp_path / "run", config({"train": file}))
     assert "\n" not in str(caught.value)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["train"]
+
+
+def test_of_a_sorted_list_pairs_of_all_kinds_are_held_out_and_no_source_is_on_both_sides(tmp_path):
+    rows = sorted((source, target) for source, sound in pairs(200) for target in (sound, f"{sound} A"))
+    run = set_up(tmp_path / "run", config({"train": write(tmp_path / "train", rows), "held_out": 0.2}))
+    learnt, out = ([(x.source, *x.targets) for x in own_pairs(run, part)] for part in ("train", "valid"))
+    assert sorted(learnt + out) == rows
+    assert not {source for source, _ in learnt} & {source for source, _ in out}
+    assert 60 < len(out) < 100
+    assert {source[0] for source, _ in out} == set("abcdeㅎ")
 
 
 def test_two_files_of_other_lengths(tmp_path):

@@ -46,6 +46,7 @@ def test_a_run_without(trained):
 
 def test_pairs_to_learn_from_without_features_are_counted(tmp_path):
     rows = [(source, target, features if k else " ") for k, (source, target, features) in enumerate(inflected())]
-    data = {"train": write(tmp_path / "train.tsv", rows), "features": "3", "held_out": 0.2}
+    valid = write(tmp_path / "valid.tsv", [("abcabc", "abcabced", "V;PST")])  # longer than any other
+    data = {"train": write(tmp_path / "train.tsv", rows), "valid": valid, "features": "3"}
     with pytest.warns(DataWarning, match="1 of the .* pairs have no features, the first in line 1"):
         set_up(tmp_path / "run", TranslatorConfig.build({"data": data, "tokens": TOKENS}))

@@ -26,7 +26,7 @@ class PairsConfig(ConfigSection):
         "train.ja,train.en. Plain or gz."
     )
     target_data: Path | None = Field(default=None, description="File of the targets, where --data has sources alone.")
-    valid: Path | None = Field(default=None, description="Pairs to validate on; else the last of --data.")
+    valid: Path | None = Field(default=None, description="Pairs to validate on; else some drawn from --data.")
     target_valid: Path | None = Field(default=None, description="File of the targets to validate on.")
     held_out: Share = Field(default=0.1, gt=0, description="Share of pairs held out when there is no --valid.")
     source: str | None = Field(

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from gateflow.data.folds import drawn
 from gateflow.data.parallel import ParallelText, read_files, read_table
-from gateflow.data.parts import divided
 from gateflow.data.tokenizer_file import tokenizer_text
 from gateflow.errors import DataError, DataWarning, RunError
 from gateflow.files import appears_whole, write
@@ -84,8 +84,21 @@ def read_parts(
     if data.valid is not None:
         valid = given["valid"] if "valid" in given else read_pairs(data.valid, data.target_valid, data)
     else:
-        train, valid = divided(train, data.held_out, source=str(data.train), item="pair")[:2]
+        train, valid = _held_out(train, data)
     return [replace(pair, targets=(target,)) for pair in train for target in pair.targets], list(valid)
+
+
+def _held_out(pairs: Sequence[ParallelText], data: PairsConfig) -> tuple[list[ParallelText], list[ParallelText]]:
+    """The pairs to learn from and those held out, which are drawn: dictionaries come sorted, by letters or by length.
+
+    No source is on both sides; of one that stands in several pairs all are held out or none.
+    """
+    sources = [pair.source for pair in pairs]
+    if len(set(sources)) < 2:
+        one = "one pair" if len(pairs) == 1 else f"one source in all its {len(pairs):,} pairs"
+        raise DataError(f"{data.train} has {one}, so none can be held out; give a second file with --valid.")
+    out = set(drawn([()] * len(pairs), data.held_out, groups=sources))
+    return [x for i, x in enumerate(pairs) if i not in out], [x for i, x in enumerate(pairs) if i in out]
 
 
 def read_pairs(path: Path, targets: Path | None, data: PairsConfig) -> list[ParallelText]:

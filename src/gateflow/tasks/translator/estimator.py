@@ -72,7 +72,7 @@ class Translator(Estimator):
             X: a file, or two with a comma between them, as of ``--data``; or sources, each a text, or a text and its
                 features.
             y: the target of each source, or a list of all that are right. Left out where `X` is a file.
-            valid: a file, or a pair like `X, y`, to validate on; else the last tenth of `X`.
+            valid: a file, or a pair like `X, y`, to validate on; else a tenth of `X`, drawn.
             force: replace the run that is at `out`.
             columns: `source`, `target` and `features` of a file, as on the command line.
 
