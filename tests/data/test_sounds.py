@@ -321,6 +321,45 @@ class TestVoices:
                     assert (times - steps[:length, b, 0]).abs().max() > 0.1, "it is another tempo"
                 assert torch.equal(found[length:, b], steps[length:, b])
 
+    def test_voice_and_tempo_together_are_what_the_docstring_says(self, monkeypatch):
+        self.always(monkeypatch, 0.9)
+        features = LogMel(rate=RATE, bands=9, low=100.0, high=3000.0, with_deltas=True)
+        values, lengths = torch.randn(40, 2, 27), [40, 17]
+        found = VoiceAugment(features, tract=0.2, tempo=0.5, turns=1)(values, torch.tensor(lengths))
+
+        def mel(hertz):
+            return 1127.01048 * np.log(1 + hertz / 700)
+
+        # Where bands lie on the scale, at which equal steps of it are equal steps of bands.
+        edges = np.linspace(mel(100.0), mel(3000.0), 11)
+        hertz = 700 * (np.exp(edges[1:-1] / 1127.01048) - 1)
+        at_band = np.interp(mel((1 + 0.18) * hertz), edges[1:-1], np.arange(9))
+        for b, length in enumerate(lengths):
+            t = np.arange(length)
+            at_time = t + 0.45 * (length - 1) / math.pi * np.sin(math.pi * t / (length - 1))
+            for slope in range(3):
+                old = values[:length, b].view(length, 3, 9)[:, slope].double().numpy()
+                then = np.stack([np.interp(at_time, t, band) for band in old.T], 1)
+                wanted = np.stack([np.interp(at_band, np.arange(9), step) for step in then])
+                new = found[:length, b].view(length, 3, 9)[:, slope].numpy()
+                np.testing.assert_allclose(new, wanted, atol=2e-4)
+
+    def test_what_stands_behind_the_end_is_not_heard(self):
+        lengths = torch.arange(1, 61)
+        values = torch.randn(60, 60, 40)
+        beyond = torch.arange(60)[:, None] >= lengths
+        for seed in range(3):
+            torch.manual_seed(seed)
+            found = VoiceAugment(self.FEATURES)(values.masked_fill(beyond[..., None], float("nan")), lengths)
+            assert torch.equal(found.isnan().any(-1), beyond)
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+    def test_steps_are_counted_in_any_type(self, dtype):
+        values, lengths = torch.rand(600, 2, 40).to(dtype), torch.tensor([600, 301])
+        found = VoiceAugment(self.FEATURES, tract=0, tempo=0)(values, lengths)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), values.float(), rtol=0, atol=1e-2)
+
     def test_slopes_move_with_their_bands(self):
         values = torch.randn(30, 2, 40)
         lengths = torch.tensor([30, 12])

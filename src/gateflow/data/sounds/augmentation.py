@@ -66,14 +66,17 @@ class VoiceAugment(nn.Module):
             return values
         steps, count, channels = values.shape
         bands = self.features.bands
+        beyond = torch.arange(steps, device=values.device)[:, None, None] >= lengths[:, None]
+        # What stands behind an end may be NaN, and by rounding the last step has a millionth of it. Numbers of 16 bits
+        # cannot count steps.
+        known = values.masked_fill(beyond, 0).to(torch.promote_types(values.dtype, torch.float32))
         # A picture a sound, steps by bands, with a colour for the bands, their slopes, and the slopes of these.
-        pictures = values.view(steps, count, channels // bands, bands).permute(1, 2, 0, 3)
+        pictures = known.view(steps, count, channels // bands, bands).permute(1, 2, 0, 3)
         grid = torch.stack(
-            torch.broadcast_tensors(self._bands(values)[:, None, :], self._times(values, lengths)[:, :, None]), -1
+            torch.broadcast_tensors(self._bands(known)[:, None, :], self._times(known, lengths)[:, :, None]), -1
         )
         moved = F.grid_sample(pictures, grid, align_corners=True, padding_mode="border")
-        beyond = torch.arange(steps, device=values.device)[:, None, None] >= lengths[:, None]
-        return torch.where(beyond, values, moved.permute(2, 0, 1, 3).reshape(values.shape))
+        return torch.where(beyond, values, moved.permute(2, 0, 1, 3).reshape(values.shape).to(values.dtype))
 
     def _bands(self, like: Tensor) -> Tensor:
         """From which band each is taken, ``[B, bands]``, from -1 to 1 as torch has it."""
