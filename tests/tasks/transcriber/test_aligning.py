@@ -2,17 +2,22 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
+from tests.tasks.transcriber.conftest import config_of
 from tests.tasks.transcriber.lines import picture, tones, write_images, write_sounds
 
 from gateflow.data.textgrid import textgrid
 from gateflow.errors import ConfigError, DataError, DataWarning
 from gateflow.tasks.description import Given
 from gateflow.tasks.transcriber.aligning import align_lines, aligned
-from gateflow.tasks.transcriber.data import own_lines
-from gateflow.tasks.transcriber.loading import load
+from gateflow.tasks.transcriber.data import begin, own_lines, set_up
+from gateflow.tasks.transcriber.given import lines_of
+from gateflow.tasks.transcriber.learnt import Learnt
+from gateflow.tasks.transcriber.loading import load, load_alphabet, load_encoder
 
 
 def intervals(text, tier):
@@ -47,6 +52,20 @@ def test_characters_lie_where_their_tones_are(listener, tmp_path):
     assert characters[0][0] == 0
     assert all(a[1] == b[0] for a, b in pairwise(characters))
     assert characters[-1][1] == pytest.approx(document["end"], abs=1e-3)
+
+
+def test_places_are_seconds_of_the_recording_whatever_the_hop_is(sounds, tmp_path):
+    # 0.0101 seconds are 80.8 samples, which no frame can be apart.
+    config = config_of(train=sounds[0], valid=sounds[1], hop=0.0101, bands=8)
+    run = set_up(tmp_path / "run", config)
+    (line,) = lines_of([np.zeros(8000 * 60, dtype=np.float32)], run.config())
+    for times in (line.times, own_lines(run, "valid")[0].times):
+        assert np.allclose(times, np.arange(len(times)) * 81 / 8000, rtol=0, atol=1e-9)
+    # One frame, though no other says how long it is.
+    (tiny,) = lines_of([np.zeros(80, dtype=np.float32)], run.config())
+    learnt = Learnt(begin(run, run.config()), load_encoder(run), load_alphabet(run))
+    (found,) = aligned(learnt, [replace(tiny, label="a")])
+    assert (found.end, found.characters[0].begin, found.characters[0].end) == (81 / 8000, 0, 81 / 8000)
 
 
 def test_a_batch_changes_nothing(reader):

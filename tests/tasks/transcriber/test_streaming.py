@@ -72,6 +72,13 @@ def test_frames_of_a_stream_are_those_of_the_whole():
         stream = LogMelStream(mel)
         parts = [stream.frames(sound[i : i + size]) for i in range(0, len(sound), size)]
         assert np.allclose(np.concatenate([*parts, stream.rest()]), mel(sound), atol=1e-5)
+    # Frames that are further apart than they are long, by more than comes at once too.
+    for window, hop in ((0.01, 0.03), (0.01, 0.0101)):
+        apart = LogMel(rate=8000, bands=8, window=window, hop=hop)
+        for size in (1, 50, 90, 999):
+            stream = LogMelStream(apart)
+            parts = [stream.frames(sound[i : i + size]) for i in range(0, len(sound), size)]
+            assert np.array_equal(np.concatenate([*parts, stream.rest()]), apart(sound))
     short = LogMelStream(mel)
     assert len(short.frames(sound[:10])) == 0
     assert np.allclose(short.rest(), mel(sound[:10]), atol=1e-5)

@@ -32,7 +32,8 @@ _LONGEST, _MOST_BANDS = 1.0, 512
 class LogMel:
     r"""The logarithm of a sound's energy in bands that are equally wide for the ear.
 
-    Frame `t` is `window` seconds from `t · hop` on, times a Hann window `w`; of its spectrum `X`, band `m` takes::
+    Frame `t` is `window` seconds from `t · hop` on, both rounded to whole samples, times a Hann window `w`; of its
+    spectrum `X`, band `m` takes::
 
         S[t, m] = log max(10⁻¹⁰, Σ_f triangle_m(f) · |X[t, f]|² / (Σ w)²)
 
@@ -92,9 +93,7 @@ class LogMel:
                 f"bands from {self.low:g} to {self._top:g} Hz: at {self.rate:,} samples a second 0 to "
                 f"{self.rate / 2:g} Hz can be."
             )
-        if not (
-            round(self.hop * self.rate) >= 1 and round(self.window * self.rate) >= 2 and 1 <= self.bands <= _MOST_BANDS
-        ):
+        if not (self.hop_samples >= 1 and self.window_samples >= 2 and 1 <= self.bands <= _MOST_BANDS):
             raise ConfigError(
                 f"{self.bands} bands of {self.window:g} s every {self.hop:g} s at {self.rate:,} samples a second is no "
                 "spectrogram. Give a window and a hop of some samples, and 1 to 512 bands."
@@ -109,6 +108,26 @@ class LogMel:
     def channels(self) -> int:
         """Numbers per frame."""
         return self.bands * (3 if self.with_deltas else 1)
+
+    @property
+    def window_samples(self) -> int:
+        """Samples that a frame looks at."""
+        return round(self.window * self.rate)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from frame to frame."""
+        return round(self.hop * self.rate)
+
+    def times(self, frames: int) -> NDArray[np.float64]:
+        """When each of some frames begins, in seconds.
+
+        Example:
+            >>> LogMel(rate=11025, hop=0.010).times(3) * 11025
+            array([  0., 110., 220.])
+        """
+        # Not by `hop`: a quarter of a sample at each frame is an eighth of a second after a minute.
+        return np.arange(frames) * self.hop_samples / self.rate
 
     @property
     def centres(self) -> NDArray[np.float64]:
@@ -133,7 +152,7 @@ class LogMel:
             DataError: there are numbers far beyond 1 that are not of these.
         """
         samples = scaled(samples)
-        length, hop = len(self._hann), round(self.hop * self.rate)
+        length, hop = self.window_samples, self.hop_samples
         padded = np.pad(samples, (0, max(0, length - len(samples))))
         frames = sliding_window_view(padded, length)[::hop]
         parts = [self._energies(frames[begin : begin + _AT_ONCE]) for begin in range(0, len(frames), _AT_ONCE)]
@@ -159,7 +178,7 @@ class LogMel:
     @cached_property
     def _hann(self) -> NDArray[np.float64]:
         # Periodic, as spectral analysis has it: np.hanning would end in a second zero.
-        return np.hanning(round(self.window * self.rate) + 1)[:-1]
+        return np.hanning(self.window_samples + 1)[:-1]
 
     @property
     def _points(self) -> int:

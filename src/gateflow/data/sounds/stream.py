@@ -51,20 +51,24 @@ class LogMelStream:
                 "can be read before its end; train without them."
             )
         self.features = features
-        self.hop, self.window = round(features.hop * features.rate), round(features.window * features.rate)
         self._left = np.zeros(0, dtype=np.float32)
+        # Samples between a frame and the next one, where frames are further apart than they are long.
+        self._to_skip = 0
         self._began = False
 
     def frames(self, samples: NDArray[Any]) -> NDArray[np.float32]:
         """What is whole with these samples, ``[frames, channels]``; often nothing."""
         # Before they are put behind others, which would make floating-point numbers of integers.
-        joined = np.concatenate([self._left, scaled(samples)])
-        count = 0 if len(joined) < self.window else 1 + (len(joined) - self.window) // self.hop
-        self._left = joined[count * self.hop :]
+        samples = scaled(samples)
+        hop, window = self.features.hop_samples, self.features.window_samples
+        joined = np.concatenate([self._left, samples[self._to_skip :]])
+        count = 0 if len(joined) < window else 1 + (len(joined) - window) // hop
+        self._left = joined[count * hop :]
+        self._to_skip = max(0, self._to_skip - len(samples)) + max(0, count * hop - len(joined))
         self._began |= count > 0
         if not count:
             return np.zeros((0, self.features.channels), dtype=np.float32)
-        return self.features(joined[: (count - 1) * self.hop + self.window])
+        return self.features(joined[: (count - 1) * hop + window])
 
     def rest(self) -> NDArray[np.float32]:
         """What is left at the end: one frame of a sound that is shorter than a window, else nothing."""

@@ -96,7 +96,7 @@ def aligned(learnt: Learnt, lines: Sequence[Series], *, batch_size: int = 16) ->
             paths = align(*log_probabilities(learnt, encoded.batch(rows)), targets, names=names)
             for i, path in zip(rows, paths, strict=True):
                 characters = characters_of(learnt, block[i], path)
-                found[i] = Aligned(block[i], characters, path.score, _end(block[i]))
+                found[i] = Aligned(block[i], characters, path.score, learnt.encoder.end_of(block[i]))
         yield from (found[i] for i in range(len(block)))
 
 
@@ -164,12 +164,6 @@ def _free_name(name: str, taken: set[str]) -> str:
     found = next(stem + number for number in numbers if stem + number not in taken)
     taken.add(found)
     return found
-
-
-def _end(line: Series) -> float:
-    times = line.times
-    assert times is not None, "given by every kind of input"
-    return float(times[-1]) + (float(times[-1] - times[-2]) if len(times) > 1 else 1.0)
 
 
 def _warn(text: str) -> None:

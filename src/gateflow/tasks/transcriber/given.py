@@ -144,8 +144,9 @@ def _sound(given: Any, name: str, config: TranscriberConfig) -> Series:
     samples: NDArray[Any] = np.asarray(given)
     if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
         raise DataError(f"{name}: samples [samples] are wanted, without NaN; found {list(samples.shape)}.")
-    values = config.sounds.features()(scaled(samples, name).astype(np.float32))
-    return Series(values, name, times=np.arange(len(values)) * config.sounds.hop, name=name)
+    features = config.sounds.features()
+    values = features(scaled(samples, name).astype(np.float32))
+    return Series(values, name, times=features.times(len(values)), name=name)
 
 
 def _strokes(given: Any, name: str, config: TranscriberConfig) -> Series:

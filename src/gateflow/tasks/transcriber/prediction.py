@@ -202,6 +202,4 @@ def _place(learnt: Learnt, line: Series, first: int, last: int) -> tuple[float, 
     times = line.times
     assert times is not None, "given by every kind of input"
     begin, end = learnt.model.steps_of(first, last)
-    # The last step is as long as the one before it.
-    width = float(times[-1] - times[-2]) if len(times) > 1 else 0.0
-    return float(times[begin]), float(times[end]) if end < len(times) else float(times[-1]) + width
+    return float(times[begin]), float(times[end]) if end < len(times) else learnt.encoder.end_of(line)

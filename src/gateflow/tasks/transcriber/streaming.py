@@ -61,10 +61,12 @@ class Stream:
                 "--stream writes as the sound comes, and this network reads it from its end too; train one with "
                 "--no-bidirectional."
             )
-        self.learnt, self.features = learnt, LogMelStream(config.sounds.features())
+        features = config.sounds.features()
+        self.learnt, self.features = learnt, LogMelStream(features)
         model = learnt.model
         self.front = None if model.front is None else model.front.stream()
-        self.reduction, self.hop, self.window = config.reduction, config.sounds.hop, config.sounds.frame
+        self.reduction = config.reduction
+        self.hop, self.window = features.hop_samples / features.rate, features.window_samples / features.rate
         self._state: Any = None
         self._before = BLANK
         self._frames = 0

@@ -34,11 +34,21 @@ class Encoder:
         width: numbers of a step.
         longest: steps that a line may have.
         channels: how each number is scaled; None of pictures, whose ink is read as it is.
+        step: how long each step is, in the unit of places; None where lines differ in it.
     """
 
     width: int
     longest: int
     channels: Channels | None = None
+    step: float | None = None
+
+    def end_of(self, line: Series) -> float:
+        """Where the last step of a line ends, in the unit of its places."""
+        times = line.times
+        assert times is not None, "given by every kind of input"
+        # As long as the one before it.
+        last = float(times[-1] - times[-2]) if len(times) > 1 else 1.0
+        return float(times[-1]) + (last if self.step is None else self.step)
 
     def fitting(self, line: Series) -> Series:
         """A line, if it can be read.

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-import numpy as np
-
 from gateflow.data.listing import ListedFile
 from gateflow.data.series import Series
 from gateflow.data.sounds.augmentation import SoundAugment
@@ -15,7 +13,8 @@ from gateflow.data.sounds.reading import spectrograms
 from gateflow.data.sounds.recordings import SOUNDS
 from gateflow.data.track import Track
 from gateflow.tasks.transcriber.config import TranscriberConfig
-from gateflow.tasks.transcriber.inputs.base import ListedInput
+from gateflow.tasks.transcriber.inputs.base import Encoder, ListedInput
+from gateflow.tasks.transcriber.run import TranscriberRun
 
 __all__ = ["SoundInput"]
 
@@ -41,9 +40,27 @@ class SoundInput(ListedInput):
     ) -> Iterator[Series]:
         """Yield the spectrogram of each recording."""
         shown = {} if track is None else {"track": track}
-        for series in spectrograms(files, where, config.sounds.features(), skip_bad=skip_bad, **shown):
-            yield replace(series, times=np.arange(len(series)) * config.sounds.hop)
+        features = config.sounds.features()
+        for series in spectrograms(files, where, features, skip_bad=skip_bad, **shown):
+            yield replace(series, times=features.times(len(series)))
+
+    def fitted(self, config: TranscriberConfig, train: Sequence[Series]) -> Encoder:
+        """An encoder for sounds like these, whose steps are all of one length."""
+        return _in_seconds(super().fitted(config, train), config)
+
+    def load(self, run: TranscriberRun) -> Encoder:
+        """The encoder that `write` has kept.
+
+        Raises:
+            RunError: a file is missing, damaged, or none.
+        """
+        return _in_seconds(super().load(run), run.config())
 
     def augment(self, config: TranscriberConfig) -> SoundAugment:
         """Other voices, of which stretches of time and of bands are blotted out."""
         return SoundAugment(config.sounds.features())
+
+
+def _in_seconds(encoder: Encoder, config: TranscriberConfig) -> Encoder:
+    # Of a sound that is one frame no time says how long it is.
+    return replace(encoder, step=float(config.sounds.features().times(2)[1]))
