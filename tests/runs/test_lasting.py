@@ -8,6 +8,7 @@ import re
 import sys
 from collections import Counter
 from contextlib import nullcontext
+from typing import ClassVar
 
 import pytest
 import torch
@@ -206,6 +207,7 @@ def test_an_option_that_is_newer_than_the_weights_is_at_its_default(tmp_path):
 
 
 LEAKY = """
+import random
 import torch
 from gateflow import Cell
 
@@ -216,13 +218,27 @@ class Leaky(Cell):
     def step(self, x, h):
         z = self.z(h, x).sigmoid()
         return {answer}
-"""
+{more}"""
 FIRST = "h * z + torch.tanh(self.c(x)) * (1 - z)"
 
 
-def with_cell(folder, answer):
+START = """
+    def initial_state(self, x):
+        return (super().initial_state(x)[0] + 1,)
+"""
+# The same name is another class's.
+ANOTHER = """
+class Other(Leaky):
+    def step(self, x, h):
+        return {answer}
+
+Leaky = Other
+"""
+
+
+def with_cell(folder, answer, more=""):
     """Module of a cell whose step gives this."""
-    (folder / "leaky.py").write_text(LEAKY.format(answer=answer))
+    (folder / "leaky.py").write_text(LEAKY.format(answer=answer, more=more))
     sys.modules.pop("leaky", None)
     importlib.invalidate_caches()
 
@@ -249,6 +265,67 @@ def test_a_cell_of_ones_own_that_has_become_another_is_refused(tmp_path, monkeyp
     for read in (load_network, train):
         with told if is_other else nullcontext():
             read(run)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_other"),
+    [
+        ((FIRST,), (FIRST, START), True),
+        ((FIRST, START), (FIRST, START), False),
+        ((FIRST,), (FIRST, ANOTHER.format(answer="(self.z(h, x) * self.c(x)).tanh()")), True),
+        ((FIRST,), (FIRST, ANOTHER.format(answer="super().step(x, h)")), False),
+        ((FIRST,), (FIRST + " + 0.1 * torch.randn_like(h)",), True),
+        ((FIRST,), (FIRST + " @ torch.eye(h.shape[-1])",), True),
+        ((FIRST + " + 0.1 * torch.randn_like(h)",), (FIRST,), False),
+        ((FIRST + " + random.random()",), (FIRST + " + random.random()",), False),
+        ((FIRST + " * (torch.randn_like(h) if self.training else 1)",), ("z * " + FIRST,), True),
+        ((FIRST + " * (1 + self.training)",), (FIRST,), False),
+    ],
+    ids=[
+        "another start",
+        "the same start",
+        "another class of the name",
+        "the same under another name",
+        "draws now",
+        "works on float32 alone now",
+        "drew then",
+        "draws by another generator",
+        "drew while it was trained",
+        "another factor in training alone",
+    ],
+)
+def test_whatever_a_cell_answers_otherwise_is_refused(tmp_path, monkeypatch, before, after, is_other):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    layers = []
+    for written in (before, after):
+        with_cell(tmp_path, *written)
+        layers.append(Recurrent(importlib.import_module("leaky").Leaky, 3, 4))
+    kept = MadeBy.of(TranslatorConfig.build({"data": {"train": "x"}}), layers[0])
+    assert layers[0].cells[0].training, "as it was"
+    with pytest.raises(RunError, match="other equations of .?Leaky") if is_other else nullcontext():
+        kept.refuse_other_equations(layers[1].eval(), tmp_path)
+
+
+def test_two_classes_of_one_name_are_both_asked(tmp_path):
+    kinds = [type("Mine", (Leaky,), {"slope": slope}) for slope in (0.5, 0.7, 0.9)]
+    config = TranslatorConfig.build({"data": {"train": "x"}})
+    first, second = (nn.ModuleList(Recurrent(kind, 3, 4) for kind in (kinds[0], other)) for other in kinds[1:])
+    kept = MadeBy.of(config, first)
+    assert len(json.loads(kept.equations or "")) == 2
+    kept.refuse_other_equations(first, tmp_path)
+    with pytest.raises(RunError, match="other equations of Mine 2 than"):
+        kept.refuse_other_equations(second, tmp_path)
+
+
+class Leaky(Cell):
+    """By a slope."""
+
+    states, gates = ("h",), ("z",)
+    slope: ClassVar[float] = 1.0
+
+    def step(self, x, h):
+        return self.slope * torch.tanh(self.z(h, x))
 
 
 def test_equations_are_known_again_and_told_apart():

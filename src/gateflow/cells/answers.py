@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -17,7 +18,8 @@ _PRIME = 4093
 def answer(cell: Cell) -> tuple[float, ...] | None:
     """One step of a cell over fixed weights, input and state, in float64: two numbers for each part of its state.
 
-    Names and order of lines change nothing of it, another sign or function does; weights of its own do not either.
+    Names and order of lines change nothing of it, another sign or function does, or another state to start from;
+    weights of its own do not either. It is asked as it reads after training, so that noise of training is none of it.
 
     Args:
         cell: of any sizes, which the numbers depend on.
@@ -36,10 +38,12 @@ def answer(cell: Cell) -> tuple[float, ...] | None:
         before = torch.get_rng_state()
         try:
             found = _step(cell)
+            # By other generators than torch's, or by a clock: no two answers are alike.
+            draws = _step(cell) != found
         # A user's code may raise anything where it is asked for what it was not written for.
         except Exception:  # noqa: BLE001
             return None
-        draws = not torch.equal(before, torch.get_rng_state())
+        draws |= not torch.equal(before, torch.get_rng_state())
     return None if draws or not all(map(math.isfinite, found)) else found
 
 
@@ -50,9 +54,15 @@ def _step(cell: Cell) -> tuple[float, ...]:
     view = cell.over(weights).bind()
     # What a step sets is set on the view and not on the cell.
     vars(view).pop("_origin")
+    # Nor the mode: modules that it holds are copied, and have no weights.
+    vars(view)["_modules"] = copy.deepcopy(view._modules)
+    view.eval()
     x = _numbers((2, cell.row_size), 101)
-    # Positive, as a normaliser has to be.
-    state = tuple(0.5 + 0.3 * _numbers((2, size), 202 + k) for k, size in enumerate(cell.state_sizes.values()))
+    # On top of what a sequence begins with, zero unless a cell says otherwise; positive, as a normaliser has to be.
+    state = tuple(
+        start + 0.5 + 0.3 * _numbers((2, size), 202 + k)
+        for k, (start, size) in enumerate(zip(view.initial_state(x), cell.state_sizes.values(), strict=True))
+    )
     new = view.advance(x, state)
     return tuple(
         float(total) for part in new for total in (part.mean(), (part * _numbers(tuple(part.shape), 303)).mean())

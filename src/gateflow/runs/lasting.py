@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from torch import nn
 
+from gateflow.cells import Cell
 from gateflow.cells.answers import answer
 from gateflow.errors import RunError
 from gateflow.layers.find import cells_in, has_cells
@@ -54,7 +55,8 @@ class MadeBy:
     @classmethod
     def of(cls, config: RunConfig, model: nn.Module) -> Self:
         """What a network is made by that is built today."""
-        return cls(json.dumps(config.lasting()), json.dumps(_answers(model)))
+        answers = {name: found for name, found in _answers(model).items() if found is not None}
+        return cls(json.dumps(config.lasting()), json.dumps(answers))
 
     @classmethod
     def read(cls, metadata: Mapping[str, str]) -> Self:
@@ -106,16 +108,19 @@ class MadeBy:
         """Refuse weights that were made by other equations than the cells of a network have.
 
         Raises:
-            RunError: a cell answers otherwise than it did, or what is kept is no answers.
+            RunError: a cell answers otherwise than it did, or no more, or what is kept is no answers.
         """
         if self.equations is None:
             return
-        made = _read(self.equations, "equations", file)
-        for name, found in _answers(model).items():
-            if name in made and not _alike(made[name], found):
+        made, found = _read(self.equations, "equations", file), _answers(model)
+        # A class may have got another name; what could not be asked then is believed.
+        renamed = [answers for name, answers in found.items() if name not in made]
+        for name, answers in made.items():
+            if not any(_alike(answers, other) for other in ([found[name]] if name in found else renamed)):
+                shown = name if name in found else f"{name!r:.80}"  # of the file, which may say anything
                 raise RunError(
-                    f"{file} was made by other equations of {name} than it has now: one step over fixed numbers gives "
-                    "others than it gave then. Give the cell the equations that it had, or train a new run."
+                    f"{file} was made by other equations of {shown} than it has now: one step over fixed numbers gives "
+                    "others than it gave then, or none. Give the cell the equations that it had, or train a new run."
                 )
 
 
@@ -123,15 +128,24 @@ UNTOLD = MadeBy()
 """What a file of an older version says."""
 
 
-def _answers(model: nn.Module) -> dict[str, list[float]]:
-    """By the name of its class, of each kind of cell the first; what cannot be asked is left out."""
+def _answers(model: nn.Module) -> dict[str, list[float] | None]:
+    """By the name of its class, of each kind of cell the first; None of one that cannot be asked."""
     cells = cells_in(model) if has_cells(model) else {}
-    first = {type(cell).__qualname__: cell for cell in reversed(cells.values())}
-    return {name: list(found) for name, cell in sorted(first.items()) if (found := answer(cell)) is not None}
+    first: dict[type[Cell], Cell] = {}
+    for cell in cells.values():
+        first.setdefault(type(cell), cell)
+    found: dict[str, list[float] | None] = {}
+    for kind, cell in first.items():
+        # Two modules may each have a class of this name.
+        numbers = (f"{kind.__qualname__} {k}" for k in range(2, len(first) + 1))
+        name = next(name for name in (kind.__qualname__, *numbers) if name not in found)
+        answers = answer(cell)
+        found[name] = None if answers is None else list(answers)
+    return dict(sorted(found.items()))
 
 
-def _alike(made: Any, found: list[float]) -> bool:
-    if not isinstance(made, list) or len(made) != len(found):
+def _alike(made: Any, found: list[float] | None) -> bool:
+    if found is None or not isinstance(made, list) or len(made) != len(found):
         return False
     return all(
         isinstance(a, float) and math.isclose(a, b, rel_tol=_NEAR, abs_tol=_NEAR)
