@@ -17,6 +17,9 @@ from gateflow.errors import ConfigError
 
 __all__ = ["prefix_beam_search"]
 
+# Useful ones are about 1; by this the line itself still has a say, and scores are numbers of float64.
+_MOST_WEIGHT = 1e6
+
 
 def prefix_beam_search(
     log_probs: Tensor,
@@ -98,9 +101,8 @@ def _check(
             raise ConfigError(f"{name} must be a whole number of at least 1, not {number!r}.")
     if nbest > beam:
         raise ConfigError(f"nbest={nbest} texts cannot come out of beam={beam} prefixes; widen the beam.")
-    if not 0 <= lm_weight < math.inf:
-        raise ConfigError(f"lm_weight must be a finite number of at least 0, not {lm_weight}.")
-    if not math.isfinite(insertion):
-        raise ConfigError(f"insertion must be a finite number, not {insertion}.")
+    for name, number, lowest in (("lm_weight", lm_weight, 0.0), ("insertion", insertion, -_MOST_WEIGHT)):
+        if not lowest <= number <= _MOST_WEIGHT:
+            raise ConfigError(f"{name} must be a number from {lowest:,.0f} to {_MOST_WEIGHT:,.0f}, not {number:g}.")
     if not 0 <= least_probability < 1:
         raise ConfigError(f"least_probability must be at least 0 and below 1, not {least_probability}.")
