@@ -114,6 +114,17 @@ def test_what_cannot_be_streamed_is_refused(listener, reader, tmp_path):
         transcribe_lines(Given(listener), data=STDIN, stream=False, **ASKED)
 
 
+@pytest.mark.parametrize("ending", ["wav", "flac", "aiff", "au", "ogg", None])
+def test_a_file_that_is_piped_in_is_no_samples(tmp_path, monkeypatch, ending):
+    file = tmp_path / f"a.{ending}"
+    if ending:
+        soundfile.write(file, tones("a"), 8000)
+    data = file.read_bytes() if ending else b""
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: False))
+    with pytest.raises(DataError, match=f"(?i)is a {ending} file, and samples" if ending else "not one sample"):
+        list(pieces_of(STDIN, 8000))
+
+
 def test_a_network_that_reads_from_the_end_is_no_stream(tmp_path):
     files = write_sounds(tmp_path / "s", texts(6))
     run = set_up(tmp_path / "run", config_of(train=files, bands=20))

@@ -24,6 +24,16 @@ _PIECE = 0.1
 _WIDTH = 2
 # Of such a sample, which stands for 1.
 _FULL = 32768
+# How files begin that are piped in with their head, which would be heard as a click, and what follows as noise.
+_HEADS = {
+    b"RIFF": "WAV",
+    b"RF64": "WAV",
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b"FORM": "AIFF",
+    b".snd": "AU",
+    b"ID3": "MP3",
+}
 
 
 class LogMelStream:
@@ -87,7 +97,7 @@ def pieces_of(path: Path, rate: int) -> Iterator[NDArray[np.float32]]:
         rate: samples per second that there must be.
 
     Raises:
-        DataError: the file cannot be read, or has another rate; nothing is piped in.
+        DataError: the file cannot be read, or has another rate; nothing is piped in, or a file with its head.
     """
     assert rate in RATES
     if path != STDIN:
@@ -101,11 +111,23 @@ def pieces_of(path: Path, rate: int) -> Iterator[NDArray[np.float32]]:
         yield from (samples.values[begin : begin + size] for begin in range(0, len(samples.values), size))
         return
     require(path)
-    half = b""
+    half, came = b"", False
     source = cast("BufferedReader", sys.stdin.buffer)
     # What is there already, not all of a piece: a sound is heard as it comes.
     while data := source.read1(round(_PIECE * rate) * _WIDTH):
-        data = half + data
+        if not came:
+            _refuse_file(data)
+        data, came = half + data, True
         whole = len(data) // _WIDTH * _WIDTH
         half = data[whole:]
         yield np.frombuffer(data[:whole], dtype="<i2").astype(np.float32) / np.float32(_FULL)
+    if not came:
+        raise DataError("nothing was piped in, not one sample. Look whether the command before the | has worked.")
+
+
+def _refuse_file(first: bytes) -> None:
+    if kind := next((kind for head, kind in _HEADS.items() if first.startswith(head)), None):
+        raise DataError(
+            f"what is piped in is a {kind} file, and samples without a head are wanted. Give the file's name, or pipe "
+            "what `sox FILE -t raw -e signed -b 16 -c 1 -r RATE -` writes."
+        )
