@@ -56,8 +56,7 @@ class TranscriberModel(nn.Module):
         **recurrent: Any,
     ) -> None:
         super().__init__()
-        # Anew at each step: with one mask for a line CTC writes nothing but blanks for longer, and digits were learnt
-        # worse (docs/tasks/transcription.md).
+        # Anew at each step: with one mask for a line CTC writes nothing but blanks for longer.
         self.front, self.augment, self.dropout = front, augment, nn.Dropout(dropout)
         options = {"bidirectional": bidirectional, "dropout": dropout, **recurrent}
         size = width if front is None else front.output_size

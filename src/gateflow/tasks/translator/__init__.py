@@ -15,6 +15,9 @@ MAX_LENGTH = Option(
 REPLACE_UNKNOWN = Option(
     "replace_unknown", bool, "An unknown word becomes the source word that attention looked at most.", default=False
 )
+ENSEMBLE = Option(
+    "ensemble", str, "Other runs, as RUN2,RUN3, with the same tokens: the probabilities of all are averaged."
+)
 
 SEARCH = (
     Option("beam", int, "Hypotheses that go on at each token; 1 takes the likeliest each time.", default=5, least=1),
@@ -29,6 +32,7 @@ SEARCH = (
     Option("min_length", int, "Tokens of a translation at least.", default=0, least=0),
     MAX_LENGTH,
     REPLACE_UNKNOWN,
+    ENSEMBLE,
     BATCH_SIZE,
 )
 

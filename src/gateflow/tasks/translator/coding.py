@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
-__all__ = ["Decoded", "DecoderState", "Encoded"]
+__all__ = ["Decoded", "DecoderState", "Encoded", "Said"]
 
 States = tuple[tuple[Tensor, ...], ...]
 
@@ -58,3 +58,18 @@ class Decoded:
     features: Tensor
     weights: Any
     state: Any
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a translator says at one step.
+
+    Attributes:
+        logs: ``[B, V + extra]``, the log-probability of each token.
+        state: of the decoder after it.
+        weights: ``[B, S]`` of the attention; none without one.
+    """
+
+    logs: Tensor
+    state: Any
+    weights: Tensor | None

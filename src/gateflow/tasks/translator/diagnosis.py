@@ -58,7 +58,7 @@ def diagnose_run(run: TranslatorRun, data: Path | None = None, needed_lag: int |
             loss = float(_loss(model, batch))
         more: dict[str, Any] = {"units": model.encoder.output_size, "among": len(batch.labels)}
         report = report_without_recurrence(run, model, found.inputs, loss, needed_lag=needed_lag, **more)
-    if not model.decoder.attends:
+    if not model.attends:
         return report
     return replace(report, tables=(attention_table(model, vocabularies, telling(pairs), most_tokens(run)),))
 

@@ -11,6 +11,7 @@ from gateflow.data.text import half_character
 from gateflow.errors import ConfigError, DataError
 from gateflow.tasks.estimator import Estimator
 from gateflow.tasks.translator import TRANSLATOR
+from gateflow.tasks.translator.ensemble import Ensemble, refuse_other_tokens
 from gateflow.tasks.translator.features import Features
 from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
 from gateflow.tasks.translator.measures import Measures
@@ -48,7 +49,7 @@ class Translator(Estimator):
     description: ClassVar = TRANSLATOR
     of_fit: ClassVar = frozenset({"train", "target_data", "valid", "target_valid", "source", "target", "features"})
     called_here: ClassVar = {
-        "--" + name.replace("_", "-"): name for name in ("beam", "nbest", "min_length", "max_length")
+        "--" + name.replace("_", "-"): name for name in ("beam", "nbest", "min_length", "max_length", "ensemble")
     }
 
     def __sklearn_tags__(self) -> Any:
@@ -105,6 +106,7 @@ class Translator(Estimator):
         min_length: int = 0,
         max_length: int | None = None,
         replace_unknown: bool = False,
+        ensemble: Sequence[Translator] = (),
     ) -> Iterator[Answer]:
         """All that the translator says of each source, see `gateflow.tasks.translator.prediction.predict`.
 
@@ -112,9 +114,10 @@ class Translator(Estimator):
             X: sources, each a text, or a text and its features.
             beam, nbest, length_penalty, coverage_penalty, min_length, max_length, replace_unknown: as of
                 ``gateflow translate``.
+            ensemble: other translators with the same tokens, whose probabilities are averaged with those of this one.
 
         Raises:
-            ConfigError: more translations than hypotheses are asked for.
+            ConfigError: more translations than hypotheses are asked for; another translator does not fit.
         """
         model, vocabularies = self._loaded()
         with self.in_words_of_python():
@@ -127,6 +130,10 @@ class Translator(Estimator):
                 least=min_length,
                 replace_unknown=replace_unknown,
             )
+            for other in ensemble:
+                refuse_other_tokens(other.run_, other._loaded()[1], vocabularies)
+            if ensemble:
+                model = Ensemble([model, *(other._loaded()[0] for other in ensemble)])
         pairs = (_pair(source, (), i) for i, source in enumerate(_sources(X)))
         return predict(model, vocabularies, Features(vocabularies).looked_at(pairs), search)
 

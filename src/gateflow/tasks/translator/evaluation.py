@@ -15,10 +15,10 @@ from gateflow.files import appears_whole
 from gateflow.tasks.description import Given, Table, Tables
 from gateflow.tasks.predictions import refuse_bad_output
 from gateflow.tasks.translator.data import own_pairs, read_pairs
+from gateflow.tasks.translator.ensemble import Translating, ensemble_of, runs_beside
 from gateflow.tasks.translator.features import Features
 from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.measures import Measures, refuse_other_tokenize, sacrebleu_scores
-from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.prediction import Answer, predict
 from gateflow.tasks.translator.run import TranslatorRun
 from gateflow.tasks.translator.search import Search, search_of
@@ -45,7 +45,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: TranslatorModel,
+    model: Translating,
     vocabularies: Vocabularies,
     pairs: Sequence[ParallelText],
     search: Search,
@@ -87,22 +87,26 @@ def evaluate_run(
     target_data: Path | None,
     predictions: Path | None,
     bleu_tokenize: str,
+    ensemble: str | None = None,
     **searching: Any,
 ) -> Tables:
-    """The verb ``evaluate``: see `evaluate`, and `search_of` for the options of the search.
+    """The verb ``evaluate``: see `evaluate`, `ensemble_of`, and `search_of` for the options of the search.
 
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
         DataError: a file is missing, or holds no pairs.
-        ConfigError: the file for predictions is one with data, or a part of the run; sacrebleu cannot do what is asked.
+        ConfigError: the file for predictions is one with data, or a part of a run; sacrebleu cannot do what is asked;
+            a run of the ensemble does not fit.
         WriteError: the file for predictions cannot be written.
     """
     run: TranslatorRun = given.run
     refuse_other_tokenize(bleu_tokenize)
     vocabularies = load_vocabularies(run)
-    model = load_model(run, vocabularies)
+    others = runs_beside(run, ensemble)
     path, targets = (None, None) if data is None else two_files(data, target_data)
-    refuse_bad_output(predictions, run, {"--data": path, "--target-data": targets})
+    for each in (run, *others):
+        refuse_bad_output(predictions, each, {"--data": path, "--target-data": targets})
+    model = ensemble_of(load_model(run, vocabularies), vocabularies, others)
     pairs = own_pairs(run, "valid") if path is None else read_pairs(path, targets, run.config().data)
     search = search_of(run, **searching)
     pairs = [*Features(vocabularies).looked_at(pairs)]

@@ -13,7 +13,7 @@ from gateflow.cells import Cell
 from gateflow.layers import PointerGenerator
 from gateflow.layers.dropout import LockedDropout
 from gateflow.tasks.translator.batches import IGNORED, TranslationBatch
-from gateflow.tasks.translator.coding import Decoded, DecoderState
+from gateflow.tasks.translator.coding import Decoded, DecoderState, Said
 from gateflow.tasks.translator.recurrent import RecurrentDecoder, RecurrentEncoder
 from gateflow.tasks.translator.transformer import TransformerDecoder, TransformerEncoder
 
@@ -130,6 +130,16 @@ class TranslatorModel(nn.Module):
         return isinstance(self.encoder, RecurrentEncoder)
 
     @property
+    def copies(self) -> bool:
+        """Whether tokens of the source may be copied."""
+        return self.pointer is not None
+
+    @property
+    def attends(self) -> bool:
+        """Whether its decoder looks back at the source."""
+        return self.decoder.attends
+
+    @property
     def device(self) -> torch.device:
         """Where its weights are."""
         return self.target_vectors.weight.device
@@ -149,6 +159,12 @@ class TranslatorModel(nn.Module):
     def decode(self, tokens: Tensor, state: DecoderState, lengths: Tensor | None = None) -> Decoded:
         """What the decoder makes of tokens ``[T, B]``, from the state that it is in."""
         return self.decoder(self.dropout(self.target_vectors(self.readable(tokens))), state, lengths)
+
+    def step(self, tokens: Tensor, state: DecoderState, copies: Tensor | None = None, extra: int = 0) -> Said:
+        """What comes after tokens ``[B]``; `copies` and `extra` as of `log_probabilities`."""
+        found = self.decode(tokens[None], state)
+        logs = self.log_probabilities(found, copies, extra)[0]
+        return Said(logs, found.state, None if found.weights is None else found.weights[0])
 
     def readable(self, tokens: Tensor) -> Tensor:
         """Tokens as the decoder reads them: one that was copied and is in no vocabulary has no vector of its own."""

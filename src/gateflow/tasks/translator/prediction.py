@@ -13,7 +13,7 @@ from gateflow.data.rows import is_blank
 from gateflow.decoding.beam import Hypothesis
 from gateflow.layers.evaluating import evaluating
 from gateflow.tasks.translator.encoding import EncodedPairs, source_tokens
-from gateflow.tasks.translator.model import TranslatorModel
+from gateflow.tasks.translator.ensemble import Translating
 from gateflow.tasks.translator.search import Search, found_by
 from gateflow.tasks.translator.tokens import Vocabularies
 
@@ -69,7 +69,7 @@ NOTHING = Answer([Translation("", [])])
 
 
 def predict(
-    model: TranslatorModel,
+    model: Translating,
     vocabularies: Vocabularies,
     sources: Iterable[ParallelText],
     search: Search,
@@ -79,14 +79,14 @@ def predict(
     """Yield for each source, in order, its translations; they are the same in any batch.
 
     Args:
-        model, vocabularies: of one run.
+        model, vocabularies: of one run, or an `Ensemble` of several.
         sources: a blank one has the empty translation.
         search: how translations are looked for.
         chunk: sources that are waited for before the first answer; batches are made of them by length.
     """
     for block in blocks_of(sources, chunk):
         answers = [NOTHING] * len(block)
-        encoded = EncodedPairs(vocabularies, block, copying=model.pointer is not None)
+        encoded = EncodedPairs(vocabularies, block, copying=model.copies)
         # A blank source has its answer already.
         order = [i for i, pair in enumerate(block) if not is_blank(pair.source)]
         order.sort(key=lambda i: len(encoded.sources[i]))
@@ -108,7 +108,7 @@ def _batches(order: Sequence[int], encoded: EncodedPairs, batch_size: int) -> It
         yield rows
 
 
-def _translated(model: TranslatorModel, encoded: EncodedPairs, rows: Sequence[int], search: Search) -> list[Answer]:
+def _translated(model: Translating, encoded: EncodedPairs, rows: Sequence[int], search: Search) -> list[Answer]:
     batch = encoded.batch(rows).to(model.device)
     with evaluating(model):
         found = found_by(search, model, batch, encoded.vocabularies.target.end)

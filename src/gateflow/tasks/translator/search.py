@@ -11,9 +11,8 @@ from torch import Tensor
 from gateflow.decoding.beam import Hypothesis, beam_search
 from gateflow.errors import ConfigError
 from gateflow.tasks.translator.batches import TranslationBatch
-from gateflow.tasks.translator.coding import DecoderState
+from gateflow.tasks.translator.ensemble import Translating
 from gateflow.tasks.translator.loading import most_tokens
-from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.run import TranslatorRun
 
 __all__ = ["Search", "found_by", "search_of"]
@@ -75,7 +74,7 @@ def search_of(run: TranslatorRun, *, min_length: int, max_length: int | None, **
 class _State:
     """Where the decoder is, and which target tokens each source has; rows are hypotheses."""
 
-    decoder: DecoderState
+    decoder: Any
     copies: Tensor
 
     def select(self, rows: Tensor) -> Self:
@@ -90,18 +89,17 @@ class _State:
 class _Decoder:
     """A translator, one token after the other."""
 
-    model: TranslatorModel
+    model: Any
     extra: int
 
     def step(self, state: _State, tokens: Tensor) -> tuple[Any, ...]:
-        found = self.model.decode(tokens[None], state.decoder)
-        logs = self.model.log_probabilities(found, state.copies.T, self.extra)[0]
-        after = _State(found.state, state.copies)
-        return (logs, after) if found.weights is None else (logs, after, found.weights[0])
+        said = self.model.step(tokens, state.decoder, state.copies.T, self.extra)
+        after = _State(said.state, state.copies)
+        return (said.logs, after) if said.weights is None else (said.logs, after, said.weights)
 
 
 @torch.inference_mode()
-def found_by(search: Search, model: TranslatorModel, batch: TranslationBatch, end: int) -> list[list[Hypothesis]]:
+def found_by(search: Search, model: Translating, batch: TranslationBatch, end: int) -> list[list[Hypothesis]]:
     """The best translations of each source of a batch, the best first."""
     rows = len(batch.source_lengths)
     return beam_search(

@@ -12,6 +12,7 @@ from gateflow.errors import ConfigError
 from gateflow.tasks.description import Given, Lines
 from gateflow.tasks.predictions import refuse_bad_output
 from gateflow.tasks.translator.attention_page import write_attention
+from gateflow.tasks.translator.ensemble import ensemble_of, runs_beside
 from gateflow.tasks.translator.features import Features
 from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.prediction import CHUNK, Answer, Translation, predict
@@ -29,23 +30,27 @@ def translate_text(
     given: Given,
     data: Path,
     attention: Path | None,
+    ensemble: str | None = None,
     **searching: Any,
 ) -> Lines:
-    """The translations of each line; see `search_of` for the options of the search.
+    """The translations of each line; see `ensemble_of`, and `search_of` for the options of the search.
 
     Raises:
         RunError, NonFiniteError: the run's model cannot be used.
         DataError: the data are missing, or no text.
-        ConfigError: more translations than hypotheses are asked for, or attention of a run that has none.
+        ConfigError: more translations than hypotheses are asked for, or attention of a run that has none; a
+            run of the ensemble does not fit.
         WriteError: the file for attention cannot be written.
     """
     vocabularies = load_vocabularies(given.run)
-    model = load_model(given.run, vocabularies)
-    refuse_bad_output(attention, given.run, {"--data": data}, "--attention")
+    others = runs_beside(given.run, ensemble)
+    for run in (given.run, *others):
+        refuse_bad_output(attention, run, {"--data": data}, "--attention")
+    model = ensemble_of(load_model(given.run, vocabularies), vocabularies, others)
     search = search_of(given.run, **searching)
-    if not model.decoder.attends and (attention or search.replace_unknown or search.coverage_penalty):
+    if not model.attends and (attention or search.replace_unknown or search.coverage_penalty):
         asked = "--attention" if attention else "--replace-unknown" if search.replace_unknown else "--coverage-penalty"
-        raise ConfigError(f"{asked} takes attention, and this translator was trained with --attention none.")
+        raise ConfigError(f"{asked} takes attention, and a translator that was trained with --attention none has none.")
 
     looked_at = Features(vocabularies).looked_at
 

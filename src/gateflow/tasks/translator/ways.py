@@ -100,7 +100,7 @@ def ways(model: TranslatorModel, batch: TranslationBatch) -> Ways:
         sums.add(found, t, counted[t], there, batch.source_lengths)
     inputs = reach_of_norms(torch.stack(norms), at[list(targets)], targets, steps)
     # A Transformer has one way, and so has a decoder without attention.
-    if not (model.decoder.attends and model.is_recurrent):
+    if not (model.attends and model.is_recurrent):
         return Ways(inputs)
     return Ways(inputs, sums.told())
 
