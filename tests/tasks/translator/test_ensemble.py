@@ -159,6 +159,9 @@ def test_what_does_not_fit_is_refused(trained, second, tmp_path, vocabularies):
     with pytest.raises(RunError):
         runs_beside(trained, f"{second.path},{tmp_path / 'none'}")
     assert runs_beside(trained, None) == []
+    assert [run.path for run in runs_beside(trained, f" {second.path} ,")] == [second.path]
+    with pytest.raises(ConfigError, match="names no run"):
+        runs_beside(trained, " , ")
     sizes = vocabularies.read, len(vocabularies.target)
     with pytest.raises(ConfigError, match="--pointer"):
         Ensemble(TranslatorModel(*sizes, hidden_size=4, embedding_size=4, copy=copy) for copy in (True, False))

@@ -107,12 +107,15 @@ def runs_beside(run: TranslatorRun, names: str | None) -> list[TranslatorRun]:
 
     Raises:
         RunError: one is none.
-        ConfigError: one is of another task, or is named twice.
+        ConfigError: there is no name, or one is of another task, or is named twice.
     """
-    if not names:
+    if names is None:
         return []
+    words = [word.strip() for word in names.split(",") if word.strip()]
+    if not words:
+        raise ConfigError(f"--ensemble {names!r} names no run; give one, or several as RUN2,RUN3, or leave it out.")
     # A folder may have a comma in its name.
-    paths = [Path(names)] if Path(names).exists() else [Path(name) for name in names.split(",")]
+    paths = [Path(names)] if Path(names).exists() else [Path(word) for word in words]
     found = [run]
     for path in paths:
         other = TranslatorRun.open(path, run.trust)
