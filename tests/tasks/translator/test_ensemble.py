@@ -144,6 +144,11 @@ def test_from_python(trained, second, vocabularies):
     stranger = Translator(epochs=1, hidden_size=4, embedding_size=4, **TOKENS).fit(X, y, valid=(X, y))
     with pytest.raises(ConfigError, match="^ensemble .* has other tokens"):
         one.predict(texts, ensemble=[stranger])
+    for wrong in ("runs/b", [second.path]):
+        with pytest.raises(ConfigError, match="give translators in a list"):
+            one.predict(texts, ensemble=wrong)
+    with pytest.raises(ConfigError, match="has learnt nothing yet"):
+        one.predict(texts, ensemble=[Translator()])
 
 
 def test_what_does_not_fit_is_refused(trained, second, tmp_path, vocabularies):

@@ -130,10 +130,12 @@ class Translator(Estimator):
                 least=min_length,
                 replace_unknown=replace_unknown,
             )
+            if not all(isinstance(other, Translator) for other in ensemble):
+                raise ConfigError(f"ensemble={ensemble!r:.80}: give translators in a list, [Translator.load(RUN)] say.")
             for other in ensemble:
-                refuse_other_tokens(other.run_, other._loaded()[1], vocabularies)
+                refuse_other_tokens(other._run, other.vocabularies_, vocabularies)
             if ensemble:
-                model = Ensemble([model, *(other._loaded()[0] for other in ensemble)])
+                model = Ensemble([model, *(other.model_ for other in ensemble)])
         pairs = (_pair(source, (), i) for i, source in enumerate(_sources(X)))
         return predict(model, vocabularies, Features(vocabularies).looked_at(pairs), search)
 
