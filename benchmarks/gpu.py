@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gateflow import cells
+from gateflow import Recurrent, cells
 from gateflow.backends.cuda.card import Card, card_of
 from gateflow.backends.cuda.grid import grid
 from gateflow.backends.cuda.kernel import loop_of
@@ -222,7 +222,15 @@ def habits() -> Iterator[tuple[str, Callable[[], bool]]]:
             torch.cuda.current_stream().synchronize()
             return torch.equal(aside, run(x))
 
-    for each in (no_synchronisation, alone_as_in_a_batch, the_same_twice, captured, twice_differentiated):
+    def in_one_graph() -> bool:
+        layer = Recurrent("lstm", 37, 64).cuda()
+        compiled = torch.compile(layer, fullgraph=True, backend="eager")
+        with torch.no_grad(), force_path("native"):
+            whole = layer(x)[0]
+        with torch.no_grad():
+            return torch.equal(compiled(x)[0], whole)
+
+    for each in (no_synchronisation, alone_as_in_a_batch, the_same_twice, captured, twice_differentiated, in_one_graph):
         yield each.__name__, each
     yield on_another_stream.__name__, on_another_stream
 

@@ -1,8 +1,14 @@
 """``gateflow bench``."""
 
 import json
+from pathlib import Path
 
 import pytest
+import torch
+
+from gateflow.backends import BACKENDS
+from gateflow.backends.cuda.measured import Figure, faster_elsewhere, measured_on
+from gateflow.benchmarking import tuning
 
 SMALL = ("--batch", 2, "--steps", 3, "--input", 4, "--hidden", 5, "--rounds", 2)
 
@@ -50,3 +56,35 @@ def test_a_size_beyond_any_machine_is_refused_by_its_name(gateflow, size):
     result = gateflow("bench", f"--{size}", 10**11)
     assert result.code == 2
     assert f"--{size}" in result.err
+
+
+def test_a_gpu_that_is_not_there_is_told(gateflow, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for asked in (["--device", "cuda"], ["--tune"]):
+        result = gateflow("bench", *asked)
+        assert (result.code, result.out) == (2, "")
+        assert f"{' '.join(asked)} takes a GPU, and torch finds none here" in result.err
+
+
+def test_a_table_of_what_torchs_kernels_and_ours_take_is_kept_for_this_card(gateflow, monkeypatch, tmp_path):
+    def figures(point, device):
+        assert device.type == "cuda"
+        return [Figure(point.cell, "float32", point.hidden_size, point.samples, 2.0, 40.0)]
+
+    monkeypatch.setenv("GATEFLOW_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA Toy 1")
+    monkeypatch.setattr(type(BACKENDS["cuda"]), "obstacle", lambda self: None)
+    monkeypatch.setattr(tuning, "POINTS", (tuning.Point("LSTM", 128, 16),))
+    monkeypatch.setattr(tuning, "build", lambda points, device, processes: iter(points))
+    monkeypatch.setattr(tuning, "figures", figures)
+    shown = gateflow("bench", "--tune")
+    assert shown.code == 0, shown.err
+    assert "NVIDIA Toy 1" in shown.out
+    assert shown.out.splitlines()[-1].split() == ["LSTM", "float32", "128", "16", "2.0", "40.0"]
+    found = json.loads(gateflow("bench", "--tune", "--json").out)
+    assert found["figures"] == [figures(tuning.POINTS[0], torch.device("cuda"))[0]._asdict()]
+    assert Path(found["file"]).parent == tmp_path / "cache"
+    assert measured_on("NVIDIA Toy 1").card == "NVIDIA Toy 1"
+    faster_elsewhere.cache_clear()
+    measured_on.cache_clear()

@@ -235,7 +235,9 @@ class Backend(ABC):
             d_x: whether the gradient of the input is asked for.
         """
 
-    def faster_elsewhere(self, cell: str, hidden_size: int, samples: int | None, *, rounded: bool) -> str | None:
+    def faster_elsewhere(
+        self, device: torch.device, cell: str, hidden_size: int, samples: int | None, *, rounded: bool
+    ) -> str | None:
         """Why torch's own kernel of a cell (the name of its class) is rather taken; none where this is faster."""
         return None
 

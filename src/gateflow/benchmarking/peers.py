@@ -68,6 +68,19 @@ def on_reference(call: Call) -> Call:
     return forced
 
 
+def awaited(call: Call, device: torch.device) -> Call:
+    """The same with the end of what it has asked of a GPU; on a CPU itself."""
+    if device.type != "cuda":
+        return call
+
+    def waited() -> Any:
+        found = call()
+        torch.cuda.synchronize(device)
+        return found
+
+    return waited
+
+
 def torch_layer(layer: Recurrent, input_size: int, hidden_size: int) -> nn.RNNBase | None:
     """`torch.nn`'s layer with the weights of `layer`, if torch has the cell."""
     # The class itself: a subclass may have other equations. A projection has a size that is not asked for here.

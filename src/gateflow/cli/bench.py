@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gateflow.cli.output import AsJson, print_json, print_table
+from gateflow.cli.output import AsJson, print_json, print_table, track
 from gateflow.cli.settings import equations_of
+from gateflow.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,10 @@ def bench(
     input_size: Annotated[int, typer.Option("--input", min=1, max=MOST, help="Input size I.")] = 128,
     hidden_size: Annotated[int, typer.Option("--hidden", min=1, max=MOST, help="Hidden size H.")] = 128,
     rounds: Annotated[int, typer.Option(min=1, help="Samples of each peer; the medians are compared.")] = 7,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where; cuda is a GPU.")] = "cpu",
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Time torch's cells on this GPU, for layers to run where they are faster.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Time a cell on this machine: training and inference, next to the eager loop and torch.nn.
@@ -33,6 +38,8 @@ def bench(
     Example: `gateflow bench --cell peephole_lstm --batch 32 --steps 100 --hidden 256`
 
     The peers take turns in one process. Where torch lacks the cell, `torch.nn.LSTM` stands there as a yardstick.
+    With `--tune` other options have no effect: cells of torch's are timed at many sizes, on torch's kernels and on
+    gateflow's, and what is found is kept for layers on this GPU.
     """
     import os
     import warnings
@@ -46,12 +53,18 @@ def bench(
     from gateflow.errors import ReferencePathWarning
     from gateflow.recurrence import explain
 
+    if (tune or device == "cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"{'--tune' if tune else '--device cuda'} takes a GPU, and torch finds none here.")
+    if tune:
+        _tune(as_json=json)
+        return
     warnings.simplefilter("ignore", ReferencePathWarning)  # the title says it
-    layer = Recurrent(cell, input_size, hidden_size)
-    x = torch.randn(steps, batch, input_size)
+    layer = Recurrent(cell, input_size, hidden_size).to(device)
+    x = torch.randn(steps, batch, input_size, device=device)
     _, choice = explain(layer, x).rows[0]
     times, threads = _measured(layer, x, rounds), torch.get_num_threads()
     facts: dict[str, Any] = {"cell": cell, "path": choice.path, "reason": choice.reason, "threads": threads}
+    facts |= {"device": torch.cuda.get_device_name() if device == "cuda" else device}
     facts |= {"batch": batch, "steps": steps, "input": input_size, "hidden": hidden_size, "load": os.getloadavg()[0]}
     if json:
         print_json(
@@ -77,15 +90,22 @@ def _measured(layer: Recurrent, x: Any, rounds: int) -> dict[str, dict[str, Timi
     same = peers.torch_layer(layer, width, hidden)
     name = f"torch.nn.{type(same).__name__}" if same else "torch.nn.LSTM (another cell)"
     # A yardstick that everybody knows.
-    other = same or nn.LSTM(width, hidden)
-    cotangent = torch.randn(*x.shape[:2], hidden)
+    other = (same or nn.LSTM(width, hidden)).to(x.device)
+    cotangent = torch.randn(*x.shape[:2], hidden, device=x.device)
     modes: dict[str, Callable[[Any], Call]] = {
         "training": lambda layer: peers.training(layer, x, cotangent),
         "inference": lambda layer: peers.inference(layer, x),
     }
     return {
         mode: interleaved(
-            {"gateflow": of(layer), "eager loop": peers.on_reference(of(layer)), name: of(other)},
+            {
+                peer: peers.awaited(call, x.device)
+                for peer, call in (
+                    ("gateflow", of(layer)),
+                    ("eager loop", peers.on_reference(of(layer))),
+                    (name, of(other)),
+                )
+            },
             rounds=rounds,
             # A slow cell on the eager loop takes seconds for a sample, and three rounds are always run.
             seconds=10,
@@ -104,8 +124,39 @@ def _cell(theirs: Timing, ours: Timing) -> str:
     return text if theirs is ours else f"{text}  ({theirs.median / ours.median:.2f} ×)"
 
 
+def _tune(*, as_json: bool) -> None:
+    """Times torch's cells on the GPU that is there, and keeps the figures."""
+    import os
+
+    import torch
+
+    from gateflow.backends import BACKENDS
+    from gateflow.backends.cuda.measured import Measured, keep
+    from gateflow.benchmarking import tuning
+
+    if obstacle := BACKENDS["cuda"].obstacle():
+        raise ConfigError(f"--tune has nothing to compare: {obstacle}.")
+    device, number = torch.device("cuda"), len(tuning.POINTS)
+    for _ in track(tuning.build(tuning.POINTS, device, os.cpu_count() or 1), "kernels", number):
+        pass
+    found = [figure for point in track(tuning.POINTS, "layers", number) for figure in tuning.figures(point, device)]
+    table = Measured(torch.cuda.get_device_name(), torch.__version__, tuple(found))
+    file = keep(table)
+    if as_json:
+        print_json(
+            {"card": table.card, "torch": table.torch, "file": str(file), "figures": [f._asdict() for f in found]}
+        )
+        return
+    rows = [
+        [f.cell, f.precision, str(f.hidden_size), str(f.samples), f"{f.ours:,.1f}", f"{f.torchs:,.1f}"] for f in found
+    ]
+    title = f"{table.card}, torch {table.torch}: µs of a training for each time step; kept in {file}"
+    print_table(("cell", "products", "units", "samples", "gateflow", "torch"), rows, title=title)
+
+
 def _title(facts: dict[str, Any]) -> str:
     shape = f"B {facts['batch']}, T {facts['steps']}, I {facts['input']}, H {facts['hidden']}"
     where = f"{facts['cell']} on the {facts['path']} path ({facts['reason']})"
-    how = f"{facts['threads']} threads, load {facts['load']:.1f}; (×): how many times as fast gateflow is"
+    where_from = facts["device"] if facts["device"] != "cpu" else f"{facts['threads']} threads"
+    how = f"{where_from}, load {facts['load']:.1f}; (×): how many times as fast gateflow is"
     return f"{where}\n{shape}; {how}"

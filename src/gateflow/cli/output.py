@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.table import Table
 
 from gateflow.cli.visible import VisibleConsole, in_json, visible
+
+T = TypeVar("T")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
@@ -65,6 +67,15 @@ def say(text: str, *, style: str | None = None) -> None:
     """A remark on stderr."""
     # Not wrapped: a path that is broken over two lines cannot be copied.
     VisibleConsole(stderr=True).print(text, style=style, soft_wrap=True)
+
+
+def track(items: Iterable[T], doing: str, total: int) -> Iterable[T]:
+    """The items, with a bar on stderr that says how many have gone by."""
+    from rich import progress  # which only a few commands need
+
+    err = VisibleConsole(stderr=True)
+    # On a terminal only: a log has no use for a bar.
+    return progress.track(items, doing, total=total, console=err, transient=True, disable=not err.is_terminal)
 
 
 def _is_number(text: str) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from gateflow.cli.output import AsJson, TrustCode, print_json, print_table, write, write_exactly
-from gateflow.cli.visible import VisibleConsole
+from gateflow.cli.output import AsJson, TrustCode, print_json, print_table, track, write, write_exactly
 from gateflow.errors import ConfigError
 from gateflow.runs.trust import Trust
 from gateflow.tasks import open_run
@@ -26,8 +25,6 @@ from gateflow.tasks.description import (
     Verb,
     imported,
 )
-
-T = TypeVar("T")
 
 COMMON = {"evaluate": "How good the model of a run is, on data whose answers are known."}
 """What verbs that several tasks have are, whatever the task."""
@@ -54,7 +51,7 @@ def _command(name: str, by_task: Mapping[str, Verb]) -> Callable[..., None]:
             known = ", ".join(["resume", "diagnose", *(verb.name for verb in task.verbs)])
             raise ConfigError(f"{run} is a run of the task {task.name}, which has no verb {name}; it has {known}.")
         answer = imported(verb.function, f"the function of the verb {name} of the task {task.name}")(
-            Given(opened, _track), **_words(verb, typed, run, task)
+            Given(opened, track), **_words(verb, typed, run, task)
         )
         show(answer, json=json)
 
@@ -154,11 +151,3 @@ def show(answer: Answer, *, json: bool) -> None:
             for piece in answer.pieces:
                 write_exactly(piece)
             write_exactly("", end="\n")
-
-
-def _track(items: Iterable[T], doing: str, total: int) -> Iterable[T]:
-    from rich.progress import track
-
-    err = VisibleConsole(stderr=True)
-    # On a terminal only: a log has no use for a bar.
-    return track(items, doing, total=total, console=err, transient=True, disable=not err.is_terminal)

@@ -109,6 +109,9 @@ def _faster_elsewhere(
     cell: Cell, zoneout: bool, device: torch.device, dtype: torch.dtype, samples: int | None, memory: str
 ) -> str | None:
     """Why torch's kernel is taken although the native path could run, in words."""
+    # Torch's compiler leaves its graph for torch's kernels, and ours are in it.
+    if torch.compiler.is_compiling():
+        return None
     backend = backend_of(device)
     # What torch's kernels cannot do is never taken from them.
     if backend is None or not backend.is_compared or memory != "fast" or _vendor_obstacle(cell, zoneout=zoneout):
@@ -116,7 +119,7 @@ def _faster_elsewhere(
     rounded, name = is_rounded(device, dtype), type(cell).__name__
     if not rounded and dtype not in backend.dtypes:
         return None
-    return backend.faster_elsewhere(name, cell.hidden_size, samples, rounded=rounded)
+    return backend.faster_elsewhere(device, name, cell.hidden_size, samples, rounded=rounded)
 
 
 def _without_kernel(cell: Cell, *, zoneout: bool, problem: BuildError) -> Choice:

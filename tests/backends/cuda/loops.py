@@ -35,7 +35,7 @@ def main() -> int:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=narrow):
             BACKENDS["cpu"] = cpu
             wanted = case.run("native" if narrow else "reference")
-            BACKENDS["cpu"] = CUDA(lambda device: machine, lambda: None)
+            BACKENDS["cpu"] = CUDA(lambda device: machine, lambda: None, lambda index: "NVIDIA H200")
             for machine.seed in range(4):
                 assert_same(case.run("native"), wanted, NEAR[narrow], f"{case} rounded={narrow} seed={machine.seed}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ class CUDA(Backend):
     Args:
         machine_of: the card of a device.
         obstacle: why there is none, in words.
+        name_of: the name of the card of a device, by its number; none for the current one.
     """
 
     name = "cuda"
@@ -39,8 +41,9 @@ class CUDA(Backend):
         self,
         machine_of: Callable[[torch.device], Machine] = card_of,
         obstacle: Callable[[], str | None] | None = None,
+        name_of: Callable[[int | None], str] = torch.cuda.get_device_name,
     ):
-        self.machine_of, self._obstacle = machine_of, obstacle or _no_card
+        self.machine_of, self._obstacle, self._name_of = machine_of, obstacle or _no_card, name_of
 
     def obstacle(self) -> str | None:
         """Why there is no card, driver or compiler here."""
@@ -72,9 +75,15 @@ class CUDA(Backend):
         """One launch for all steps, then the large products that give the gradients of weights."""
         return backward(run, self.machine_of(run.x.device), saved, d_output, d_finals, wanted, d_x)
 
-    def faster_elsewhere(self, cell: str, hidden_size: int, samples: int | None, *, rounded: bool) -> str | None:
+    def faster_elsewhere(
+        self, device: torch.device, cell: str, hidden_size: int, samples: int | None, *, rounded: bool
+    ) -> str | None:
         """By a table of what was measured."""
-        return faster_elsewhere(cell, hidden_size, samples, rounded=rounded)
+        # The switch of cuDNN's recurrent layers alone: asked for all of cuDNN, torch raises where they differ.
+        switch: Any = torch.backends.cudnn.rnn
+        narrow = switch.fp32_precision == "tf32"
+        precision = "bfloat16" if rounded else "tf32" if narrow else "float32"
+        return faster_elsewhere(self._name_of(device.index), cell, precision, hidden_size, samples)
 
     def stream(self, step: Step, weights: Mapping[str, Tensor]) -> SingleStep:
         """
