@@ -37,7 +37,7 @@ class Loop(Backend):
     def obstacle(self):
         return None
 
-    def obstacle_to(self, step, kept, dtype, *, rounded):
+    def obstacle_to(self, step, kept, dtype, products=None):
         return None
 
     def source(self, step):

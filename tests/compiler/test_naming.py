@@ -168,7 +168,7 @@ def test_weights_of_another_shape_are_refused():
     weights[1] = weights[1][:2]
     with pytest.raises(ShapeError, match="weights of Rated must have the shapes"):
         recurrence_operator(
-            step.name, x, weights, states, [], torch.empty(0, dtype=torch.int64), False, False, "nothing"
+            step.name, x, weights, states, [], torch.empty(0, dtype=torch.int64), False, None, "nothing"
         )
 
 
@@ -184,7 +184,7 @@ def test_where_no_kernel_can_be_built_the_operator_runs_its_graph(monkeypatch):
 
     def run():
         none = torch.empty(0, dtype=torch.int64)
-        y, final, *_ = recurrence_operator(step.name, x, weights, states, [], none, True, False, "fast")
+        y, final, *_ = recurrence_operator(step.name, x, weights, states, [], none, True, None, "fast")
         return [y, final, *torch.autograd.grad((y * y).sum() + final.sum(), inputs)]
 
     def fails(*_, **__):
@@ -192,7 +192,7 @@ def test_where_no_kernel_can_be_built_the_operator_runs_its_graph(monkeypatch):
 
     def changed_in_place():
         none = torch.empty(0, dtype=torch.int64)
-        y, *_ = recurrence_operator(step.name, x, weights, states, [], none, True, False, "fast")
+        y, *_ = recurrence_operator(step.name, x, weights, states, [], none, True, None, "fast")
         return torch.autograd.grad(y.mul_(2).sum(), inputs)
 
     def both():

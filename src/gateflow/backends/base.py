@@ -43,7 +43,7 @@ class Sequences:
             what it multiplies by: `[lines, size]` or one line for all, in the order of `CompiledCell.line_inputs`.
         offsets: where each step begins, `[T + 1]`, on the device of `x`; none if all samples are equally long.
         reverse: whether the cell goes from the last step to the first.
-        rounded: whether the factors of all products are rounded to bfloat16; sums and states stay as they are.
+        products: the dtype to which the factors of all products are rounded; sums and states stay as they are.
         histories: each part of the state after each step, `[lines, size]`, once the run is over.
 
     Raises:
@@ -57,7 +57,7 @@ class Sequences:
     holds: Sequence[Tensor] = ()
     offsets: Tensor | None = None
     reverse: bool = False
-    rounded: bool = False
+    products: torch.dtype | None = None
     histories: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -73,9 +73,9 @@ class Sequences:
             raise ShapeError(f"input, weights, states and holds must be of one dtype, found {' and '.join(found)}")
 
     @property
-    def products(self) -> torch.dtype | None:
-        """The dtype to which the factors of products are rounded."""
-        return torch.bfloat16 if self.rounded else None
+    def rounded(self) -> bool:
+        """Whether the factors of products are."""
+        return self.products is not None
 
     @property
     def numbers(self) -> Tensor | None:
@@ -181,12 +181,14 @@ class Backend(ABC):
     Attributes:
         name: the type of the device, as torch has it.
         dtypes: of states, sums and equations.
+        halves: to which factors of products may be rounded, where these are float32.
         costs: by which its plans are made.
         is_compared: whether torch's own kernels are taken where they were measured to be faster.
     """
 
     name: str
     dtypes: tuple[torch.dtype, ...]
+    halves: tuple[torch.dtype, ...] = (torch.bfloat16,)
     costs: Costs
     is_compared = False
 
@@ -195,7 +197,7 @@ class Backend(ABC):
         """Why this machine builds no kernels; none where it does."""
 
     @abstractmethod
-    def obstacle_to(self, step: Step, kept: str, dtype: torch.dtype, *, rounded: bool) -> str | None:
+    def obstacle_to(self, step: Step, kept: str, dtype: torch.dtype, products: torch.dtype | None = None) -> str | None:
         """Why the loops that a call needs cannot be built; none where they are there now.
 
         Args:
@@ -203,7 +205,7 @@ class Backend(ABC):
             kept: what is kept for the backward loop: "fast" all that it needs, "lean" the states alone, "nothing"; or
                 "stream", for single steps.
             dtype: one of `dtypes`.
-            rounded: whether products are of bfloat16.
+            products: one of `halves`, if factors are rounded to it.
         """
 
     @abstractmethod
@@ -236,7 +238,7 @@ class Backend(ABC):
         """
 
     def faster_elsewhere(
-        self, device: torch.device, cell: str, hidden_size: int, samples: int | None, *, rounded: bool
+        self, device: torch.device, cell: str, hidden_size: int, samples: int | None, products: torch.dtype | None
     ) -> str | None:
         """Why torch's own kernel of a cell (the name of its class) is rather taken; none where this is faster."""
         return None

@@ -44,7 +44,7 @@ class _Call(NamedTuple):
     holds: Sequence[Tensor]
     offsets: Tensor | None
     reverse: bool
-    rounded: bool
+    products: torch.dtype | None
     memory: str = _READ_ONLY
 
     def sequences(self) -> Sequences:
@@ -61,7 +61,7 @@ class _Call(NamedTuple):
             raise ShapeError(f"{cell.graph.cell} has {len(cell.weights)} weights, found {len(self.weights)}")
         named = dict(zip(cell.weights, self.weights, strict=True))
         offsets = offsets if offsets is not None and len(offsets) else None  # an empty one is none, see `recurrence`
-        return Sequences(step, self.x, named, self.states, self.holds, offsets, self.reverse, self.rounded)
+        return Sequences(step, self.x, named, self.states, self.holds, offsets, self.reverse, self.products)
 
 
 @torch.library.custom_op("gateflow::recurrence", mutates_args=())
@@ -73,21 +73,21 @@ def recurrence_operator(
     holds: Sequence[Tensor],
     offsets: Tensor | None,
     reverse: bool,
-    rounded: bool,
+    products: torch.dtype | None,
     memory: str,
 ) -> list[Tensor]:
     """Runs a cell over sequences; see `Sequences`.
 
     Args:
         step: its name, `Step.name`.
-        x, states, holds, offsets, reverse, rounded: as `Sequences` takes them.
+        x, states, holds, offsets, reverse, products: as `Sequences` takes them.
         weights: in the order of the cell's parameters.
         memory: what is kept for the backward pass: "fast" all it needs, "lean" the states alone, "nothing".
 
     Returns:
         For each part of the state its history, then for each its final value, then what is kept ("fast" alone).
     """
-    return _run(_Call(step, x, weights, states, holds, offsets, reverse, rounded, memory))
+    return _run(_Call(step, x, weights, states, holds, offsets, reverse, products, memory))
 
 
 def _run(call: _Call) -> list[Tensor]:
@@ -102,7 +102,7 @@ def _run(call: _Call) -> list[Tensor]:
 
 
 @recurrence_operator.register_fake
-def _(step, x, weights, states, holds, offsets, reverse, rounded, memory):
+def _(step, x, weights, states, holds, offsets, reverse, products, memory):
     refuse_to_leave(step_named(step).cell.graph.cell)
     histories = [x.new_empty(x.shape[0], s.shape[1]) for s in states]
     saved = [x.new_empty(x.shape[0], _saved_columns(step, states, x))] if memory == _FAST else []
@@ -118,7 +118,7 @@ def recurrence_backward(
     holds: Sequence[Tensor],
     offsets: Tensor | None,
     reverse: bool,
-    rounded: bool,
+    products: torch.dtype | None,
     histories: Sequence[Tensor],
     saved: Tensor | None,
     d_output: Tensor | None,
@@ -126,7 +126,7 @@ def recurrence_backward(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """Gradients of the input, the weights and the start states; empty where not `wanted` (input, weights)."""
-    call = _Call(step, x, weights, states, holds, offsets, reverse, rounded)
+    call = _Call(step, x, weights, states, holds, offsets, reverse, products)
     return _run_backward(call, histories, saved, d_output, d_finals, wanted)
 
 
@@ -174,14 +174,14 @@ def _gradients(
     backward: Callable[..., list[Tensor]],
 ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor]]:
     """Gradients of the input, the weights and the start states from those of the outputs."""
-    (step, reverse, rounded), (n_weights, n_states, n_holds, ragged, kept) = ctx.settings, ctx.counts
+    (step, reverse, products), (n_weights, n_states, n_holds, ragged, kept) = ctx.settings, ctx.counts
     rest = iter(restored(ctx))
     x = next(rest)
     weights, states, holds = ([next(rest) for _ in range(n)] for n in (n_weights, n_states, n_holds))
     offsets = next(rest) if ragged else None
     histories = [next(rest) for _ in states]
     saved = next(rest) if kept else None
-    call = _Call(step, x, weights, states, holds, offsets, reverse, rounded)
+    call = _Call(step, x, weights, states, holds, offsets, reverse, products)
     if output_has_changed(ctx):
         again = _run(call._replace(memory=_FAST if kept else _READ_ONLY))
         histories, saved = again[:n_states], again[-1] if kept else None
@@ -208,10 +208,10 @@ def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    step, x, weights, states, holds, offsets, reverse, rounded, memory = inputs
+    step, x, weights, states, holds, offsets, reverse, products, memory = inputs
     # A gradient that is not there must not become zeros of the size of a history.
     ctx.set_materialize_grads(False)
-    ctx.settings = (step, reverse, rounded)
+    ctx.settings = (step, reverse, products)
     ctx.counts = [len(weights), len(states), len(holds), offsets is not None, memory == _FAST]
     kept = [*output[: len(states)], *output[2 * len(states) :]]
     save(ctx, [x, *weights, *states, *holds, *([] if offsets is None else [offsets])], kept)
@@ -220,7 +220,7 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 recurrence_operator.register_autograd(_backward, setup_context=_remember)
 for _operator in (recurrence_operator, recurrence_backward):
     for _device in BACKENDS:
-        # Autocast narrows what operators are given; the factors of products are rounded inside instead (`rounded`).
+        # Autocast narrows what operators are given; the factors of products are rounded inside instead (`products`).
         _operator.register_autocast(_device, torch.float32)
 
 
@@ -229,10 +229,10 @@ class _Eager(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: tuple[Any, ...], counts: tuple[int, int], x: Tensor, *tensors: Tensor) -> Any:
-        """`call` is `(step, offsets, reverse, rounded, memory)`; the tensors are weights, states and holds."""
-        step, offsets, reverse, rounded, memory = call
+        """`call` is `(step, offsets, reverse, products, memory)`; the tensors are weights, states and holds."""
+        step, offsets, reverse, products, memory = call
         n, m = counts[0], sum(counts)
-        inputs = (step, x, tensors[:n], tensors[n:m], tensors[m:], offsets, reverse, rounded, memory)
+        inputs = (step, x, tensors[:n], tensors[n:m], tensors[m:], offsets, reverse, products, memory)
         output = _run(_Call(*inputs))
         _remember(ctx, inputs, output)
         ctx.device = x.device.type
@@ -262,10 +262,10 @@ def recurrence(step: Step | str, *inputs: Any) -> Sequence[Tensor]:
             return recurrence(step, *inputs)
     if torch.is_autocast_enabled(device) or traced():
         # `draft_export` takes an optional tensor that is none for one that was changed, so here none is an empty one.
-        *before, offsets, reverse, rounded, memory = inputs
+        *before, offsets, reverse, products, memory = inputs
         offsets = before[0].new_empty(0, dtype=torch.int64) if offsets is None else offsets
         name = step if isinstance(step, str) else step.name
-        return _visible(recurrence_operator(name, *before, offsets, reverse, rounded, memory), before[2])
+        return _visible(recurrence_operator(name, *before, offsets, reverse, products, memory), before[2])
     x, weights, states, holds, *settings = inputs
     # Past autograd, whose Python takes longer than a small recurrence.
     if settings[-1] == _READ_ONLY:

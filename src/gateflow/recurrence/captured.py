@@ -13,12 +13,10 @@ from gateflow.cells import Cell
 from gateflow.compiler import Step, is_name, is_shipped, look_at, look_of
 from gateflow.recurrence.private_torch import tracing_state, transforms
 
-__all__ = ["Found", "is_rounded", "step_for", "step_of", "transformed"]
+__all__ = ["Found", "products_of", "step_for", "step_of", "transformed"]
 
 Found = tuple[Step | str | None, str | None]
 """A step, or none and why. While torch compiles, a step goes by its name."""
-DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-"""Of inputs; bfloat16 is computed in float32, with factors of products that are rounded."""
 
 
 def step_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dtype) -> Found:
@@ -30,23 +28,30 @@ def step_for(cell: Cell, *, zoneout: bool, device: torch.device, dtype: torch.dt
         return None, "the weights are of a class that wants to see every operation of torch"
     if tracing_state() is not None:
         return None, "torch.jit.trace is at work, whose graphs hold torch's own operations"
-    if dtype not in DTYPES or (dtype != torch.bfloat16 and dtype not in backend.dtypes):
-        known = [*backend.dtypes, torch.bfloat16]
+    if dtype not in (known := (*backend.dtypes, *backend.halves)):
         return None, f"kernels compute in {_names(known)}, the input is {_names([dtype])}"
-    if _is_narrowed_to_half(device):
-        return None, "autocast asks for float16, kernels round products to bfloat16 alone"
+    if _is_narrowed_to_another(device, backend.halves):
+        return None, f"autocast asks for float16, kernels round products to {_names(backend.halves)} alone"
     step, refusal = step_of(cell, zoneout=zoneout)
     # What costs nothing is asked first: `obstacle` may have to look for a compiler.
     obstacle = refusal or transformed() or backend.obstacle() or _rounded_by_torch(cell, step, zoneout, dtype)
     return (step, None) if obstacle is None else (None, obstacle)
 
 
-def is_rounded(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether products of an input are of bfloat16: it is, or autocast makes it so."""
-    kind = device.type
-    autocast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
+def products_of(device: torch.device, dtype: torch.dtype) -> torch.dtype | None:
+    """To what factors of products are rounded: the input's dtype, if it is of 16 bits, or autocast's; none for neither.
+
+    States and sums are float32 then.
+    """
+    backend, kind = backend_of(device), device.type
+    halves = () if backend is None else backend.halves
+    if dtype in halves:
+        return dtype
     # float64 is not narrowed by autocast, in torch neither.
-    return dtype == torch.bfloat16 or (autocast and dtype == torch.float32)
+    if dtype != torch.float32 or not torch.is_autocast_enabled(kind):
+        return None
+    asked = torch.get_autocast_dtype(kind)
+    return asked if asked in halves else None
 
 
 def _names(dtypes: Sequence[torch.dtype]) -> str:
@@ -54,10 +59,10 @@ def _names(dtypes: Sequence[torch.dtype]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _is_narrowed_to_half(device: torch.device) -> bool:
+def _is_narrowed_to_another(device: torch.device, halves: Sequence[torch.dtype]) -> bool:
     """On a CPU kernels run in float32 then, which is no loss; on a GPU torch's own are faster."""
     kind = device.type
-    return kind == "cuda" and torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    return kind == "cuda" and torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) not in halves
 
 
 def _rounded_by_torch(cell: Cell, step: Step | str | None, zoneout: bool, dtype: torch.dtype) -> str | None:

@@ -17,7 +17,7 @@ from gateflow.cells import Cell
 from gateflow.compiler import Step, look_at
 from gateflow.errors import BuildError, ExportError, PathError, ReferencePathWarning, among
 from gateflow.recurrence import native, onnx_operators, reference, scan, vendor
-from gateflow.recurrence.captured import is_rounded, step_for, transformed
+from gateflow.recurrence.captured import products_of, step_for, transformed
 from gateflow.recurrence.leaving import leaves_for_onnx, leaves_python
 
 __all__ = ["PATHS", "Choice", "choose", "force_path", "path_is_forced", "prepare", "run_layer"]
@@ -116,10 +116,10 @@ def _faster_elsewhere(
     # What torch's kernels cannot do is never taken from them.
     if backend is None or not backend.is_compared or memory != "fast" or _vendor_obstacle(cell, zoneout=zoneout):
         return None
-    rounded, name = is_rounded(device, dtype), type(cell).__name__
-    if not rounded and dtype not in backend.dtypes:
+    products, name = products_of(device, dtype), type(cell).__name__
+    if products is None and dtype not in backend.dtypes:
         return None
-    return backend.faster_elsewhere(device, name, cell.hidden_size, samples, rounded=rounded)
+    return backend.faster_elsewhere(device, name, cell.hidden_size, samples, products)
 
 
 def _without_kernel(cell: Cell, *, zoneout: bool, problem: BuildError) -> Choice:

@@ -10,7 +10,7 @@ from gateflow.cells import Cell
 from gateflow.compiler import Step
 from gateflow.errors import BuildError, ShapeError
 from gateflow.recurrence.autograd import recurrence
-from gateflow.recurrence.captured import is_rounded, step_for, step_of
+from gateflow.recurrence.captured import products_of, step_for, step_of
 from gateflow.recurrence.layout import Layout, layout_of
 from gateflow.recurrence.saved_tensors import resolved
 
@@ -48,8 +48,8 @@ def run(
         ShapeError: input, weights and start states are not on one device or, without autocast, not of one dtype; a
             weight does not have its shape.
     """
-    rounded, given = is_rounded(x.device, x.dtype), x.dtype
-    if rounded:  # the factors of products are rounded inside; states and sums are fp32
+    products, given = products_of(x.device, x.dtype), x.dtype
+    if products:  # the factors of products are rounded inside; states and sums are fp32
         x, states = x.float(), tuple(tuple(part.float() for part in state) for state in states)
     x, layout = resolved(x), layout_of(x, lengths)
     lines, outputs, finals = layout.lines(x), [], []
@@ -63,16 +63,16 @@ def run(
         # (`test_weights_may_lie_in_memory_as_they_like`).
         named = {name: w for name, w in cell._parameters.items() if w is not None}
         derived = own.made_of(named) if isinstance(own, Step) and own.derived else ()
-        weights = [(w.float() if rounded else w).contiguous() for w in (*named.values(), *derived)]
+        weights = [(w.float() if products else w).contiguous() for w in (*named.values(), *derived)]
         start = [layout.sorted(resolved(part)).contiguous() for part in state]
         _refuse_mixed(x, weights, start)
         # Where nobody asks for a gradient, nothing is kept and autograd is left out.
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
         kept = memory if keep else "nothing"
         # The loops of the backward pass too: there is no other path left once the forward pass has run.
-        _refuse_unbuilt(own, kept, lines, rounded)
-        made = recurrence(own, lines, weights, start, holds, layout.offsets, d == 1, rounded, kept)
-        y, *final = [part.to(given) for part in made] if rounded else made
+        _refuse_unbuilt(own, kept, lines, products)
+        made = recurrence(own, lines, weights, start, holds, layout.offsets, d == 1, products, kept)
+        y, *final = [part.to(given) for part in made] if products else made
         outputs.append(layout.padded(y))
         finals.append(tuple([layout.unsorted(part) for part in final]))
     return outputs, finals
@@ -123,7 +123,7 @@ def _hold(layout: Layout, hold: Tensor | float, part: Tensor, lines: Tensor, *, 
     return lines.new_full((1, part.shape[1]), hold).expand(lines.shape[0], -1)
 
 
-def _refuse_unbuilt(step: Step | str, kept: str, x: Tensor, rounded: bool) -> None:
+def _refuse_unbuilt(step: Step | str, kept: str, x: Tensor, products: torch.dtype | None) -> None:
     """Whatever is wrong with the compiler, the cache or the text of a kernel is known before anything has been run.
 
     Raises:
@@ -131,7 +131,7 @@ def _refuse_unbuilt(step: Step | str, kept: str, x: Tensor, rounded: bool) -> No
     """
     backend = backend_of(x.device)
     if isinstance(step, Step) and backend is not None:
-        problem = backend.obstacle_to(step, kept, x.dtype, rounded=rounded)
+        problem = backend.obstacle_to(step, kept, x.dtype, products)
         if problem is not None:
             raise BuildError(problem)
 

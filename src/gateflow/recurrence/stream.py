@@ -136,11 +136,7 @@ class Stream:
             return False
         step, _ = step_for(self.cell, zoneout=False, device=x.device, dtype=x.dtype)
         # What is made before a run is made at each step, by torch.
-        if (
-            not isinstance(step, Step)
-            or step.prepared
-            or backend.obstacle_to(step, "stream", x.dtype, rounded=False) is not None
-        ):
+        if not isinstance(step, Step) or step.prepared or backend.obstacle_to(step, "stream", x.dtype) is not None:
             return False
         ready = self._ready
         if ready is None or not ready.fits(weights, frozen=frozen):

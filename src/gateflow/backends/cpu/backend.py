@@ -36,11 +36,11 @@ class CPU(Backend):
         """Why this machine builds no kernels."""
         return _no_compiler()
 
-    def obstacle_to(self, step: Step, kept: str, dtype: torch.dtype, *, rounded: bool) -> str | None:
+    def obstacle_to(self, step: Step, kept: str, dtype: torch.dtype, products: torch.dtype | None = None) -> str | None:
         """The words of the compiler, of the cache or of the system."""
         kernel = kernel_of(step.cell)
         for loop in _LOOPS[kept]:
-            problem = kernel.obstacle(loop, dtype, torch.bfloat16 if rounded else None)
+            problem = kernel.obstacle(loop, dtype, products)
             if problem is not None:
                 return problem
         return None

@@ -116,7 +116,7 @@ def stand_ins(run: Sequences) -> Sequences:
     """The same run over tensors that stand in."""
     weights = {name: stand_in(weight) for name, weight in run.weights.items()}
     states, histories = [*map(stand_in, run.states)], [*map(stand_in, run.histories)]
-    made = Sequences(run.step, stand_in(run.x), weights, states, (), None, run.reverse, run.rounded)
+    made = Sequences(run.step, stand_in(run.x), weights, states, (), None, run.reverse, run.products)
     made.histories = histories
     return made
 

@@ -49,7 +49,7 @@ class CUDA(Backend):
         """Why there is no card, driver or compiler here."""
         return self._obstacle()
 
-    def obstacle_to(self, step: Step, kept: str, dtype: torch.dtype, *, rounded: bool) -> str | None:
+    def obstacle_to(self, step: Step, kept: str, dtype: torch.dtype, products: torch.dtype | None = None) -> str | None:
         """What its kernels cannot yet, in words."""
         if kept == "stream":
             return "single steps on a GPU run by torch's operations"
@@ -76,13 +76,13 @@ class CUDA(Backend):
         return backward(run, self.machine_of(run.x.device), saved, d_output, d_finals, wanted, d_x)
 
     def faster_elsewhere(
-        self, device: torch.device, cell: str, hidden_size: int, samples: int | None, *, rounded: bool
+        self, device: torch.device, cell: str, hidden_size: int, samples: int | None, products: torch.dtype | None
     ) -> str | None:
         """By a table of what was measured."""
         # The switch of cuDNN's recurrent layers alone: asked for all of cuDNN, torch raises where they differ.
         switch: Any = torch.backends.cudnn.rnn
         narrow = switch.fp32_precision == "tf32"
-        precision = "bfloat16" if rounded else "tf32" if narrow else "float32"
+        precision = str(products).removeprefix("torch.") if products else "tf32" if narrow else "float32"
         return faster_elsewhere(self._name_of(device.index), cell, precision, hidden_size, samples)
 
     def stream(self, step: Step, weights: Mapping[str, Tensor]) -> SingleStep:
