@@ -21,7 +21,7 @@ def test_a_layer_is_timed_on_both_paths_in_every_precision():
     point = tuning.Point("LSTM", 8, 2)
     assert list(tuning.build([point], torch.device("cpu"), 2)) == [point]
     found = tuning.figures(point, torch.device("cpu"), steps=3, clock=clock)
-    # Ours in both precisions, then torch's in each: one sixth of a call's two units is a step's.
+    # Ours in both precisions, then torch's in each; the clock tells of three steps.
     assert found == [
         Figure("LSTM", "float32", 8, 2, 2.0, 6.0),
         Figure("LSTM", "tf32", 8, 2, 2.0, 8.0),
