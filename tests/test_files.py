@@ -11,7 +11,7 @@ import pytest
 
 from gateflow import files
 from gateflow.errors import WriteError
-from gateflow.files import appears_whole, append, is_draft, open_ordinary, read_bounded, sweep, write
+from gateflow.files import appears_whole, append, is_draft, open_ordinary, read_bounded, refuse_unwritable, sweep, write
 
 ABANDONED = ".gateflow-0123456789abcdef.draft"
 
@@ -148,6 +148,26 @@ def test_only_ordinary_files_are_appended_to_and_read(tmp_path, make):
         append(tmp_path / "name", "line\n")
     with pytest.raises(OSError, match="no ordinary file|Is a directory"):
         open_ordinary(tmp_path / "name")
+
+
+def test_a_device_is_not_replaced(tmp_path, monkeypatch):
+    """As root the rename would succeed, and the machine would have a file in the place of /dev/null."""
+    # Should this test ever fail, the devices stay.
+    monkeypatch.setattr(files.os, "replace", lambda *_: pytest.fail("replaced"))
+    (tmp_path / "devices").symlink_to("/dev")
+    for path in (*map(Path, ("/dev/null", "/dev/full", "/dev/stdout")), tmp_path / "devices" / "null"):
+        for put in (lambda path: write(path, "text"), refuse_unwritable):
+            with pytest.raises(WriteError, match=f"could not write {path}: a device is no file"):
+                put(path)
+    assert [path.name for path in Path("/dev").iterdir() if is_draft(path.name)] == []
+
+
+def test_a_pipe_is_no_place_for_what_is_asked_for_and_none_stays_among_files_of_ours(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WriteError, match="pipe: it is a pipe, in whose place a file would be put"):
+        refuse_unwritable(tmp_path / "pipe")
+    write(tmp_path / "pipe", "whole")
+    assert (tmp_path / "pipe").read_text() == "whole"
 
 
 def test_a_file_is_read_up_to_its_bound_and_not_farther(tmp_path):

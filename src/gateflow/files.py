@@ -50,7 +50,8 @@ def appears_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """An open file; on leaving the block its content takes the place of ``path`` in one step.
 
     If the block fails, or the process is killed inside it, the previous file stays as it was. A link that lies at
-    ``path`` is replaced, and what it points to is left alone.
+    ``path`` is replaced, and what it points to is left alone. A device is not: who may write into ``/dev`` would put a
+    file in the place of ``/dev/null``, and whatever runs on the machine would find it there.
 
     Args:
         path: where the file appears; its folder exists.
@@ -58,7 +59,7 @@ def appears_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
             it is new, the one that the process's umask gives.
 
     Raises:
-        WriteError: the file system refused: disk full, no permission.
+        WriteError: the file system refused: disk full, no permission; or a device is there.
 
     Example:
         >>> import tempfile
@@ -69,6 +70,7 @@ def appears_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         'whole'
     """
     try:
+        _refuse_device(path)
         draft, descriptor = _draft_beside(path)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -106,11 +108,11 @@ def refuse_unwritable(path: Path) -> None:
     """Find out, before what is to be written is computed, whether ``path`` can be.
 
     Raises:
-        WriteError: the file system refused a draft in its folder, or ``path`` is a folder.
+        WriteError: the file system refused a draft in its folder, or ``path`` is a folder, a device or a pipe.
     """
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _refuse_device(path)
+        _refuse_folder_or_pipe(path)
         draft, descriptor = _draft_beside(path)
         os.close(descriptor)
         draft.unlink(missing_ok=True)
@@ -217,6 +219,23 @@ def _opener(more: int = 0) -> Callable[[str, int], int]:
 def _refuse_special(file: BinaryIO) -> None:
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         raise OSError(errno.EINVAL, "it is no ordinary file")
+
+
+def _refuse_device(path: Path) -> None:
+    """Refuse the name of a device; in ``/dev`` any name, since links such as ``stdout`` lie there too."""
+    device = os.path.realpath(path.parent) == "/dev"
+    with suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        device |= stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+    if device:
+        raise OSError(errno.EINVAL, "a device is no file that could be replaced")
+
+
+def _refuse_folder_or_pipe(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.is_fifo():  # whoever reads at its other end would wait for ever
+        raise OSError(errno.EINVAL, "it is a pipe, in whose place a file would be put")
 
 
 def _draft_beside(path: Path) -> tuple[Path, int]:
