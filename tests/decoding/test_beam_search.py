@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateflow.decoding.beam import beam_search
+from gateflow.decoding.beam.options import Options
 from gateflow.errors import ArgumentTypeError, ConfigError, NonFiniteError, NoSequenceError, ShapeError
 
 END = 1
@@ -229,6 +230,8 @@ def test_what_cannot_be():
     for options, error, message in (
         ({"beam": 2, "nbest": 3}, ConfigError, "widen the beam"),
         ({"beam": 0}, ConfigError, "beam must be a whole number of at least 1"),
+        ({"beam": 10**30}, ConfigError, "beam must be at most 65,536"),
+        ({"max_length": [9, 10**400]}, ConfigError, "max_length must be at most 4,194,304"),
         ({"length_penalty": -1.0}, ConfigError, "length_penalty must be a number from 0 to 50"),
         ({"coverage_penalty": 1.0}, ConfigError, "coverage_penalty needs a decoder"),
         ({"min_length": 5, "max_length": 4}, ConfigError, "max_length must be at least min_length=5, found 4"),
@@ -238,6 +241,9 @@ def test_what_cannot_be():
     ):
         with pytest.raises(error, match=message):
             beam_search(OfLogits(uniform), None, rows=2, **{"start": 0, "end": 1, **options})
+    # The longest and the strongest penalty together are a number.
+    longest = Options(0, 1, 1, 1, length_penalty=50.0, coverage_penalty=0.0, min_length=0, keep_greedy=True)
+    assert math.isfinite(longest.divisor((1 << 22) + 1))
     with pytest.raises(ConfigError, match="log_softmax"):
         beam_search(OfLogits(torch.randn(4, 4) + 3), None, rows=2, start=0, end=1)
     with pytest.raises(NonFiniteError, match="NaN"):

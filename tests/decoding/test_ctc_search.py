@@ -208,6 +208,7 @@ def test_a_language_model_decides_between_equals():
     [
         ({"beam": 0}, "beam must be a whole number of at least 1, not 0"),
         ({"beam": 2, "nbest": 3}, "widen the beam"),
+        ({"beam": 10**30}, "beam must be at most 65,536"),
         ({"most_symbols": 1.5}, "most_symbols must be a whole number"),
         ({"lm_weight": -1.0}, "lm_weight must be a number from 0 to 1,000,000, not -1"),
         ({"lm_weight": 1e308}, "lm_weight must be a number from 0 to 1,000,000"),

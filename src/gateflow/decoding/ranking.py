@@ -5,10 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["ROUNDING", "greatest"]
+__all__ = ["ROUNDING", "WIDEST", "greatest"]
 
 ROUNDING = 0.05
 """A probability of e^0.05 is one that bfloat16 has rounded up; scores of a network are further off once it is sure."""
+
+
+WIDEST = 1 << 16
+"""Hypotheses of a beam at most. Useful are a few; of far more a search would allocate until there is no memory left."""
 
 
 def greatest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:

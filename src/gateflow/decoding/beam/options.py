@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from gateflow.decoding.ranking import WIDEST
 from gateflow.errors import ConfigError, ShapeError
 
 __all__ = ["Options", "checked_longest"]
@@ -15,8 +16,8 @@ __all__ = ["Options", "checked_longest"]
 # A source that nothing attends to would have the logarithm of 0.
 _LEAST_COVERAGE = 1e-10
 
-# Useful ones are about 1; the length of a text to the power of this is still a number of float64.
-_MOST_PENALTY = 50.0
+# Useful ones are about 1. The longest text that may be asked for, to the power of this, is still a number of float64.
+_MOST_PENALTY, _LONGEST = 50.0, 1 << 22
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Options:
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ConfigError(f"{name} must be a whole number of at least {least}, not {number!r}.")
+        if self.beam > WIDEST:
+            raise ConfigError(f"beam must be at most {WIDEST:,}, not {self.beam:,}.")
         for name in ("length_penalty", "coverage_penalty"):
             if not 0 <= getattr(self, name) <= _MOST_PENALTY:
                 raise ConfigError(f"{name} must be a number from 0 to {_MOST_PENALTY:g}, not {getattr(self, name)}.")
@@ -57,7 +60,7 @@ def checked_longest(max_length: int | Sequence[int] | Tensor, rows: int, min_len
 
     Raises:
         ShapeError: not one number, or one for each line.
-        ConfigError: one is smaller than `min_length`.
+        ConfigError: one is smaller than `min_length`, or so large that no score can be computed.
     """
     found = max_length.tolist() if isinstance(max_length, Tensor) else max_length
     numbers = [found] * rows if isinstance(found, int) else list(found)
@@ -65,4 +68,6 @@ def checked_longest(max_length: int | Sequence[int] | Tensor, rows: int, min_len
         raise ShapeError(f"max_length must be one whole number, or one for each of {rows} lines; found {max_length!r}")
     if numbers and min(numbers) < min_length:
         raise ConfigError(f"max_length must be at least min_length={min_length}, found {min(numbers)}.")
+    if numbers and max(numbers) > _LONGEST:
+        raise ConfigError(f"max_length must be at most {_LONGEST:,}, found {max(numbers):,}.")
     return numbers

@@ -13,6 +13,7 @@ from gateflow.decoding.ctc.lines import Lengths, checked_lines
 from gateflow.decoding.ctc.paths import Hypothesis
 from gateflow.decoding.ctc.pruning import Frames
 from gateflow.decoding.ctc.search import Fusion, search
+from gateflow.decoding.ranking import WIDEST
 from gateflow.errors import ConfigError
 
 __all__ = ["prefix_beam_search"]
@@ -99,6 +100,8 @@ def _check(
     for name, number in (("beam", beam), ("nbest", nbest), ("most_symbols", most_symbols)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
             raise ConfigError(f"{name} must be a whole number of at least 1, not {number!r}.")
+    if beam > WIDEST:
+        raise ConfigError(f"beam must be at most {WIDEST:,}, not {beam:,}.")
     if nbest > beam:
         raise ConfigError(f"nbest={nbest} texts cannot come out of beam={beam} prefixes; widen the beam.")
     for name, number, lowest in (("lm_weight", lm_weight, 0.0), ("insertion", insertion, -_MOST_WEIGHT)):
