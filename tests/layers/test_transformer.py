@@ -86,7 +86,9 @@ def test_what_lies_beyond_a_row_is_never_seen_be_it_nan(causal):
     alone = [model(x[:n, i : i + 1])[0][:, 0] for i, n in enumerate(lengths.tolist()) if n]
     x[3:, 1], x[:, 2] = torch.nan, torch.nan
     x.requires_grad_()
-    output, _ = model(x, lengths=lengths)
+    output, state = model(x, lengths=lengths)
+    # Nor can it be carried on, where later steps would see it.
+    assert state == []
     for i, found in enumerate(alone):
         assert torch.allclose(output[: len(found), i], found, atol=1e-6)
         assert not output[len(found) :, i].any()
@@ -240,6 +242,7 @@ def test_calls_that_cannot_work():
         (lambda: model(x, lengths=torch.tensor([1, 2])), "lengths must be 3 integers"),
         (lambda: model(x, lengths=torch.tensor([1, 2, 8])), "lengths must lie between 0 and T = 7"),
         (lambda: model(x, state, lengths=torch.tensor([1, 2, 3])), "give one of the two"),
+        (lambda: model.step(x[0], model(x, lengths=[1, 2, 3])[1]), "state is empty, as a call with lengths gives it"),
         (lambda: model(x, state[:1]), "state must hold keys and values"),
         (lambda: model(x[:, :2], state), "state must hold keys and values"),
         (lambda: layers(causal=False)(x, state), "leave state out"),

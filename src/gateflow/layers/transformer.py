@@ -40,7 +40,8 @@ class Transformer(nn.Module):
     Shape:
         * input ``[T, B, I]``; lengths ``[B]``, integers from 0 to `T`. What lies beyond a row's length is never seen,
           be it NaN, and its output is zero.
-        * output ``[T, B, H]``; the state a `Cache` for each layer.
+        * output ``[T, B, H]``; the state a `Cache` for each layer, and empty of a call with lengths: rows that end at
+          different steps have caches of different lengths.
 
     Raises:
         ConfigError: sizes that cannot work.
@@ -101,7 +102,8 @@ class Transformer(nn.Module):
             # Before anything is computed: a NaN times zero is one.
             input = torch.where(there[..., None], input, 0.0)
         x, caches, _ = self._run(input, state, there, None)
-        return (x if there is None else torch.where(there[..., None], x, 0.0)), caches
+        # Later steps would look back to those beyond a row's end: no state is better than one with them.
+        return (x, caches) if there is None else (torch.where(there[..., None], x, 0.0), [])
 
     def step(self, input: Tensor, state: Sequence[Cache] | None = None) -> tuple[Tensor, list[Cache]]:
         """One step ``[B, I]``: its output ``[B, H]``, as `forward` has it, and the state with it.
@@ -203,6 +205,8 @@ class Transformer(nn.Module):
             raise ShapeError(
                 "with causal=False each step sees all others, and none can be carried on; leave state out."
             )
+        if not len(state):
+            raise ShapeError("state is empty, as a call with lengths gives it; give that call no lengths, or a row.")
         shapes = {tuple(part.shape) for cache in state for part in cache}
         if len(state) != len(self.layers) or {(len(s), s[0], s[-1]) for s in shapes} != {
             (3, input.shape[1], self.output_size)
