@@ -8,6 +8,10 @@ from tests.tasks.classifier.texts import opinions
 from tests.tasks.classifier.texts import write as write_texts
 from tests.tasks.tagger.sentences import sentences, write
 
+from gateflow.errors import ConfigError
+from gateflow.studies.budget import Budget, CellResult
+from gateflow.studies.comparison import Comparison
+from gateflow.studies.memory_comparison import MemoryComparison
 from gateflow.training.loop import TrainingLoop
 
 WORDS = ("--cells", "gru, lstm", *SMALL[:-1])
@@ -268,3 +272,25 @@ def test_a_training_that_breaks_is_a_row(gateflow):
     assert [row.split()[0] for row in result.out.splitlines()[-2:]] == ["elman", "gru"]
     assert "nan ± nan" in result.out
     assert json.loads(gateflow("compare", *words, "--json").out)[0]["qualities"] == [None]
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (RuntimeError("out of memory"), 1)])
+@pytest.mark.parametrize("kind", [Comparison, MemoryComparison])
+def test_what_ends_it_early_costs_nothing_that_was_done(gateflow, corpus, monkeypatch, kind, error, code):
+    def stopped(self, cells):
+        yield CellResult("gru", 123, 1, 0.5, [1.0], [7], 99, "perplexity")
+        raise error
+
+    monkeypatch.setattr(kind, "results", stopped)
+    words = ("--data", corpus) if kind is Comparison else ("--task", "adding")
+    result = gateflow("compare", *words, "--cells", "gru,lstm", "--updates", 1)
+    assert result.code == code
+    assert "gru" in result.out
+    assert "123" in result.out
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("minutes", [float("nan"), float("inf")])
+def test_a_budget_is_a_number(minutes):
+    with pytest.raises(ConfigError, match=f"--minutes {minutes}: give a number"):
+        Budget(minutes=minutes).check()

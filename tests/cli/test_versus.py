@@ -16,6 +16,7 @@ from gateflow.studies import versus
 from gateflow.studies.budget import Budget
 from gateflow.studies.versus import Versus
 from gateflow.tasks import description
+from gateflow.tasks.description import Growth, StepCost
 from gateflow.tasks.language_model import growth as language_model_growth
 from gateflow.tasks.language_model.config import LanguageModelConfig
 from gateflow.tasks.language_model.data import set_up
@@ -183,6 +184,75 @@ def test_how_equal_parameters_are_is_said(capsys):
     show([first, first._replace(side="transformer", parameters=13_593)], versus.Width(24, 24_001), json=False)
     told = " ".join(capsys.readouterr().out.split())
     assert "lstm 18,137, transformer 13,593: 25.1 % fewer (the next width, 24, has 24,001)" in told
+
+
+RESULT = versus.VersusResult("gru", 9, 8, 1e-3, 0.1, 9, 1.0, "token", None, [3.0], "quality", "smaller", None, 1.0)
+GROWTH = Growth((StepCost(4, 1.0, 64),), 8, 0.25, None, "edits per token")
+
+
+@pytest.mark.parametrize("broken", ["gru", "transformer"])
+def test_a_side_whose_trainings_have_all_broken_is_a_row_too(capsys, broken):
+    sides = [RESULT._replace(side=side, growth=GROWTH) for side in ("gru", "transformer")]
+    show([each._replace(growth=None) if each.side == broken else each for each in sides], None, json=False)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (head,) = (line for line in lines if line[0] == "parameters")
+    assert head[-6:] == ["edits", "per", "token", "to", "8", "beyond"]
+    rows = {line[0]: line[-2:] for line in lines if line[0] in ("gru", "transformer")}
+    assert rows[broken] == ["–", "–"]
+    assert rows.keys() == {"gru", "transformer"}
+    assert [row for side, row in rows.items() if side != broken] == [["0.25", "–"]]
+
+
+def test_sides_that_are_done_are_shown_whatever_ends_the_others(gateflow, text, monkeypatch):
+    def stopped(self, cells):
+        self.next_width = versus.Width(24, 24_001)
+        yield RESULT
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Versus, "sides", stopped)
+    result = gateflow("compare", "--data", text, "--cells", "gru", "--with", "transformer", "--updates", 1)
+    assert result.code == 1
+    assert "Parameters of gru, which the Transformer would have had as well" in " ".join(result.out.split())
+    assert [line.split()[1] for line in result.out.splitlines() if line.startswith("gru")] == ["9"]
+
+
+def test_heads_divide_the_width_that_is_found_and_need_not_divide_that_of_the_cells(text, tmp_path):
+    options = {
+        "data": {"train": text, "valid": text},
+        "model": {"hidden_size": 50, "embedding_size": 20, "heads": 3},
+    }
+    sides = Versus(description("lm"), options, Budget(updates=1))
+    run = set_up(tmp_path / "run", sides.configure("lstm"))
+    (nearest, other) = sides._matching_widths(run, 20_000)
+    assert nearest.width % 6 == other.width % 6 == 0
+    with pytest.raises(ConfigError, match="--hidden-size 50 gives each"):
+        Versus(description("lm"), options, Budget(minutes=1.0), match="time").configure("transformer")
+
+
+@pytest.mark.usefixtures("short")
+def test_an_update_of_each_side_is_timed_at_one_point(text, monkeypatch):
+    timed = []
+
+    def seconds(self, side, data):
+        timed.append((side, self.configure(side).model.dropout))
+        return 60.0
+
+    monkeypatch.setattr(Versus, "seconds_of_one_update", seconds)
+    options = {
+        "data": {"train": text, "valid": text},
+        "model": {"hidden_size": 8, "embedding_size": 8, "heads": 2},
+        "training": {"batch_size": 4, "window": 5},
+    }
+    sides = Versus(description("lm"), options, Budget(minutes=1.0), lrs=(0.01,), dropouts=(0.0, 0.3))
+    monkeypatch.setattr(sides, "peak", lambda *_: None)
+    # With initial weights, which are no part of a cell's name.
+    assert [side.side for side in sides.sides(["lstm:chrono"])] == ["lstm:chrono", "transformer"]
+    assert timed == [("lstm:chrono", 0.0), ("transformer", 0.0)]
+
+
+def test_a_share_is_a_number():
+    with pytest.raises(ConfigError, match="--grid-share nan: give a number from 0 to 1"):
+        list(Versus(description("lm"), {}, Budget(updates=1), grid_share=math.nan).sides(["gru"]))
 
 
 def test_a_loss_by_position_is_that_of_whole_stretches(text, tmp_path):

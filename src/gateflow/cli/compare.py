@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -117,13 +118,24 @@ def compare_command(name: str) -> Callable[..., None]:
             return
 
         prepare_process()
-        with TrainingDisplay(lines=False) as display:
+        with _whatever_is_done(lambda done: _show(done, json=json)) as done, TrainingDisplay(lines=False) as display:
             comparison = Comparison(description(task), settings, budget, seeds, [display])
             refuse_idle(settings, comparison.configure(names[0]).idle())
-            results = list(comparison.results(names))
-        _show(results, json=json)
+            for result in comparison.results(names):
+                done.append(result)
 
     return compare
+
+
+@contextmanager
+def _whatever_is_done(show: Callable[[list[Any]], None]) -> Iterator[list[Any]]:
+    """A list of results that is shown after the block, however it ends: hours of trainings are not thrown away."""
+    done: list[Any] = []
+    try:
+        yield done
+    finally:
+        if done:
+            show(done)
 
 
 def _grid(
@@ -164,13 +176,14 @@ def _against(
     from gateflow.studies.versus import TRANSFORMER, Versus
 
     prepare_process()
-    with TrainingDisplay(lines=False) as display:
-        versus = Versus(task, settings, budget, seeds, [display], **grid)
-        # What one side alone reads is read.
-        idle = [versus.configure(side).idle() for side in (cells[0], TRANSFORMER)]
-        refuse_idle(settings, {name: of for name, of in idle[0].items() if name in idle[1]})
-        results = list(versus.sides(cells))
-    show_versus(results, versus.next_width, json=json)
+    display = TrainingDisplay(lines=False)
+    versus = Versus(task, settings, budget, seeds, [display], **grid)
+    # What one side alone reads is read.
+    idle = [versus.configure(side).idle() for side in (cells[0], TRANSFORMER)]
+    refuse_idle(settings, {name: of for name, of in idle[0].items() if name in idle[1]})
+    with _whatever_is_done(lambda done: show_versus(done, versus.next_width, json=json)) as done, display:
+        for result in versus.sides(cells):
+            done.append(result)
 
 
 def _on_memory(name: str) -> Callable[..., None]:
@@ -205,11 +218,11 @@ def _on_memory(name: str) -> Callable[..., None]:
         typed = {option: section for section, values in settings.items() for option in values}
         checked = kind.build({**settings, "data": {"train": "none"}})  # for the bounds of its options
         options = {option: getattr(getattr(checked, section), option) for option, section in typed.items()}
-        with TrainingDisplay(lines=False) as display:
+        with _whatever_is_done(lambda done: _show(done, json=json)) as done, TrainingDisplay(lines=False) as display:
             budget = Budget(updates, USUAL if updates is None and minutes is None else minutes)
             comparison = MemoryComparison(MEMORY_TASKS[task](length), budget, seeds, **options, on_update=display.move)
-            results = list(comparison.results(names))
-        _show(results, json=json)
+            for result in comparison.results(names):
+                done.append(result)
 
     return compare
 

@@ -45,12 +45,14 @@ def show(results: Sequence[VersusResult], next_width: Width | None, *, json: boo
         return
     first = results[0]
     columns = ["", "parameters", "width", "lr", "dropout", "updates", f"{first.target}/s", "peak memory", first.measure]
-    if first.growth is not None:
-        columns += [f"{first.growth.measure} to {first.growth.trained}", "beyond"]
+    # A side whose trainings have all broken has none.
+    grown = next((each.growth for each in results if each.growth is not None), None)
+    if grown is not None:
+        columns += [f"{grown.measure} to {grown.trained}", "beyond"]
     made_equal = "Equal minutes of training" if next_width is None else _nearness(results, next_width)
     print_table(
         columns,
-        [_row(each) for each in results],
+        [_row(each, len(columns)) for each in results],
         title=f"{made_equal}; the best of one grid for each side, {_minutes(results)} of training in all; the "
         f"{first.better} the better. Peak memory: of a training, beyond that of its process at the start. "
         "Beyond: behind more tokens than a layer looks back to, or a target has, in training.",
@@ -63,6 +65,8 @@ def show(results: Sequence[VersusResult], next_width: Width | None, *, json: boo
 def _nearness(results: Sequence[VersusResult], next_width: Width) -> str:
     """How equal parameters are: widths come in steps, which are large where networks are small."""
     first, last = results[0], results[-1]
+    if last.side != "transformer":  # stopped before it was done
+        return f"Parameters of {first.side}, which the Transformer would have had as well"
     share = last.parameters / first.parameters - 1
     found = f"{100 * abs(share):.1f} % {'more' if share > 0 else 'fewer'}" if share else "as many"
     return (
@@ -82,7 +86,7 @@ def _show_steps(results: Sequence[VersusResult]) -> None:
     print_table(columns, rows, title=title)
 
 
-def _row(found: VersusResult) -> list[str]:
+def _row(found: VersusResult, columns: int) -> list[str]:
     mean, deviation = found.spread()
     quality = f"{mean:,.4g} ± {deviation:.2g}" if len(found.qualities) > 1 else f"{mean:,.4g}"
     peak = "–" if found.peak_bytes is None else _size(found.peak_bytes)
@@ -90,7 +94,7 @@ def _row(found: VersusResult) -> list[str]:
     row += [f"{found.updates:,}", f"{found.targets_per_second:,.0f}", peak, quality]
     if found.growth is not None:
         row += ["–" if x is None else f"{x:,.4g}" for x in (found.growth.within, found.growth.beyond)]
-    return row
+    return row + ["–"] * (columns - len(row))
 
 
 def _minutes(results: Sequence[VersusResult]) -> str:

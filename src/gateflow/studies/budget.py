@@ -23,9 +23,11 @@ class Budget(NamedTuple):
     minutes: float | None = None
 
     def check(self) -> None:
-        """Raise a ConfigError unless one of the two is given, and one only."""
+        """Raise a ConfigError unless one of the two is given, and one only, and it is a number."""
         if (self.updates is None) == (self.minutes is None):
             raise ConfigError("give the budget either as --updates or as --minutes.")
+        if not math.isfinite(self.minutes or 0):
+            raise ConfigError(f"--minutes {self.minutes}: give a number.")
 
     def in_updates(self, seconds_of_one: Callable[[], float]) -> int:
         """The budget in updates; what one of them takes is measured if the budget is time.

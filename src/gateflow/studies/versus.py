@@ -14,6 +14,7 @@ from torch import nn
 
 from gateflow.cells import get
 from gateflow.errors import ConfigError
+from gateflow.remedies.initial_weights import parted
 from gateflow.runs.config import RunConfig
 from gateflow.runs.run import Run
 from gateflow.runs.weights import load_weights, read_tensors
@@ -95,7 +96,7 @@ class Versus(Comparison):
         grid_share: of the budget, for each point of the grid.
 
     Raises:
-        ConfigError: the task has no Transformer, or the budget is none of that match.
+        ConfigError: the task has no Transformer, the budget is none of that match, or the share is none.
     """
 
     match: Literal["parameters", "time"] = "parameters"
@@ -112,8 +113,10 @@ class Versus(Comparison):
         self.budget.check()
         if self.match == "time" and self.budget.minutes is None:
             raise ConfigError("--match time gives both sides one time, so that it takes --minutes and not --updates.")
+        if not 0 <= self.grid_share <= 1:
+            raise ConfigError(f"--grid-share {self.grid_share}: give a number from 0 to 1.")
         for cell in cells:
-            get(cell)
+            get(parted(cell)[0])
         with TemporaryDirectory() as folder:
             data = self.task.part("set_up")(Path(folder, "data"), self.configure(cells[0]))
             if self.match == "parameters":
@@ -125,6 +128,8 @@ class Versus(Comparison):
 
     def side(self, side: str, data: Run[Any]) -> VersusResult:
         """The best point of the grid for one side, and its other seeds."""
+        # An update of each side is timed at one point, not at the last one of the side before.
+        self.point = None
         updates = self.budget.in_updates(lambda: self.seconds_of_one_update(side, data))
         first = self.configure(side).training.seed
         grid = [Point(lr, dropout) for lr in self.lrs for dropout in self.dropouts]
@@ -191,7 +196,10 @@ class Versus(Comparison):
         network["dropout"], training["lr"] = point.dropout, point.lr
         if cell == TRANSFORMER:
             network["model"] = TRANSFORMER
-            network |= {} if self.width is None else {"hidden_size": self.width}
+            if self.width is not None:
+                network["hidden_size"] = self.width
+            elif self.match == "parameters":  # its width is yet to be found, and its heads need not divide the cells'
+                network["hidden_size"] = 2 * network.get("heads", section.model_fields["heads"].get_default())
         plain = Comparison(self.task, {**self.options, "model": network, "training": training}, self.budget)
         return plain.configure("lstm" if cell == TRANSFORMER else cell, seed, updates)
 
