@@ -3,6 +3,7 @@
 import gzip
 import shutil
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from tests.tasks.translator.conftest import TOKENS
@@ -54,6 +55,19 @@ def test_of_a_sorted_list_pairs_of_all_kinds_are_held_out_and_no_source_is_on_bo
     assert not {source for source, _ in learnt} & {source for source, _ in out}
     assert 60 < len(out) < 100
     assert {source[0] for source, _ in out} == set("abcdeㅎ")
+
+
+def test_a_source_is_the_same_in_both_forms_of_unicode(tmp_path):
+    """Their tokens are: on both sides what is validated would be known by heart."""
+    words = [f"é{letter}" for letter in "abcdefghijklmnopqrst"]
+    rows = [(normalize(form, word), "A") for form in ("NFC", "NFD") for word in words]
+    run = set_up(tmp_path / "run", config({"train": write(tmp_path / "train", rows), "held_out": 0.5}))
+    learnt, out = ({normalize("NFC", x.source) for x in own_pairs(run, part)} for part in ("train", "valid"))
+    assert not learnt & out
+    assert learnt | out == set(words)
+    halves = [write(tmp_path / form, rows[k : k + 20]) for k, form in ((0, "NFC"), (20, "NFD"))]
+    with pytest.warns(DataWarning, match="20 of the 20 sources to validate on are in the training part too"):
+        set_up(tmp_path / "other", config({"train": halves[0], "valid": halves[1]}))
 
 
 def test_two_files_of_other_lengths(tmp_path):

@@ -144,7 +144,11 @@ def test_from_python(trained, second, vocabularies):
     stranger = Translator(epochs=1, hidden_size=4, embedding_size=4, **TOKENS).fit(X, y, valid=(X, y))
     with pytest.raises(ConfigError, match="^ensemble .* has other tokens"):
         one.predict(texts, ensemble=[stranger])
-    for wrong in ("runs/b", [second.path]):
+    # An iterator can be read once; with it, too, the answers are not those of one alone.
+    (twice,) = one.answers(texts[:1], ensemble=iter([other]), beam=2)
+    (alone,) = one.answers(texts[:1], beam=2)
+    assert twice.best.score == next(one.answers(texts[:1], ensemble=[other], beam=2)).best.score != alone.best.score
+    for wrong in ("runs/b", [second.path], other, None):
         with pytest.raises(ConfigError, match="give translators in a list"):
             one.predict(texts, ensemble=wrong)
     with pytest.raises(ConfigError, match="has learnt nothing yet"):
@@ -170,6 +174,8 @@ def test_what_does_not_fit_is_refused(trained, second, tmp_path, vocabularies):
     sizes = vocabularies.read, len(vocabularies.target)
     with pytest.raises(ConfigError, match="--pointer"):
         Ensemble(TranslatorModel(*sizes, hidden_size=4, embedding_size=4, copy=copy) for copy in (True, False))
+    with pytest.raises(ConfigError, match="none was given"):
+        Ensemble([])
     # Nor is a file of the other run written over.
     asked = {"target_data": None, "bleu_tokenize": "none", "ensemble": str(second.path), **SEARCHING}
     with pytest.raises(ConfigError):

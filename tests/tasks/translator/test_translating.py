@@ -6,9 +6,10 @@ import sys
 
 import pytest
 import torch
-from tests.tasks.translator.conftest import TOKENS
+from tests.tasks.translator.conftest import TOKENS, train
 from tests.tasks.translator.pairs import pairs, write
 
+from gateflow import Translator
 from gateflow.cli import main
 from gateflow.data.parallel import ParallelText
 from gateflow.errors import ConfigError
@@ -17,6 +18,7 @@ from gateflow.tasks.translator.attention_page import attention_page
 from gateflow.tasks.translator.config import TranslatorConfig
 from gateflow.tasks.translator.data import set_up
 from gateflow.tasks.translator.encoding import EncodedPairs
+from gateflow.tasks.translator.evaluation import evaluate_run
 from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.model import TranslatorModel
 from gateflow.tasks.translator.prediction import predict
@@ -157,12 +159,14 @@ def test_a_blank_source_and_one_of_ten_thousand_tokens(trained):
     assert short.best.tokens == next(predict(model, vocabularies, SOURCES[:1], Search(5))).best.tokens
 
 
+SEARCHING = {"beam": 3, "length_penalty": 1.0, "coverage_penalty": 0.0, "min_length": 0, "max_length": None}
+SEARCHING |= {"replace_unknown": False, "batch_size": 8}
+
+
 def verb(trained, tmp_path, text, **options):
     file = tmp_path / "text"
     file.write_text(text, encoding="utf-8")
-    usual = {"nbest": 1, "attention": None, "beam": 3, "length_penalty": 1.0, "coverage_penalty": 0.0}
-    usual |= {"min_length": 0, "max_length": None, "replace_unknown": False, "batch_size": 8}
-    return translate_text(Given(trained), file, **usual | options)
+    return translate_text(Given(trained), file, **{"nbest": 1, "attention": None} | SEARCHING | options)
 
 
 def test_a_line_for_each_line(trained, monkeypatch, capsys):
@@ -248,6 +252,20 @@ def test_no_word_is_copied_among_the_pieces_of_a_target(tmp_path):
     assert encoded.labels[0].tolist() == encoded.targets[0].tolist()
 
 
+def test_a_translation_of_bytes_is_one_line(tmp_path):
+    """BPE has a token for each byte: whoever counts lines would find more answers than sources."""
+    file = write(tmp_path / "train.tsv", [("die größe", "the size"), ("die höhe", "the height")])
+    tokens = {"tokenizer": "bpe", "vocab_size": 262}
+    config = TranslatorConfig.build({"data": {"train": file, "held_out": 0.5}, "tokens": tokens})
+    vocabularies = load_vocabularies(set_up(tmp_path / "run", config))
+    model, known = random_model_of(vocabularies), vocabularies.target.tokenizer.get_vocab()
+    for byte in "ĊčĀ":  # as BPE writes a line feed, a carriage return and a zero
+        with torch.no_grad():
+            model.scores.bias.zero_()[known[byte]] = 1000
+        (answer,) = predict(model, vocabularies, SOURCES[:1], Search(3))
+        assert (answer.best.tokens, answer.best.text) == ([byte] * 3, " " * 3)
+
+
 @pytest.mark.parametrize("beam", [1, 3])
 def test_what_ends_by_itself_at_the_most_tokens_is_not_cut(trained, beam):
     vocabularies, model = load_vocabularies(trained), load_model(trained, load_vocabularies(trained))
@@ -287,3 +305,20 @@ def test_what_cannot_be_asked_for(trained, tmp_path):
     ):
         with pytest.raises(ConfigError, match=message):
             verb(trained, tmp_path, "ab\n", **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*in the training part too")
+def test_what_takes_attention_is_refused_without_one_whoever_asks(tmp_path, files):
+    data = {"train": files[1], "valid": files[1]}
+    run = train(tmp_path / "run", data, {"attention": "none", "hidden_size": 8}, {"epochs": 1})
+    python, both = Translator.load(run.path), {"replace_unknown": True, "coverage_penalty": 0.5}
+    with pytest.raises(ConfigError, match="^--attention of a translator .* has none to show"):
+        verb(run, tmp_path, "ab\n", attention=tmp_path / "page.html")
+    for name, value in both.items():
+        option = "--" + name.replace("_", "-")
+        with pytest.raises(ConfigError, match=f"^{option} takes attention"):
+            verb(run, tmp_path, "ab\n", **{name: value})
+        with pytest.raises(ConfigError, match=f"^{option} takes attention"):
+            evaluate_run(Given(run), None, None, None, "13a", **SEARCHING | {name: value})
+        with pytest.raises(ConfigError, match=f"^{name} takes attention"):
+            python.predict(["ab"], **{name: value})

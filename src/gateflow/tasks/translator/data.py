@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from unicodedata import normalize
 
 from gateflow.data.folds import drawn
 from gateflow.data.parallel import ParallelText, read_files, read_table
@@ -50,8 +51,8 @@ def set_up(
     """
     with new_run(TranslatorRun, path, config, force=force) as run:
         train, valid = read_parts(config.data, given)
-        known = {(pair.source, pair.features) for pair in train}
-        tell_duplicates(known, ((pair.source, pair.features) for pair in valid), "sources to validate on")
+        known = {(_as_read(pair), pair.features) for pair in train}
+        tell_duplicates(known, ((_as_read(pair), pair.features) for pair in valid), "sources to validate on")
         if config.data.features is not None:
             tell_of_blank_features(train)
         run.pairs_file("train").parent.mkdir()
@@ -93,12 +94,17 @@ def _held_out(pairs: Sequence[ParallelText], data: PairsConfig) -> tuple[list[Pa
 
     No source is on both sides; of one that stands in several pairs all are held out or none.
     """
-    sources = [pair.source for pair in pairs]
+    sources = [_as_read(pair) for pair in pairs]
     if len(set(sources)) < 2:
         one = "one pair" if len(pairs) == 1 else f"one source in all its {len(pairs):,} pairs"
         raise DataError(f"{data.train} has {one}, so none can be held out; give a second file with --valid.")
     out = set(drawn([()] * len(pairs), data.held_out, groups=sources))
     return [x for i, x in enumerate(pairs) if i not in out], [x for i, x in enumerate(pairs) if i in out]
+
+
+def _as_read(pair: ParallelText) -> str:
+    """A source in the one form of Unicode that tokens are made of: lists out of several places mix two of them."""
+    return normalize("NFC", pair.source)
 
 
 def read_pairs(path: Path, targets: Path | None, data: PairsConfig) -> list[ParallelText]:

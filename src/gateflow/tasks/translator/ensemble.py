@@ -42,7 +42,7 @@ class Ensemble(nn.Module):
         models: in eval mode; recurrent ones and Transformers may stand side by side.
 
     Raises:
-        ConfigError: some copy tokens of the source and others do not.
+        ConfigError: there is none; some copy tokens of the source and others do not.
 
     Source: Sutskever, Vinyals, Le (2014). Sequence to sequence learning with neural networks. NeurIPS. arXiv:1409.3215.
 
@@ -59,6 +59,8 @@ class Ensemble(nn.Module):
     def __init__(self, models: Iterable[TranslatorModel]) -> None:
         super().__init__()
         self.models = nn.ModuleList(models)
+        if not len(self.models):
+            raise ConfigError("an ensemble is made of one translator or more, and none was given.")
         if len({model.copies for model in self._each}) != 1:
             raise ConfigError(
                 "translators with --pointer and others without one have no tokens in common: one kind takes tokens of "

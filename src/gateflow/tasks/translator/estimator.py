@@ -16,7 +16,7 @@ from gateflow.tasks.translator.features import Features
 from gateflow.tasks.translator.loading import load_model, load_vocabularies, most_tokens
 from gateflow.tasks.translator.measures import Measures
 from gateflow.tasks.translator.prediction import Answer, predict
-from gateflow.tasks.translator.search import Search
+from gateflow.tasks.translator.search import Search, refuse_without_attention
 
 __all__ = ["Translator"]
 
@@ -49,7 +49,8 @@ class Translator(Estimator):
     description: ClassVar = TRANSLATOR
     of_fit: ClassVar = frozenset({"train", "target_data", "valid", "target_valid", "source", "target", "features"})
     called_here: ClassVar = {
-        "--" + name.replace("_", "-"): name for name in ("beam", "nbest", "min_length", "max_length", "ensemble")
+        "--" + name.replace("_", "-"): name
+        for name in ("beam", "nbest", "min_length", "max_length", "coverage_penalty", "replace_unknown", "ensemble")
     }
 
     def __sklearn_tags__(self) -> Any:
@@ -106,7 +107,7 @@ class Translator(Estimator):
         min_length: int = 0,
         max_length: int | None = None,
         replace_unknown: bool = False,
-        ensemble: Sequence[Translator] = (),
+        ensemble: Iterable[Translator] = (),
     ) -> Iterator[Answer]:
         """All that the translator says of each source, see `gateflow.tasks.translator.prediction.predict`.
 
@@ -117,7 +118,8 @@ class Translator(Estimator):
             ensemble: other translators with the same tokens, whose probabilities are averaged with those of this one.
 
         Raises:
-            ConfigError: more translations than hypotheses are asked for; another translator does not fit.
+            ConfigError: more translations than hypotheses are asked for; another translator does not fit; the search
+                takes attention, and there is none.
         """
         model, vocabularies = self._loaded()
         with self.in_words_of_python():
@@ -130,12 +132,15 @@ class Translator(Estimator):
                 least=min_length,
                 replace_unknown=replace_unknown,
             )
-            if not all(isinstance(other, Translator) for other in ensemble):
+            # Once: of an iterator a second look would find nothing, and the answers would be those of one alone.
+            others = list(ensemble) if isinstance(ensemble, Iterable) else None
+            if others is None or not all(isinstance(other, Translator) for other in others):
                 raise ConfigError(f"ensemble={ensemble!r:.80}: give translators in a list, [Translator.load(RUN)] say.")
-            for other in ensemble:
+            for other in others:
                 refuse_other_tokens(other._run, other.vocabularies_, vocabularies)
-            if ensemble:
-                model = Ensemble([model, *(other.model_ for other in ensemble)])
+            if others:
+                model = Ensemble([model, *(other.model_ for other in others)])
+            refuse_without_attention(search, model)
         pairs = (_pair(source, (), i) for i, source in enumerate(_sources(X)))
         return predict(model, vocabularies, Features(vocabularies).looked_at(pairs), search)
 

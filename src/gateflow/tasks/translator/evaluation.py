@@ -21,7 +21,7 @@ from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.measures import Measures, refuse_other_tokenize, sacrebleu_scores
 from gateflow.tasks.translator.prediction import Answer, predict
 from gateflow.tasks.translator.run import TranslatorRun
-from gateflow.tasks.translator.search import Search, search_of
+from gateflow.tasks.translator.search import Search, refuse_without_attention, search_of
 from gateflow.tasks.translator.tokens import Vocabularies
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run"]
@@ -96,7 +96,7 @@ def evaluate_run(
         RunError, NonFiniteError: the run's model cannot be used.
         DataError: a file is missing, or holds no pairs.
         ConfigError: the file for predictions is one with data, or a part of a run; sacrebleu cannot do what is asked;
-            a run of the ensemble does not fit.
+            a run of the ensemble does not fit; the search takes attention, and there is none.
         WriteError: the file for predictions cannot be written.
     """
     run: TranslatorRun = given.run
@@ -109,6 +109,7 @@ def evaluate_run(
     model = ensemble_of(load_model(run, vocabularies), vocabularies, others)
     pairs = own_pairs(run, "valid") if path is None else read_pairs(path, targets, run.config().data)
     search = search_of(run, **searching)
+    refuse_without_attention(search, model)
     pairs = [*Features(vocabularies).looked_at(pairs)]
     found = evaluate(model, vocabularies, pairs, search, tokenize=bleu_tokenize, track=given.track)
     if predictions is not None:

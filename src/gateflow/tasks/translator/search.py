@@ -15,7 +15,7 @@ from gateflow.tasks.translator.ensemble import Translating
 from gateflow.tasks.translator.loading import most_tokens
 from gateflow.tasks.translator.run import TranslatorRun
 
-__all__ = ["Search", "found_by", "search_of"]
+__all__ = ["Search", "found_by", "refuse_without_attention", "search_of"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,19 @@ def search_of(run: TranslatorRun, *, min_length: int, max_length: int | None, **
         ConfigError: as `Search`.
     """
     return Search(most_tokens(run) if max_length is None else max_length, least=min_length, **options)
+
+
+def refuse_without_attention(search: Search, model: Translating) -> None:
+    """Refuse what takes attention of a translator that has none: without a word it would do nothing.
+
+    Raises:
+        ConfigError: it is asked for.
+    """
+    asked = {"--replace-unknown": search.replace_unknown, "--coverage-penalty": search.coverage_penalty}
+    for option in [option for option, value in asked.items() if value and not model.attends]:
+        raise ConfigError(
+            f"{option} takes attention, and a translator that was trained with --attention none has none."
+        )
 
 
 @dataclass(frozen=True)

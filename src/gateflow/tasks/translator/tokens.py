@@ -123,7 +123,8 @@ class Tokens:
         if self.kind == "word":
             return " ".join(tokens)
         if self.kind == "bpe":
-            return self.tokenizer.decoder.decode(list(tokens))
+            # It has a token for each byte, the end of a line too: a translation is one line, as its source is.
+            return _one_line(self.tokenizer.decoder.decode(list(tokens)), self.kind)
         return unicodedata.normalize("NFC", "".join(tokens))
 
     def shown(self, tokens: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from gateflow.tasks.translator.ensemble import ensemble_of, runs_beside
 from gateflow.tasks.translator.features import Features
 from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.prediction import CHUNK, Answer, Translation, predict
-from gateflow.tasks.translator.search import search_of
+from gateflow.tasks.translator.search import refuse_without_attention, search_of
 
 __all__ = ["translate_text"]
 
@@ -48,10 +48,9 @@ def translate_text(
         refuse_bad_output(attention, run, {"--data": data}, "--attention")
     model = ensemble_of(load_model(given.run, vocabularies), vocabularies, others)
     search = search_of(given.run, **searching)
-    if not model.attends and (attention or search.replace_unknown or search.coverage_penalty):
-        asked = "--attention" if attention else "--replace-unknown" if search.replace_unknown else "--coverage-penalty"
-        raise ConfigError(f"{asked} takes attention, and a translator that was trained with --attention none has none.")
-
+    refuse_without_attention(search, model)
+    if attention is not None and not model.attends:
+        raise ConfigError("--attention of a translator that was trained with --attention none: it has none to show.")
     looked_at = Features(vocabularies).looked_at
 
     def answers() -> Iterator[Translated]:
