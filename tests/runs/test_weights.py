@@ -151,6 +151,19 @@ def test_weights_of_another_type_are_refused(file, dtype):
         load_weights(nn.Linear(3, 2), tensors, file)
 
 
+def test_a_type_that_a_program_has_set_is_named(tmp_path):
+    """Nothing in config.toml can be changed to mend it."""
+    made = specs_of(unique_tensors(nn.Linear(3, 2, dtype=torch.float64)))
+    for other, told in (
+        (nn.Linear(3, 2), True),
+        (nn.Linear(3, 4), False),
+        (nn.Linear(3, 2, dtype=torch.cfloat), False),
+    ):
+        with pytest.raises(RunError, match="is float64") as caught:
+            refuse_other_specs(made, specs_of(unique_tensors(other)), tmp_path)
+        assert ("where torch.get_default_dtype() is torch.float32: set it as it was" in str(caught.value)) == told
+
+
 def with_header(header, payload=b""):
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + payload

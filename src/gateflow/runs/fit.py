@@ -65,7 +65,17 @@ def refuse_other_specs(found: Specs, wanted: Specs, path: Path) -> None:
     for name, spec in wanted.items():
         if found[name] != spec:
             is_, asked = found[name].compared_with(spec)
-            raise RunError(f"{path} does not fit the run's config.toml: {name} is {is_}, config.toml asks for {asked}.")
+            why = _of_another_default(found[name], spec)
+            raise RunError(
+                f"{path} does not fit the run's config.toml: {name} is {is_}, config.toml asks for {asked}{why}."
+            )
+
+
+def _of_another_default(found: Spec, wanted: Spec) -> str:
+    """No config.toml speaks of types: networks are made of torch's default one, which a program may have set."""
+    if found.shape != wanted.shape or not (found.dtype.is_floating_point and wanted.dtype.is_floating_point):
+        return ""
+    return f" where torch.get_default_dtype() is {torch.get_default_dtype()}: set it as it was when the run was trained"
 
 
 def refuse_other_optimizer(found: Specs, optimizer: Optimizer, path: Path) -> None:
