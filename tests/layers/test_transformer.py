@@ -59,6 +59,12 @@ def test_rotary_positions_are_their_definition():
             assert float(turned[p, i + 3]) == pytest.approx(b * math.cos(angle) + a * math.sin(angle), abs=1e-12)
 
 
+def test_late_positions_are_told_apart_as_well_as_early_ones():
+    x = torch.randn(64, 64)
+    far = rotated(x, 10**6)[None] @ rotated(x, 10**6).T
+    assert torch.allclose(far, rotated(x, 0)[None] @ rotated(x, 0).T, atol=1e-4)
+
+
 @pytest.mark.parametrize("context", [None, 1, 3, 20])
 def test_the_cache_gives_what_a_whole_pass_gives(context):
     model, x = layers(context=context), inputs()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 from gateflow.data.rows import Row, Rows, is_blank, is_number, numbered, rows_of
 from gateflow.data.source import spoken
@@ -69,8 +70,8 @@ class LabelledText:
 
     @property
     def key(self) -> str:
-        """Equal for equal texts."""
-        return self.text
+        """Equal for equal texts, in whichever form of Unicode they are written."""
+        return normalize("NFC", self.text)
 
 
 def read_labelled(

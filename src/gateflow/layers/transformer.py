@@ -206,7 +206,9 @@ class Transformer(nn.Module):
                 "with causal=False each step sees all others, and none can be carried on; leave state out."
             )
         if not len(state):
-            raise ShapeError("state is empty, as a call with lengths gives it; give that call no lengths, or a row.")
+            raise ShapeError(
+                "state is empty, as a call with lengths gives it: rows that end at different steps go on alone."
+            )
         shapes = {tuple(part.shape) for cache in state for part in cache}
         if len(state) != len(self.layers) or {(len(s), s[0], s[-1]) for s in shapes} != {
             (3, input.shape[1], self.output_size)
