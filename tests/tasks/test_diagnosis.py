@@ -34,6 +34,14 @@ def test_a_remedy_is_a_command_of_the_task_of_the_run(tmp_path, options, for_agr
     assert for_task(finding, grammar.config()).command == for_agreement
 
 
+def test_what_is_read_whole_is_given_no_longer_windows():
+    finding = Finding("window-too-short", "problem", "", "", {}, "", "Make the windows longer.", "", "--window 64")
+    told = for_task(finding, AgreementConfig())
+    assert told.remedy.startswith("Examples are read whole here")
+    assert (told.options, told.lines) == ("", ())
+    assert for_task(finding, LanguageModelConfig.build({"data": {"train": "x"}})).remedy == finding.remedy
+
+
 @pytest.mark.parametrize(
     ("options", "trained", "has"),
     [

@@ -26,6 +26,8 @@ __all__ += ["report_without_recurrence", "with_inputs"]
 
 # What may help where a remedy did not. Short examples open what long ones leave shut: agreement, all distances.
 _ELSE = "A smaller learning rate, more updates, more units, or examples with shorter lags among them may help."
+# Where there are no windows: then nothing is cut, and what is too short is the example.
+_WHOLE = "Examples are read whole here, and none that was looked at is longer: learn from longer ones and look at them."
 # Steps whose loss is followed back where a horizon is all that is asked for: the work grows with their number.
 SAMPLED = 32
 # Examples of a confusion matrix: a share of them is known to half a percent, and they take seconds.
@@ -187,6 +189,8 @@ def for_task(finding: Finding, config: RunConfig) -> Finding:
     sections = [getattr(config, section) for section in config.sections()]
     trained = {flag(name): value for section in sections for name, value in section if name not in config.unused}
     asked = dict(re.findall(r"(--[a-z-]+) (\S+)", finding.options))
+    if "--window" in asked and "window" in config.unused:
+        return replace(finding, remedy=_WHOLE, code="", options="", command="")
     if not asked or not asked.keys() <= trained.keys():
         return replace(finding, command="")
     if all(_has(name, value, trained[name]) for name, value in asked.items()):
