@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,15 @@ def test_wrong_encoding_names_the_byte_and_the_remedy(tmp_path, mark, offset):
     message = error_of(write(tmp_path, mark + "abc\ncafé\n".encode("latin-1")))
     assert f"byte 0xe9 at offset {offset} (line 2, column 4)" in message
     assert "iconv -f" in message
+
+
+def test_the_remedy_is_one_for_what_was_read(tmp_path, monkeypatch):
+    text = "abc\ncafé\n".encode("latin-1")
+    assert "zcat " in error_of(write(tmp_path, gzip.compress(text), "text.gz"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    message = error_of(Path("-"))
+    assert "… | iconv -f CP1252 -t UTF-8 | gateflow …" in message
+    assert "-.utf8" not in message
 
 
 def test_wrong_encoding_on_a_marked_first_line(tmp_path):

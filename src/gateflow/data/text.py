@@ -230,9 +230,14 @@ def _complaint(path: Path, byte: int, offset: int, place: str) -> str:
         )
     return (
         f"{spoken(path)} is not UTF-8: byte 0x{byte:02x} at offset {offset} "
-        f"({place}) fits no character. {_convert('CP1252', path)}, with the file's own encoding after -f."
+        f"({place}) fits no character. {_convert('CP1252', path)}, with the text's own encoding after -f."
     )
 
 
 def _convert(encoding: str, path: Path) -> str:
-    return f"Convert it: iconv -f {encoding} -t UTF-8 {path} > {path.name}.utf8"
+    iconv = f"iconv -f {encoding} -t UTF-8"
+    if path == STDIN:
+        return f"Convert it on its way: … | {iconv} | gateflow …"
+    if path.suffix == ".gz":
+        return f"Convert it: zcat {path} | {iconv} > {path.stem}.utf8"
+    return f"Convert it: {iconv} {path} > {path.name}.utf8"
