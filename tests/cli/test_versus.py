@@ -255,6 +255,32 @@ def test_a_share_is_a_number():
         list(Versus(description("lm"), {}, Budget(updates=1), grid_share=math.nan).sides(["gru"]))
 
 
+@pytest.mark.usefixtures("short")
+def test_the_cells_have_initial_weights_and_a_width_that_heads_need_not_cut(gateflow, text):
+    words = ("--data", text, "--valid", text, "--cells", "lstm:forget:1,gru", "--with", "transformer", "--window", 5)
+    words += ("--hidden-size", 10, "--embedding-size", 8, "--batch-size", 4, "--context", 8, "--updates", 1)
+    result = gateflow("compare", *words, "--lr", 0.01, "--dropout", 0.1, "--json")
+    assert result.code == 0, result.err
+    sides = json.loads(result.out)
+    assert [side["side"] for side in sides] == ["lstm:forget:1", "gru", "transformer"]
+    assert [side["width"] for side in sides[:2]] == [10, 10]
+    assert sides[2]["width"] % 8 == 0
+
+
+@pytest.mark.usefixtures("short")
+def test_what_fits_no_side_is_told_before_one_is_trained(gateflow, text, monkeypatch):
+    monkeypatch.setattr(Versus, "side", lambda *_: pytest.fail("a side is trained"))
+    words = ("compare", "--data", text, "--valid", text, "--with", "transformer", "--updates", 1)
+    for more, message in (
+        (("--cells", "gru", "--lrs", "0.01,0"), "--lr 0"),
+        (("--cells", "gru,elman:chrono:5"), "Elman has no gate that keeps a memory"),
+        (("--cells", "gru", "--match", "time", "--minutes", 1, "--hidden-size", 10), "--hidden-size 10"),
+    ):
+        result = gateflow(*(words[:-2] if "--minutes" in more else words), *more)
+        assert (result.code, result.out) in ((1, ""), (2, ""))
+        assert message in result.err
+
+
 def test_a_loss_by_position_is_that_of_whole_stretches(text, tmp_path):
     model = {"model": "transformer", "hidden_size": 8, "embedding_size": 6, "heads": 2, "context": 3}
     training = {"batch_size": 3, "window": 4}

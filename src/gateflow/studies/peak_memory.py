@@ -53,12 +53,10 @@ def _train(task: str, path: str, answer: Connection) -> None:
     described = description(task)
     # Whoever compares has typed what is trained.
     run = described.part("run").open(Path(path), Trust(everything=True))
-    config = run.config()
+    config, build = run.config(), described.part("build")
     _load_what_any_training_loads()
     before = _peak_from_now_on()
-    loop = TrainingLoop(
-        described.part("build")(run, config, 0, 1), config.training, run, join_processes(config.training)
-    )
+    loop = TrainingLoop(build(run, config, 0, 1), config.training, run, join_processes(config.training))
     loop.train()
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
     reached = _peak()
@@ -68,7 +66,8 @@ def _train(task: str, path: str, answer: Connection) -> None:
 
 
 def _load_what_any_training_loads() -> None:
-    # An optimizer's first step imports a hundred megabytes of torch, which no network is to be charged with.
+    # An optimizer's first step imports a hundred megabytes of torch, which no network is to be charged with, as little
+    # as with the modules of its task, which are there when it is asked how it is built.
     weight = torch.nn.Parameter(torch.zeros(1))
     weight.sum().backward()
     torch.optim.AdamW([weight]).step()

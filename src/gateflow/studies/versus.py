@@ -108,6 +108,11 @@ class Versus(Comparison):
     # The next nearest, where parameters are matched: it tells how large a step of the width is.
     next_width: Width | None = field(default=None, init=False)
 
+    @property
+    def grid(self) -> list[Point]:
+        """All its points."""
+        return [Point(lr, dropout) for lr in self.lrs for dropout in self.dropouts]
+
     def sides(self, cells: Sequence[str]) -> Iterator[VersusResult]:
         """One result per side, as soon as it is done, the Transformer the last."""
         self.budget.check()
@@ -117,12 +122,18 @@ class Versus(Comparison):
             raise ConfigError(f"--grid-share {self.grid_share}: give a number from 0 to 1.")
         for cell in cells:
             get(parted(cell)[0])
+        # As in a comparison of cells, what does not fit is found before the first side has been trained.
+        for point in self.grid:
+            self.at(TRANSFORMER, point, None, 1)
+        self.point = None
         with TemporaryDirectory() as folder:
             data = self.task.part("set_up")(Path(folder, "data"), self.configure(cells[0]))
             if self.match == "parameters":
                 wanted = _parameters(self.task.part("begin")(data, self.configure(cells[0])))
                 nearest, self.next_width = self._matching_widths(data, wanted)
                 self.width = nearest.width
+            for side in (*cells[1:], TRANSFORMER):
+                self.task.part("begin")(data, self.configure(side))
             for side in (*cells, TRANSFORMER):
                 yield self.side(side, data)
 
@@ -132,7 +143,7 @@ class Versus(Comparison):
         self.point = None
         updates = self.budget.in_updates(lambda: self.seconds_of_one_update(side, data))
         first = self.configure(side).training.seed
-        grid = [Point(lr, dropout) for lr in self.lrs for dropout in self.dropouts]
+        grid = self.grid
         tried: list[_Training] = []
         short = max(1, round(self.grid_share * updates))
         for point in grid:

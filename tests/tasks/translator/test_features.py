@@ -6,6 +6,7 @@ import pytest
 from tests.tasks.translator.conftest import TOKENS
 from tests.tasks.translator.pairs import inflected, write
 
+from gateflow import Translator
 from gateflow.data.parallel import ParallelText
 from gateflow.errors import DataWarning
 from gateflow.tasks.translator.config import TranslatorConfig
@@ -35,6 +36,19 @@ def test_a_run_with_features(of_forms):
     missing, new = told(vocabularies, ("ab", "V;PST"), ("ab", ""), ("ab", ""), ("ab", "V;FUT"), ("ab", "V;FUT"))
     assert missing.startswith("line 2: no features, and this run has learnt from some")
     assert new.startswith("line 4: the feature 'FUT' was in no pair of the training")
+
+
+def test_in_python_it_is_sources_that_are_counted(trained):
+    forms, small = inflected(12), {"hidden_size": 4, "embedding_size": 4, "epochs": 1}
+    X, y = [(lemma, features) for lemma, _, features in forms], [form for _, form, _ in forms]
+    translator = Translator(tokenizer="char", **small).fit(X, y)
+    with pytest.warns(DataWarning) as caught:
+        translator.predict(["ab", "ba\tV;PST"], max_length=2, beam=1)
+    (text,) = [str(warning.message) for warning in caught]
+    assert text.startswith("source 0: no features, and this run has learnt from some; give them beside it, as (text, f")
+    assert text.endswith("Sources after it are not told of.")
+    with pytest.warns(DataWarning, match=r"^source 1: features 'V;PST', and this run has learnt none"):
+        Translator.load(trained.path).predict(["ab", ("ba", "V;PST")])
 
 
 def test_a_run_without(trained):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 from gateflow.data.parallel import ParallelText
 from gateflow.errors import DataWarning
@@ -13,6 +14,8 @@ from gateflow.tasks.translator.tokens import Tokens, Vocabularies
 __all__ = ["Features", "tell_of_blank_features"]
 
 Fault = Callable[[ParallelText], str | None]
+# How features are given: to the verbs with the lines of files, in Python with the sources of a list.
+GIVEN = {"line": "give them behind a tab, or in their column", "source": "give them beside it, as (text, features)"}
 
 
 class Features:
@@ -20,10 +23,11 @@ class Features:
 
     Args:
         vocabularies: of the run.
+        unit: what is numbered, a line or a source.
     """
 
-    def __init__(self, vocabularies: Vocabularies) -> None:
-        self.faults = _faults_of(vocabularies.features)
+    def __init__(self, vocabularies: Vocabularies, unit: Literal["line", "source"] = "line") -> None:
+        self.unit, self.faults = unit, _faults_of(vocabularies.features, GIVEN[unit])
 
     def looked_at(self, sources: Iterable[ParallelText]) -> Iterator[ParallelText]:
         """The sources as they come.
@@ -34,7 +38,7 @@ class Features:
         for source in sources:
             for fault in [fault for fault in self.faults if fault(source) is not None]:
                 self.faults.remove(fault)
-                text = f"line {source.line}: {fault(source)} Lines after it are not told of."
+                text = f"{self.unit} {source.line}: {fault(source)} {self.unit.title()}s after it are not told of."
                 warnings.warn(text, DataWarning, stacklevel=2)
             yield source
 
@@ -56,9 +60,14 @@ def tell_of_blank_features(pairs: Iterable[ParallelText]) -> None:
         )
 
 
-def _faults_of(features: Tokens | None) -> list[Fault]:
+def _faults_of(features: Tokens | None, given: str) -> list[Fault]:
     if features is None:
         return [_surplus]
+
+    def missing(source: ParallelText) -> str | None:
+        if source.features.strip() or not source.source.strip():
+            return None
+        return f"no features, and this run has learnt from some; {given}."
 
     def unknown(source: ParallelText) -> str | None:
         words = feature_words(source.features)
@@ -70,13 +79,7 @@ def _faults_of(features: Tokens | None) -> list[Fault]:
             else None
         )
 
-    return [_missing, unknown]
-
-
-def _missing(source: ParallelText) -> str | None:
-    if source.features.strip() or not source.source.strip():
-        return None
-    return "no features, and this run has learnt from some; give them behind a tab, or in their column."
+    return [missing, unknown]
 
 
 def _surplus(source: ParallelText) -> str | None:

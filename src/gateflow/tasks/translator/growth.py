@@ -50,4 +50,6 @@ def _cost(model: TranslatorModel, length: int) -> StepCost:
     source = torch.arange(SOURCE, device=device).remainder(model.source_vectors.num_embeddings)[:, None]
     tokens = torch.arange(length, device=device).remainder(model.target_size)[:, None]
     state = model.decode(tokens, model.start(source, torch.tensor([SOURCE], device=device))).state
-    return step_cost(length, lambda: model.decode(tokens[-1:], state), state)
+    # With its scores, as a search asks for them: of a large vocabulary they are most of a step.
+    copies = torch.zeros_like(source)
+    return step_cost(length, lambda: model.step(tokens[-1], state, copies, 1), state)
