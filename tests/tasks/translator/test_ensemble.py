@@ -140,6 +140,9 @@ def test_from_python(trained, second, vocabularies):
     wanted = predict(Ensemble(models), vocabularies, SOURCES, Search(100, beam=2, length_penalty=1.0))
     texts = [source.source for source in SOURCES]
     assert one.predict(texts, ensemble=[other], beam=2) == [answer.best.text for answer in wanted]
+    for twice in ([one], [Translator.load(trained.path)], [other, Translator.load(second.path)]):
+        with pytest.raises(ConfigError, match="is there already, and counts once"):
+            one.predict(texts, ensemble=twice)
     X, y = ["xy", "yx", "xx"], ["X Y", "Y X", "X X"]
     stranger = Translator(epochs=1, hidden_size=4, embedding_size=4, **TOKENS).fit(X, y, valid=(X, y))
     with pytest.raises(ConfigError, match="^ensemble .* has other tokens"):

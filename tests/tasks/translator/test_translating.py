@@ -21,7 +21,7 @@ from gateflow.tasks.translator.encoding import EncodedPairs
 from gateflow.tasks.translator.evaluation import evaluate_run
 from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.model import TranslatorModel
-from gateflow.tasks.translator.prediction import predict
+from gateflow.tasks.translator.prediction import Answer, Translation, predict
 from gateflow.tasks.translator.search import Search
 from gateflow.tasks.translator.translating import translate_text
 
@@ -293,7 +293,18 @@ def test_attention_as_a_page(trained, tmp_path):
     vocabularies = load_vocabularies(trained)
     (answer,) = predict(random_model(vocabularies), vocabularies, SOURCES[:1], Search(5))
     torch.testing.assert_close(answer.best.weights.sum(-1), torch.ones(len(answer.best.weights)))
-    assert attention_page([answer]).count("<td") == answer.best.weights.numel()
+    assert attention_page([answer], vocabularies.target).count("<td") == answer.best.weights.numel()
+
+
+def test_pieces_on_the_page_are_what_a_reader_knows(pieces):
+    """Not the letters that BPE has for a space and for the bytes of an umlaut."""
+    cut = pieces.source.tokens("the size der höhe")
+    assert any("Ġ" in token for token in cut)
+    weights = torch.ones(len(cut) + 1, 1)
+    html = attention_page([Answer([Translation("the size", cut, weights=weights)], ["<end>"])], pieces.source)
+    assert not set("ĠÃ¶") & set(html)
+    rows = [row.partition("</th>")[0] for row in html.split('<th scope="row">')[1:]]
+    assert rows == [*pieces.source.shown(cut), "&lt;end&gt;"]
 
 
 def test_what_cannot_be_asked_for(trained, tmp_path):

@@ -136,13 +136,17 @@ class Translator(Estimator):
             others = list(ensemble) if isinstance(ensemble, Iterable) else None
             if others is None or not all(isinstance(other, Translator) for other in others):
                 raise ConfigError(f"ensemble={ensemble!r:.80}: give translators in a list, [Translator.load(RUN)] say.")
+            runs = [self._run.path.resolve()]
             for other in others:
                 refuse_other_tokens(other._run, other.vocabularies_, vocabularies)
+                if (path := other._run.path.resolve()) in runs:
+                    raise ConfigError(f"ensemble: the run {path} is there already, and counts once; name others.")
+                runs.append(path)
             if others:
                 model = Ensemble([model, *(other.model_ for other in others)])
             refuse_without_attention(search, model)
         pairs = (_pair(source, (), i) for i, source in enumerate(_sources(X)))
-        return predict(model, vocabularies, Features(vocabularies).looked_at(pairs), search)
+        return predict(model, vocabularies, Features(vocabularies, "source").looked_at(pairs), search)
 
     def score(self, X: Sequence[Source], y: Sequence[str] | Sequence[Sequence[str]]) -> float:
         """The share of translations that are exactly right.

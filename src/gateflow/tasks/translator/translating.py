@@ -17,6 +17,7 @@ from gateflow.tasks.translator.features import Features
 from gateflow.tasks.translator.loading import load_model, load_vocabularies
 from gateflow.tasks.translator.prediction import CHUNK, Answer, Translation, predict
 from gateflow.tasks.translator.search import refuse_without_attention, search_of
+from gateflow.tasks.translator.tokens import Tokens
 
 __all__ = ["translate_text"]
 
@@ -60,21 +61,21 @@ def translate_text(
             yield from zip(sources, predict(model, vocabularies, sources, search), strict=True)
             number += len(lines)
 
-    found = answers() if attention is None else _drawn(answers(), attention)
+    found = answers() if attention is None else _drawn(answers(), attention, vocabularies.target)
     nbest = search.nbest
     return Lines(((_shown(answer, nbest), _as_data(source, answer, nbest)) for source, answer in found), blank=True)
 
 
-def _drawn(answers: Iterable[Translated], file: Path) -> Iterator[Translated]:
+def _drawn(answers: Iterable[Translated], file: Path, targets: Tokens) -> Iterator[Translated]:
     """The answers; the attention of the first of them is written as soon as they are there."""
     held: list[Answer] = []
     for source, answer in answers:
         held.append(answer)
         yield source, answer
         if len(held) == DRAWN:
-            write_attention(file, held)
+            write_attention(file, held, targets)
     if len(held) < DRAWN:
-        write_attention(file, held)
+        write_attention(file, held, targets)
 
 
 def _shown(answer: Answer, nbest: int) -> str:
