@@ -94,11 +94,12 @@ class Needed(NamedTuple):
     H: int
     B: int
     rounded: bool
+    ragged: bool
     timed: bool
 
 
-def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[tuple[str, str, dict[str, int]]]:
-    """The texts that runs need, and for what each is built."""
+def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[str]:
+    """The texts that runs need."""
     for each in needed:
         cell = cells.get(each.cell)(each.inputs, each.H)
         step = look_at(cell, zoneout=False)
@@ -106,22 +107,20 @@ def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[tuple[str, str,
         sizes = Sizes(H=each.H, P=next(iter(cell.state_sizes.values())), I=cell.row_size)
         for which in ("infer", "train", "backward") if each.timed else ("train", "backward"):
             loop = loop_of(step.cell, which)
-            matrix_units = each.rounded and not loop.exchange.reads_lines
             with contextlib.suppress(BuildError):
-                cut = grid(loop.exchange, sizes, each.B, card, matrix_units=matrix_units)
-                yield loop.text, which, loop.variant(cut).definitions()
+                yield loop.text_for(grid(loop.exchange, sizes, each.B, card, rounded=each.rounded, ragged=each.ragged))
 
 
 def build(needed: Iterable[Needed], card: Card) -> dict[str, Any]:
     """Builds what the runs need; a process each, since one text takes seconds."""
-    begin, texts = time.time(), {repr(each): each for each in kernels(needed, card)}
-    tasks = [(text, card.architecture, definitions) for text, _, definitions in texts.values()]
+    begin, texts = time.time(), set(kernels(needed, card))
+    tasks = [(text, card.architecture) for text in sorted(texts)]
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         list(pool.map(_build, tasks))
     return {"kernels": len(texts), "seconds": round(time.time() - begin, 1)}
 
 
-def _build(kernel: tuple[str, str, dict[str, int]]) -> None:
+def _build(kernel: tuple[str, str]) -> None:
     cubin(*kernel)
 
 
@@ -316,9 +315,9 @@ def times() -> Iterator[Callable[[], dict[str, Any]]]:
 
 
 def needed_for_times() -> set[Needed]:
-    found = {Needed(name, 512, 512, 16, rounded, True) for name in TIMED for rounded in (False, True)}
+    found = {Needed(name, 512, 512, 16, rounded, False, True) for name in TIMED for rounded in (False, True)}
     for H, B in OTHERS:
-        found |= {Needed(name, H, H, B, rounded, True) for name in ("lstm", "gru") for rounded in (False, True)}
+        found |= {Needed(name, H, H, B, rounded, False, True) for name in ("lstm", "gru") for rounded in (False, True)}
     return found
 
 
@@ -336,8 +335,8 @@ def main() -> int:
     found: dict[str, Any] = {"card": name, "torch": torch.__version__, "seed": given.seed, "figures": []}
     chosen = cases(given.seed)[: given.cases]
     card = card_of(torch.device("cuda"))
-    needed = [Needed(c.cell, 37, c.H, c.B, c.precision == "bfloat16", False) for c in chosen]
-    needed += [Needed("lstm", 37, 64, B, False, True) for B in (1, 24)]
+    needed = [Needed(c.cell, 37, c.H, c.B, c.precision == "bfloat16", c.ragged, False) for c in chosen]
+    needed += [Needed("lstm", 37, 64, B, False, False, True) for B in (1, 24)]
     found["build"] = build([*needed, *needed_for_times()], card)
     print(name, found["build"], f"{time.time() - begin:.0f} s", flush=True)
     wrong = 0

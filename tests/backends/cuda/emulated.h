@@ -29,7 +29,7 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 
 #define GATEFLOW_INLINE inline __attribute__((always_inline))
-#define GATEFLOW_CALLED inline
+#define GATEFLOW_SHARED inline
 #define GATEFLOW_KERNEL(threads) static void
 #define GATEFLOW_UNROLL(times)
 #define GATEFLOW_CALL const
@@ -340,7 +340,7 @@ GATEFLOW_UNJUDGED inline void multiply_tile(float (&sum)[4], const Words& a, u32
 }
 
 inline float reciprocal(float x) { return 1 / x; }
-inline void used(float) {}
+inline int64_t times(int a, int b) { return int64_t{a} * b; }
 
 struct Patience {
     int tries = 0;

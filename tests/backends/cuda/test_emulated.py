@@ -55,7 +55,7 @@ def test_every_cell(on, name):
     check(Case(pair(name), T, len(LENGTHS), LENGTHS))
 
 
-@pytest.mark.parametrize("machine", [Emulation(1), Emulation(7, seed=1), Emulation(4, 10 << 10), Emulation(2, 5 << 10)])
+@pytest.mark.parametrize("machine", [Emulation(1), Emulation(7, seed=1), Emulation(4, 10 << 10), Emulation(2, 8 << 10)])
 @pytest.mark.parametrize("batch", [1, 7, 21])
 def test_however_a_run_is_cut(on, machine, batch):
     """One block or many, several groups of samples for each, weights that do not fit into shared memory."""
@@ -166,22 +166,22 @@ def test_a_wait_without_end_is_an_error(on, monkeypatch):
 
 # What holds only as long as lanes, warps or blocks go on at the same speed, or as words are seen as they are written.
 FAULTS = {
-    "two steps of a tape take turns": ("tape.cuh", "(iteration * call.groups", "(iteration % 2 * call.groups"),
+    "two steps of a tape take turns": ("tape.cuh", "times(iteration *", "times(iteration % 2 *"),
     "one word of four is waited for": ("tape.cuh", "missing |= i < count &&", "missing |= i < 1 && i < count &&"),
     "sums are read before all warps have made theirs": (
         "recurrence.cuh",
-        "    block_barrier();\n    for (int i = thread(); i < rows",
-        "    for (int i = thread(); i < rows",
+        "32 * (rows * S));\n    block_barrier();",
+        "32 * (rows * S));",
     ),
     "a product is begun before all have read the sums of the last one": (
         "recurrence.cuh",
-        "shared_memory()[call.sums + i] = sum;\n    }\n    block_barrier();",
-        "shared_memory()[call.sums + i] = sum;\n    }",
+        "    block_barrier();\n    multiply_from",
+        "    multiply_from",
     ),
     "a lane reads what others of its warp bring": (
         "product.cuh",
-        "            warp_barrier();\n            const int depth",
-        "            const int depth",
+        "            warp_barrier();\n            const int k",
+        "            const int k",
     ),
 }
 

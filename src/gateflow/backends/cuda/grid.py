@@ -19,8 +19,9 @@ __all__ = ["Grid", "Parts", "grid"]
 
 NUMBER = 4
 """Bytes of a float32."""
-CHUNK, SLICES = 32, 32
-"""As in `native/recurrence.cuh`: columns that a warp fetches at once, and parts in which totals are added up."""
+CHUNK, SLICES, STAGED = 32, 32, 16
+"""As in `native/call.cuh`: columns of a chunk, parts in which totals are added up; and numbers of each column of a
+window of chunks (`native/product.cuh`): four chunks of four samples, or one of sixteen."""
 
 # Of an H100 (benchmarks/results): an exchange of 4 KB takes 0.6 µs, each further 16 KB another 0.9.
 _EXCHANGE, _EXCHANGED_PER_US = 0.5, 20_000.0
@@ -36,10 +37,10 @@ class Parts:
 
     stage: int
     partial: int
-    sums: int
     gathered: int
     sliced: int
     totals: int
+    numbers: int
     end: int
 
 
@@ -56,6 +57,8 @@ class Grid:
         replicas: that divide the groups.
         blocks: of a replica.
         matrix_units: whether these make the products, of bfloat16.
+        rounded: whether operands are rounded to bfloat16.
+        ragged: whether sequences differ in length.
         weights_are_shared: whether the weights of a block lie in its shared memory.
     """
 
@@ -67,6 +70,8 @@ class Grid:
     replicas: int
     blocks: int
     matrix_units: bool
+    rounded: bool
+    ragged: bool
     weights_are_shared: bool
 
     @property
@@ -127,14 +132,19 @@ class Grid:
         return sum(self.weights_of(p, term) for p in self.exchange.passes for term in p.terms)
 
     @cached_property
+    def most_rows(self) -> int:
+        """How many sums the products of a pass have at most, in a block and for each sample."""
+        return max((sum(self.rows(p, term) for term in p.terms) for p in self.exchange.passes), default=0)
+
+    @cached_property
     def parts(self) -> Parts:
         """Where what a block needs lies in its shared memory."""
         passes, s = self.exchange.passes, self.samples
-        sums = max((sum(self.rows(p, term) for term in p.terms) for p in passes), default=0)
         totals = max((len(p.totals) for p in passes), default=0)
         gathered = max((len(p.totals) * self.share(p.width) for p in passes), default=0)
-        stage = 0 if self.matrix_units else self.warps * CHUNK * s
-        own = [stage, self.warps * sums * s, sums * s, gathered * s, totals * SLICES * s, totals * s]
+        stage = 0 if self.matrix_units else self.warps * CHUNK * STAGED
+        own = [stage, self.warps * self.most_rows * s, gathered * s, totals * SLICES * s, totals * s]
+        own.append(len(self.exchange.numbers) * s)
         begins = [4 * -(-self.weights // 4) if self.weights_are_shared else 0]
         for size in own:
             begins.append(begins[-1] + size)
@@ -167,13 +177,15 @@ class Grid:
         return time
 
 
-def grid(exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, *, matrix_units: bool) -> Grid:
+def grid(
+    exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, *, rounded: bool, ragged: bool
+) -> Grid:
     """The cut that is estimated to take the least time.
 
     Raises:
         BuildError: this machine has too few multiprocessors, or too little memory in each.
     """
-    found = [g for g in _cuts(exchange, sizes, batch, machine, matrix_units) if g.shared <= machine.shared]
+    found = [g for g in _cuts(exchange, sizes, batch, machine, rounded, ragged) if g.shared <= machine.shared]
     if not found:
         raise BuildError(
             f"a step of these sizes fits on no {machine.processors} multiprocessors "
@@ -183,15 +195,16 @@ def grid(exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Mach
 
 
 def _cuts(
-    exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, matrix_units: bool
+    exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, rounded: bool, ragged: bool
 ) -> Iterator[Grid]:
     widest = max((sizes[p.width] for p in exchange.passes), default=1)
-    for samples in (8, 16) if matrix_units else (4, 8, 16):
+    # Matrix units read operands from the tape, and these alone.
+    matrix_units = rounded and not exchange.reads_lines
+    for samples in (4, 8, 16):
         groups = -(-batch // samples)
         for replicas in range(1, min(groups, machine.processors) + 1):
             most = machine.processors // replicas
             blocks = -(-widest // (4 * -(-widest // (4 * most))))
             for shared in (True, False):
-                yield Grid(
-                    exchange, sizes, machine.warps[matrix_units], batch, samples, replicas, blocks, matrix_units, shared
-                )
+                cut = (batch, samples, replicas, blocks, matrix_units, rounded, ragged, shared)
+                yield Grid(exchange, sizes, machine.warps, *cut)

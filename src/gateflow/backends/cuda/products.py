@@ -99,9 +99,8 @@ def _pieces(term: Term, first: int, last: int, sizes: Mapping[str, int]) -> list
     begin = blocks[0]
     follow = all(w == replace(begin, block=begin.block + k, bias=w.bias) for k, w in enumerate(blocks))
     if len(term.weights) == 1 and follow and not begin.transposed:
-        return [
-            [(begin.name, slice(begin.block * sizes[begin.rows], (blocks[-1].block + 1) * sizes[begin.rows]), False)]
-        ]
+        size = sizes[begin.rows]
+        return [[(begin.name, slice(begin.block * size, (blocks[-1].block + 1) * size), False)]]
 
     def piece(w: Weight) -> tuple[str, slice, bool]:
         return w.name, slice(w.block * sizes[w.rows], (w.block + 1) * sizes[w.rows]), w.transposed

@@ -9,12 +9,10 @@ typedef unsigned long long u64;
 typedef long long int64_t;
 
 #define GATEFLOW_INLINE __device__ __forceinline__
-// Where a step has many products, a copy of their loop for each takes the compiler seconds, and registers.
-#ifdef GATEFLOW_MANY_PRODUCTS
-#define GATEFLOW_CALLED __device__ __noinline__
-#else
-#define GATEFLOW_CALLED GATEFLOW_INLINE
-#endif
+// What hardly ever runs, and must not stand between the instructions that do.
+#define GATEFLOW_RARE __device__ __noinline__
+// What a step does several times: once in the memory for instructions, which is small.
+#define GATEFLOW_SHARED __device__ __noinline__
 #define GATEFLOW_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
 #define GATEFLOW_PRAGMA(words) _Pragma(#words)
 #define GATEFLOW_UNROLL(times) GATEFLOW_PRAGMA(unroll times)
@@ -67,12 +65,24 @@ GATEFLOW_INLINE float reciprocal(float x) {
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
-// Keeps a load that nobody else needs, until here.
-GATEFLOW_INLINE void used(float x) { asm volatile("" ::"f"(x)); }
+// A product of 64 bits in one instruction: the compiler makes several of what are numbers of 64 bits on the host.
+GATEFLOW_INLINE int64_t times(int a, int b) {
+    int64_t product;
+    asm("mul.wide.s32 %0, %1, %2;" : "=l"(product) : "r"(a), "r"(b));
+    return product;
+}
 
 GATEFLOW_INLINE float* shared_memory() {
     extern __shared__ __align__(16) float memory[];
     return memory;
+}
+
+GATEFLOW_RARE bool is_late(u64& since, int64_t nanoseconds) {
+    u64 now;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+    if (since == 0) since = now;
+    // With a sign: nobody promises that this clock never goes back.
+    return static_cast<int64_t>(now - since) > nanoseconds;
 }
 
 // How long a thread has waited; a card that is shared, or stopped by a debugger, may keep it waiting for seconds.
@@ -81,16 +91,13 @@ struct Patience {
     u32 tries = 0;
 
     GATEFLOW_INLINE bool ended(int64_t nanoseconds) {
-        if (++tries % 1024 != 0) return false;  // the clock is far away
-        u64 now;
-        asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
-        if (since == 0) since = now;
-        return now - since > static_cast<u64>(nanoseconds);
+        // The clock is far away.
+        return ++tries % 1024 == 0 && is_late(since, nanoseconds);
     }
 };
 
 // Ends the launch with an error; the host finds in `failure` which.
-GATEFLOW_INLINE void give_up(int64_t* failure) {
+GATEFLOW_RARE void give_up(int64_t* failure) {
     if (failure) *reinterpret_cast<volatile int64_t*>(failure) = 1;
     __threadfence_system();
     __trap();
