@@ -42,8 +42,11 @@ from gateflow.compiler.node import Sizes
 from gateflow.errors import BuildError, ReferencePathWarning
 from gateflow.recurrence import force_path, run_layer
 
-NEAR = {"float32": 3e-6, "bfloat16": 4e-3}
+NEAR = {"float32": 3e-6, "bfloat16": 4e-3, "float16": 5e-4}
 """What a run may be apart from float64, relative, beside twice what the loop in the same precision is."""
+HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+"""To which products are rounded; of no other precision are they."""
+OURS = ("float32", *HALVES)
 SIZES, BATCHES = (100, 128, 512, 768), (1, 5, 16, 64)
 PRECISIONS = ((torch.float32, False), (torch.float32, True), (torch.bfloat16, False), (torch.float16, False))
 """Of torch's own layers, and whether float32 may be TF32."""
@@ -76,12 +79,12 @@ def cases(seed: int) -> list[Case]:
     found = [Case(name, 100, 5, 9, True, 2, "float32", k) for k, name in enumerate(cells.names())]
     for k, name in enumerate(["lstm", "gru", "full_gru", "peephole_lstm", "layernorm_lstm", "elman"] * 6):
         H, B = SIZES[k % 4], BATCHES[(k // 4 + k) % 4]
-        precision = "bfloat16" if k % 3 == 0 else "float32"
+        precision = ("bfloat16", "float32", "float16", "float32", "float32")[k % 5]
         found.append(Case(name, H, B, chance.choice([1, 5, 33]), k % 2 == 0, 1 + k // 2 % 2, precision, k))
     for k in range(12):
         name, H, B = chance.choice(cells.names()), chance.choice(SIZES), chance.choice(BATCHES)
         ragged, directions = chance.random() < 0.5, chance.choice([1, 2])
-        precision = chance.choice(["float32", "bfloat16"])
+        precision = chance.choice(["float32", "bfloat16", "float16"])
         found.append(Case(name, H, B, chance.randint(1, 33), ragged, directions, precision, 1000 * seed + k))
     return found
 
@@ -93,7 +96,7 @@ class Needed(NamedTuple):
     inputs: int
     H: int
     B: int
-    rounded: bool
+    precision: str
     ragged: bool
     timed: bool
 
@@ -108,7 +111,9 @@ def kernels(needed: Iterable[Needed], card: Machine) -> Iterator[str]:
         for which in ("infer", "train", "backward") if each.timed else ("train", "backward"):
             loop = loop_of(step.cell, which)
             with contextlib.suppress(BuildError):
-                yield loop.text_for(grid(loop.exchange, sizes, each.B, card, rounded=each.rounded, ragged=each.ragged))
+                yield loop.text_for(
+                    grid(loop.exchange, sizes, each.B, card, products=HALVES.get(each.precision), ragged=each.ragged)
+                )
 
 
 def build(needed: Iterable[Needed], card: Card) -> dict[str, Any]:
@@ -124,7 +129,7 @@ def _build(kernel: tuple[str, str]) -> None:
     cubin(*kernel)
 
 
-def outcome(case: Case, path: str, dtype: torch.dtype, narrow: bool) -> dict[str, Tensor]:
+def outcome(case: Case, path: str, dtype: torch.dtype, products: torch.dtype | None) -> dict[str, Tensor]:
     """What comes out and the gradients of what goes in."""
     layers = tuple(copy.deepcopy(cell).to(dtype) for cell in case.cells())
     generator = torch.Generator().manual_seed(case.seed + 1)
@@ -135,7 +140,7 @@ def outcome(case: Case, path: str, dtype: torch.dtype, narrow: bool) -> dict[str
     x = draw(case.T, case.B, layers[0].row_size)
     states = tuple(tuple(draw(case.B, n) for n in cell.state_sizes.values()) for cell in layers)
     lengths = torch.randint(0, case.T + 1, (case.B,), generator=generator).cuda() if case.ragged else None
-    with force_path(path), torch.autocast("cuda", torch.bfloat16, enabled=narrow):
+    with force_path(path), torch.autocast("cuda", products, enabled=products is not None):
         ys, finals = run_layer(layers, x, states, lengths)
     outputs = [*ys, *(part for final in finals for part in final)]
     cotangents = [torch.randn(y.shape, generator=generator).to(y) for y in outputs]
@@ -154,10 +159,10 @@ def far(found: Tensor, wanted: Tensor) -> float:
 
 def judge(case: Case) -> dict[str, Any]:
     """How far the kernels and the loop of the same precision are from the loop in float64."""
-    narrow = case.precision == "bfloat16"
-    wanted = outcome(case, "reference", torch.float64, False)
-    loop = outcome(case, "reference", torch.float32, narrow)
-    ours = outcome(case, "native", torch.float32, narrow)
+    products = HALVES.get(case.precision)
+    wanted = outcome(case, "reference", torch.float64, None)
+    loop = outcome(case, "reference", torch.float32, products)
+    ours = outcome(case, "native", torch.float32, products)
     loop_far = {name: far(loop[name], value) for name, value in wanted.items()}
     ours_far = {name: far(ours[name], value) for name, value in wanted.items()}
     # By the worst of the loop's: which of its results is hit by a cell's poor condition is a matter of chance.
@@ -277,7 +282,7 @@ def ours(name: str, precision: str, T: int, B: int, H: int, path: str = "native"
 
     def forward(x: Tensor) -> Tensor:
         start = tuple(x.new_zeros(B, n) for n in cell.state_sizes.values())
-        with force_path(path), torch.autocast("cuda", torch.bfloat16, enabled=precision == "bfloat16"):
+        with force_path(path), torch.autocast("cuda", HALVES.get(precision), enabled=precision in HALVES):
             return run_layer((cell,), x, (start,))[0][0]
 
     peer = "gateflow" if path == "native" else f"gateflow, {path}"
@@ -300,11 +305,11 @@ def torchs(name: str, dtype: torch.dtype, tf32: bool, T: int, B: int, H: int) ->
 def times() -> Iterator[Callable[[], dict[str, Any]]]:
     """What is timed, the most important first."""
     for name in TIMED:
-        for precision in ("float32", "bfloat16"):
+        for precision in OURS:
             yield lambda name=name, precision=precision: ours(name, precision, 1024, 16, 512)
     for H, B in OTHERS:
         for name in ("lstm", "gru"):
-            for precision in ("float32", "bfloat16"):
+            for precision in OURS:
                 yield lambda name=name, precision=precision, H=H, B=B: ours(name, precision, 512, B, H)
     for name in ("lstm", "gru"):
         for H, B in ((512, 16), *OTHERS):
@@ -315,9 +320,9 @@ def times() -> Iterator[Callable[[], dict[str, Any]]]:
 
 
 def needed_for_times() -> set[Needed]:
-    found = {Needed(name, 512, 512, 16, rounded, False, True) for name in TIMED for rounded in (False, True)}
+    found = {Needed(name, 512, 512, 16, precision, False, True) for name in TIMED for precision in OURS}
     for H, B in OTHERS:
-        found |= {Needed(name, H, H, B, rounded, False, True) for name in ("lstm", "gru") for rounded in (False, True)}
+        found |= {Needed(name, H, H, B, precision, False, True) for name in ("lstm", "gru") for precision in OURS}
     return found
 
 
@@ -335,8 +340,8 @@ def main() -> int:
     found: dict[str, Any] = {"card": name, "torch": torch.__version__, "seed": given.seed, "figures": []}
     chosen = cases(given.seed)[: given.cases]
     card = card_of(torch.device("cuda"))
-    needed = [Needed(c.cell, 37, c.H, c.B, c.precision == "bfloat16", c.ragged, False) for c in chosen]
-    needed += [Needed("lstm", 37, 64, B, False, False, True) for B in (1, 24)]
+    needed = [Needed(c.cell, 37, c.H, c.B, c.precision, c.ragged, False) for c in chosen]
+    needed += [Needed("lstm", 37, 64, B, "float32", False, True) for B in (1, 24)]
     found["build"] = build([*needed, *needed_for_times()], card)
     print(name, found["build"], f"{time.time() - begin:.0f} s", flush=True)
     wrong = 0

@@ -112,6 +112,20 @@ def test_products_of_bfloat16(on):
         assert_same(case.run("native"), wanted, 2e-2, case)
 
 
+@pytest.mark.parametrize("name", ["lstm", "layernorm_gru", "full_gru"])
+def test_products_of_float16(on, name):
+    """By autocast and by weights of float16; ten times as near as bfloat16."""
+    case = Case(pair(name), T, len(LENGTHS), LENGTHS)
+    wanted = case.run("reference")
+    on(Emulation())
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert_same(case.run("native"), wanted, 3e-3, case)
+    layer, x = Recurrent(name, I, H).half(), torch.randn(T, 2, I).half()
+    assert explain(layer, x).paths == ("native",)
+    assert layer(x)[0].dtype == torch.float16
+    torch.testing.assert_close(layer(x)[0].float(), layer.float()(x.float())[0], rtol=0, atol=3e-3)
+
+
 def test_products_of_bfloat16_whose_depth_is_no_whole_number_of_what_a_warp_asks_for_at_once(on):
     """Nothing may be waited for that lies beyond an operand: nobody writes it before this step has ended."""
     case = Case(pair("lstm", 144)[:1], 2, 4)

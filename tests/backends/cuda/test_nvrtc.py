@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 from tests.backends.cuda.emulation import Emulation
 
 from gateflow import cells
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.skipif(nvrtc.obstacle() is not None, reason="needs NVRT
 
 ARCHITECTURES = ["sm_80", "sm_90a", "sm_100a"]
 LOOPS = ["train", "backward"]
+PRODUCTS = [None, None, torch.bfloat16, torch.bfloat16, torch.float16]
 REGISTERS = 65536 // (32 * WARPS)
 """More than these, and a block does not start."""
 
@@ -29,17 +31,17 @@ class H100(Emulation):
         super().__init__(132, 227 << 10, WARPS)
 
 
-def text_of(name, which, size, batch, rounded=False):
+def text_of(name, which, size, batch, products=None):
     cell = cells.get(name)(5, size)
     loop = loop_of(compile_cell(cell), which)
     sizes = Sizes(H=size, P=next(iter(cell.state_sizes.values())), I=cell.row_size)
-    return loop.text_for(grid(loop.exchange, sizes, batch, H100(), rounded=rounded, ragged=size == 128))
+    return loop.text_for(grid(loop.exchange, sizes, batch, H100(), products=products, ragged=size == 128))
 
 
 @pytest.mark.parametrize(("k", "name"), list(enumerate(cells.names())))
 def test_every_cell_is_built(k, name):
     """Each cell for one kind of card, forward or backward, of one size: all of them meet all of these."""
-    text = text_of(name, LOOPS[k % 2], (10, 128, 512)[k // 2 % 3], (1, 16, 64)[k % 3], rounded=k % 5 > 1)
+    text = text_of(name, LOOPS[k % 2], (10, 128, 512)[k // 2 % 3], (1, 16, 64)[k % 3], PRODUCTS[k % 5])
     kernel, said = nvrtc.compiled(text, ARCHITECTURES[k % 3])
     assert kernel[:4] == b"\x7fELF"
     assert max(map(int, re.findall(r"Used (\d+) registers", said))) <= REGISTERS

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import torch
+
 from gateflow.backends.cuda.grid import Grid
 from gateflow.compiler.plan import Kind, Pass, Term
 
@@ -22,7 +24,8 @@ def definitions(grid: Grid) -> str:
         "SAMPLES": grid.samples,
         "WEIGHTS_ARE_SHARED": int(grid.weights_are_shared and grid.weights > 0),
         "MATRIX_UNITS": int(grid.matrix_units),
-        "ROUNDED": int(grid.rounded),
+        "ROUNDED": int(grid.products is not None),
+        "FLOAT16": int(grid.products == torch.float16),
         "RAGGED": int(grid.ragged),
     }
     return "\n".join(f"#define GATEFLOW_{name} {value}" for name, value in given.items())

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
+
 from gateflow.backends.cuda.exchange import Exchange
 from gateflow.backends.cuda.machine import Machine
 from gateflow.compiler.plan import Pass, Row, Term
@@ -56,8 +58,8 @@ class Grid:
         samples: of a group.
         replicas: that divide the groups.
         blocks: of a replica.
-        matrix_units: whether these make the products, of bfloat16.
-        rounded: whether operands are rounded to bfloat16.
+        matrix_units: whether these make the products, of 16 bits.
+        products: the dtype to which operands are rounded; none if they are not.
         ragged: whether sequences differ in length.
         weights_are_shared: whether the weights of a block lie in its shared memory.
     """
@@ -70,7 +72,7 @@ class Grid:
     replicas: int
     blocks: int
     matrix_units: bool
-    rounded: bool
+    products: torch.dtype | None
     ragged: bool
     weights_are_shared: bool
 
@@ -178,14 +180,20 @@ class Grid:
 
 
 def grid(
-    exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, *, rounded: bool, ragged: bool
+    exchange: Exchange,
+    sizes: Mapping[str, int],
+    batch: int,
+    machine: Machine,
+    *,
+    products: torch.dtype | None,
+    ragged: bool,
 ) -> Grid:
     """The cut that is estimated to take the least time.
 
     Raises:
         BuildError: this machine has too few multiprocessors, or too little memory in each.
     """
-    found = [g for g in _cuts(exchange, sizes, batch, machine, rounded, ragged) if g.shared <= machine.shared]
+    found = [g for g in _cuts(exchange, sizes, batch, machine, products, ragged) if g.shared <= machine.shared]
     if not found:
         raise BuildError(
             f"a step of these sizes fits on no {machine.processors} multiprocessors "
@@ -195,16 +203,21 @@ def grid(
 
 
 def _cuts(
-    exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, rounded: bool, ragged: bool
+    exchange: Exchange,
+    sizes: Mapping[str, int],
+    batch: int,
+    machine: Machine,
+    products: torch.dtype | None,
+    ragged: bool,
 ) -> Iterator[Grid]:
     widest = max((sizes[p.width] for p in exchange.passes), default=1)
     # Matrix units read operands from the tape, and these alone.
-    matrix_units = rounded and not exchange.reads_lines
+    matrix_units = products is not None and not exchange.reads_lines
     for samples in (4, 8, 16):
         groups = -(-batch // samples)
         for replicas in range(1, min(groups, machine.processors) + 1):
             most = machine.processors // replicas
             blocks = -(-widest // (4 * -(-widest // (4 * most))))
             for shared in (True, False):
-                cut = (batch, samples, replicas, blocks, matrix_units, rounded, ragged, shared)
+                cut = (batch, samples, replicas, blocks, matrix_units, products, ragged, shared)
                 yield Grid(exchange, sizes, machine.warps, *cut)

@@ -94,10 +94,10 @@ class Loop:
             BuildError: it fits on this machine in no way.
         """
         ragged = run.offsets is not None
-        key = (machine, run.samples, run.rounded, ragged, *run.sizes.items())
+        key = (machine, run.samples, run.products, ragged, *run.sizes.items())
         if key in self.cuts:
             return self.cuts[key]
-        cut = grid(self.exchange, Sizes(run.sizes), run.samples, machine, rounded=run.rounded, ragged=ragged)
+        cut = grid(self.exchange, Sizes(run.sizes), run.samples, machine, products=run.products, ragged=ragged)
         made = _Cut(cut, self.text_for(cut), Form(cut), Packing(cut, run.weights))
         # While a graph is captured nothing is computed, so nothing may be kept.
         if not machine.captures():
@@ -132,7 +132,7 @@ class Loop:
         grid, text, form, packing = self.cut(run, machine)
         function = machine.function(text, self.name)
         lines = {**tensors, **self._own(grid, run)}
-        weights, reduced = packing.packed(run.weights, rounded=run.rounded), self._reduced(run)
+        weights, reduced = packing.packed(run.weights, run.products), self._reduced(run)
         direction = -1 if run.reverse != back else 1
         entry = grid.groups * grid.samples * grid.total_columns[-1]
         most = max(1, MOST_OF_TAPE // max(4 * entry, 1) - 1)

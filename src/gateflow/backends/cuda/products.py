@@ -16,11 +16,11 @@ from gateflow.compiler.plan import Pass, Plan, Row, Term
 __all__ = ["Ahead", "multiply"]
 
 
-def multiply(a: Tensor, b: Tensor, *, rounded: bool) -> Tensor:
-    """`a @ b`, with sums of float32; the factors rounded to bfloat16 if asked."""
-    if not rounded:
+def multiply(a: Tensor, b: Tensor, products: torch.dtype | None) -> Tensor:
+    """`a @ b`, with sums of float32; the factors rounded to a dtype of 16 bits if asked."""
+    if products is None:
         return torch.mm(a, b)
-    a, b = a.bfloat16(), b.bfloat16()
+    a, b = a.to(products), b.to(products)
     return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else torch.mm(a.float(), b.float())
 
 
@@ -67,7 +67,7 @@ class _Product:
     def make(self, run: Sequences, made: Tensor) -> None:
         x = _joined([run.x[:, columns] for columns in self.operands], 1)
         pieces = [_joined([_piece(run, *piece) for piece in of_sum], 1) for of_sum in self.weights]
-        found = multiply(x, _joined(pieces, 0).T, rounded=run.rounded)
+        found = multiply(x, _joined(pieces, 0).T, run.products)
         into = made[:, self.results]
         if self.adds:
             into += found

@@ -39,14 +39,14 @@ class Packing:
         self.order = torch.cat(pieces, 1).flatten() if pieces else None
         self.matrix_units = grid.matrix_units
 
-    def packed(self, weights: Mapping[str, Tensor], *, rounded: bool) -> Tensor:
-        """The weights of all products, block by block; rounded to bfloat16 if asked."""
+    def packed(self, weights: Mapping[str, Tensor], products: torch.dtype | None) -> Tensor:
+        """The weights of all products, block by block; rounded to a dtype of 16 bits if asked."""
         like = next(iter(weights.values()))
         if self.order is None:
             return like.new_empty(0)
         flat = torch.cat([like.new_zeros(1), *(weights[name].flatten() for name in self.names)])
-        if rounded:
-            flat = flat.bfloat16() if self.matrix_units else flat.bfloat16().float()
+        if products:
+            flat = flat.to(products) if self.matrix_units else flat.to(products).float()
         return flat.index_select(0, self.order)
 
 

@@ -9,8 +9,8 @@ constexpr int W = GATEFLOW_WARPS;    // in a block; they divide the depth of pro
 constexpr int S = GATEFLOW_SAMPLES;  // of a group, whose products a block makes at once
 constexpr int threads = 32 * W, quads = S / 4, chunk = 32;
 constexpr int slices = 32;  // in which totals are added up, in an order that depends on nothing but the width
-// Whether operands are rounded to bfloat16: on the tape already, for the matrix units.
-constexpr bool matrix_units = GATEFLOW_MATRIX_UNITS, rounded = GATEFLOW_ROUNDED;
+// Whether operands are rounded to bfloat16 or float16: on the tape already, for the matrix units.
+constexpr bool matrix_units = GATEFLOW_MATRIX_UNITS, rounded = GATEFLOW_ROUNDED, float16 = GATEFLOW_FLOAT16;
 // Whether sequences differ in length.
 constexpr bool ragged = GATEFLOW_RAGGED;
 static_assert(S % 4 == 0 && S <= 16 && threads % S == 0);

@@ -49,12 +49,31 @@ GATEFLOW_INLINE void store_half(u16* to, u16 half) {
     asm volatile("st.relaxed.gpu.global.u16 [%0], %1;" ::"l"(to), "h"(half) : "memory");
 }
 
-// sum += a b for tiles of 16 by 16 and 16 by 8 numbers of bfloat16, which the lanes of a warp have parts of.
+#define GATEFLOW_TILE(kind)                                                                                             \
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." kind "." kind                                                 \
+                 ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                                           \
+                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])                                               \
+                 : "r"(a.of[0]), "r"(a.of[1]), "r"(a.of[2]), "r"(a.of[3]), "r"(b0), "r"(b1))
+
+// sum += a b for tiles of 16 by 16 and 16 by 8 numbers of float16 or bfloat16, which the lanes of a warp have parts of.
+template <bool is_float16>
 GATEFLOW_INLINE void multiply_tile(float (&sum)[4], const Words& a, u32 b0, u32 b1) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-        : "r"(a.of[0]), "r"(a.of[1]), "r"(a.of[2]), "r"(a.of[3]), "r"(b0), "r"(b1));
+    if constexpr (is_float16)
+        GATEFLOW_TILE("f16");
+    else
+        GATEFLOW_TILE("bf16");
+}
+
+// To the nearest, what is too large to infinity, and NaN to the one that has all bits but the sign (PTX, `cvt`).
+GATEFLOW_INLINE u16 to_float16(float x) {
+    u16 half;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(x));
+    return half;
+}
+GATEFLOW_INLINE float of_float16(u16 half) {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(half));
+    return x;
 }
 
 GATEFLOW_INLINE u32 bits(float x) { return __float_as_uint(x); }

@@ -64,7 +64,7 @@ struct Column {
                                                 : lines.line_of_start(sample);
                 x = line[k];
             }
-            words[m / 4].of[m % 4] = bits(rounded ? to_bfloat16(x) : x);
+            words[m / 4].of[m % 4] = bits(rounded ? factor_of(x) : x);
         }
     }
 };

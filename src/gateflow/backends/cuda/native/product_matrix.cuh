@@ -1,4 +1,4 @@
-// Products of bfloat16 by the matrix units: 16 rows by 8 samples by 16 columns at a time, sums in float32.
+// Products of bfloat16 or float16 by the matrix units: 16 rows by 8 samples by 16 columns at a time, sums in float32.
 //
 // Two numbers of neighbouring columns are one word. A lane reads four such words of one sample from the tape, 8 columns,
 // and hands them to two products of 16 columns each. Which columns those are does not matter, as long as the weights have
@@ -87,8 +87,8 @@ GATEFLOW_INLINE void multiply_matrix(const C& call, const Moment& at, const T* w
                                 const Words w = own[((2 * (k + j) + half) * tiles + first + i) * 32];
                                 GATEFLOW_UNROLL()
                                 for (int o = 0; o < octets; ++o)
-                                    multiply_tile(sum[i][o], w, now.pieces[j].words[o].of[2 * half],
-                                                  now.pieces[j].words[o].of[2 * half + 1]);
+                                    multiply_tile<float16>(sum[i][o], w, now.pieces[j].words[o].of[2 * half],
+                                                           now.pieces[j].words[o].of[2 * half + 1]);
                             }
         }
         GATEFLOW_UNROLL()

@@ -17,6 +17,12 @@ GATEFLOW_INLINE float to_bfloat16(float x) {
     return number(x == x ? (word + 0x7fffu + (word >> 16 & 1)) & 0xffff0000u : 0x7fff0000u);
 }
 
+// The 16 bits of a factor, and the factor that they are.
+GATEFLOW_INLINE u16 half_of(float x) {
+    return float16 ? to_float16(x) : static_cast<u16>(bits(to_bfloat16(x)) >> 16);
+}
+GATEFLOW_INLINE float factor_of(float x) { return float16 ? of_float16(to_float16(x)) : to_bfloat16(x); }
+
 GATEFLOW_INLINE u32 word_of(float x) {
     const u32 word = bits(x);
     return word == EMPTY ? 0x7fffffffu : word;
@@ -26,9 +32,9 @@ GATEFLOW_INLINE u32 word_of(float x) {
 // beside those of the same sample, else as a word beside those of the same column.
 GATEFLOW_INLINE void publish(u32* to, int j, float x) {
     if constexpr (matrix_units)
-        store_half(reinterpret_cast<u16*>(to) + j, static_cast<u16>(bits(to_bfloat16(x)) >> 16));
+        store_half(reinterpret_cast<u16*>(to) + j, half_of(x));
     else
-        store_word(to + j * S, word_of(rounded ? to_bfloat16(x) : x));
+        store_word(to + j * S, word_of(rounded ? factor_of(x) : x));
 }
 
 template <class C>
