@@ -8,9 +8,7 @@ from gateflow.backends.cuda.measured import Figure
 from gateflow.benchmarking import tuning
 
 
-def test_a_layer_is_timed_on_both_paths_in_every_precision(monkeypatch):
-    # Torch's kernels for CPUs know no float16.
-    monkeypatch.setitem(tuning.HALVES, "float16", torch.bfloat16)
+def test_a_layer_is_timed_on_both_paths_in_every_precision():
     seen = list[str]()
     switch: Any = torch.backends.cudnn.rnn
 
@@ -23,14 +21,13 @@ def test_a_layer_is_timed_on_both_paths_in_every_precision(monkeypatch):
     point = tuning.Point("LSTM", 8, 2)
     assert list(tuning.build([point], torch.device("cpu"), 2)) == [point]
     found = tuning.figures(point, torch.device("cpu"), steps=3, clock=clock)
-    # Ours in three precisions, then torch's in four: the clock tells of three steps.
+    # Ours in both precisions, then torch's in each; the clock tells of three steps.
     assert found == [
-        Figure("LSTM", "float32", 8, 2, 2.0, 8.0),
-        Figure("LSTM", "tf32", 8, 2, 2.0, 10.0),
-        Figure("LSTM", "bfloat16", 8, 2, 4.0, 12.0),
-        Figure("LSTM", "float16", 8, 2, 6.0, 14.0),
+        Figure("LSTM", "float32", 8, 2, 2.0, 6.0),
+        Figure("LSTM", "tf32", 8, 2, 2.0, 8.0),
+        Figure("LSTM", "bfloat16", 8, 2, 4.0, 10.0),
     ]
-    assert seen == ["ieee", "ieee", "ieee", "ieee", "tf32", "ieee", "ieee"]
+    assert seen == ["ieee", "ieee", "ieee", "tf32", "ieee"]
     assert switch.fp32_precision == before
 
 

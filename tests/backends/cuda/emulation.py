@@ -37,17 +37,18 @@ class EmulatedFunction(Function):
 class Emulation(Machine):
     """A card of a few multiprocessors."""
 
-    def __init__(self, processors=3, shared=64 << 10, warps=2, seed=0):
+    def __init__(self, processors=3, shared=64 << 10, warps=(2, 3), seed=0):
         self.processors, self.shared, self.warps, self.seed = processors, shared, warps, seed
 
-    def function(self, text, name):
-        return EmulatedFunction(_built(text, name), self.seed)
+    def function(self, text, name, variant):
+        return EmulatedFunction(_built(text, name, variant), self.seed)
 
 
 @functools.cache
-def _built(text, name):
+def _built(text, name, variant):
     headers = [path.read_text() for folder in FOLDERS for path in sorted(folder.glob("*.*h"))]
-    flags = [f"-I{folder}" for folder in FOLDERS] + ["-O1"]
+    flags = [f"-D{key}={value}" for key, value in variant.definitions().items()]
+    flags += [f"-I{folder}" for folder in FOLDERS] + ["-O1"]
     # The headers are not those that `build` knows of, so the text names them by what they say.
     source = text + _ENTRY.format(name=name) + f"// {_digest(headers)}\n"
     return getattr(load(build(source, extra_flags=tuple(flags))), f"emulated_{name}")

@@ -55,7 +55,7 @@ def test_every_cell(on, name):
     check(Case(pair(name), T, len(LENGTHS), LENGTHS))
 
 
-@pytest.mark.parametrize("machine", [Emulation(1), Emulation(7, seed=1), Emulation(4, 10 << 10), Emulation(2, 8 << 10)])
+@pytest.mark.parametrize("machine", [Emulation(1), Emulation(7, seed=1), Emulation(4, 10 << 10), Emulation(2, 5 << 10)])
 @pytest.mark.parametrize("batch", [1, 7, 21])
 def test_however_a_run_is_cut(on, machine, batch):
     """One block or many, several groups of samples for each, weights that do not fit into shared memory."""
@@ -112,20 +112,6 @@ def test_products_of_bfloat16(on):
         assert_same(case.run("native"), wanted, 2e-2, case)
 
 
-@pytest.mark.parametrize("name", ["lstm", "layernorm_gru", "full_gru"])
-def test_products_of_float16(on, name):
-    """By autocast and by weights of float16; ten times as near as bfloat16."""
-    case = Case(pair(name), T, len(LENGTHS), LENGTHS)
-    wanted = case.run("reference")
-    on(Emulation())
-    with torch.autocast("cpu", dtype=torch.float16):
-        assert_same(case.run("native"), wanted, 3e-3, case)
-    layer, x = Recurrent(name, I, H).half(), torch.randn(T, 2, I).half()
-    assert explain(layer, x).paths == ("native",)
-    assert layer(x)[0].dtype == torch.float16
-    torch.testing.assert_close(layer(x)[0].float(), layer.float()(x.float())[0], rtol=0, atol=3e-3)
-
-
 def test_products_of_bfloat16_whose_depth_is_no_whole_number_of_what_a_warp_asks_for_at_once(on):
     """Nothing may be waited for that lies beyond an operand: nobody writes it before this step has ended."""
     case = Case(pair("lstm", 144)[:1], 2, 4)
@@ -180,22 +166,22 @@ def test_a_wait_without_end_is_an_error(on, monkeypatch):
 
 # What holds only as long as lanes, warps or blocks go on at the same speed, or as words are seen as they are written.
 FAULTS = {
-    "two steps of a tape take turns": ("tape.cuh", "times(iteration *", "times(iteration % 2 *"),
+    "two steps of a tape take turns": ("tape.cuh", "(iteration * call.groups", "(iteration % 2 * call.groups"),
     "one word of four is waited for": ("tape.cuh", "missing |= i < count &&", "missing |= i < 1 && i < count &&"),
     "sums are read before all warps have made theirs": (
         "recurrence.cuh",
-        "32 * (rows * S));\n    block_barrier();",
-        "32 * (rows * S));",
+        "    block_barrier();\n    for (int i = thread(); i < rows",
+        "    for (int i = thread(); i < rows",
     ),
     "a product is begun before all have read the sums of the last one": (
         "recurrence.cuh",
-        "    block_barrier();\n    multiply_from",
-        "    multiply_from",
+        "shared_memory()[call.sums + i] = sum;\n    }\n    block_barrier();",
+        "shared_memory()[call.sums + i] = sum;\n    }",
     ),
     "a lane reads what others of its warp bring": (
         "product.cuh",
-        "            warp_barrier();\n            const int k",
-        "            const int k",
+        "            warp_barrier();\n            const int depth",
+        "            const int depth",
     ),
 }
 

@@ -20,11 +20,13 @@ PATIENCE = 20 * 10**9
 class Lines(NamedTuple):
     """A tensor whose lines are the rows of samples at steps.
 
-    `start` are the lines before the first step, one per sample, where the tensor is a state.
+    `start` are the lines before the first step, one per sample, where the tensor is a state; `copies` the numbers
+    between the copies of it that blocks have.
     """
 
     tensor: Tensor
     start: Tensor | None = None
+    copies: int = 0
 
 
 class Span(NamedTuple):
@@ -37,6 +39,7 @@ class Span(NamedTuple):
     samples: int
     reverse: bool
     offsets: Tensor | None
+    rounded: bool
 
 
 class Form:
@@ -47,14 +50,31 @@ class Form:
     """
 
     def __init__(self, grid: Grid):
-        exchange = grid.exchange
-        self.grid = grid
-        operands = [term.operand for p in exchange.passes for term in p.terms]
-        self.rows = [*exchange.plan.rows, *operands]
-        self.has_products = bool(operands)
-        self.offsets = [NUMBER * row.begin(grid.sizes) for row in self.rows]
+        exchange, sizes, self.grid = grid.exchange, grid.sizes, grid
+        products = [(k, p, term) for k, p in enumerate(exchange.passes) for term in p.terms]
+        self.rows = list(dict.fromkeys([*exchange.plan.rows, *(term.operand for _, _, term in products)]))
+        self.offsets = [NUMBER * row.begin(sizes) for row in self.rows]
         # 0 between the lines of a vector: all samples and steps find the same one.
         self.lined = [row.kind is not Kind.FIXED for row in self.rows]
+        self.places = [(self.rows.index(row), grid.column(row)) for row in exchange.plan.rows]
+        self.products, begin = list[tuple[int, list[int]]](), 0
+        for k, p, term in products:
+            row, later = term.operand, exchange.later(k, term)
+            whole = [
+                row.kind is Kind.PREVIOUS,
+                grid.column(row),
+                later,
+                grid.depth(term.columns),
+                term.first,
+                term.count,
+            ]
+            self.products.append((self.rows.index(row), [*whole, begin]))
+            begin += grid.weights_of(p, term)
+        widths = exchange.plan.widths
+        self.sizes = [*(sizes[width] for width in widths), *(grid.share(width) for width in widths)]
+        self.sizes += grid.total_columns[:-1] or [0]
+        parts = grid.parts
+        self.parts = [parts.stage, parts.partial, parts.sums, parts.gathered, parts.sliced, parts.totals]
 
     def filled(
         self,
@@ -66,22 +86,30 @@ class Form:
         failure: int,
     ) -> array[int]:
         """A `Call`. The tensors must outlive the launch."""
+        grid = self.grid
         numbers = array("q", [span.first, span.iterations, span.direction, span.steps, span.samples, span.reverse])
-        numbers.extend([_address(span.offsets), self.grid.replicas, self.grid.groups, _address(tape)])
-        numbers.extend([_address(reduced), 0 if reduced is None else reduced.shape[2], _address(weights)])
-        numbers.extend([PATIENCE, failure])
+        numbers.extend([_address(span.offsets), grid.replicas, grid.blocks, grid.groups, span.rounded])
+        numbers.extend([_address(tape), grid.total_columns[-1], grid.operands, _address(reduced)])
+        numbers.extend([0 if reduced is None else reduced.shape[2], _address(weights), grid.weights, *self.parts])
+        numbers.extend([PATIENCE, failure, *self.sizes])
         found = {name: _where(lines) for name, lines in tensors.items()}
-        for row, offset, lined in zip(self.rows, self.offsets, self.lined, strict=True):
-            # What nothing reads, such as products of the input that a loop does without, is nowhere.
-            base, start, stride = found.get(row.tensor, (0, 0, 0))
-            numbers.extend([base + offset, start + offset, stride if lined else 0])
+        # What nothing reads, such as products of the input that a loop does without, is nowhere.
+        places = [found.get(row.tensor, (0, 0, 0, 0)) for row in self.rows]
+        places = [
+            (base + offset, start + offset, stride if lined else 0, copies)
+            for (base, start, stride, copies), offset, lined in zip(places, self.offsets, self.lined, strict=True)
+        ]
+        for k, column in self.places:
+            numbers.extend([*places[k], column])
+        for k, rest in self.products:
+            numbers.extend([*places[k][:3], *rest])
         # Arrays of no elements are not C++.
-        numbers.extend([] if self.has_products else [0] * 3)
+        numbers.extend([] if self.products else [0] * 10)
         return numbers
 
 
-def _where(lines: Lines) -> tuple[int, int, int]:
-    return lines.tensor.data_ptr(), _address(lines.start), lines.tensor.stride(0)
+def _where(lines: Lines) -> tuple[int, int, int, int]:
+    return lines.tensor.data_ptr(), _address(lines.start), lines.tensor.stride(0), lines.copies
 
 
 def _address(tensor: Tensor | None) -> int:

@@ -34,7 +34,6 @@ class CUDA(Backend):
 
     name = "cuda"
     dtypes = (torch.float32,)
-    halves = (torch.bfloat16, torch.float16)
     costs = COSTS
     is_compared = True
 

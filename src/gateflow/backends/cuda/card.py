@@ -11,15 +11,15 @@ from typing import Any
 import torch
 
 from gateflow.backends.cache import check_owner
-from gateflow.backends.cuda.machine import Function, Machine
+from gateflow.backends.cuda.machine import Function, Machine, Variant
 from gateflow.backends.cuda.nvrtc import cubin, obstacle
 from gateflow.errors import BuildError, KernelError
 
 __all__ = ["Card", "card_of", "why_no_card"]
 
-WARPS = 8
-"""Of a block: 256 threads may have 255 registers each. What each warp has of a sum must be added up, so that more of
-them cost more than they gain: an LSTM of 512 units in bfloat16 took 3.9 µs a step with 16, and 3.0 with 8 (H200)."""
+WARPS = (16, 8)
+"""Of a block: 512 threads may have 128 registers each, 256 as many as there are. Matrix units need fewer to be busy,
+and what each warp has of a sum must be added up (an LSTM of 512 units took 3.9 µs a step with 16, and 3.0 with 8)."""
 OLDEST = 8
 """The compute capability from which on kernels are built: Ampere, of 2020. They need nothing newer than Volta has."""
 
@@ -58,15 +58,16 @@ class Card(Machine):
         self.is_old = properties.major < OLDEST
         # Of the host, so that it can be read when nothing of the card can any more.
         self.given_up = torch.zeros(1, dtype=torch.int64).pin_memory()
-        self.functions = dict[tuple[str, str], CardFunction]()
+        self.functions = dict[tuple[str, str, Variant], CardFunction]()
 
-    def function(self, text: str, name: str) -> CardFunction:
+    def function(self, text: str, name: str, variant: Variant) -> CardFunction:
         """The kernel, loaded once."""
         if self.is_old:
             raise BuildError(f"kernels are built for cards from sm_{OLDEST}0 on, this one is {self.architecture}")
-        if (text, name) not in self.functions:
-            self.functions[text, name] = CardFunction(self, self._loaded(text, name))
-        return self.functions[text, name]
+        key = text, name, variant
+        if key not in self.functions:
+            self.functions[key] = CardFunction(self, self._loaded(text, name, variant), variant.warps)
+        return self.functions[key]
 
     def captures(self) -> bool:
         """Whether the current stream captures a graph."""
@@ -92,8 +93,8 @@ class Card(Machine):
                 'gateflow.recurrence.force_path("reference") runs without such kernels'
             )
 
-    def _loaded(self, text: str, name: str) -> ctypes.c_void_p:
-        path = cubin(text, self.architecture)
+    def _loaded(self, text: str, name: str, variant: Variant) -> ctypes.c_void_p:
+        path = cubin(text, self.architecture, variant.definitions())
         check_owner(path.parent)
         check_owner(path)
         module, function = ctypes.c_void_p(), ctypes.c_void_p()
@@ -107,8 +108,8 @@ class Card(Machine):
 class CardFunction(Function):
     """A kernel on a card."""
 
-    def __init__(self, card: Card, handle: ctypes.c_void_p):
-        self.card, self.handle, self.most = card, handle, 0
+    def __init__(self, card: Card, handle: ctypes.c_void_p, warps: int):
+        self.card, self.handle, self.warps, self.most = card, handle, warps, 0
 
     def __call__(self, blocks: int, shared: int, arguments: array[int]) -> None:
         """On the current stream of the card; all blocks at the same time, or not at all."""
@@ -120,7 +121,7 @@ class CardFunction(Function):
                 _call("cuFuncSetAttribute", self.handle, _MOST_SHARED_MEMORY, shared)
                 self.most = shared
             stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-            size = [ctypes.c_uint(n) for n in (blocks, 1, 1, 32 * self.card.warps, 1, 1, shared)]
+            size = [ctypes.c_uint(n) for n in (blocks, 1, 1, 32 * self.warps, 1, 1, shared)]
             _call("cuLaunchCooperativeKernel", self.handle, *size, stream, given)
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from gateflow.backends.cuda.exchange import Exchange, Wait
-from gateflow.backends.cuda.facts import by_place, definitions, facts
-from gateflow.backends.cuda.grid import Grid
+from gateflow.backends.cuda.exchange import Exchange
 from gateflow.compiler.emit import program
-from gateflow.compiler.plan import Plan, Row
+from gateflow.compiler.plan import Kind, Pass, Plan, Row
 
 __all__ = ["emit"]
 
 # Our `tanh` and the like hide those of CUDA's own headers there.
 _TEXT = """\
 // {cell}, {name}: generated from its step; the frame is recurrence.cuh.
-{definitions}
 #include "recurrence.cuh"
 
 namespace gateflow {{
@@ -25,8 +22,7 @@ using V = Vec<T>;
 namespace {name} {{
 {layout}
 {frames}
-{facts}
-using Arguments = Call<Cut, T, {slots}, {products}>;
+using Arguments = Call<T, {slots}, {products}, {widths}, {passes}>;
 }}  // namespace {name}
 }}  // namespace gateflow
 
@@ -37,14 +33,8 @@ GATEFLOW_KERNEL(gateflow::threads) {name}(GATEFLOW_CALL gateflow::{name}::Argume
 """
 
 
-def emit(cell: str, name: str, plan: Plan, cut: Grid | None = None) -> str:
+def emit(cell: str, name: str, plan: Plan) -> str:
     """The text of one loop of a cell.
-
-    Args:
-        cell: its name.
-        name: which loop.
-        plan: its passes.
-        cut: what the kernel is built for; without it the text is complete but for that.
 
     Example:
         >>> from gateflow.cells import Elman
@@ -54,35 +44,26 @@ def emit(cell: str, name: str, plan: Plan, cut: Grid | None = None) -> str:
         struct Frame1 {
             using Pass = Pass1;
             static constexpr int first = 0, number = 0, split = 8;
-            struct Early {
-                GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, place == 0 ? 1 : 0; }
-            };
-            struct Late {
-                GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, 0; }
-            };
-            struct Reads {
-                GATEFLOW_INLINE static constexpr int of(int place) { return (void)place, place == 0 ? 1 : 0; }
-            };
+            GATEFLOW_INLINE static constexpr bool loads(int slot) { return (void)slot, slot == 0 ? true : false; }
         };
-        <BLANKLINE>
         <BLANKLINE>
     """
     exchange = Exchange(plan)
     frames, first = list[str](), 0
     for number, each in enumerate(exchange.passes):
-        frames.append(_frame(exchange, number, first))
+        frames.append(_frame(plan.passes.index(each), each, plan, first, number))
         first += len(each.terms)
     return _TEXT.format(
         cell=cell,
         name=name,
-        definitions="" if cut is None else definitions(cut),
-        facts="" if cut is None else facts(cut),
         program=program(name, plan),
         layout=_layout(plan, exchange),
         frames="\n".join(frames),
         slots=len(plan.rows),
         # Arrays of no elements are not C++.
         products=max(1, first),
+        widths=len(plan.widths),
+        passes=max(1, len(frames)),
         listed="".join(f", {name}::Frame{plan.passes.index(each)}" for each in exchange.passes),
     )
 
@@ -91,40 +72,39 @@ def _layout(plan: Plan, exchange: Exchange) -> str:
     """What the frame must know of each row while it is compiled."""
     rows, widths = plan.rows, plan.widths
     lines = [
-        by_place("Kind", "kind", (f"Kind::{row.kind.value}" for row in rows), "Kind::fixed"),
-        by_place("int", "written", (int(exchange.written(row)) for row in rows), 0),
-        by_place("bool", "carried", ("true" if exchange.carried(row) else "false" for row in rows), "false"),
-        by_place("int", "keeper", (_place(rows, exchange.keeper(row)) for row in rows), 0),
-        by_place("int", "number", (exchange.number(row) for row in rows), -1),
-        by_place("int", "width", (widths.index(row.width) if row.width in widths else 0 for row in rows), 0),
+        _by_slot("Kind", "kind", rows, lambda row: f"Kind::{row.kind.value}", "Kind::fixed"),
+        _by_slot("int", "written", rows, lambda row: str(int(exchange.written(row))), "0"),
+        _by_slot("bool", "carried", rows, lambda row: "true" if exchange.carried(row) else "false", "false"),
+        _by_slot("int", "width", rows, lambda row: str(widths.index(row.width)) if row.width in widths else "0", "0"),
     ]
     return "\n".join(["struct Layout {", *lines, "};"])
 
 
-def _frame(exchange: Exchange, number: int, first: int) -> str:
-    plan, p = exchange.plan, exchange.passes[number]
+def _by_slot(kind: str, name: str, rows: Sequence[Row], value: Callable[[Row], str], other: str) -> str:
+    # A function and not an array: device code cannot take the address of a constant of the host.
+    values = [(k, value(row)) for k, row in enumerate(rows)]
+    cases = "".join(f"slot == {k} ? {found} : " for k, found in values if found != other)
+    return f"    GATEFLOW_INLINE static constexpr {kind} {name}(int slot) {{ return (void)slot, {cases}{other}; }}"
+
+
+def _frame(k: int, p: Pass, plan: Plan, first: int, number: int) -> str:
+    # Vectors and numbers are in the nearest cache already.
+    loaded = {row for row in p.loads.values() if row.kind is not Kind.FIXED and row.width != "1"}
     lines = [
-        f"struct Frame{plan.passes.index(p)} {{",
-        f"    using Pass = Pass{plan.passes.index(p)};",
+        f"struct Frame{k} {{",
+        f"    using Pass = Pass{k};",
         f"    static constexpr int first = {first}, number = {number}, split = {8 if len(p.products) == 1 else 4};",
-        *_by_row("Early", exchange, exchange.asks(Wait(number))),
-        *_by_row("Late", exchange, exchange.asks(Wait(number, is_late=True))),
-        *_by_row("Reads", exchange, exchange.reads(number)),
+        _by_slot("bool", "loads", plan.rows, lambda row: "true" if row in loaded else "false", "false"),
     ]
     if p.totals:
-        kinds = sum(_TOTALS.index(total.op) << 2 * k for k, total in enumerate(p.totals))
-        lines.append(f"    static constexpr int kinds = {kinds};")
+        kinds = [_TOTALS[total.op] for total in p.totals]
+        start = "".join(f"k == {i} ? {kind}::start() : " for i, kind in enumerate(kinds[:-1]))
+        join = "".join(f"k == {i} ? {kind}::join(a, b) : " for i, kind in enumerate(kinds[:-1]))
+        lines += [
+            f"    GATEFLOW_INLINE static T start(int k) {{ return (void)k, {start}{kinds[-1]}::start(); }}",
+            f"    GATEFLOW_INLINE static T join(int k, T a, T b) {{ return (void)k, {join}{kinds[-1]}::join(a, b); }}",
+        ]
     return "\n".join([*lines, "};"])
 
 
-def _place(rows: Sequence[Row], row: Row) -> int:
-    return rows.index(row) if row in rows else 0
-
-
-def _by_row(name: str, exchange: Exchange, values: Mapping[Row, int]) -> list[str]:
-    of = by_place("int", "of", (int(values.get(row, 0)) for row in exchange.plan.rows), 0)
-    return [f"    struct {name} {{", f"    {of}", "    };"]
-
-
-_TOTALS = ("row_sum", "row_max", "row_min")
-"""In the order of `native/totals.cuh`."""
+_TOTALS = {"row_sum": "Sum", "row_max": "Largest", "row_min": "Smallest"}

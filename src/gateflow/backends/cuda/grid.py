@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-
 from gateflow.backends.cuda.exchange import Exchange
 from gateflow.backends.cuda.machine import Machine
 from gateflow.compiler.plan import Pass, Row, Term
@@ -21,9 +19,8 @@ __all__ = ["Grid", "Parts", "grid"]
 
 NUMBER = 4
 """Bytes of a float32."""
-CHUNK, SLICES, STAGED = 32, 32, 16
-"""As in `native/call.cuh`: columns of a chunk, parts in which totals are added up; and numbers of each column of a
-window of chunks (`native/product.cuh`): four chunks of four samples, or one of sixteen."""
+CHUNK, SLICES = 32, 32
+"""As in `native/recurrence.cuh`: columns that a warp fetches at once, and parts in which totals are added up."""
 
 # Of an H100 (benchmarks/results): an exchange of 4 KB takes 0.6 µs, each further 16 KB another 0.9.
 _EXCHANGE, _EXCHANGED_PER_US = 0.5, 20_000.0
@@ -39,10 +36,10 @@ class Parts:
 
     stage: int
     partial: int
+    sums: int
     gathered: int
     sliced: int
     totals: int
-    numbers: int
     end: int
 
 
@@ -58,9 +55,7 @@ class Grid:
         samples: of a group.
         replicas: that divide the groups.
         blocks: of a replica.
-        matrix_units: whether these make the products, of 16 bits.
-        products: the dtype to which operands are rounded; none if they are not.
-        ragged: whether sequences differ in length.
+        matrix_units: whether these make the products, of bfloat16.
         weights_are_shared: whether the weights of a block lie in its shared memory.
     """
 
@@ -72,8 +67,6 @@ class Grid:
     replicas: int
     blocks: int
     matrix_units: bool
-    products: torch.dtype | None
-    ragged: bool
     weights_are_shared: bool
 
     @property
@@ -134,19 +127,14 @@ class Grid:
         return sum(self.weights_of(p, term) for p in self.exchange.passes for term in p.terms)
 
     @cached_property
-    def most_rows(self) -> int:
-        """How many sums the products of a pass have at most, in a block and for each sample."""
-        return max((sum(self.rows(p, term) for term in p.terms) for p in self.exchange.passes), default=0)
-
-    @cached_property
     def parts(self) -> Parts:
         """Where what a block needs lies in its shared memory."""
         passes, s = self.exchange.passes, self.samples
+        sums = max((sum(self.rows(p, term) for term in p.terms) for p in passes), default=0)
         totals = max((len(p.totals) for p in passes), default=0)
         gathered = max((len(p.totals) * self.share(p.width) for p in passes), default=0)
-        stage = 0 if self.matrix_units else self.warps * CHUNK * STAGED
-        own = [stage, self.warps * self.most_rows * s, gathered * s, totals * SLICES * s, totals * s]
-        own.append(len(self.exchange.numbers) * s)
+        stage = 0 if self.matrix_units else self.warps * CHUNK * s
+        own = [stage, self.warps * sums * s, sums * s, gathered * s, totals * SLICES * s, totals * s]
         begins = [4 * -(-self.weights // 4) if self.weights_are_shared else 0]
         for size in own:
             begins.append(begins[-1] + size)
@@ -179,21 +167,13 @@ class Grid:
         return time
 
 
-def grid(
-    exchange: Exchange,
-    sizes: Mapping[str, int],
-    batch: int,
-    machine: Machine,
-    *,
-    products: torch.dtype | None,
-    ragged: bool,
-) -> Grid:
+def grid(exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, *, matrix_units: bool) -> Grid:
     """The cut that is estimated to take the least time.
 
     Raises:
         BuildError: this machine has too few multiprocessors, or too little memory in each.
     """
-    found = [g for g in _cuts(exchange, sizes, batch, machine, products, ragged) if g.shared <= machine.shared]
+    found = [g for g in _cuts(exchange, sizes, batch, machine, matrix_units) if g.shared <= machine.shared]
     if not found:
         raise BuildError(
             f"a step of these sizes fits on no {machine.processors} multiprocessors "
@@ -203,21 +183,15 @@ def grid(
 
 
 def _cuts(
-    exchange: Exchange,
-    sizes: Mapping[str, int],
-    batch: int,
-    machine: Machine,
-    products: torch.dtype | None,
-    ragged: bool,
+    exchange: Exchange, sizes: Mapping[str, int], batch: int, machine: Machine, matrix_units: bool
 ) -> Iterator[Grid]:
     widest = max((sizes[p.width] for p in exchange.passes), default=1)
-    # Matrix units read operands from the tape, and these alone.
-    matrix_units = products is not None and not exchange.reads_lines
-    for samples in (4, 8, 16):
+    for samples in (8, 16) if matrix_units else (4, 8, 16):
         groups = -(-batch // samples)
         for replicas in range(1, min(groups, machine.processors) + 1):
             most = machine.processors // replicas
             blocks = -(-widest // (4 * -(-widest // (4 * most))))
             for shared in (True, False):
-                cut = (batch, samples, replicas, blocks, matrix_units, products, ragged, shared)
-                yield Grid(exchange, sizes, machine.warps, *cut)
+                yield Grid(
+                    exchange, sizes, machine.warps[matrix_units], batch, samples, replicas, blocks, matrix_units, shared
+                )

@@ -14,7 +14,7 @@ from gateflow.backends.cuda.arguments import Form, Lines, Span
 from gateflow.backends.cuda.emit import emit
 from gateflow.backends.cuda.exchange import Exchange
 from gateflow.backends.cuda.grid import Grid, grid
-from gateflow.backends.cuda.machine import Machine
+from gateflow.backends.cuda.machine import Machine, Variant
 from gateflow.backends.cuda.products import Ahead
 from gateflow.backends.cuda.weights import Packing
 from gateflow.compiler import CompiledCell, Costs
@@ -27,10 +27,10 @@ COSTS = Costs(load=3)
 """As on a CPU: what is stored for a later pass is read back from a cache near by."""
 MOST_OF_TAPE = 1 << 28
 """Bytes of a tape: a longer run is several launches, each of many steps, so that they cost nothing."""
-MOST_LINES = 1 << 31
-"""Kernels count lines in 32 bits."""
 KEPT = 16
 """Cuts of runs that are remembered, of each loop."""
+MANY = 2
+"""Passes with products from which on these share one copy of their loop, see `gpu.cuh`."""
 
 
 @functools.cache
@@ -51,7 +51,6 @@ def _loop(text: str, cell: CompiledCell, name: str) -> Loop:
 
 class _Cut(NamedTuple):
     grid: Grid
-    text: str
     form: Form
     packing: Packing
 
@@ -80,7 +79,7 @@ class Loop:
 
     @functools.cached_property
     def text(self) -> str:
-        """The CUDA C++, but for what the cut of a run decides."""
+        """The CUDA C++."""
         return emit(self.cell, self.name, self.plan)
 
     def columns(self, tensor: str, sizes: Mapping[str, int]) -> int:
@@ -93,12 +92,12 @@ class Loop:
         Raises:
             BuildError: it fits on this machine in no way.
         """
-        ragged = run.offsets is not None
-        key = (machine, run.samples, run.products, ragged, *run.sizes.items())
+        matrix_units = run.rounded and not self.exchange.reads_lines
+        key = (machine, run.samples, matrix_units, *run.sizes.items())
         if key in self.cuts:
             return self.cuts[key]
-        cut = grid(self.exchange, Sizes(run.sizes), run.samples, machine, products=run.products, ragged=ragged)
-        made = _Cut(cut, self.text_for(cut), Form(cut), Packing(cut, run.weights))
+        cut = grid(self.exchange, Sizes(run.sizes), run.samples, machine, matrix_units=matrix_units)
+        made = _Cut(cut, Form(cut), Packing(cut, run.weights))
         # While a graph is captured nothing is computed, so nothing may be kept.
         if not machine.captures():
             # A generator of batches of many sizes must not fill the card's memory with orders of weights.
@@ -109,9 +108,10 @@ class Loop:
             machine.wait()
         return made
 
-    def text_for(self, cut: Grid) -> str:
-        """The CUDA C++ of the kernel of a cut."""
-        return emit(self.cell, self.name, self.plan, cut)
+    def variant(self, grid: Grid) -> Variant:
+        """For what the kernel of a cut is built."""
+        many = sum(bool(each.terms) for each in self.exchange.passes) > MANY
+        return Variant(grid.samples, grid.weights_are_shared and grid.weights > 0, many, grid.matrix_units, grid.warps)
 
     def run(self, run: Sequences, tensors: Mapping[str, Lines], machine: Machine, *, back: bool) -> Tensor | None:
         """All steps; returns the sums over steps of the gradients of vectors, `[vectors, B, longest]`.
@@ -123,16 +123,14 @@ class Loop:
             back: from the cell's last step to its first.
 
         Raises:
-            BuildError: the run is too long, the kernel cannot be built, or the machine refuses the launch.
+            BuildError: the kernel cannot be built, or the machine refuses the launch.
         """
         if obstacle := self.exchange.obstacle:
             raise BuildError(f"{self.cell}: {obstacle}")
-        if run.x.shape[0] >= MOST_LINES:
-            raise BuildError(f"a run of {run.x.shape[0]} steps and samples is too long for kernels for GPUs")
-        grid, text, form, packing = self.cut(run, machine)
-        function = machine.function(text, self.name)
+        grid, form, packing = self.cut(run, machine)
+        function = machine.function(self.text, self.name, self.variant(grid))
         lines = {**tensors, **self._own(grid, run)}
-        weights, reduced = packing.packed(run.weights, run.products), self._reduced(run)
+        weights, reduced = packing.packed(run.weights, rounded=run.rounded), self._reduced(run)
         direction = -1 if run.reverse != back else 1
         entry = grid.groups * grid.samples * grid.total_columns[-1]
         most = max(1, MOST_OF_TAPE // max(4 * entry, 1) - 1)
@@ -140,16 +138,20 @@ class Loop:
             iterations = min(most, run.steps - done)
             tape = _tape(grid, iterations + 1, run.x.device)
             first = done if direction == 1 else run.steps - 1 - done
-            span = Span(first, iterations, direction, run.steps, run.samples, run.reverse, run.offsets)
+            span = Span(first, iterations, direction, run.steps, run.samples, run.reverse, run.offsets, run.rounded)
             given = form.filled(span, lines, tape, weights, reduced, machine.failure())
             function(grid.replicas * grid.blocks, grid.shared, given)
         return reduced
 
     def _own(self, grid: Grid, run: Sequences) -> dict[str, Lines]:
         """Memory that this loop has to itself."""
-        own = dict[str, Lines]()
+        own, blocks = dict[str, Lines](), grid.replicas * grid.blocks
         if columns := self.columns("scratch", grid.sizes):
             own["scratch"] = Lines(run.x.new_empty(run.samples, columns))
+        if columns := self.columns("number", grid.sizes):
+            # A copy for each block: one may be a step ahead of another.
+            numbers = run.x.new_empty(blocks * run.samples, columns)
+            own["number"] = Lines(numbers, copies=run.samples * columns)
         return own
 
     def _reduced(self, run: Sequences) -> Tensor | None:

@@ -22,7 +22,7 @@ from gateflow.files import read_bounded, write
 
 __all__ = ["PRECISIONS", "Figure", "Measured", "faster_elsewhere", "keep", "measured_on", "text_of"]
 
-PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 """Of products: as torch's switch for cuDNN says, which multiplies float32 by TF32 if it may."""
 
 _ALIKE = {"ElmanReLU": "Elman", "ProjectedLSTM": "LSTM"}

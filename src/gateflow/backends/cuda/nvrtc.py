@@ -35,25 +35,26 @@ def obstacle() -> str | None:
     return found if isinstance(found, str) else None
 
 
-def cubin(text: str, architecture: str) -> Path:
+def cubin(text: str, architecture: str, definitions: dict[str, int]) -> Path:
     """The cubin of a text, from the cache or built now.
 
     Args:
         text: CUDA C++ that may include the headers of ``native/``.
         architecture: of the card, such as ``sm_90``.
+        definitions: macros.
 
     Raises:
         BuildError: there is no NVRTC, or it refuses the text.
     """
 
     def make(source: Path, kernel: Path) -> None:
-        write(kernel, compiled(source.read_text(encoding="utf-8"), architecture)[0], private=True)
+        write(kernel, compiled(source.read_text(encoding="utf-8"), architecture, definitions)[0], private=True)
 
-    parts = [ABI, _version(), architecture, *_headers().values(), text]
+    parts = [ABI, _version(), architecture, repr(sorted(definitions.items())), *_headers().values(), text]
     return cached(hashlib.sha256("\0".join(parts).encode()).hexdigest(), text, make, CUBIN)
 
 
-def compiled(text: str, architecture: str) -> tuple[bytes, str]:
+def compiled(text: str, architecture: str, definitions: dict[str, int]) -> tuple[bytes, str]:
     """The cubin of a text, and what the compiler says of it: registers, spills.
 
     Raises:
@@ -64,8 +65,8 @@ def compiled(text: str, architecture: str) -> tuple[bytes, str]:
     _check(library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"cell.cu", len(headers), texts, names), "")
     try:
         options = [f"--gpu-architecture={architecture}", "--std=c++17", "--device-as-default-execution-space"]
-        # Quotients and roots to two units in the last place: a division is then a few instructions, and else thirty.
-        options += ["--prec-div=false", "--prec-sqrt=false", "--ptxas-options=-v", f"--diag-suppress={_UNUSED}"]
+        options += ["--ptxas-options=-v", f"--diag-suppress={_UNUSED}"]
+        options += [f"-D{name}={value}" for name, value in definitions.items()]
         code = library.nvrtcCompileProgram(program, len(options), _strings(options))
         log = _got(library.nvrtcGetProgramLogSize, library.nvrtcGetProgramLog, program).decode(errors="replace")
         _check(code, log.strip("\0\n "))

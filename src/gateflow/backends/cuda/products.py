@@ -16,11 +16,11 @@ from gateflow.compiler.plan import Pass, Plan, Row, Term
 __all__ = ["Ahead", "multiply"]
 
 
-def multiply(a: Tensor, b: Tensor, products: torch.dtype | None) -> Tensor:
-    """`a @ b`, with sums of float32; the factors rounded to a dtype of 16 bits if asked."""
-    if products is None:
+def multiply(a: Tensor, b: Tensor, *, rounded: bool) -> Tensor:
+    """`a @ b`, with sums of float32; the factors rounded to bfloat16 if asked."""
+    if not rounded:
         return torch.mm(a, b)
-    a, b = a.to(products), b.to(products)
+    a, b = a.bfloat16(), b.bfloat16()
     return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else torch.mm(a.float(), b.float())
 
 
@@ -67,7 +67,7 @@ class _Product:
     def make(self, run: Sequences, made: Tensor) -> None:
         x = _joined([run.x[:, columns] for columns in self.operands], 1)
         pieces = [_joined([_piece(run, *piece) for piece in of_sum], 1) for of_sum in self.weights]
-        found = multiply(x, _joined(pieces, 0).T, run.products)
+        found = multiply(x, _joined(pieces, 0).T, rounded=run.rounded)
         into = made[:, self.results]
         if self.adds:
             into += found
@@ -99,8 +99,9 @@ def _pieces(term: Term, first: int, last: int, sizes: Mapping[str, int]) -> list
     begin = blocks[0]
     follow = all(w == replace(begin, block=begin.block + k, bias=w.bias) for k, w in enumerate(blocks))
     if len(term.weights) == 1 and follow and not begin.transposed:
-        size = sizes[begin.rows]
-        return [[(begin.name, slice(begin.block * size, (blocks[-1].block + 1) * size), False)]]
+        return [
+            [(begin.name, slice(begin.block * sizes[begin.rows], (blocks[-1].block + 1) * sizes[begin.rows]), False)]
+        ]
 
     def piece(w: Weight) -> tuple[str, slice, bool]:
         return w.name, slice(w.block * sizes[w.rows], (w.block + 1) * sizes[w.rows]), w.transposed

@@ -128,7 +128,7 @@ class _Backward:
         if name in self.wanted:
             for lines, operand in self._operand(product.operand):
                 delta = self._delta(product.columns)[lines]
-                self._put(name, product.rows, multiply(delta.T, operand, self.run.products))
+                self._put(name, product.rows, multiply(delta.T, operand, rounded=self.run.rounded))
 
     def _put(self, name: str, rows: slice, found: Tensor) -> None:
         weight = self.run.weights[name]
@@ -141,10 +141,10 @@ class _Backward:
 
     def _delta(self, columns: slice) -> Tensor:
         """Gradients of sums, as several products need them: rounded once."""
-        if self.run.products is None:
+        if not self.run.rounded:
             return self.made["delta"][:, columns]
         if self.narrow is None:
-            self.narrow = self.made["delta"].to(self.run.products)
+            self.narrow = self.made["delta"].bfloat16()
         return self.narrow[:, columns]
 
     def _sum(self, columns: slice) -> Tensor:
@@ -167,7 +167,7 @@ class _Backward:
         direct, d_x = self.made["d_x"], None
         for product in self.products.of_input:
             weight = self.run.weights[product.weight.name][product.rows]
-            found = multiply(self._delta(product.columns), weight, self.run.products)
+            found = multiply(self._delta(product.columns), weight, rounded=self.run.rounded)
             if d_x is None and found.shape == self.run.x.shape:
                 d_x = found
                 continue

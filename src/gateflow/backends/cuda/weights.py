@@ -1,4 +1,4 @@
-"""Weights as the blocks of a replica read them: for each block and product `[depth][sum][unit]`."""
+"""Weights as the blocks of a replica read them: for each block and product `[depth][unit][sum]`."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Packing:
         self.order = torch.cat(pieces, 1).flatten() if pieces else None
         self.matrix_units = grid.matrix_units
 
-    def packed(self, weights: Mapping[str, Tensor], products: torch.dtype | None) -> Tensor:
-        """The weights of all products, block by block; rounded to a dtype of 16 bits if asked."""
+    def packed(self, weights: Mapping[str, Tensor], *, rounded: bool) -> Tensor:
+        """The weights of all products, block by block; rounded to bfloat16 if asked."""
         like = next(iter(weights.values()))
         if self.order is None:
             return like.new_empty(0)
         flat = torch.cat([like.new_zeros(1), *(weights[name].flatten() for name in self.names)])
-        if products:
-            flat = flat.to(products) if self.matrix_units else flat.to(products).float()
+        if rounded:
+            flat = flat.bfloat16() if self.matrix_units else flat.bfloat16().float()
         return flat.index_select(0, self.order)
 
 
@@ -60,14 +60,14 @@ def matrix(weight: Weight, weights: Mapping[str, Tensor], sizes: Mapping[str, in
 def _of_blocks(grid: Grid, term: Term, weights: Mapping[str, Tensor], share: int) -> Tensor:
     """`[blocks, numbers]`; zeros for units beyond the last."""
     blocks = [
-        F.pad(torch.stack([matrix(w, weights, grid.sizes) for w in each]), (0, grid.length(width) - grid.sizes[width]))
+        F.pad(
+            torch.stack([matrix(w, weights, grid.sizes) for w in each], 1), (0, grid.length(width) - grid.sizes[width])
+        )
         for each, width in zip(term.weights, term.columns, strict=True)
     ]
-    whole = torch.cat(blocks, 2)  # [sums, units, depth]
-    sums, units, depth = whole.shape
-    whole = F.pad(whole, (0, 0, 0, grid.blocks * share - units)).view(sums, grid.blocks, share, depth)
-    # A block's rows are [sum][unit], so that the threads of one sum find theirs side by side.
-    whole = whole.transpose(0, 1).reshape(grid.blocks, sums * share, depth)
+    whole = torch.cat(blocks, 2)  # [units, sums, depth]
+    units, sums, depth = whole.shape
+    whole = F.pad(whole, (0, 0, 0, 0, 0, grid.blocks * share - units)).view(grid.blocks, share * sums, depth)
     if not grid.matrix_units:
         return whole.transpose(1, 2).reshape(grid.blocks, -1)
     whole = F.pad(whole, (0, -depth % CHUNK, 0, -(share * sums) % 16))

@@ -7,10 +7,6 @@
 // of every row of a width in all passes and steps, and in it a thread the same unit and sample. So whatever is read unit
 // by unit was written by the thread that reads it, and only what whole rows are needed for crosses blocks: operands of
 // products, and totals. That goes over a tape (`tape.cuh`).
-//
-// A step is short: some thousand cycles, of which the way of a word from one block to another takes a third. So what
-// counts is how many instructions follow each other. Sizes are constants (`Cut`), all that a warp needs of the tape is
-// asked for at once, and what equations read is asked for before products are waited for.
 #pragma once
 
 #include "product_matrix.cuh"
@@ -19,128 +15,119 @@
 
 namespace gateflow {
 
-// The products of a pass from number `k` on; each warp's sums of their rows, one product below the other.
-template <class Frame, int k, class T, class C>
-GATEFLOW_INLINE void multiply_from(const C& call, const Moment& at, const T* weights, T* sums) {
-    if constexpr (k < Frame::Pass::number_of_terms) {
-        constexpr int P = Frame::first + k;
-        if constexpr (matrix_units)
-            multiply_matrix<P>(call, at, weights + C::begin(P), sums);
-        else
-            multiply<P, Frame::split>(call, at, weights + C::begin(P), sums);
-        multiply_from<Frame, k + 1>(call, at, weights, sums + C::rows(P) * S);
-    }
+// How many rows the sums of a product take, in whole tiles of the matrix units.
+template <class T>
+GATEFLOW_INLINE int rows_of(const Product<T>& product, int share) {
+    const int rows = share * static_cast<int>(product.count);
+    return matrix_units ? (rows + 15) / 16 * 16 : rows;
 }
 
-template <class Frame, class C>
-GATEFLOW_INLINE constexpr int rows_of_sums(int before) {
-    int rows = 0;
-    for (int k = 0; k < before; ++k) rows += C::rows(Frame::first + k);
-    return rows;
-}
-
-// All products of a pass; each warp's part of their sums lies in shared memory then, [warp][row][sample].
-//
-// Nobody looks at the tape before all of this block have put there what is theirs: the others' is hardly there earlier,
-// and whoever looks keeps the way to the memory busy (an LSTM of 512 units took twice as long for its equations).
+// All products of a pass; their sums lie in shared memory then.
 template <class Frame, class T, class C>
 GATEFLOW_INLINE void multiply_all(const C& call, const Moment& at, const T* weights) {
-    constexpr int rows = rows_of_sums<Frame, C>(Frame::Pass::number_of_terms);
+    using Pass = typename Frame::Pass;
+    const int share = static_cast<int>(call.share[Pass::width]);
+    int rows = 0, row = 0;
+    for (int k = 0; k < Pass::number_of_terms; ++k) rows += rows_of(call.products[Frame::first + k], share);
+    T* partial = shared_memory() + call.partial;
+    for (int k = 0; k < Pass::number_of_terms; ++k) {
+        const Product<T>& product = call.products[Frame::first + k];
+        const int own = rows_of(product, share);
+        T* const sums = partial + (thread() / 32 * rows + row) * S;
+        if constexpr (matrix_units)
+            multiply_matrix(call, product, at, weights + product.weights, own / 16, sums);
+        else
+            multiply<Frame::split>(call, product, at, weights + product.weights, own, sums);
+        row += own;
+    }
     block_barrier();
-    multiply_from<Frame, 0>(call, at, weights, shared_memory() + C::partial + thread() / 32 * (rows * S));
+    for (int i = thread(); i < rows * S; i += threads) {
+        T sum = partial[i];
+        for (int w = 1; w < W; ++w) sum += partial[w * rows * S + i];
+        shared_memory()[call.sums + i] = sum;
+    }
     block_barrier();
 }
 
-// The sums of one unit and this thread's sample: what all warps have of them. Rows are [sum][unit] in each product.
-template <class Frame, int k, class T, class C>
-GATEFLOW_INLINE void sums_from(int u, T* sum) {
-    if constexpr (k < Frame::Pass::number_of_terms) {
-        constexpr int P = Frame::first + k, share = C::share(Frame::Pass::width);
-        constexpr int rows = rows_of_sums<Frame, C>(Frame::Pass::number_of_terms), before = rows_of_sums<Frame, C>(k);
+// The sums of one unit and this thread's sample.
+template <class Frame, class T, class C>
+GATEFLOW_INLINE void sums_of(const C& call, int u, T* sum) {
+    using Pass = typename Frame::Pass;
+    const int share = static_cast<int>(call.share[Pass::width]);
+    const T* from = shared_memory() + call.sums + thread() % S;
+    GATEFLOW_UNROLL()
+    for (int s = 0; s < Pass::sums; ++s) sum[s] = 0;
+    for (int k = 0; k < Pass::number_of_terms; ++k) {
+        const Product<T>& product = call.products[Frame::first + k];
+        const int count = static_cast<int>(product.count), first = static_cast<int>(product.first);
         GATEFLOW_UNROLL()
-        for (int s = 0; s < C::count(P); ++s) {
-            const T* const from = shared_memory() + C::partial + (before + s * share + u) * S + thread() % S;
-            T found = from[0];
-            GATEFLOW_UNROLL()
-            for (int w = 1; w < W; ++w) found += from[w * (rows * S)];
-            sum[C::first_sum(P) + s] += found;
-        }
-        sums_from<Frame, k + 1, T, C>(u, sum);
+        for (int s = 0; s < Pass::sums; ++s)
+            if (s >= first && s < first + count) sum[s] += from[(u * count + s - first) * S];
+        from += rows_of(product, share) * S;
     }
 }
 
 template <class Layout, class Frame, class T, int slots, class C>
-GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights, Ready<Layout, T, slots>& ready) {
+GATEFLOW_INLINE void run_pass(const C& call, const Moment& at, const T* weights) {
     using Pass = typename Frame::Pass;
-    constexpr int width = C::width(Pass::width), share = C::share(Pass::width);
-    const int begin = at.rank * share, units = width - begin < share ? width - begin : share;
+    const int64_t width = call.width[Pass::width], share = call.share[Pass::width], begin = at.rank * share;
+    const int units = static_cast<int>(width - begin < share ? width - begin : share);
+    const bool has_units = at.active && thread() / S < units;
     T* const shared = shared_memory();
-    const Sums<T> sums{shared + C::totals, shared + C::gathered, call.reduced + at.sample * call.longest,
-                       call.samples * call.longest, share, begin, thread() % S};
-    if constexpr (Pass::number_of_terms > 0) {
-        ready.template ask<typename Frame::Early>(call, at);
+    const Sums<T> sums{shared + call.totals, shared + call.gathered, call.reduced + at.sample * call.longest,
+                       share, begin, call.samples * call.longest, thread() % S};
+    Rows<T, slots> rows;
+    if (has_units) rows = rows_at<Layout, T, slots>(call, at);
+    if constexpr (Pass::sums > 0) {
+        // What the equations will read arrives while products are waited for: loaded here, it is near by then.
+        T early[slots] = {};
+        GATEFLOW_UNROLL()
+        for (int s = 0; s < slots; ++s)
+            if (Frame::loads(s) && has_units) early[s] = rows.at[s][begin + thread() / S];
         multiply_all<Frame>(call, at, weights);
+        GATEFLOW_UNROLL()
+        for (int s = 0; s < slots; ++s)
+            if (Frame::loads(s)) used(early[s]);
+        // Products of float32 need the registers that addresses took.
+        if constexpr (!matrix_units)
+            if (has_units) rows = rows_at<Layout, T, slots>(call, at);
     }
-    if (at.active && thread() / S < units) {
-        Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
-        ready.template give<typename Frame::Reads>(call, at, rows, share, begin + thread() / S);
+    if (has_units) {
         GATEFLOW_UNROLL(1)
         for (int u = thread() / S; u < units; u += threads / S) {
-            T sum[Pass::sums + 1] = {};
-            if constexpr (Pass::number_of_terms > 0) sums_from<Frame, 0, T, C>(u, sum);
+            T sum[Pass::sums + 1];
+            if constexpr (Pass::sums > 0) sums_of<Frame>(call, u, sum);
             Pass::point(rows, sums, 0, begin + u, One{}, sum);
-            if (share * S <= threads) break;
         }
     }
-    if constexpr (Pass::totals > 0) {
-        ready.template ask<typename Frame::Late>(call, at);
-        total<Frame, T>(call, at);
-    }
+    if constexpr (Pass::totals > 0) total<Frame, T>(call, at, width, share);
     if constexpr (Pass::has_numbers) {
-        // Others may still read the numbers of the group before; totals have waited for them.
-        if constexpr (Pass::totals == 0) block_barrier();
-        if (thread() < S && at.active) {
-            Rows<T, slots> rows = rows_at<Layout, T, slots>(call, at);
-            ready.template give<typename Frame::Reads>(call, at, rows, share, begin);
-            Pass::numbers(rows, sums, 0);
-        }
+        block_barrier();  // others may still read the numbers of the group before
+        if (thread() < S && at.active) Pass::numbers(rows_at<Layout, T, slots>(call, at), sums, 0);
         block_barrier();
     }
-}
-
-// Vectors of weights, of this thread's unit.
-template <class Layout, class Frame, class T, int slots, class C>
-GATEFLOW_INLINE void fetch_fixed(const C& call, const Moment& at, Ready<Layout, T, slots>& ready) {
-    constexpr int share = C::share(Frame::Pass::width);
-    const int unit = at.rank * share + thread() / S;
-    if (thread() / S >= share) return;
-    GATEFLOW_UNROLL()
-    for (int s = 0; s < slots; ++s)
-        // A block without units of this width has its numbers all the same.
-        if (Frame::Reads::of(s) == 3 && place_in<Layout, C>(s, unit) < C::width(Layout::width(s)))
-            ready.fixed[s] = call.places[s].base[place_in<Layout, C>(s, unit)];
 }
 
 template <class Layout, class T, int slots, class C, class... Frame>
 GATEFLOW_INLINE void run(const C& call) {
-    const int replica = block() / C::blocks;
+    const int64_t replica = block() / call.blocks;
     Moment at;
-    at.rank = block() % C::blocks;
-    const T* weights = call.weights + times(at.rank, C::weights_of_block);
+    at.rank = block() % call.blocks;
+    const T* weights = call.weights + at.rank * call.weights_of_block;
     if constexpr (GATEFLOW_WEIGHTS_ARE_SHARED) {
-        for (int i = thread(); i < C::weights_of_block; i += threads) shared_memory()[i] = weights[i];
+        for (int64_t i = thread(); i < call.weights_of_block; i += threads) shared_memory()[i] = weights[i];
         weights = shared_memory();
         block_barrier();
     }
-    Ready<Layout, T, slots> ready = {};
-    (fetch_fixed<Layout, Frame, T, slots>(call, at, ready), ...);
-    for (int iteration = 0; iteration < static_cast<int>(call.iterations); ++iteration) {
-        move(call, at, iteration);
-        for (int group = replica; group * S < at.now; group += static_cast<int>(call.replicas)) {
-            choose(call, at, group);
+    for (at.iteration = 0; at.iteration < call.iterations; ++at.iteration) {
+        const int64_t t = call.first + at.iteration * call.direction, before = call.reverse ? t + 1 : t - 1;
+        at.now = call.rows(t), at.line = call.line(t);
+        at.before = call.rows(before), at.line_before = call.line(before);
+        at.known = at.iteration == 0 ? 0 : call.rows(t - call.direction);
+        for (at.group = replica; at.group * S < at.now; at.group += call.replicas) {
+            at.low = at.group * S, at.sample = at.low + thread() % S, at.active = at.sample < at.now;
             begin_rows<Layout, T, slots>(call, at);
-            (run_pass<Layout, Frame, T, slots>(call, at, weights, ready), ...);
-            ready.is_next = call.groups <= call.replicas;
+            (run_pass<Layout, Frame, T, slots>(call, at, weights), ...);
         }
     }
 }

@@ -9,7 +9,6 @@ namespace gateflow {
 
 // No result of arithmetic is this NaN, and what merely passes a value on makes another NaN of it (`word_of`).
 constexpr u32 EMPTY = 0xffffffffu;
-constexpr Words nothing = {{EMPTY, EMPTY, EMPTY, EMPTY}};
 
 // NaN becomes the one that is not EMPTY.
 GATEFLOW_INLINE float to_bfloat16(float x) {
@@ -17,92 +16,59 @@ GATEFLOW_INLINE float to_bfloat16(float x) {
     return number(x == x ? (word + 0x7fffu + (word >> 16 & 1)) & 0xffff0000u : 0x7fff0000u);
 }
 
-// The 16 bits of a factor, and the factor that they are.
-GATEFLOW_INLINE u16 half_of(float x) {
-    return float16 ? to_float16(x) : static_cast<u16>(bits(to_bfloat16(x)) >> 16);
-}
-GATEFLOW_INLINE float factor_of(float x) { return float16 ? of_float16(to_float16(x)) : to_bfloat16(x); }
-
-GATEFLOW_INLINE u32 word_of(float x) {
-    const u32 word = bits(x);
+GATEFLOW_INLINE u32 word_of(float x, bool rounded) {
+    const u32 word = bits(rounded ? to_bfloat16(x) : x);
     return word == EMPTY ? 0x7fffffffu : word;
 }
 
 // Puts number `j` of a row on the tape, which it begins at `to` for this thread's sample: with matrix units as half a word
 // beside those of the same sample, else as a word beside those of the same column.
-GATEFLOW_INLINE void publish(u32* to, int j, float x) {
+GATEFLOW_INLINE void publish(u32* to, int64_t j, float x, bool rounded) {
     if constexpr (matrix_units)
-        store_half(reinterpret_cast<u16*>(to) + j, half_of(x));
+        store_half(reinterpret_cast<u16*>(to) + j, static_cast<u16>(bits(to_bfloat16(x)) >> 16));
     else
-        store_word(to + j * S, word_of(rounded ? factor_of(x) : x));
+        store_word(to + j * S, word_of(x, rounded));
 }
 
 template <class C>
-GATEFLOW_INLINE u32* entry(const C& call, int iteration, int group) {
-    return call.tape + times(iteration * static_cast<int>(call.groups) + group, C::columns * S);
+GATEFLOW_INLINE u32* entry(const C& call, int64_t iteration, int64_t group) {
+    const int words = static_cast<int>(call.columns) * S;
+    return call.tape + (iteration * call.groups + group) * words;
 }
 
-// Whether one of the first `count` words is not there.
-GATEFLOW_INLINE bool lacks(const Words& words, int count) {
-    bool missing = false;
-    GATEFLOW_UNROLL()
-    for (int i = 0; i < 4; ++i) missing |= i < count && words.of[i] == EMPTY;
-    return missing;
-}
-
-// Whether half a word of four is not there: each is written by a thread of its own.
-GATEFLOW_INLINE bool lacks_a_half(const Words& words) {
-    u32 found = 0;
-    // ~x has a half of zeros: the known trick to find it, ((y - 1) & ~y) of both halves at once.
-    GATEFLOW_UNROLL()
-    for (int i = 0; i < 4; ++i) found |= ~(words.of[i] + 0x00010001u) & words.of[i];
-    return (found & 0x80008000u) != 0;
-}
-
-// Looks again, and gives up after a long time.
+// Four samples of one column, waited for; samples that this step does not have never come.
 template <class C>
-GATEFLOW_INLINE void look_again(const C& call, Patience& patience) {
-    if (patience.ended(call.patience)) give_up(call.failure);
-}
-
-// What a lane needs of the tape for some chunks of a product; a `Piece` is asked for, and knows whether it is there.
-//
-// Blocks write at about the same time: while the first pieces are not there, to ask for others would keep the memory busy.
-template <int count, class Piece>
-struct Window {
-    Piece pieces[count];
-
-    // For the pieces from a column on; of the first window for two of them.
-    GATEFLOW_INLINE void ask(int column, bool all) {
+GATEFLOW_INLINE Words arrived(const C& call, const u32* from, Words words, int count) {
+    Patience patience;
+    while (true) {
+        bool missing = false;
         GATEFLOW_UNROLL()
-        for (int i = 0; i < count; ++i) {
-            pieces[i].choose(column + i * chunk);
-            if (all || i < 2) pieces[i].again();
-        }
+        for (int i = 0; i < 4; ++i) missing |= i < count && words.of[i] == EMPTY;
+        if (!missing) return words;
+        if (patience.ended(call.patience)) give_up(call.failure);
+        words = load_words(from);
     }
-    template <class C>
-    GATEFLOW_INLINE void wait(const C& call) {
-        Patience patience;
-        while (pieces[0].is_missing() || pieces[count > 1].is_missing()) {
-            look_again(call, patience);
-            pieces[0].again(), pieces[count > 1].again();
-        }
-        bool missing = count > 2;
-        while (missing) {
-            missing = false;
-            GATEFLOW_UNROLL()
-            for (int i = 2; i < count; ++i)
-                if (pieces[i].is_missing()) pieces[i].again(), missing = true;
-            if (missing) look_again(call, patience);
-        }
+}
+
+// Eight columns of one sample, waited for. Each half of a word is written by a thread of its own.
+template <class C>
+GATEFLOW_INLINE Words both_arrived(const C& call, const u32* from, Words words) {
+    Patience patience;
+    while (true) {
+        bool missing = false;
+        GATEFLOW_UNROLL()
+        for (int i = 0; i < 4; ++i) missing |= words.of[i] >= 0xffff0000u || (words.of[i] & 0xffffu) == 0xffffu;
+        if (!missing) return words;
+        if (patience.ended(call.patience)) give_up(call.failure);
+        words = load_words(from);
     }
-};
+}
 
 // Where a row of this thread's sample begins on the tape.
 template <class C>
-GATEFLOW_INLINE u32* place_on_tape(const C& call, const Moment& at, int iteration, int column) {
+GATEFLOW_INLINE u32* place_on_tape(const C& call, const Moment& at, int64_t iteration, int64_t column) {
     const int m = thread() % S;
-    return entry(call, iteration, at.group) + (matrix_units ? (m * C::operands + column) / 2 : column * S + m);
+    return entry(call, iteration, at.group) + (matrix_units ? (m * call.operands + column) / 2 : column * S + m);
 }
 
 }  // namespace gateflow
