@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gateflow.cli.output import AsJson, print_json, print_table, track
+from gateflow.cli.output import AsJson, print_json, print_table, watched
 from gateflow.cli.settings import equations_of
 from gateflow.errors import ConfigError
 
@@ -137,9 +137,9 @@ def _tune(*, as_json: bool) -> None:
     if obstacle := BACKENDS["cuda"].obstacle():
         raise ConfigError(f"--tune has nothing to compare: {obstacle}.")
     device, number = torch.device("cuda"), len(tuning.POINTS)
-    for _ in track(tuning.build(tuning.POINTS, device, os.cpu_count() or 1), "kernels", number):
+    for _ in watched(tuning.build(tuning.POINTS, device, os.cpu_count() or 1), "kernels", number):
         pass
-    found = [figure for point in track(tuning.POINTS, "layers", number) for figure in tuning.figures(point, device)]
+    found = [figure for point in watched(tuning.POINTS, "layers", number) for figure in tuning.figures(point, device)]
     table = Measured(torch.cuda.get_device_name(), torch.__version__, tuple(found))
     file = keep(table)
     if as_json:

@@ -69,7 +69,7 @@ def say(text: str, *, style: str | None = None) -> None:
     VisibleConsole(stderr=True).print(text, style=style, soft_wrap=True)
 
 
-def track(items: Iterable[T], doing: str, total: int) -> Iterable[T]:
+def watched(items: Iterable[T], doing: str, total: int) -> Iterable[T]:
     """The items, with a bar on stderr that says how many have gone by."""
     from rich import progress  # which only a few commands need
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateflow.cli.output import AsJson, TrustCode, print_json, print_table, track, write, write_exactly
+from gateflow.cli.output import AsJson, TrustCode, print_json, print_table, watched, write, write_exactly
 from gateflow.errors import ConfigError
 from gateflow.runs.trust import Trust
 from gateflow.tasks import open_run
@@ -51,7 +51,7 @@ def _command(name: str, by_task: Mapping[str, Verb]) -> Callable[..., None]:
             known = ", ".join(["resume", "diagnose", *(verb.name for verb in task.verbs)])
             raise ConfigError(f"{run} is a run of the task {task.name}, which has no verb {name}; it has {known}.")
         answer = imported(verb.function, f"the function of the verb {name} of the task {task.name}")(
-            Given(opened, track), **_words(verb, typed, run, task)
+            Given(opened, watched), **_words(verb, typed, run, task)
         )
         show(answer, json=json)
 
