@@ -10,9 +10,9 @@ RESULTS ?= build/gpu-results
 
 setup: $(STAMP)
 
+# --use-pep517: what a source package asks for to be built comes with its own dependencies (seqeval, by setuptools_scm).
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	# --use-pep517: what a source package asks for to be built comes with its own dependencies (seqeval, by setuptools_scm).
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[dev]'
 	touch $@
 
