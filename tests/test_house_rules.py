@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,15 @@ def test_no_broad_except(path):
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_no_file_is_called_by_what_it_is_not(path):
     assert path.stem not in ("utils", "helpers", "common", "misc")
+
+
+def test_no_group_of_an_expression_gives_nothing_back():
+    """`(…)*+` keeps what its last, unfinished round has read before Python 3.11.5 (python/cpython#106052)."""
+    group = re.compile(r"\)(?:[*+?]|\{+\d*,?\d*\}+)\+|\(\?>")
+    assert group.search(r"(?:ab)*+")
+    assert group.search(r"(?:ab){{2,8}}+")
+    found = [path for path in FILES if group.search(path.read_text(encoding="utf-8").replace("C++", ""))]
+    assert not found
 
 
 def test_no_pickle_is_read():

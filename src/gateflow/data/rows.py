@@ -17,7 +17,7 @@ from gateflow.errors import DataError
 
 __all__ = ["Row", "Rows", "is_blank", "is_number", "numbered", "read_rows", "rows_of"]
 
-_QUOTED = re.compile(r'"((?:[^"]|"")*+)"(?=,|$)')
+_QUOTED = re.compile(r'"((?:[^"]++|"")*)"(?=,|$)')
 _PLAIN = re.compile(r'[^,"]*+(?=,|$)')
 
 

@@ -172,7 +172,11 @@ def _begins_sentence(words: list[Word], k: int) -> bool:
 @cache
 def _pattern(split_hyphens: bool) -> re.Pattern[str]:
     """The rules as one expression. No alternative looks further than it takes, or only a bounded way, and none gives
-    back what it took: the time is linear in the length of the text."""
+    back what it took: the time is linear in the length of the text.
+
+    Only what has one character each time is told so by a ``+``: before Python 3.11.5 a group with one keeps what its
+    last, unfinished round has read (python/cpython#106052). Groups stand where nothing that follows could take from them.
+    """
     letter = rf"[^\s{_marks('PS')}]"
     symbol = f"[{_marks('S')}]"
     within = rf"\.(?=[a-z0-9])|(?<=\d)[,:/](?=\d)|(?<=[^\W\d_])['’](?=[^\W\d_]){'' if split_hyphens else '|[-‐‑]'}"
@@ -180,18 +184,18 @@ def _pattern(split_hyphens: bool) -> re.Pattern[str]:
     end = r"[^\s.,;:!?'\"’”)\]}>…]"
     # RFC 5321 bounds the parts of an e-mail's address; without a bound, a run that has no @ would be read many times.
     rules = {
-        "url": rf"(?:https?://|ftp://|www\.)(?:[.,;:!?'’)\]}}…]*+{end})++",
+        "url": rf"(?:https?://|ftp://|www\.)(?:[.,;:!?'’)\]}}…]*+{end})+",
         "email": r"(?<![\w.+-])[\w.+-]{1,64}+@\w(?:[\w-]{0,62}\.){1,8}\w{2,63}(?!\w)",
         "mention": r"(?<!\w)[@#](?=\d*+[^\W\d])\w++",
         "emoticon": r"(?<!\S)[:;=][-'^]?[()\[\]DPp/\\|](?!\S)",
-        "abbreviation": rf"(?<!{letter})(?:(?:(?:[^\W\d_]\.){{2,8}}+|(?:{known})\.)(?!{letter})"
+        "abbreviation": rf"(?<!{letter})(?:(?:(?:[^\W\d_]\.){{2,8}}|(?:{known})\.)(?!{letter})"
         rf"|[A-HJ-Z]\.(?= ?[A-Z]))",
         "clitic": rf"(?<=[^\W\d_]\.)['’](?:s|re|ve|ll|d|m)(?!{letter})",
-        "word": rf"{letter}++(?:(?:{within}){letter}++)*+",
+        "word": rf"{letter}++(?:(?:{within}){letter}++)*",
         "stops": rf"[{_STOPS}{_WIDE_STOPS}]++",
-        "row": r"(?P<same>[-=*~+<>$/#])(?P=same)*+",
+        "row": r"(?P<same>[-=*~+<>$/#])(?P=same)*",
         "emoji": rf"[\U0001F1E6-\U0001F1FF]{{2}}|{symbol}[\ufe0e\ufe0f\u20e3\U0001F3FB-\U0001F3FF]*+"
-        rf"(?:\u200d{symbol}[\ufe0e\ufe0f\U0001F3FB-\U0001F3FF]*+)*+",
+        rf"(?:\u200d{symbol}[\ufe0e\ufe0f\U0001F3FB-\U0001F3FF]*+)*",
         "rest": r"\S",
     }
     return re.compile("|".join(f"(?P<{name}>{rule})" for name, rule in rules.items()))
