@@ -175,7 +175,7 @@ def _pattern(split_hyphens: bool) -> re.Pattern[str]:
     back what it took: the time is linear in the length of the text.
 
     Only what has one character each time is told so by a ``+``: before Python 3.11.5 a group with one keeps what its
-    last, unfinished round has read (python/cpython#106052). Groups stand where nothing that follows could take from them.
+    last, unfinished round has read (python/cpython#106052). Groups stand where nothing after them could take any of it.
     """
     letter = rf"[^\s{_marks('PS')}]"
     symbol = f"[{_marks('S')}]"
