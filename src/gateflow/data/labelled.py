@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
-from unicodedata import normalize
 
 from gateflow.data.rows import Row, Rows, is_blank, is_number, numbered, rows_of
 from gateflow.data.source import spoken
 from gateflow.data.text import half_character, read_lines
+from gateflow.data.words import composed
 from gateflow.errors import DataError, among
 
 __all__ = ["TEXTS", "Label", "LabelledText", "Truth", "is_of_a_table", "read_labelled"]
@@ -71,7 +71,7 @@ class LabelledText:
     @property
     def key(self) -> str:
         """Equal for equal texts, in whichever form of Unicode they are written."""
-        return normalize("NFC", self.text)
+        return composed(self.text)
 
 
 def read_labelled(

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from unicodedata import normalize
 
 from gateflow.data.folds import drawn
 from gateflow.data.parallel import ParallelText, read_files, read_table
 from gateflow.data.tokenizer_file import tokenizer_text
+from gateflow.data.words import composed
 from gateflow.errors import DataError, DataWarning, RunError
 from gateflow.files import appears_whole, write
 from gateflow.runs.new_run import new_run
@@ -104,7 +104,7 @@ def _held_out(pairs: Sequence[ParallelText], data: PairsConfig) -> tuple[list[Pa
 
 def _as_read(pair: ParallelText) -> str:
     """A source in the one form of Unicode that tokens are made of: lists out of several places mix two of them."""
-    return normalize("NFC", pair.source)
+    return composed(pair.source)
 
 
 def read_pairs(path: Path, targets: Path | None, data: PairsConfig) -> list[ParallelText]:
